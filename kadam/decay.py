@@ -1,0 +1,117 @@
+"""The decay rates of Adam's two averages, and how k-Adam spreads them over its stages.
+
+The paper writes the pair as (beta, gamma); PyTorch writes it as betas = (beta1, beta2) = (gamma, beta).
+``Decay`` is the only place where one becomes the other.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields
+
+
+@dataclass(frozen=True, kw_only=True)
+class Decay:
+    """One pair of decay rates, each in [0, 1).
+
+    ==========  ============  ===========================================
+    here        PyTorch       meaning
+    ==========  ============  ===========================================
+    ``beta``    ``betas[1]``  decay of the second moment, v
+    ``gamma``   ``betas[0]``  decay of the momentum, m
+    ==========  ============  ===========================================
+
+    Keyword-only and not iterable, so that the two cannot be swapped in passing.
+    Raises ``ValueError`` naming the field and its value if either lies outside [0, 1).
+    """
+
+    beta: float = 0.999
+    gamma: float = 0.9
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if not 0.0 <= value < 1.0:
+                raise ValueError(f"{field.name} must lie in [0, 1), got {value!r}")
+
+    @classmethod
+    def from_betas(cls, betas: Sequence[float]) -> "Decay":
+        """From PyTorch's pair (beta1, beta2): beta1 is gamma, beta2 is beta."""
+        try:
+            beta1, beta2 = betas
+        except (TypeError, ValueError):
+            raise ValueError(f"betas must be a pair (beta1, beta2), got {betas!r}") from None
+        for name, value in (("beta1", beta1), ("beta2", beta2)):
+            if not 0.0 <= value < 1.0:
+                raise ValueError(f"{name} must lie in [0, 1), got {value!r} in betas={tuple(betas)!r}")
+        return cls(beta=beta2, gamma=beta1)
+
+    @property
+    def betas(self) -> tuple[float, float]:
+        """PyTorch's pair (beta1, beta2), which is (gamma, beta)."""
+        return (self.gamma, self.beta)
+
+
+def _repeat(x: float, k: int) -> float:
+    return x
+
+
+def _inverse_exp(x: float, k: int) -> float:
+    return -math.expm1(math.log1p(-x) / k)
+
+
+def _scaled(x: float, k: int) -> float:
+    return x / (x + k * (1.0 - x))
+
+
+def _root(x: float, k: int) -> float:
+    return x ** (1.0 / k)
+
+
+_SAME_FOR_EVERY_STAGE: dict[str, Callable[[float, int], float]] = {
+    "repeat": _repeat,
+    "inverse_exp": _inverse_exp,
+    "scaled": _scaled,
+    "root": _root,
+}
+
+STRATEGIES: tuple[str, ...] = (*_SAME_FOR_EVERY_STAGE, "meta")
+
+
+def stages(decay: Decay, k: int, strategy: str = "inverse_exp") -> tuple[Decay, ...]:
+    """The k pairs of decay rates that a strategy derives from Adam's one pair.
+
+    With x either beta or gamma of ``decay`` and x_i that of stage i = 1..k:
+
+    ===============  ===========================================  ================================================
+    strategy         stage i                                      what it keeps
+    ===============  ===========================================  ================================================
+    ``repeat``       x_i = x                                      the same average, k times
+    ``inverse_exp``  x_i = 1 - (1-x)^(1/k)                        the product of the new-gradient weights 1-x_i
+    ``scaled``       x_i/(1-x_i) = x/(1-x)/k                      the sum of the memories x_i/(1-x_i)
+    ``root``         x_i = x^(1/k)                                the product of the decays
+    ``meta``         stage 1: x; then gamma_i = 0, beta_i = beta  Adam, then normalisation by its own history
+    ===============  ===========================================  ================================================
+
+    With k = 1 each of them is Adam. Source: k-Adam and four strategies are Gould & Tanaka's (arXiv 2411.05746);
+    these formulas are our own reading. Raises ``ValueError`` for k < 1 or an unknown strategy.
+    """
+    check_stage_count(k)
+    check_strategy(strategy)
+    if k == 1:
+        return (decay,)
+    if strategy == "meta":
+        return (decay, *[Decay(beta=decay.beta, gamma=0.0)] * (k - 1))
+    formula = _SAME_FOR_EVERY_STAGE[strategy]
+    return (Decay(beta=formula(decay.beta, k), gamma=formula(decay.gamma, k)),) * k
+
+
+def check_stage_count(k: int) -> None:
+    """``ValueError`` unless k is a whole number of at least one."""
+    if isinstance(k, bool) or not isinstance(k, int) or k < 1:
+        raise ValueError(f"k must be a whole number >= 1, got {k!r}")
+
+
+def check_strategy(strategy: str) -> None:
+    """``ValueError`` listing the strategies unless this is one of them."""
+    if strategy not in STRATEGIES:
+        raise ValueError(f"strategy must be one of {', '.join(STRATEGIES)}; got {strategy!r}")

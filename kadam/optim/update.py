@@ -1,0 +1,120 @@
+"""k-Adam's update as functions of tensors: for one tensor, and for lists of tensors (foreach).
+
+Stage i turns its input u^(i-1) (the gradient for i = 1) into u^(i), in place on its moments m and v:
+
+    m <- m + (1-beta1) (u - m)        v <- beta2 v + (1-beta2) u^2
+    u <- m / correction1 / (sqrt(v) / correction2 + eps)
+
+beta1 is the paper's gamma and beta2 its beta. The order of operations is that of ``torch.optim.AdamW``, so that one
+stage is equal to it bit for bit. Nothing here writes to the gradient.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+Number = float | Tensor
+Moments = tuple[Tensor, Tensor]  # (m, v) of one stage, each shaped as the parameter
+
+
+@dataclass(frozen=True)
+class StageAtStep:
+    """What one stage needs to know at one step; tensors (broadcast against the parameter) where members differ."""
+
+    weight1: Number  # 1 - beta1: weight of the new input in m
+    weight2: Number  # 1 - beta2: weight of the new square in v
+    beta2: Number
+    correction1: Number  # 1 - beta1^step
+    correction2: Number  # sqrt(1 - beta2^step)
+
+    @classmethod
+    def at(cls, beta1: Number, beta2: Number, step: float) -> "StageAtStep":
+        """``step`` counts from 1. Give float64 tensors; :meth:`to` brings the result to the parameter's dtype."""
+        return cls(1 - beta1, 1 - beta2, beta2, 1 - beta1**step, (1 - beta2**step) ** 0.5)
+
+    def to(self, dtype: torch.dtype) -> "StageAtStep":
+        return StageAtStep(*(x.to(dtype) if isinstance(x, Tensor) else x for x in vars(self).values()))
+
+
+def kadam_update(grad: Tensor, moments: Sequence[Moments], stages: Sequence[StageAtStep], *, eps: float) -> Tensor:
+    """u^(k), shaped as ``grad``, after all the given stages; advances their moments in place."""
+    u = grad
+    for (m, v), stage in zip(moments, stages, strict=True):
+        _average_(u, m, v, stage)
+        u = (m / _denominator(v, stage, eps)).div_(stage.correction1)
+    return u
+
+
+def kadam_step_(
+    param: Tensor,
+    grad: Tensor,
+    moments: Sequence[Moments],
+    stages: Sequence[StageAtStep],
+    *,
+    lr: float,
+    eps: float,
+    weight_decay: float,
+) -> None:
+    """One step on one parameter, in place: param <- (1 - lr weight_decay) param - lr u^(k)."""
+    if weight_decay != 0:
+        param.mul_(1 - lr * weight_decay)
+    u = kadam_update(grad, moments[:-1], stages[:-1], eps=eps)
+    (m, v), last = moments[-1], stages[-1]
+    _average_(u, m, v, last)
+    param.addcdiv_(m, _denominator(v, last, eps), value=-lr / last.correction1)
+
+
+def _average_(u: Tensor, m: Tensor, v: Tensor, stage: StageAtStep) -> None:
+    m.lerp_(u, stage.weight1)
+    v.mul_(stage.beta2)
+    if isinstance(stage.weight2, Tensor):  # addcmul_ takes its factor as a number only
+        v.addcmul_(u * stage.weight2, u)
+    else:
+        v.addcmul_(u, u, value=stage.weight2)
+
+
+def _denominator(v: Tensor, stage: StageAtStep, eps: float) -> Tensor:
+    return v.sqrt().div_(stage.correction2).add_(eps)
+
+
+def kadam_foreach_step_(
+    params: list[Tensor],
+    grads: list[Tensor],
+    moments: Sequence[tuple[list[Tensor], list[Tensor]]],
+    stages: Sequence[list[StageAtStep]],
+    *,
+    lr: float,
+    eps: float,
+    weight_decay: float,
+) -> None:
+    """:func:`kadam_step_` on parameters of one device and dtype at once.
+
+    ``moments``: for every stage the lists of m and of v; ``stages``: for every stage one entry a parameter, which may
+    differ in their step but not in their decays.
+    """
+    if weight_decay != 0:
+        torch._foreach_mul_(params, 1 - lr * weight_decay)
+    u = grads
+    for (m, v), stage in zip(moments[:-1], stages[:-1], strict=True):
+        _foreach_average_(u, m, v, stage[0])
+        u = list(torch._foreach_div(m, _foreach_denominator(v, stage, eps)))
+        torch._foreach_div_(u, [s.correction1 for s in stage])
+    (m, v), last = moments[-1], stages[-1]
+    _foreach_average_(u, m, v, last[0])
+    denominator = _foreach_denominator(v, last, eps)
+    torch._foreach_addcdiv_(params, m, denominator, [-lr / s.correction1 for s in last])
+
+
+def _foreach_average_(u: list[Tensor], m: list[Tensor], v: list[Tensor], stage: StageAtStep) -> None:
+    torch._foreach_lerp_(m, u, stage.weight1)
+    torch._foreach_mul_(v, stage.beta2)
+    torch._foreach_addcmul_(v, u, u, stage.weight2)
+
+
+def _foreach_denominator(v: list[Tensor], stage: list[StageAtStep], eps: float) -> list[Tensor]:
+    denominator = list(torch._foreach_sqrt(v))
+    torch._foreach_div_(denominator, [s.correction2 for s in stage])
+    torch._foreach_add_(denominator, eps)
+    return denominator

@@ -1,0 +1,75 @@
+"""Discrete k-Adam exactly as the page of theory writes it: float64, one step at a time, nothing clever.
+
+This is the oracle that the optimizer is tested against, so it shares no code with it.
+
+Symbols: i is the stage (1..k), n the iteration (0, 1, ...), m and v the moments of a stage, u its output.
+
+    u^(0)_n = g_n
+    m^(i)_n = gamma_i m^(i)_{n-1} + (1-gamma_i) u^(i-1)_n
+    v^(i)_n = beta_i  v^(i)_{n-1} + (1-beta_i)  (u^(i-1)_n)^2
+    u^(i)_n = m_hat / (sqrt(v_hat) + eps),   m_hat = m/(1-gamma_i^(n+1)),   v_hat = v/(1-beta_i^(n+1))
+
+Source: Gould & Tanaka (arXiv 2411.05746); k = 1 is Adam. The theory takes eps = 0, PyTorch adds it outside the root.
+"""
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from kadam.decay import Decay
+
+Array = NDArray[np.float64]
+
+
+def kadam_updates(gradients: ArrayLike, stages: Sequence[Decay], *, eps: float = 0.0) -> Array:
+    """The updates u^(k)_n of k-Adam, k = len(stages); the parameters would move by -eta * u.
+
+    ``gradients``: shape (n, ...), one row an iteration. Returns the same shape, float64.
+    With eps = 0 a coordinate whose moments are still zero has update 0.
+    """
+    g = _gradients(gradients, stages, eps)
+    updates = np.empty_like(g)
+    for n, (u, _, _) in enumerate(_iterate(g, stages, eps)):
+        updates[n] = u
+    return updates
+
+
+def kadam_moments(gradients: ArrayLike, stages: Sequence[Decay], *, eps: float = 0.0) -> tuple[Array, Array]:
+    """The moments (m, v) after the last gradient, each of shape (k, ...), not bias-corrected."""
+    g = _gradients(gradients, stages, eps)
+    m = v = np.zeros((len(stages), *g.shape[1:]))
+    for _, m, v in _iterate(g, stages, eps):
+        pass
+    return m, v
+
+
+def _iterate(gradients: Array, stages: Sequence[Decay], eps: float) -> Iterator[tuple[Array, Array, Array]]:
+    m = np.zeros((len(stages), *gradients.shape[1:]))
+    v = np.zeros_like(m)
+    for n, g in enumerate(gradients):
+        u = g
+        for i, stage in enumerate(stages):
+            m[i] = stage.gamma * m[i] + (1 - stage.gamma) * u
+            v[i] = stage.beta * v[i] + (1 - stage.beta) * u**2
+            m_hat = m[i] / (1 - stage.gamma ** (n + 1))
+            v_hat = v[i] / (1 - stage.beta ** (n + 1))
+            u = _quotient(m_hat, np.sqrt(v_hat) + eps)
+        yield u, m, v
+
+
+def _quotient(numerator: Array, denominator: Array) -> Array:
+    """numerator / denominator, with 0/0 = 0."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.where(numerator == 0, 0.0, numerator / denominator)
+
+
+def _gradients(gradients: ArrayLike, stages: Sequence[Decay], eps: float) -> Array:
+    g = np.asarray(gradients, dtype=np.float64)
+    if g.ndim == 0:
+        raise ValueError("gradients must have shape (n, ...), one row an iteration; got a single number")
+    if len(stages) == 0:
+        raise ValueError("stages must hold at least one Decay, got none")
+    if not eps >= 0:
+        raise ValueError(f"eps must be >= 0, got {eps!r}")
+    return g

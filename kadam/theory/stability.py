@@ -1,0 +1,203 @@
+"""How large can Adam's update get? Bounds, the regions in which they stay bounded, and the boundary between.
+
+Notation (the paper's; PyTorch's betas are the other way round):
+
+    beta   decay of the second moment v      = PyTorch betas[1]
+    gamma  decay of the momentum m           = PyTorch betas[0]
+    n      iteration, 0, 1, 2, ...
+
+    u_n = sqrt(1 - beta^(n+1)) / (1 - gamma^(n+1)) * m_n / sqrt(v_n)          (eps = 0)
+
+Everything takes beta and gamma in [0, 1) by keyword, as numbers or arrays that broadcast, and works in float64.
+Values on the edges of the square, all reached without warnings:
+
+    gamma = 0 (RMSprop)             stable; C = +inf; the discrete bound is sqrt(1 - beta^(n+1)) / sqrt(1 - beta);
+                                    the continuous expression is +inf for n >= 1 (a spike may be arbitrarily thin)
+    beta = 0 < gamma (sign of       unstable; C = -inf, growth rate +inf; both bounds are +inf for n >= 1
+      the momentum over |g|)        (m_n / |g_n| is unbounded as g_n -> 0)
+    beta = gamma = 0 (SignSGD)      |u_n| = 1 always, so it counts as stable: C = +inf, growth 0, discrete bound 1
+    on the boundary itself          growth rate 0, but not stable: the bound grows like sqrt(n)
+
+Sources: the continuous bound, C and the rate |C|/2 are Gould & Tanaka's (arXiv 2411.05746; the prefactor is our
+reading); the discrete bound, its tightness and the normal curve's invariant are derived in the book's theory page.
+"""
+
+from typing import Any, Literal, get_args
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+Time = Literal["discrete", "continuous"]
+Array = NDArray[np.float64]
+
+# exp of anything above this squares to an overflow in float64 (ln(1.8e308) / 2 = 354.9).
+_LARGEST_SAFE_EXPONENT = 300.0
+
+
+def coefficient(*, beta: ArrayLike, gamma: ArrayLike) -> Any:
+    """The paper's C(beta, gamma) = 2 (1-gamma)/gamma - (1-beta)/beta; positive in the continuous stable region.
+
+    Per step, dimensionless. +inf at gamma = 0, -inf at beta = 0 < gamma. Source: [G&T, Eq. 6].
+    """
+    beta, gamma = _decays(beta, gamma)
+    return _coefficient(beta, gamma)[()]
+
+
+def growth_rate(*, beta: ArrayLike, gamma: ArrayLike, time: Time = "discrete") -> Any:
+    """The rate per step at which log|u_n| may grow, 0 where the bound stays finite.
+
+    ``discrete``: ln(gamma) - ln(beta)/2, exact. ``continuous``: |C|/2, the paper's.
+    """
+    _check_time(time)
+    beta, gamma = _decays(beta, gamma)
+    if time == "discrete":
+        return np.maximum(_log_ratio(beta, gamma) / 2, 0.0)[()]
+    return np.maximum(-_coefficient(beta, gamma) / 2, 0.0)[()]
+
+
+def is_stable(*, beta: ArrayLike, gamma: ArrayLike, time: Time = "discrete") -> Any:
+    """Whether the bound on |u_n| stays finite as n grows.
+
+    ``discrete``: beta > gamma^2, the algorithm itself. ``continuous``: C > 0, that is beta > gamma/(2-gamma), the
+    paper's region, which is the smaller one.
+    """
+    _check_time(time)
+    beta, gamma = _decays(beta, gamma)
+    if time == "discrete":
+        return (_log_ratio(beta, gamma) < 0)[()]
+    return (_coefficient(beta, gamma) > 0)[()]
+
+
+def boundary(gamma: ArrayLike, *, time: Time = "discrete") -> Any:
+    """The beta on the boundary at this gamma: gamma^2 (discrete) or gamma/(2-gamma) (continuous)."""
+    _check_time(time)
+    gamma = _unit_interval("gamma", gamma)
+    return (gamma**2 if time == "discrete" else gamma / (2 - gamma))[()]
+
+
+def max_update_bound(n: ArrayLike, *, beta: ArrayLike, gamma: ArrayLike, time: Time = "discrete") -> Any:
+    """An upper bound on |u_n| at iteration n = 0, 1, ..., in units of the learning rate.
+
+    ``discrete`` holds for every gradient sequence and is attained by :func:`worst_case_gradients`:
+
+        sqrt(1-beta^(n+1))/(1-gamma^(n+1)) * (1-gamma)/sqrt(1-beta) * sqrt(S_n),   S_n = sum_{j<=n} (gamma^2/beta)^j
+
+    ``continuous`` is the paper's expression (Eq. 6, prefactor our reading). It bounds the continuous-time model and
+    is *not* a bound for the algorithm.
+    """
+    _check_time(time)
+    n = _iterations(n)
+    beta, gamma = _decays(beta, gamma)
+    if time == "discrete":
+        return _discrete_bound(n, beta, gamma)[()]
+    return _continuous_bound(n, beta, gamma)[()]
+
+
+def worst_case_gradients(n: int, *, beta: ArrayLike, gamma: ArrayLike) -> Array:
+    """Gradients g_0..g_n for which |u_n| equals the discrete bound: g_j = (gamma/beta)^(n-j).
+
+    Shape (n+1, ...) with the broadcast shape of beta and gamma behind. The last entry is 1; where the squares of the
+    others would overflow the sequence is scaled so that the largest is 1 (the update does not depend on the scale).
+    At beta = 0 < gamma that limit is (1, 0, ..., 0), which makes the update infinite, as the bound says.
+    """
+    steps_left = _iterations(n)[()] - np.arange(int(n) + 1.0)
+    beta, gamma = np.broadcast_arrays(*_decays(beta, gamma))
+    slope = _log(gamma) - np.where(gamma > 0, _log(beta), 0.0)
+    steps_left = steps_left.reshape(-1, *[1] * slope.ndim)
+    exponent = np.where(steps_left > 0, _times(steps_left, slope), 0.0)
+    scaled_down = exponent[0] > _LARGEST_SAFE_EXPONENT
+    rescaled = np.where(np.isinf(slope), np.where(steps_left == n, 0.0, -np.inf), _times(steps_left - n, slope))
+    return np.exp(np.where(scaled_down, rescaled, exponent))
+
+
+def normal_curve(*, beta: float = 0.999, gamma: float = 0.9, num: int = 64) -> tuple[Array, Array]:
+    """Points (beta, gamma) on the curve through the given pair that crosses the level sets of C at right angles.
+
+    On it 2 beta^3 + gamma^3 is constant. Returns two arrays of length ``num``, evenly spaced in gamma and strictly
+    inside the unit square, from the end with the smallest gamma (most stable) to the largest. The pair itself is on
+    the curve but need not be one of the points.
+    """
+    if isinstance(num, bool) or not isinstance(num, int | np.integer) or num < 1:
+        raise ValueError(f"num must be a whole number >= 1, got {num!r}")
+    b, g = _decays(beta, gamma)
+    if b.ndim or g.ndim:
+        raise ValueError(f"beta and gamma must be single numbers, got shapes {b.shape} and {g.shape}")
+    constant = 2 * b**3 + g**3
+    lowest, highest = np.cbrt(np.clip([constant - 2, constant], 0, 1))
+    gammas = lowest + (highest - lowest) * (np.arange(num) + 0.5) / num
+    return np.cbrt((constant - gammas**3) / 2), gammas
+
+
+def _discrete_bound(n: Array, beta: Array, gamma: Array) -> Array:
+    log_ratio = _log_ratio(beta, gamma)
+    prefactor = _bias_correction(n, beta, gamma) * (1 - gamma) / np.sqrt(1 - beta)
+    size = np.abs(log_ratio)
+    with np.errstate(invalid="ignore"):
+        series = np.where(size > 0, np.expm1(-(n + 1) * size) / np.expm1(-size), n + 1)
+    return prefactor * np.sqrt(series) * _growth(n, log_ratio / 2)
+
+
+def _continuous_bound(n: Array, beta: Array, gamma: Array) -> Array:
+    C = _coefficient(beta, gamma)
+    size = np.abs(C)
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        prefactor = _bias_correction(n, beta, gamma) * (1 - gamma) / gamma * np.sqrt(beta / (1 - beta))
+        integral = np.where(size > 0, -np.expm1(-n * size) / size, n)
+        bound = prefactor * np.sqrt(integral) * _growth(n, -C / 2)
+    return np.where((beta == 0) | (gamma == 0), np.where(n > 0, np.inf, 0.0), bound)
+
+
+def _bias_correction(n: Array, beta: Array, gamma: Array) -> Array:
+    return np.sqrt(1 - beta ** (n + 1)) / (1 - gamma ** (n + 1))
+
+
+def _growth(n: Array, rate: Array) -> Array:
+    """exp(n * rate) where the rate is positive, else 1; exp(0 * inf) = 1."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        return np.exp(np.where((n > 0) & (rate > 0), n * rate, 0.0))
+
+
+def _coefficient(beta: Array, gamma: Array) -> Array:
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        C = 2 * (1 - gamma) / gamma - (1 - beta) / beta
+    return np.where(gamma == 0, np.inf, C)
+
+
+def _log_ratio(beta: Array, gamma: Array) -> Array:
+    """ln(gamma^2 / beta); -inf at gamma = 0 (whatever beta), +inf at beta = 0 < gamma."""
+    return np.where(gamma > 0, 2 * _log(gamma) - np.where(gamma > 0, _log(beta), 0.0), -np.inf)
+
+
+def _log(x: Array) -> Array:
+    with np.errstate(divide="ignore"):
+        return np.log(x)
+
+
+def _times(count: Array, rate: Array) -> Array:
+    with np.errstate(invalid="ignore"):
+        return count * rate
+
+
+def _decays(beta: ArrayLike, gamma: ArrayLike) -> tuple[Array, Array]:
+    return _unit_interval("beta", beta), _unit_interval("gamma", gamma)
+
+
+def _unit_interval(name: str, value: ArrayLike) -> Array:
+    x = np.asarray(value, dtype=np.float64)
+    inside = (x >= 0) & (x < 1)
+    if not inside.all():
+        raise ValueError(f"{name} must lie in [0, 1), got {x[~inside].ravel()[0]!r}")
+    return x
+
+
+def _iterations(n: ArrayLike) -> Array:
+    x = np.asarray(n, dtype=np.float64)
+    allowed = (x >= 0) & (x == np.floor(x)) & np.isfinite(x)
+    if not allowed.all():
+        raise ValueError(f"n must be a whole number >= 0, got {x[~allowed].ravel()[0]!r}")
+    return x
+
+
+def _check_time(time: str) -> None:
+    if time not in get_args(Time):
+        raise ValueError(f"time must be one of {', '.join(get_args(Time))}; got {time!r}")

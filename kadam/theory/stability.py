@@ -93,6 +93,22 @@ def max_update_bound(n: ArrayLike, *, beta: ArrayLike, gamma: ArrayLike, time: T
     return _continuous_bound(n, beta, gamma)[()]
 
 
+def silent_update(n: ArrayLike, *, beta: ArrayLike, gamma: ArrayLike) -> Any:
+    """|u_n| of a coordinate that had one gradient, at iteration 0, and none since; exact, for n = 0, 1, ...
+
+        sqrt(1-beta^(n+1))/(1-gamma^(n+1)) * (1-gamma)/sqrt(1-beta) * (gamma/sqrt(beta))^n
+
+    Its logarithm grows at the discrete rate plus the slope of the bias correction, which fades only once n exceeds
+    the memory 1/(1-gamma). +inf at beta = 0 < gamma, 0 at gamma = 0, for n >= 1.
+    """
+    n = _iterations(n)
+    beta, gamma = _decays(beta, gamma)
+    prefactor = _bias_correction(n, beta, gamma) * (1 - gamma) / np.sqrt(1 - beta)
+    with np.errstate(invalid="ignore", over="ignore"):
+        power = np.exp(np.where(n > 0, n * _log_ratio(beta, gamma) / 2, 0.0))
+    return (prefactor * power)[()]
+
+
 def worst_case_gradients(n: int, *, beta: ArrayLike, gamma: ArrayLike) -> Array:
     """Gradients g_0..g_n for which |u_n| equals the discrete bound: g_j = (gamma/beta)^(n-j).
 

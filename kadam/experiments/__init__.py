@@ -1,0 +1,1 @@
+"""One module per figure group: ``Config``, ``PROFILES``, ``run(config) -> Dataset`` and ``claims(dataset)``."""

@@ -1,0 +1,366 @@
+"""Growth of the max-update outside the stability region: the paper's Figure 2, and what noise and eps do to it.
+
+Points along the normal curve of (beta, gamma) train side by side, each with its own pair: on one fixed batch with
+eps = 0 (the theory's setting), on fresh minibatches with eps = 0, and on the fixed batch with PyTorch's eps. For each
+the record holds the largest |u| at every iteration, which parameter it is in, the loss, and the slope of the
+logarithm at the end, beside three predictions of it: the paper's rate |C|/2, the exact discrete rate, and the exact
+discrete rate with the bias correction of a run of finite length.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+import xarray as xr
+from numpy.typing import NDArray
+
+from kadam.decay import Decay
+from kadam.lab import data, probes, records
+from kadam.lab.ensemble import Ensemble
+from kadam.lab.models import CharTransformer, initialise, next_token_loss
+from kadam.lab.profiles import check_choice, check_counts
+from kadam.lab.sweep import Tick, sweep
+from kadam.report.claims import Claim, Finding, Test, judge_all, passes
+from kadam.theory import stability
+
+NOTEBOOK = "02-growth"
+
+SETTINGS = {
+    "fixed": "one fixed batch, eps = 0",
+    "fresh": "fresh minibatches, eps = 0",
+    "eps": "one fixed batch, eps = 1e-8",
+}
+
+# The share of the iterations, counted from the end, over which the slope of log max|u| is fitted.
+FIT_SHARE = 0.4
+PYTORCH_EPS = 1e-8
+
+# A step that moves some weight by more than this may feed back into the gradients: initial weights are 0.02 to 0.2.
+FEEDBACK_MOVE = 0.1
+
+# The loss is recorded at every so many iterations.
+LOSS_EVERY = 10
+
+
+@dataclass(frozen=True)
+class Config:
+    """What a growth run is made of; the defaults are the laptop profile."""
+
+    points: int = 64  # pairs (beta, gamma) along the normal curve through Adam's default, as in [G&T, Fig. 2]
+    seeds: int = 3  # weights and batches, repeated
+    eps_every: int = 4  # with PyTorch's eps only every so many points, and only the first seed
+    steps: int = 500  # iterations, as in [G&T, Fig. 2]
+    eta: float = 1e-3  # learning rate
+    batch: int = 4  # windows of text a step
+    context: int = 16  # characters a window
+    width: int = 32
+    layers: int = 2
+    heads: int = 2
+    dtype: str = "float32"
+    device: str = "cpu"
+    text: str = "real"  # "real", or "embedded" for the excerpt that ships with the package
+    seed: int = 0  # of the first repetition
+
+    def __post_init__(self) -> None:
+        check_counts(self, "points", "seeds", "eps_every", "steps", "batch", "context", "width", "layers", "heads")
+        check_choice("dtype", self.dtype, ("float32", "float64"))
+        check_choice("text", self.text, ("real", "embedded"))
+        if not 0 < self.eta < np.inf:
+            raise ValueError(f"eta must be a finite number > 0, got {self.eta!r}")
+        if self.steps < 10:
+            raise ValueError(f"steps must be at least 10 for a slope to be fitted, got {self.steps}")
+
+
+PROFILES = {
+    "smoke": Config(points=16, seeds=2, eps_every=4, steps=200, width=8, layers=1, dtype="float64", text="embedded"),
+    "laptop": Config(),
+    "paper": Config(seeds=5, eps_every=1, batch=32, context=64, width=64, layers=4, heads=4, device="cuda"),
+}
+
+
+def load_text(config: Config) -> data.Text:
+    """The text that a configuration trains on."""
+    return data.load_text(embedded=config.text == "embedded")
+
+
+@records.recorded("growth", PROFILES)
+def run(config: Config, *, checkpoint: Path | None = None, jobs: int = 1) -> xr.Dataset:
+    """Train every point in every setting. Dimensions: setting, seed, point, iteration; NaN where not run."""
+    text = load_text(config)
+    beta, gamma = stability.normal_curve(num=config.points)
+    pieces = [f"{setting}-{seed}" for setting in SETTINGS for seed in range(1 if setting == "eps" else config.seeds)]
+    compute = partial(train_piece, config, text, beta, gamma)
+    results = sweep(pieces, compute, steps=config.steps, title="growth", checkpoint=checkpoint, jobs=jobs)
+    measured = xr.concat(
+        [_setting(results, setting, config) for setting in SETTINGS], xr.Variable("setting", list(SETTINGS)), join="outer"
+    )
+    dataset = measured.assign(_predictions(beta, gamma, config.steps)).assign(_slopes(measured.max_update, config))
+    dataset["parameter"] = ("parameter", parameter_names(config, text))
+    seconds = sum(result.attrs["computed_s"] for result in results.values())
+    dataset.attrs = {"computed_s": seconds, **data.describe(text), **_device(config)}
+    return _with_units(dataset)
+
+
+def train_piece(
+    config: Config, text: data.Text, beta: NDArray[np.float64], gamma: NDArray[np.float64], piece: str, tick: Tick
+) -> xr.Dataset:
+    """One setting and one seed: all its points at once."""
+    setting, repetition = piece.split("-")
+    seed = config.seed + int(repetition)
+    points = np.arange(0, len(beta), config.eps_every if setting == "eps" else 1)
+    ensemble = Ensemble(
+        _model(config, text, seed),
+        next_token_loss,
+        [(Decay(beta=float(beta[i]), gamma=float(gamma[i])),) for i in points],
+        lr=config.eta,
+        eps=PYTORCH_EPS if setting == "eps" else 0.0,
+    )
+    head = list(ensemble.params).index("head.weight")
+    sizes, places, absent, losses = [], [], [], []
+    for _, batch in zip(range(config.steps), _batches(config, text, seed, fresh=setting == "fresh"), strict=False):
+        losses.append(ensemble.step(batch))
+        size, place = probes.max_update(ensemble.updates)
+        sizes.append(size)
+        places.append(place)
+        absent.append((place == head) & _absent(ensemble.updates["head.weight"], config.width, batch))
+        tick()
+    dims = ("iteration", "point")
+    return xr.Dataset(
+        {
+            "max_update": (dims, _stack(sizes)),
+            "max_parameter": (dims, _stack(places)),
+            "max_absent": (dims, _stack(absent)),
+            "loss": (("loss_iteration", "point"), _stack(losses[::LOSS_EVERY])),
+        },
+        coords={
+            "point": points,
+            "iteration": np.arange(config.steps),
+            "loss_iteration": np.arange(0, config.steps, LOSS_EVERY),
+        },
+    )
+
+
+def _absent(head_update: torch.Tensor, width: int, batch: torch.Tensor) -> torch.Tensor:
+    """Whether the head's largest update belongs to a character that the batch never asks for; shape (members,)."""
+    character = head_update.abs().argmax(1) // width
+    return ~torch.isin(character, batch[:, 1:])
+
+
+def _stack(values: list[torch.Tensor]) -> NDArray[np.float32]:
+    return torch.stack(values).cpu().numpy().astype(np.float32)
+
+
+def parameter_names(config: Config, text: data.Text) -> list[str]:
+    """The names that ``max_parameter`` indexes."""
+    return [name for name, _ in _model(config, text, config.seed).named_parameters()]
+
+
+def _model(config: Config, text: data.Text, seed: int) -> CharTransformer:
+    model = CharTransformer(
+        vocab=len(text.vocabulary),
+        context=config.context,
+        width=config.width,
+        layers=config.layers,
+        heads=config.heads,
+    ).to(_torch_device(config), getattr(torch, config.dtype))
+    initialise(model, seed)
+    return model
+
+
+def _batches(config: Config, text: data.Text, seed: int, *, fresh: bool) -> Iterator[torch.Tensor]:
+    rng = np.random.default_rng([seed, 1])
+
+    def draw() -> torch.Tensor:
+        windows = data.random_windows(text, batch=config.batch, length=config.context + 1, rng=rng)
+        return torch.from_numpy(windows).to(_torch_device(config))
+
+    first = draw()
+    while True:
+        yield first
+        first = draw() if fresh else first
+
+
+def _torch_device(config: Config) -> torch.device:
+    device = torch.device(config.device)
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise ValueError(f"device is {config.device!r}, but torch finds no CUDA device here; use a machine that has one")
+    return device
+
+
+def _device(config: Config) -> dict[str, str]:
+    device = _torch_device(config)
+    return {"device": torch.cuda.get_device_name(device)} if device.type == "cuda" else {}
+
+
+def _setting(results: dict[str, xr.Dataset], setting: str, config: Config) -> xr.Dataset:
+    """The seeds of one setting side by side."""
+    seeds = [int(piece.split("-")[1]) for piece in results if piece.startswith(f"{setting}-")]
+    parts = [results[f"{setting}-{seed}"].drop_attrs() for seed in seeds]
+    return xr.concat(parts, xr.Variable("seed", [config.seed + s for s in seeds])).reindex(point=np.arange(config.points))
+
+
+def _predictions(
+    beta: NDArray[np.float64], gamma: NDArray[np.float64], steps: int
+) -> dict[str, tuple[str, NDArray[np.float64]]]:
+    window = np.arange(fit_start(steps), steps)
+    silent = np.log(stability.silent_update(window[:, None], beta=beta, gamma=gamma))
+    return {
+        "beta": ("point", beta),
+        "gamma": ("point", gamma),
+        "coefficient": ("point", stability.coefficient(beta=beta, gamma=gamma)),
+        "rate_discrete": ("point", stability.growth_rate(beta=beta, gamma=gamma, time="discrete")),
+        "rate_continuous": ("point", stability.growth_rate(beta=beta, gamma=gamma, time="continuous")),
+        "rate_corrected": ("point", np.maximum(slope(silent), 0.0)),
+    }
+
+
+def slope(y: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Least-squares slope of y against 0, 1, 2, ... along the first axis; NaN where any value is."""
+    time = np.arange(len(y)) - (len(y) - 1) / 2
+    return np.tensordot(time, y, axes=1) / np.sum(time**2)
+
+
+def fit_start(steps: int) -> int:
+    """The first iteration of the window over which slopes are fitted."""
+    return steps - round(FIT_SHARE * steps)
+
+
+def _slopes(max_update: xr.DataArray, config: Config) -> dict[str, xr.DataArray]:
+    """The fitted slope of log max|u|, and whether steps had grown large enough to feed back."""
+    ordered = max_update.transpose("iteration", ...)
+    start = fit_start(config.steps)
+    fitted = ordered.isel(iteration=0, drop=True).copy(data=slope(np.log(ordered.values[start:].astype(np.float64))))
+    feedback = (config.eta * ordered.max("iteration") > FEEDBACK_MOVE).where(fitted.notnull())
+    return {"slope": fitted, "feedback": feedback}
+
+
+def _with_units(dataset: xr.Dataset) -> xr.Dataset:
+    units = {
+        "max_update": "learning rates",
+        "max_parameter": "index into parameter",
+        "max_absent": "1 where the maximum is in the head's row of a character that the batch never asks for",
+        "loss": "nats per character",
+        "slope": "1/iteration",
+        "rate_discrete": "1/iteration",
+        "rate_continuous": "1/iteration",
+        "rate_corrected": "1/iteration",
+        "feedback": "1 where some step moved a weight by more than 0.1",
+    }
+    for name, unit in units.items():
+        dataset[name].attrs["units"] = unit
+    return dataset
+
+
+def one_e_fold(dataset: xr.Dataset) -> float:
+    """The smallest rate that counts as growth: a factor e within the fitted window."""
+    steps = dataset.sizes["iteration"]
+    return 1.0 / (steps - fit_start(steps))
+
+
+def relative_errors(dataset: xr.Dataset, law: str, *, setting: str = "fixed", least: float | None = None) -> xr.DataArray:
+    """Root-mean-square relative error of a rate against the measured slope over the points outside, by seed.
+
+    ``law``: "continuous", "discrete" or "corrected". A point counts where the discrete rate is at least ``least``, by
+    default one e-fold within the fitted window. NaN where no point counts.
+    """
+    measured, rate = dataset.slope.sel(setting=setting), dataset[f"rate_{law}"]
+    counted = dataset.rate_discrete >= (one_e_fold(dataset) if least is None else least)
+    return np.sqrt((((measured - rate) / rate) ** 2).where(counted).mean("point"))
+
+
+def _law_within(law: str, tolerance: float) -> Callable[[xr.Dataset], Finding]:
+    def judge(dataset: xr.Dataset) -> Finding:
+        errors = relative_errors(dataset, law)
+        return f"rms relative error {_percent(errors)} (mean, range over seeds)", passes(float(errors.mean()) <= tolerance)
+
+    return judge
+
+
+def _percent(errors: xr.DataArray) -> str:
+    return f"{float(errors.mean()):.1%} ({float(errors.min()):.1%} to {float(errors.max()):.1%})"
+
+
+def _no_growth_inside(dataset: xr.Dataset) -> Finding:
+    inside = dataset.slope.sel(setting="fixed").where(dataset.coefficient > 0)
+    peak = dataset.max_update.sel(setting="fixed").where(dataset.coefficient > 0)
+    largest = float(inside.max())
+    measured = f"largest slope at C > 0: {largest:.4f} a step; largest update: {float(peak.max()):.2f}"
+    return measured, passes(largest < one_e_fold(dataset))
+
+
+def _discrete_is_better(dataset: xr.Dataset) -> Finding:
+    discrete, continuous = (relative_errors(dataset, law) for law in ("discrete", "continuous"))
+    wins = int((discrete < continuous).sum())
+    measured = f"{_percent(discrete)} against {_percent(continuous)}; better for {wins} of {discrete.size} seeds"
+    return measured, passes(wins == discrete.size)
+
+
+def _fresh_transition(dataset: xr.Dataset) -> Finding:
+    slopes = dataset.slope.sel(setting="fresh").mean("seed")
+    inside = float(slopes.where(dataset.coefficient > 0).max())
+    outside = float(slopes.where(dataset.rate_discrete >= one_e_fold(dataset)).min())
+    measured = f"largest mean slope at C > 0: {inside:.4f} a step; smallest outside: {outside:.4f}"
+    return measured, passes(inside < one_e_fold(dataset) and outside > inside)
+
+
+def _fresh_is_slower(dataset: xr.Dataset) -> Finding:
+    outside = dataset.rate_discrete >= one_e_fold(dataset)
+    ratio = (dataset.slope.sel(setting="fresh") / dataset.rate_corrected).where(outside).mean("point")
+    measured = f"slope over exact rate, mean over points: {float(ratio.mean()):.2f} ({float(ratio.min()):.2f} to "
+    return f"{measured}{float(ratio.max()):.2f} over seeds)", passes(float(ratio.max()) < 1)
+
+
+OUTSIDE = "fixed batch, eps = 0, points where the exact rate is at least one e-fold in the fitted window"
+
+TESTS = [
+    Test(
+        "GT-2a",
+        "[G&T] Fig. 2, as its abstract and public reviews state it",
+        "Outside the region the logarithm of the max-update grows at the rate |C|/2",
+        f"rms relative error at most 10% ({OUTSIDE})",
+        _law_within("continuous", 0.10),
+    ),
+    Test(
+        "GT-2b",
+        "[G&T] Fig. 2, as its abstract and public reviews state it",
+        "Inside the region (C > 0) the max-update does not grow",
+        "fixed batch, eps = 0: every slope at C > 0, in every seed, below one e-fold in the fitted window",
+        _no_growth_inside,
+    ),
+    Test(
+        "D-2c",
+        "derived here: Theory, discrete boundary",
+        "The exact discrete rate ln(gamma) - ln(beta)/2 predicts the slope better than |C|/2",
+        f"smaller rms relative error in every seed ({OUTSIDE})",
+        _discrete_is_better,
+    ),
+    Test(
+        "D-2d",
+        "derived here: Theory, silent gradient",
+        "The exact discrete rate with its bias correction predicts the slope",
+        f"rms relative error at most 5% ({OUTSIDE})",
+        _law_within("corrected", 0.05),
+    ),
+    Test(
+        "D-2e",
+        "asked in the paper's public reviews: gradient noise",
+        "With fresh minibatches growth still sets in outside the region and only there",
+        "mean slope over seeds: below one e-fold in the window at every C > 0, and larger at every point outside",
+        _fresh_transition,
+    ),
+    Test(
+        "D-2f",
+        "asked in the paper's public reviews: gradient noise",
+        "With fresh minibatches growth is slower than the exact rate",
+        "slope over exact rate, averaged over points outside, below 1 in every seed",
+        _fresh_is_slower,
+    ),
+]
+
+
+def claims(dataset: xr.Dataset | None, *, profile: str = "") -> list[Claim]:
+    """The verdicts that a growth record gives."""
+    return judge_all(TESTS, dataset, profile=profile, notebook=NOTEBOOK)

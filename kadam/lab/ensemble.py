@@ -1,0 +1,106 @@
+"""Many copies of one model trained side by side in one program, each with its own decay rates."""
+
+import ctypes
+import sys
+from collections.abc import Callable, Sequence
+from functools import cache
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call, grad_and_value, vmap
+
+from kadam.decay import Decay
+from kadam.optim.update import StageAtStep, kadam_update
+
+# Added to sqrt(v) where the theory takes eps = 0: it turns 0/0 (a parameter that no gradient has reached) into 0 and
+# is far below the square root of float32's smallest normal number, 1e-19.
+TINY = 1e-30
+
+Loss = Callable[[nn.Module, Tensor], Tensor]
+
+
+class Ensemble:
+    """E members that start from the same weights, see the same batches, and differ in their stages of k-Adam.
+
+    ``decays``: for every member its stages, all of one length k. ``loss(model, batch)`` returns a scalar. The update is
+    :func:`kadam.optim.update.kadam_update`, the optimizer's own, with decay rates of shape (E, 1).
+
+    Attributes: ``params``, name -> (E, ...) tensors, moved in place by :meth:`step`; ``updates``, name -> (E, size)
+    tensors, the last step's u^(k) by which they moved, in units of the learning rate.
+    """
+
+    def __init__(
+        self, model: nn.Module, loss: Loss, decays: Sequence[Sequence[Decay]], *, lr: float, eps: float = 0.0
+    ) -> None:
+        if len(decays) == 0 or len({len(stages) for stages in decays}) != 1:
+            raise ValueError(f"decays must hold one member or more with equally many stages, got {decays!r}")
+        keep_freed_memory()
+        self.lr, self.eps, self.steps = lr, max(eps, TINY), 0
+        members = len(decays)
+        self.params = {n: p.detach().expand(members, *p.shape).clone() for n, p in model.named_parameters()}
+        self.updates: dict[str, Tensor] = {}
+        device = next(model.parameters()).device
+        self._betas = [_columns([stages[i] for stages in decays], device) for i in range(len(decays[0]))]
+        self._moments = {
+            n: [(torch.zeros_like(_rows(p)), torch.zeros_like(_rows(p))) for _ in self._betas]
+            for n, p in self.params.items()
+        }
+        self._gradients = _ensemble_gradients(model, loss)
+
+    def step(self, batch: Tensor) -> Tensor:
+        """One step of every member on the same batch; returns the losses before it, shape (E,)."""
+        self.steps += 1
+        gradients, losses = self._gradients(self.params, batch)
+        stages = [StageAtStep.at(beta1, beta2, self.steps).to(losses.dtype) for beta1, beta2 in self._betas]
+        for name, param in self.params.items():
+            u = kadam_update(_rows(gradients[name]), self._moments[name], stages, eps=self.eps)
+            _rows(param).sub_(u, alpha=self.lr)
+            self.updates[name] = u
+        return losses
+
+
+def _ensemble_gradients(model: nn.Module, loss: Loss) -> Callable[..., tuple[dict[str, Tensor], Tensor]]:
+    objective = _Objective(model, loss)
+
+    def member_loss(params: dict[str, Tensor], batch: Tensor) -> Tensor:
+        return cast(Tensor, functional_call(objective, {f"model.{n}": p for n, p in params.items()}, (batch,)))
+
+    return cast(Callable[..., tuple[dict[str, Tensor], Tensor]], vmap(grad_and_value(member_loss), in_dims=(0, None)))
+
+
+class _Objective(nn.Module):
+    """The loss as a module, so that functional_call can swap the weights under any loss function."""
+
+    def __init__(self, model: nn.Module, loss: Loss) -> None:
+        super().__init__()
+        self.model, self.loss = model, loss
+
+    def forward(self, batch: Tensor) -> Tensor:
+        return self.loss(self.model, batch)
+
+
+def _columns(stage: Sequence[Decay], device: torch.device) -> tuple[Tensor, Tensor]:
+    """(beta1, beta2) of one stage over the members, float64, each (E, 1)."""
+    betas = torch.tensor([d.betas for d in stage], dtype=torch.float64, device=device)
+    return betas[:, :1], betas[:, 1:]
+
+
+def _rows(x: Tensor) -> Tensor:
+    return x.reshape(x.shape[0], -1)
+
+
+@cache
+def keep_freed_memory() -> bool:
+    """Ask glibc to reuse large freed blocks instead of returning them to the system; whether it could.
+
+    Without it every temporary of a batched step is mapped and page-faulted anew: on two cores the growth sweep
+    took 2.5 times as long. Elsewhere than on Linux with glibc this does nothing.
+    """
+    M_MMAP_THRESHOLD, M_TRIM_THRESHOLD = -3, -1  # from glibc's malloc.h
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (AttributeError, OSError, TypeError):
+        return False
+    largest = 2**31 - 1
+    return sys.platform == "linux" and bool(mallopt(M_MMAP_THRESHOLD, 2**30) and mallopt(M_TRIM_THRESHOLD, largest))

@@ -1,0 +1,1 @@
+"""Figures, the claims ledger and their style: from records alone, without torch."""

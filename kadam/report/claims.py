@@ -1,0 +1,65 @@
+"""Claims as data: what is claimed and where, what was measured, the criterion fixed beforehand, and the verdict."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+import xarray as xr
+
+Verdict = Literal["reproduced", "partly", "not reproduced", "not run at this profile"]
+Finding = tuple[str, Verdict]  # what was measured, in words with its numbers, and the verdict
+
+
+@dataclass(frozen=True)
+class Test:
+    """A claim before its run. ``judge`` turns a record into what was measured and the verdict."""
+
+    __test__ = False  # not a pytest class
+
+    id: str
+    source: str  # paper and place, or where it is derived
+    statement: str  # in our words
+    criterion: str  # fixed before the run
+    judge: Callable[[xr.Dataset], Finding]
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A claim with its verdict; the fields are the columns of the ledger."""
+
+    id: str
+    source: str
+    statement: str
+    measured: str
+    criterion: str
+    verdict: Verdict
+    profile: str
+    record: str  # the record behind the verdict: experiment/profile-hash
+    notebook: str
+
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def judge_all(tests: Sequence[Test], dataset: xr.Dataset | None, *, profile: str, notebook: str) -> list[Claim]:
+    """The claims that a record decides; without a record each is "not run at this profile"."""
+    if dataset is not None:
+        profile = str(dataset.attrs["profile"])
+    claims = []
+    for test in tests:
+        measured, verdict = ("-", "not run at this profile") if dataset is None else test.judge(dataset)
+        record = "-" if dataset is None else record_name(dataset)
+        claims.append(
+            Claim(test.id, test.source, test.statement, measured, test.criterion, verdict, profile, record, notebook)
+        )
+    return claims
+
+
+def record_name(dataset: xr.Dataset) -> str:
+    """How a record is called: experiment/profile-hash8."""
+    return "{experiment}/{profile}-{config_hash}".format(**dataset.attrs)
+
+
+def passes(condition: bool) -> Verdict:
+    """The verdict of a criterion that is met or not."""
+    return "reproduced" if condition else "not reproduced"

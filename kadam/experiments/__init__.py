@@ -1,1 +1,95 @@
 """One module per figure group: ``Config``, ``PROFILES``, ``run(config) -> Dataset`` and ``claims(dataset)``."""
+
+import json
+import shutil
+import warnings
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import xarray as xr
+
+from kadam.lab import profiles, records
+from kadam.lab.cache import cache_folder
+from kadam.lab.data import StandInWarning
+from kadam.report.claims import Claim
+
+NAMES = ("stability", "growth")
+
+
+@dataclass(frozen=True)
+class Request:
+    """One experiment at one profile, and everything that decides which record answers it."""
+
+    name: str
+    profile: str
+    module: ModuleType
+    config: Any
+    path: Path  # of the local record
+
+    @property
+    def command(self) -> str:
+        """What makes the record anew."""
+        return f"kadam run {self.name} --profile {self.profile} --fresh"
+
+
+def request(name: str, profile: str) -> Request:
+    """``ValueError`` listing the valid names for an unknown experiment or profile."""
+    if name not in NAMES:
+        raise ValueError(f"experiment must be one of {', '.join(NAMES)}; got {name!r}")
+    module = import_module(f"kadam.experiments.{name}")
+    config = profiles.choose(module.PROFILES, profile)
+    path = records.local_path(name, profile, config, _data_sha256(module, config))
+    return Request(name, profile, module, config, path)
+
+
+def _data_sha256(module: ModuleType, config: Any) -> str:
+    if not hasattr(module, "load_text"):
+        return ""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", StandInWarning)  # the record and its figures say it
+        return str(module.load_text(config).sha256)
+
+
+def obtain(name: str, profile: str, *, fresh: bool = False, jobs: int = 1) -> xr.Dataset:
+    """The record of an experiment at a profile: the local one if it is current, else a run, which is then kept.
+
+    A run that was interrupted goes on from its checkpoint; ``fresh`` computes everything again. Raises
+    ``RecordError`` for a damaged local record.
+    """
+    wanted = request(name, profile)
+    if fresh or not wanted.path.exists():
+        checkpoint = cache_folder() / "checkpoints" / wanted.path.stem / name
+        if fresh:
+            shutil.rmtree(checkpoint, ignore_errors=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", StandInWarning)
+            dataset = wanted.module.run(wanted.config, checkpoint=checkpoint, jobs=jobs)
+        records.save(dataset, wanted.path)
+        shutil.rmtree(checkpoint, ignore_errors=True)
+    return records.read(wanted.path, command=wanted.command)
+
+
+def committed(name: str, profile: str, folder: Path) -> xr.Dataset | None:
+    """The record that the repository holds under ``folder`` (its ``results``), verified against the manifest; or None."""
+    manifest = folder / "manifest.json"
+    if not manifest.exists():
+        return None
+    listed = json.loads(manifest.read_text())
+    found = [path for path in listed if Path(path).parent.name == name and Path(path).name.startswith(f"{profile}-")]
+    return records.read_committed(folder, found[0], listed[found[0]]) if found else None
+
+
+def ledger(profile: str, folder: Path | None) -> list[Claim]:
+    """Every claim with its verdict from the records that exist: the local one first, else the committed one."""
+    claims: list[Claim] = []
+    for name in NAMES:
+        wanted = request(name, profile)
+        if wanted.path.exists():
+            dataset = records.read(wanted.path, command=wanted.command)
+        else:
+            dataset = committed(name, profile, folder) if folder else None
+        claims += wanted.module.claims(dataset, profile=profile)
+    return claims

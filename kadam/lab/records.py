@@ -52,8 +52,7 @@ def recorded(experiment: str, known: Mapping[str, Any]) -> Callable[[Experiment]
         def run_and_stamp(config: Any, *, checkpoint: Path | None = None, jobs: int = 1) -> xr.Dataset:
             start = time.perf_counter()
             dataset = run(config, checkpoint=checkpoint, jobs=jobs)
-            seconds = dataset.attrs.pop("computed_s", time.perf_counter() - start)
-            stamp = provenance(experiment, profiles.name_of(known, config), config, seconds)
+            stamp = provenance(experiment, profiles.name_of(known, config), config, time.perf_counter() - start)
             dataset.attrs = stamp | dataset.attrs
             return dataset
 
@@ -124,6 +123,38 @@ def read(path: Path, *, command: str) -> xr.Dataset:
     if dataset.attrs["schema"] != SCHEMA:
         raise RecordError(f"{path}: schema is {dataset.attrs['schema']}, expected {SCHEMA}; make it anew with: {command}")
     return dataset
+
+
+def read_committed(folder: Path, name: str, sha256: str) -> xr.Dataset:
+    """A record of the repository's ``results`` folder; its file must be the one that the manifest lists."""
+    path = folder / name
+    command = f"git checkout -- {path}"
+    if not path.exists():
+        raise RecordError(f"{path}: listed in the manifest but missing; bring it back with: {command}")
+    found = _sha256(path.read_bytes())
+    if found != sha256:
+        raise RecordError(f"{path}: file has sha256 {found}, the manifest says {sha256}; bring it back with: {command}")
+    return read(path, command=command)
+
+
+def commit_record(dataset: xr.Dataset, folder: Path) -> Path:
+    """Put a record into the repository's ``results`` folder and its manifest, replacing that profile's earlier one."""
+    name = "{experiment}/{profile}-{config_hash}.nc".format(**dataset.attrs)
+    manifest = folder / "manifest.json"
+    listed: dict[str, str] = json.loads(manifest.read_text()) if manifest.exists() else {}
+    earlier = f"{dataset.attrs['experiment']}/{dataset.attrs['profile']}-"
+    for old in [path for path in listed if path.startswith(earlier)]:
+        del listed[old]
+        (folder / old).unlink(missing_ok=True)
+    save(dataset.drop_attrs(deep=False).assign_attrs(_without(dataset.attrs, "sha256")), folder / name)
+    listed[name] = _sha256((folder / name).read_bytes())
+    with whole_file(manifest) as aside:
+        aside.write_text(json.dumps(dict(sorted(listed.items())), indent=2) + "\n")
+    return folder / name
+
+
+def _without(attrs: Mapping[Any, Any], name: str) -> dict[Any, Any]:
+    return {key: value for key, value in attrs.items() if key != name}
 
 
 def content_sha256(dataset: xr.Dataset) -> str:

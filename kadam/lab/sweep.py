@@ -2,9 +2,11 @@
 
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import xarray as xr
+import torch
 from joblib import Parallel, delayed
 from tqdm import tqdm
 
@@ -20,8 +22,8 @@ def sweep(
     """Results of ``compute(piece, tick)`` by piece, in the order of ``pieces``.
 
     ``compute`` calls ``tick`` once a step, ``steps`` times. With ``checkpoint`` (a folder) a finished piece is written
-    there and not computed again. ``jobs`` processes share the pieces; how many there are changes no result.
-    Every result has the attribute ``computed_s``, the seconds that it took.
+    there and not computed again. ``jobs`` processes share the pieces. A piece computes in one thread whatever ``jobs``
+    is, so that their number changes no bit of a result. Every result has the attribute ``computed_s``, its seconds.
     """
     done = {piece: _finished(piece, checkpoint) for piece in pieces}
     todo = [piece for piece in pieces if done[piece] is None]
@@ -37,7 +39,7 @@ def sweep(
 def _results(
     pieces: Sequence[str], compute: Compute, steps: int, bar: "tqdm[None]", jobs: int
 ) -> Iterator[tuple[str, xr.Dataset]]:
-    if jobs == 1:
+    if min(jobs, len(pieces)) <= 1:
         for piece in pieces:
             yield _timed(compute, piece, bar.update)
         return
@@ -49,8 +51,19 @@ def _results(
 
 def _timed(compute: Compute, piece: str, tick: Tick) -> tuple[str, xr.Dataset]:
     start = time.perf_counter()
-    result = compute(piece, tick)
+    with _one_thread():
+        result = compute(piece, tick)
     return piece, result.assign_attrs(computed_s=time.perf_counter() - start)
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def _no_tick() -> None:

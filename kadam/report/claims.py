@@ -63,3 +63,18 @@ def record_name(dataset: xr.Dataset) -> str:
 def passes(condition: bool) -> Verdict:
     """The verdict of a criterion that is met or not."""
     return "reproduced" if condition else "not reproduced"
+
+
+def markdown_table(claims: Sequence[Claim]) -> str:
+    """The ledger for a page: what is claimed, what was measured, the verdict."""
+    rows = [f"| {c.id} | {c.statement} | {c.measured} | {c.verdict} | {c.profile} |" for c in claims]
+    return "\n".join(["| id | claim | measured | verdict | profile |", "|---|---|---|---|---|", *rows])
+
+
+def plain_table(claims: Sequence[Claim]) -> str:
+    """The ledger for a terminal, one paragraph a claim."""
+    return "\n\n".join(
+        f"{c.id}  {c.verdict.upper()}  ({c.profile}, record {c.record}, notebook {c.notebook})\n"
+        f"  claim      {c.statement}\n  source     {c.source}\n  criterion  {c.criterion}\n  measured   {c.measured}"
+        for c in claims
+    )

@@ -50,9 +50,8 @@ def growth_rate(*, beta: ArrayLike, gamma: ArrayLike, time: Time = "discrete") -
     """
     _check_time(time)
     beta, gamma = _decays(beta, gamma)
-    if time == "discrete":
-        return np.maximum(_log_ratio(beta, gamma) / 2, 0.0)[()]
-    return np.maximum(-_coefficient(beta, gamma) / 2, 0.0)[()]
+    rate = _log_ratio(beta, gamma) / 2 if time == "discrete" else -_coefficient(beta, gamma) / 2
+    return np.where(beta < boundary(gamma, time=time), rate, 0.0)[()]
 
 
 def is_stable(*, beta: ArrayLike, gamma: ArrayLike, time: Time = "discrete") -> Any:
@@ -63,9 +62,7 @@ def is_stable(*, beta: ArrayLike, gamma: ArrayLike, time: Time = "discrete") -> 
     """
     _check_time(time)
     beta, gamma = _decays(beta, gamma)
-    if time == "discrete":
-        return (_log_ratio(beta, gamma) < 0)[()]
-    return (_coefficient(beta, gamma) > 0)[()]
+    return ((beta > boundary(gamma, time=time)) | (gamma == 0))[()]
 
 
 def boundary(gamma: ArrayLike, *, time: Time = "discrete") -> Any:

@@ -1,0 +1,186 @@
+"""The command line: run experiments, build the book, print the ledger, ask whether a pair of betas is safe."""
+
+import json
+import os
+import shutil
+from collections.abc import Callable
+from functools import wraps
+from pathlib import Path
+from typing import Any
+
+import click
+
+from kadam.decay import Decay
+from kadam.lab.profiles import PROFILES
+
+
+def main() -> None:
+    commands(prog_name="kadam")
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+def commands() -> None:
+    """Adam in continuous time, made executable."""
+
+
+def _clear_errors(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Turn the errors that a user can mend into one line on stderr and exit status 1."""
+
+    @wraps(command)
+    def run(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return command(*args, **kwargs)
+        except (ValueError, FileNotFoundError) as error:
+            raise click.ClickException(str(error)) from error
+
+    return run
+
+
+profile_option = click.option(
+    "--profile", type=click.Choice(PROFILES), default="laptop", show_default=True, help="How large: seconds, minutes, a GPU."
+)
+
+
+@commands.command()
+@click.argument("name")
+@profile_option
+@click.option("--jobs", type=click.IntRange(1), default=os.cpu_count() or 1, show_default="all cores", help="Processes.")
+@click.option("--scheduler", metavar="ADDRESS", help="Dask cluster to run on (not available yet).")
+@click.option("--fresh", is_flag=True, help="Compute everything again, whatever is there.")
+@click.option("--out", type=click.Path(file_okay=False, path_type=Path), help="Copy the record to OUT/NAME-PROFILE.nc too.")
+@_clear_errors
+def run(name: str, profile: str, jobs: int, scheduler: str | None, fresh: bool, out: Path | None) -> None:
+    """Run experiment NAME, or all of them. What is done already is kept; an interrupted run goes on."""
+    from kadam import experiments
+
+    if scheduler is not None:
+        raise click.UsageError("--scheduler is not available yet; use --jobs N for processes on this machine")
+    for one in experiments.NAMES if name == "all" else (name,):
+        wanted = experiments.request(one, profile)
+        record = experiments.obtain(one, profile, fresh=fresh, jobs=jobs)
+        _say_where_data_is_from(one, record)
+        click.echo(f"{one}: {wanted.path}")
+        if out is not None:
+            _copy(wanted.path, out / f"{one}-{profile}.nc")
+
+
+def _say_where_data_is_from(name: str, record: Any) -> None:
+    if record.attrs["data_origin"] == "embedded" and record.attrs["profile"] != "smoke":
+        click.secho(f"{name}: real data could not be had; used {record.attrs['data']}", fg="yellow", err=True)
+
+
+def _copy(source: Path, target: Path) -> None:
+    from kadam.lab.records import whole_file
+
+    with whole_file(target) as aside:
+        shutil.copyfile(source, aside)
+    click.echo(f"copied to {target}")
+
+
+@commands.command()
+@profile_option
+@click.option("--set", "settings", multiple=True, metavar="NAME=VALUE", help="Set a notebook parameter, in every notebook.")
+@click.option("--update-smoke", is_flag=True, help="Rewrite notebooks/smoke, what CI compares with (smoke profile only).")
+@_clear_errors
+def book(profile: str, settings: tuple[str, ...], update_smoke: bool) -> None:
+    """Run what is missing, execute the notebooks and build the book."""
+    from kadam import book as book_module
+
+    if update_smoke and profile != "smoke":
+        raise click.UsageError("--update-smoke goes with --profile smoke")
+    page = book_module.build(profile, _parse(settings), update_smoke=update_smoke)
+    click.echo(f"open {page}")
+
+
+def _parse(settings: tuple[str, ...]) -> dict[str, Any]:
+    parsed = {}
+    for setting in settings:
+        name, equals, value = setting.partition("=")
+        if not equals:
+            raise click.UsageError(f"--set takes NAME=VALUE, got {setting!r}")
+        try:
+            parsed[name] = json.loads(value)
+        except json.JSONDecodeError:
+            parsed[name] = value
+    return parsed
+
+
+@commands.command()
+@profile_option
+@click.option("--json", "as_json", is_flag=True, help="A list of objects instead of a table.")
+@click.option("--markdown", is_flag=True, help="A Markdown table, as in the README.")
+@_clear_errors
+def claims(profile: str, as_json: bool, markdown: bool) -> None:
+    """Print every claim with its verdict, from the records that exist."""
+    from kadam import experiments
+    from kadam.book import results_folder
+    from kadam.report.claims import markdown_table, plain_table
+
+    ledger = experiments.ledger(profile, results_folder())
+    if as_json:
+        click.echo(json.dumps([claim.as_dict() for claim in ledger], indent=2))
+    else:
+        click.echo(markdown_table(ledger) if markdown else plain_table(ledger))
+
+
+@commands.command()
+@click.option("--betas", nargs=2, type=float, required=True, metavar="BETA1 BETA2", help="PyTorch's pair.")
+@click.option("--json", "as_json", is_flag=True, help="An object instead of prose.")
+@_clear_errors
+def stability(betas: tuple[float, float], as_json: bool) -> None:
+    """Say whether Adam's update stays bounded with these betas, and why."""
+    from kadam.report.advice import advise
+
+    advice = advise(Decay.from_betas(betas))
+    click.echo(json.dumps(advice.as_dict(), indent=2) if as_json else advice.sentence())
+
+
+@commands.group()
+def data() -> None:
+    """The data sets: where they are, and fetching them."""
+
+
+@data.command()
+@_clear_errors
+def status() -> None:
+    """For each data set: where it was found and whether it is the right one."""
+    from kadam.lab import data as lab_data
+
+    for source in lab_data.SOURCES.values():
+        found = lab_data.locate(source)
+        if found is None:
+            click.echo(f"{source.name}: not on this machine; `kadam data fetch` downloads it, else an excerpt stands in")
+            continue
+        origin, path = found
+        lab_data.verify(source, path)
+        click.echo(f"{source.name}: {path} ({origin}), sha256 verified")
+
+
+@data.command()
+@_clear_errors
+def fetch() -> None:
+    """Download every data set into the cache, with checksum."""
+    from kadam.lab import data as lab_data
+
+    for source in lab_data.SOURCES.values():
+        try:
+            click.echo(f"{source.name}: {lab_data.download(source)}")
+        except OSError as error:
+            raise click.ClickException(f"{source.name}: no download from {source.url} ({error})") from error
+
+
+@commands.group()
+def bench() -> None:
+    """Speeds, always as ratios measured side by side."""
+
+
+@bench.command()
+@click.option("--steps", type=click.IntRange(1), default=10, show_default=True, help="Training steps timed a round.")
+@click.option("--rounds", type=click.IntRange(1), default=5, show_default=True, help="Paired rounds; medians are printed.")
+@click.option("--json", "as_json", is_flag=True, help="An object instead of a sentence.")
+def sweep(steps: int, rounds: int, as_json: bool) -> None:
+    """The growth sweep as one batched program against one loop a member."""
+    from kadam.lab.bench import batched_against_loops
+
+    result = batched_against_loops(steps=steps, rounds=rounds)
+    click.echo(json.dumps(result.as_dict(), indent=2) if as_json else result.sentence())

@@ -1,0 +1,74 @@
+"""A one-line answer, with its reason, to "are my betas safe?"."""
+
+import math
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from kadam.decay import Decay
+from kadam.theory import stability
+
+# An iteration so late that the bound of a stable pair has reached its limit.
+LATE = 10**9
+
+
+@dataclass(frozen=True)
+class Advice:
+    """What the theory says of one pair. Rates are per step, updates in learning rates; JSON has null for infinity."""
+
+    beta1: float
+    beta2: float
+    C: float | None
+    stable_discrete: bool
+    stable_continuous: bool
+    growth_rate: float | None
+    largest_update: float | None  # over all gradient sequences and iterations; None where there is no limit
+    smallest_stable_beta2: float  # beta1^2: beta2 must lie above
+
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+    def sentence(self) -> str:
+        """The verdict and its reason."""
+        head = f"betas = ({self.beta1:g}, {self.beta2:g}), that is (beta, gamma) = ({self.beta2:g}, {self.beta1:g}): "
+        if not self.stable_discrete:
+            return f"{head}UNSTABLE. {self._why_unstable()}"
+        return f"{head}stable. {self._why_stable()}"
+
+    def _why_stable(self) -> str:
+        limit = f"No gradient sequence can make a step longer than {self.largest_update:.3g} learning rates"
+        reason = "momentum forgets faster than the square root of the second moment"
+        comparison = f"beta2 = {self.beta2:g} against beta1^2 = {self.smallest_stable_beta2:.4g}"
+        narrow = "" if self.stable_continuous else " It lies outside the paper's narrower region (C <= 0)."
+        return f"{limit}: {reason} ({comparison}).{narrow}"
+
+    def _why_unstable(self) -> str:
+        if self.growth_rate is None:
+            speed = "without any limit"
+        elif self.growth_rate == 0:
+            speed = "like the square root of the number of steps"
+        else:
+            speed = f"by a factor e every {1 / self.growth_rate:.0f} steps"
+        return (
+            f"Where gradients shrink, updates can grow {speed}: the second moment forgets faster than the momentum. "
+            f"Choose beta2 above beta1^2 = {self.smallest_stable_beta2:.4g}."
+        )
+
+
+def advise(decay: Decay) -> Advice:
+    """What the theory of Adam's largest update says of this pair (see the book's theory page)."""
+    pair = {"beta": decay.beta, "gamma": decay.gamma}
+    stable = bool(stability.is_stable(**pair))
+    return Advice(
+        beta1=decay.gamma,
+        beta2=decay.beta,
+        C=_finite(stability.coefficient(**pair)),
+        stable_discrete=stable,
+        stable_continuous=bool(stability.is_stable(**pair, time="continuous")),
+        growth_rate=_finite(stability.growth_rate(**pair)),
+        largest_update=_finite(stability.max_update_bound(LATE, **pair)) if stable else None,
+        smallest_stable_beta2=float(stability.boundary(decay.gamma)),
+    )
+
+
+def _finite(x: float) -> float | None:
+    return float(x) if math.isfinite(x) else None

@@ -1,0 +1,225 @@
+"""The figures of chapter 1, each with the numbers that it shows."""
+
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from kadam.report import style
+
+# Where a pair's name stands beside its marker in the corner panel, in points.
+NAME_OFFSETS = {
+    "Adam default": (6, -11),
+    "language models": (-4, -12),
+    "Transformer": (-6, 5),
+    "equal betas": (-58, -3),
+    "momentum 0.97": (-40, 7),
+    "momentum 0.98": (-12, -13),
+    "default swapped": (-76, -3),
+}
+
+
+@style.styled
+def region(record: xr.Dataset) -> Figure:
+    """The (gamma, beta) plane and its corner: growth rate, boundaries, level curves of C, the normal curve, known pairs."""
+    figure, (square, corner) = style.panels(1, 2, height=4.1)
+    for axes, window in ((square, "square"), (corner, "corner")):
+        shading = _map(axes, record.sel(window=window))
+        _boundaries(axes, record)
+        axes.plot(record.normal_gamma, record.normal_beta, ":", color=style.MEASURED, label="normal curve through Adam")
+        axes.set_xlabel(style.GAMMA_LABEL)
+    square.set(xlim=(-0.02, 1), ylim=(-0.02, 1), ylabel=style.BETA_LABEL, title="the whole square")
+    corner.set(xlim=(0.85, 1), ylim=(0.85, 1), title="its corner near (1, 1)")
+    _mark(square, record, ("SignSGD", "RMSprop"), {"SignSGD": (6, 4), "RMSprop": (6, -12)})
+    _mark(corner, record, tuple(NAME_OFFSETS), NAME_OFFSETS)
+    figure.colorbar(shading, ax=corner, label="exact growth rate of log|u| a step", extend="max", pad=0.02)
+    figure.legend(*square.get_legend_handles_labels(), loc="outside upper center", ncols=3)
+    return figure
+
+
+def _map(axes: Axes, window: xr.Dataset) -> Any:
+    growing = window.rate_discrete.where(window.rate_discrete > 0)
+    shading = axes.pcolormesh(
+        window.map_gamma, window.map_beta, growing, cmap=style.GROWTH_MAP, vmin=0, vmax=0.1, rasterized=True
+    )
+    lines = axes.contour(
+        window.map_gamma,
+        window.map_beta,
+        window.coefficient.where(np.isfinite(window.coefficient)),
+        levels=[-0.2, -0.1, -0.05, 0.05, 0.1, 0.2, 0.5, 1, 2],
+        colors=style.GUIDE,
+        linewidths=0.6,
+        linestyles="solid",
+    )
+    axes.clabel(lines, fontsize=6, fmt="C = %g")
+    return shading
+
+
+def _boundaries(axes: Axes, record: xr.Dataset) -> None:
+    gamma = record.boundary_gamma
+    axes.plot(gamma, record.boundary_discrete, color=style.EXACT, label=r"exact boundary $\beta=\gamma^2$")
+    axes.plot(
+        gamma, record.boundary_continuous, "--", color=style.PAPER, label=r"the paper's, $C=0$: $\beta=\gamma/(2-\gamma)$"
+    )
+
+
+def _mark(axes: Axes, record: xr.Dataset, names: tuple[str, ...], offsets: dict[str, tuple[float, float]]) -> None:
+    for name in names:
+        pair = record.sel(practice=name)
+        fill = "white" if pair.practice_stable_discrete else style.MEASURED
+        axes.plot(pair.practice_gamma, pair.practice_beta, "o", ms=5, mec=style.MEASURED, mfc=fill, clip_on=False, zorder=5)
+        axes.annotate(
+            name,
+            (float(pair.practice_gamma), float(pair.practice_beta)),
+            xytext=offsets[name],
+            textcoords="offset points",
+            fontsize=7.5,
+            bbox={"boxstyle": "round,pad=0.1", "fc": "white", "ec": "none", "alpha": 0.7},
+            zorder=6,
+        )
+
+
+def practice_table(record: xr.Dataset) -> str:
+    """What the theory says of each named pair, one a line."""
+    head = f"{'pair':<16} {'beta1':>6} {'beta2':>6} {'C':>8} {'rate':>8} {'exact':>9} {'paper':>9} {'n=10':>7} {'n=1000':>8}"
+    return "\n".join([head, *(_practice_line(record.sel(practice=name)) for name in record.practice.values)])
+
+
+def _practice_line(pair: xr.Dataset) -> str:
+    words = ["stable" if pair[f"practice_stable_{time}"] else "unstable" for time in ("discrete", "continuous")]
+    C = "inf" if np.isinf(pair.practice_coefficient) else f"{float(pair.practice_coefficient):.4f}"
+    return (
+        f"{pair.practice.item():<16} {float(pair.practice_gamma):>6g} {float(pair.practice_beta):>6g} {C:>8} "
+        f"{float(pair.practice_rate):>8.4f} {words[0]:>9} {words[1]:>9} "
+        f"{float(pair.practice_bound_10):>7.3g} {float(pair.practice_bound_1000):>8.3g}"
+    )
+
+
+@style.styled
+def boundaries(record: xr.Dataset) -> Figure:
+    """Where the two boundaries disagree: the gap in beta, and the corner on logarithmic axes."""
+    figure, (gap, corner) = style.panels(1, 2, height=3.3)
+    gamma = record.boundary_gamma
+    difference = record.boundary_continuous - record.boundary_discrete
+    widest = int(difference.argmax("boundary_gamma"))
+    gap.plot(gamma, difference, color=style.MEASURED)
+    gap.plot(gamma[widest], difference[widest], "o", color=style.MEASURED)
+    gap.annotate(
+        f"{float(difference[widest]):.4f} at $\\gamma$ = {float(gamma[widest]):.3f}",
+        (float(gamma[widest]), float(difference[widest])),
+        xytext=(0, 5),
+        textcoords="offset points",
+        ha="center",
+    )
+    gap.set(xlabel=style.GAMMA_LABEL, ylabel=r"$\gamma/(2-\gamma)-\gamma^2$", title="gap in beta", ylim=(0, 0.105))
+    _logarithmic_corner(corner, record)
+    return figure
+
+
+def _logarithmic_corner(axes: Axes, record: xr.Dataset) -> None:
+    gamma = 1 - np.geomspace(1e-3, 0.5, 200)
+    axes.plot(1 - gamma, 1 - gamma**2, color=style.EXACT, label="exact")
+    axes.plot(1 - gamma, 1 - gamma / (2 - gamma), "--", color=style.PAPER, label="the paper's")
+    offsets = {
+        "Adam default": (6, -3),
+        "language models": (6, -3),
+        "Transformer": (6, -3),
+        "equal betas": (6, -3),
+        "momentum 0.97": (-8, -13),
+        "momentum 0.98": (-68, 2),
+        "default swapped": (6, -3),
+    }
+    _mark_logarithmic(axes, record, offsets)
+    axes.text(3e-3, 2e-1, "unstable", color=style.GUIDE)
+    axes.text(1.5e-1, 2e-3, "stable", color=style.GUIDE)
+    axes.set(xscale="log", yscale="log", xlim=(8e-4, 0.6), ylim=(6e-4, 0.6))
+    axes.set(xlabel=r"$1-\gamma$  (1 / memory of the momentum)", ylabel=r"$1-\beta$  (1 / memory of $v$)")
+    axes.set_title("the corner, logarithmic")
+    axes.legend(loc="lower left")
+
+
+def _mark_logarithmic(axes: Axes, record: xr.Dataset, offsets: dict[str, tuple[float, float]]) -> None:
+    for name, offset in offsets.items():
+        pair = record.sel(practice=name)
+        x, y = 1 - float(pair.practice_gamma), 1 - float(pair.practice_beta)
+        fill = "white" if pair.practice_stable_discrete else style.MEASURED
+        axes.plot(x, y, "o", ms=5, mec=style.MEASURED, mfc=fill, zorder=5)
+        axes.annotate(name, (x, y), xytext=offset, textcoords="offset points", fontsize=7.5)
+
+
+def boundary_numbers(record: xr.Dataset) -> dict[str, float]:
+    """The widest gap between the boundaries, where it is, and how much of the square lies between them."""
+    difference = record.boundary_continuous - record.boundary_discrete
+    widest = int(difference.argmax("boundary_gamma"))
+    return {
+        "widest gap in beta": float(difference[widest]),
+        "at gamma": float(record.boundary_gamma[widest]),
+        "area between": float(difference.mean()),
+        "gap at gamma 0.9": float(difference.sel(boundary_gamma=0.9, method="nearest")),
+        "gap at gamma 0.99": float(difference.sel(boundary_gamma=0.99, method="nearest")),
+    }
+
+
+@style.styled
+def bounds(record: xr.Dataset) -> Figure:
+    """Both bounds over n, and what the algorithm reaches on the worst-case gradients."""
+    figure, grid = style.panels(2, 3, height=4.4, sharex=True)
+    for axes, example in zip(grid.flat, range(record.sizes["example"]), strict=True):
+        one = record.isel(example=example)
+        axes.plot(one.n, one.bound_discrete, color=style.EXACT, lw=3, alpha=0.5, label="exact bound")
+        axes.plot(one.n, one.attained, color=style.MEASURED, lw=1, label="reached by the algorithm")
+        axes.plot(one.n, one.bound_continuous, "--", color=style.PAPER, label="the paper's expression")
+        axes.set_title(rf"$\beta$ = {float(one.example_beta):g}, $\gamma$ = {float(one.example_gamma):g}")
+        if float(one.bound_discrete[-1]) > 100:
+            axes.set_yscale("log")
+    figure.supxlabel("iteration n", fontsize=9)
+    figure.supylabel("largest possible |u| (learning rates)", fontsize=9)
+    figure.legend(*grid.flat[0].get_legend_handles_labels(), loc="outside upper center", ncols=3)
+    return figure
+
+
+def bound_numbers(record: xr.Dataset, n: int) -> str:
+    """Both bounds and what is reached at iteration n, one pair a line."""
+    lines = [f"{'beta':>6} {'gamma':>6} {'reached':>10} {'exact':>10} {'paper':>10}   at n = {n}"]
+    at = record.sel(n=n)
+    for i in range(record.sizes["example"]):
+        one = at.isel(example=i)
+        values = (float(one[name]) for name in ("attained", "bound_discrete", "bound_continuous"))
+        numbers = " ".join(f"{value:>10.5g}" for value in values)
+        lines.append(f"{float(one.example_beta):>6g} {float(one.example_gamma):>6g} {numbers}")
+    return "\n".join(lines)
+
+
+@style.styled
+def runs(record: xr.Dataset) -> Figure:
+    """Simulated growth on both sides of the boundary, and every sequence against its bound."""
+    figure, (growth, ratios) = style.panels(1, 2, height=3.1)
+    limits = [float(record.growth_asymptotic.min()), float(record.growth_asymptotic.max())]
+    growth.axhline(0, color=style.GUIDE, lw=0.6)
+    growth.axvline(0, color=style.GUIDE, lw=0.6)
+    growth.plot(limits, limits, color=style.EXACT, label="exact rate")
+    growth.plot(record.growth_asymptotic, record.growth_measured, ".", ms=4, color=style.MEASURED, label="simulated")
+    growth.set(xlabel=r"$\ln\gamma-\frac{1}{2}\ln\beta$  (a step)", ylabel="slope of log|u| after silence")
+    growth.legend()
+    edges = np.linspace(0, 1.05, 43)
+    ratios.hist(record.sequence_ratio, edges, color=style.EXACT, alpha=0.6, label="Adam, its bound")
+    ratios.hist(record.last_stage_ratio, edges, color=style.SECOND, alpha=0.6, label="k-Adam, last stage's bound")
+    ratios.axvline(1, color=style.MEASURED, lw=0.8)
+    ratios.set(xlabel="largest |u| / bound of a sequence", ylabel="sequences")
+    ratios.legend(loc="upper left")
+    return figure
+
+
+def run_numbers(record: xr.Dataset) -> str:
+    """The extremes of those runs, and what the order of two stages does."""
+    error = float(np.abs(record.growth_measured - record.growth_predicted).max())
+    lines = [
+        f"pairs simulated: {record.sizes['pair']}; rate within {max(error, 1e-12):.0e} of the prediction: {error < 1e-9}",
+        f"largest |u|/bound, Adam: {float(record.sequence_ratio.max()):.6f}; k-Adam: {float(record.last_stage_ratio.max()):.6f}",
+    ]
+    for name in record.order.values:
+        one = record.sel(order=name)
+        lines.append(f"{name}: reaches {float(one.order_reached):.4g}, its last stage allows {float(one.order_limit):.4g}")
+    return "\n".join(lines)

@@ -1,0 +1,71 @@
+"""Figure style as values: one width, one cycle of colours, each colour the same concept in every figure."""
+
+import functools
+from collections.abc import Callable
+from typing import Any, ParamSpec
+
+import matplotlib.pyplot as plt
+import xarray as xr
+from matplotlib.figure import Figure
+
+P = ParamSpec("P")
+
+# Okabe & Ito's palette, told apart by colour-blind readers.
+PAPER = "#D55E00"  # the paper's continuous-time law
+EXACT = "#0072B2"  # the exact discrete law
+CORRECTED = "#009E73"  # the exact discrete law with its bias correction
+MEASURED = "#222222"  # what a run measured
+SECOND = "#CC79A7"  # a second measurement beside it
+GUIDE = "#888888"  # grid, level curves, remarks
+
+GROWTH_MAP = "YlOrRd"  # how fast updates may grow
+ALONG_CURVE = "RdYlBu"  # where a point lies along the normal curve: red outside the region, blue inside
+
+WIDTH = 7.6  # inches: the text column of the book
+
+BASE: dict[str, Any] = {
+    "figure.dpi": 150,
+    "savefig.dpi": 150,
+    "figure.facecolor": "white",
+    "savefig.facecolor": "white",
+    "font.size": 9,
+    "axes.titlesize": 9,
+    "axes.titlelocation": "left",
+    "axes.labelsize": 9,
+    "legend.fontsize": 8,
+    "legend.frameon": False,
+    "xtick.labelsize": 8,
+    "ytick.labelsize": 8,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.linewidth": 0.8,
+    "lines.linewidth": 1.4,
+    "grid.color": "#dddddd",
+    "grid.linewidth": 0.6,
+    "axes.axisbelow": True,
+}
+
+GAMMA_LABEL = r"$\gamma$  (PyTorch's beta1)"
+BETA_LABEL = r"$\beta$  (PyTorch's beta2)"
+
+
+def styled(draw: Callable[P, Figure]) -> Callable[P, Figure]:
+    """Decorate a function that draws so that it draws in this style and leaves matplotlib's own settings alone."""
+
+    @functools.wraps(draw)
+    def draw_in_style(*args: P.args, **kwargs: P.kwargs) -> Figure:
+        with plt.rc_context(BASE):
+            return draw(*args, **kwargs)
+
+    return draw_in_style
+
+
+def panels(rows: int, columns: int, *, height: float, **options: Any) -> tuple[Figure, Any]:
+    """A figure as wide as the text, ``height`` inches high, and its axes."""
+    return plt.subplots(rows, columns, figsize=(WIDTH, height), layout="constrained", **options)
+
+
+def label_stand_in(figure: Figure, dataset: xr.Dataset) -> None:
+    """Say on the figure itself where stand-in data was used."""
+    if dataset.attrs["data_origin"] == "embedded":
+        figure.supxlabel(f"stand-in data: {dataset.attrs['data']}", fontsize=8, color=PAPER, x=0.99, ha="right")

@@ -87,9 +87,8 @@ def ledger(profile: str, folder: Path | None) -> list[Claim]:
     claims: list[Claim] = []
     for name in NAMES:
         wanted = request(name, profile)
+        dataset = committed(name, profile, folder) if folder else None
         if wanted.path.exists():
             dataset = records.read(wanted.path, command=wanted.command)
-        else:
-            dataset = committed(name, profile, folder) if folder else None
         claims += wanted.module.claims(dataset, profile=profile)
     return claims

@@ -5,7 +5,7 @@ Everything here runs the independent float64 k-Adam (``theory.reference``) and c
 on both sides of the boundary, the continuous expression beside what the algorithm reaches, and k-Adam's last stage.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -149,16 +149,20 @@ def attained(n: int, *, beta: float, gamma: float) -> float:
 
 
 def random_sequences(config: Config) -> xr.Dataset:
-    """The largest |u_n| / bound_n over each of many random and adversarial sequences, every pair drawn at random."""
+    """The largest |u_n| / bound_n, n >= 1, of random and adversarial sequences, each with a pair drawn at random."""
     rng = np.random.default_rng([config.seed, 1])
-    n = np.arange(config.length)
     ratios, kinds = [], []
     for kind, gradients in _gradient_sequences(config, rng):
-        pair = _random_decay(rng)
-        updates = np.abs(kadam_updates(gradients, [pair]))
-        ratios.append(np.max(updates / stability.max_update_bound(n, beta=pair.beta, gamma=pair.gamma)))
+        ratios.append(largest_ratio(gradients, [_random_decay(rng)]))
         kinds.append(kind)
     return xr.Dataset({"sequence_ratio": ("sequence", ratios), "sequence_kind": ("sequence", kinds)})
+
+
+def largest_ratio(gradients: Array, stages: Sequence[Decay]) -> float:
+    """max |u_n| / (bound_n of the last stage) over n >= 1; at n = 0 both are 1."""
+    n = np.arange(1, len(gradients))
+    bound = stability.max_update_bound(n, beta=stages[-1].beta, gamma=stages[-1].gamma)
+    return float(np.max(np.abs(kadam_updates(gradients, stages)[1:]) / bound))
 
 
 def _gradient_sequences(config: Config, rng: np.random.Generator) -> Iterator[tuple[str, Array]]:
@@ -212,9 +216,7 @@ def last_stage(config: Config) -> xr.Dataset:
     n = np.arange(config.length)
     ratios = []
     for _, gradients in _gradient_sequences(config, rng):
-        stages = [_random_decay(rng) for _ in range(rng.integers(2, 5))]
-        bound = stability.max_update_bound(n, beta=stages[-1].beta, gamma=stages[-1].gamma)
-        ratios.append(np.max(np.abs(kadam_updates(gradients, stages)) / bound))
+        ratios.append(largest_ratio(gradients, [_random_decay(rng) for _ in range(rng.integers(2, 5))]))
     stable, unstable = Decay(beta=0.999, gamma=0.9), Decay(beta=0.8, gamma=0.95)
     silent = np.where(n < 10, 1.0, 0.0)
     orders = {"stable last": (unstable, stable), "unstable last": (stable, unstable)}
@@ -258,7 +260,7 @@ def _continuous_is_no_bound(dataset: xr.Dataset) -> Finding:
     worst = int(excess.argmax())
     measured = (
         f"the algorithm exceeds it for {int((excess > 1).sum())} of {excess.size} pairs at some n >= 1, at most by a factor "
-        f"{float(excess.max()):.2f} (beta = {float(dataset.example_beta[worst]):g}, gamma = {float(dataset.example_gamma[worst]):g})"
+        f"{excess[worst]:.2f} (beta = {float(dataset.example_beta[worst]):g}, gamma = {float(dataset.example_gamma[worst]):g})"
     )
     return measured, passes(float(excess.max()) <= 1)
 
@@ -274,7 +276,9 @@ def _continuous_region_is_safe(dataset: xr.Dataset) -> Finding:
 def _last_stage_bounds(dataset: xr.Dataset) -> Finding:
     ratio = float(dataset.last_stage_ratio.max())
     reached = dict(zip(dataset.order.values, dataset.order_reached.values, strict=True))
-    measured = f"largest ratio {ratio:.6f}; stable stage last: {reached['stable last']:.2f}, first: {reached['unstable last']:.0f}"
+    measured = (
+        f"largest ratio {ratio:.6f}; stable stage last: {reached['stable last']:.2f}, first: {reached['unstable last']:.0f}"
+    )
     return measured, passes(_rounding(ratio))
 
 

@@ -69,7 +69,7 @@ def _loop(batch: torch.Tensor) -> Callable[[], object]:
 
     def step() -> None:
         optimizer.zero_grad()
-        next_token_loss(model, batch).backward()  # type: ignore[no-untyped-call]
+        next_token_loss(model, batch).backward()
         optimizer.step()
 
     return step

@@ -30,9 +30,7 @@ class Ensemble:
     tensors, the last step's u^(k) by which they moved, in units of the learning rate.
     """
 
-    def __init__(
-        self, model: nn.Module, loss: Loss, decays: Sequence[Sequence[Decay]], *, lr: float, eps: float = 0.0
-    ) -> None:
+    def __init__(self, model: nn.Module, loss: Loss, decays: Sequence[Sequence[Decay]], *, lr: float, eps: float = 0.0) -> None:
         if len(decays) == 0 or len({len(stages) for stages in decays}) != 1:
             raise ValueError(f"decays must hold one member or more with equally many stages, got {decays!r}")
         keep_freed_memory()
@@ -43,8 +41,7 @@ class Ensemble:
         device = next(model.parameters()).device
         self._betas = [_columns([stages[i] for stages in decays], device) for i in range(len(decays[0]))]
         self._moments = {
-            n: [(torch.zeros_like(_rows(p)), torch.zeros_like(_rows(p))) for _ in self._betas]
-            for n, p in self.params.items()
+            n: [(torch.zeros_like(_rows(p)), torch.zeros_like(_rows(p))) for _ in self._betas] for n, p in self.params.items()
         }
         self._gradients = _ensemble_gradients(model, loss)
 

@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Protocol
@@ -73,7 +73,7 @@ def provenance(experiment: str, profile: str, config: Any, seconds: float) -> di
         "versions": json.dumps({"python": platform.python_version(), **{name: version(name) for name in LIBRARIES}}),
         "device": device_name(),
         "commit": commit(),
-        "date": datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
+        "date": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         "wall_time_s": round(float(seconds), 3),
     }
 
@@ -146,15 +146,18 @@ def commit_record(dataset: xr.Dataset, folder: Path) -> Path:
     for old in [path for path in listed if path.startswith(earlier)]:
         del listed[old]
         (folder / old).unlink(missing_ok=True)
-    save(dataset.drop_attrs(deep=False).assign_attrs(_without(dataset.attrs, "sha256")), folder / name)
+    save(unsealed(dataset), folder / name)
     listed[name] = _sha256((folder / name).read_bytes())
     with whole_file(manifest) as aside:
         aside.write_text(json.dumps(dict(sorted(listed.items())), indent=2) + "\n")
     return folder / name
 
 
-def _without(attrs: Mapping[Any, Any], name: str) -> dict[Any, Any]:
-    return {key: value for key, value in attrs.items() if key != name}
+def unsealed(dataset: xr.Dataset) -> xr.Dataset:
+    """A copy without the sha256 that reading found; saving computes it again."""
+    copy = dataset.copy()
+    del copy.attrs["sha256"]
+    return copy
 
 
 def content_sha256(dataset: xr.Dataset) -> str:
@@ -180,7 +183,7 @@ def _attributes(attrs: Mapping[Any, Any]) -> bytes:
 def whole_file(path: Path) -> Iterator[Path]:
     """A path to write to; renamed to ``path`` when the block ends well, removed when it does not."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f".{path.name}.{os.getpid()}")
+    aside = path.with_name(f".{os.getpid()}.{path.name}")
     try:
         yield aside
         os.replace(aside, path)

@@ -5,8 +5,8 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-import xarray as xr
 import torch
+import xarray as xr
 from joblib import Parallel, delayed
 from tqdm import tqdm
 

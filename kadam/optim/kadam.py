@@ -153,9 +153,7 @@ class KAdam(Optimizer):
         moments = [_moments(state, i) for i in range(1, len(decays) + 1)]
         kadam_step_(param, grad if sign == 1 else -grad, moments, _at_step(state, decays), **hyper)
 
-    def _foreach_step(
-        self, params: list[Tensor], decays: tuple[Decay, ...], sign: int, hyper: dict[str, float]
-    ) -> None:
+    def _foreach_step(self, params: list[Tensor], decays: tuple[Decay, ...], sign: int, hyper: dict[str, float]) -> None:
         states = [self.state[p] for p in params]
         grads = [cast(Tensor, p.grad) for p in params]
         if sign == -1:
@@ -192,7 +190,7 @@ def _moments(state: dict[str, Any], i: int) -> tuple[Tensor, Tensor]:
     return state[m], state[v]
 
 
-def _at_step(state: dict[str, Any], decays: tuple[Decay, ...]) -> list[StageAtStep]:
+def _at_step(state: dict[str, Any], decays: tuple[Decay, ...]) -> list[StageAtStep[float]]:
     step = state["step"].item()
     starts = (float(state.get(f"first_step_{i}", 0.0)) for i in range(1, len(decays) + 1))
     return [StageAtStep.at(*d.betas, step - start) for d, start in zip(decays, starts, strict=True)]

@@ -11,34 +11,36 @@ stage is equal to it bit for bit. Nothing here writes to the gradient.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
 
 import torch
 from torch import Tensor
 
-Number = float | Tensor
+N = TypeVar("N", float, Tensor)
 Moments = tuple[Tensor, Tensor]  # (m, v) of one stage, each shaped as the parameter
 
 
 @dataclass(frozen=True)
-class StageAtStep:
+class StageAtStep(Generic[N]):
     """What one stage needs to know at one step; tensors (broadcast against the parameter) where members differ."""
 
-    weight1: Number  # 1 - beta1: weight of the new input in m
-    weight2: Number  # 1 - beta2: weight of the new square in v
-    beta2: Number
-    correction1: Number  # 1 - beta1^step
-    correction2: Number  # sqrt(1 - beta2^step)
+    weight1: N  # 1 - beta1: weight of the new input in m
+    weight2: N  # 1 - beta2: weight of the new square in v
+    beta2: N
+    correction1: N  # 1 - beta1^step
+    correction2: N  # sqrt(1 - beta2^step)
 
     @classmethod
-    def at(cls, beta1: Number, beta2: Number, step: float) -> "StageAtStep":
+    def at(cls, beta1: N, beta2: N, step: float) -> "StageAtStep[N]":
         """``step`` counts from 1. Give float64 tensors; :meth:`to` brings the result to the parameter's dtype."""
         return cls(1 - beta1, 1 - beta2, beta2, 1 - beta1**step, (1 - beta2**step) ** 0.5)
 
-    def to(self, dtype: torch.dtype) -> "StageAtStep":
-        return StageAtStep(*(x.to(dtype) if isinstance(x, Tensor) else x for x in vars(self).values()))
+    def to(self, dtype: torch.dtype) -> "StageAtStep[N]":
+        parts: Any = (x.to(dtype) if isinstance(x, Tensor) else x for x in vars(self).values())
+        return StageAtStep(*parts)
 
 
-def kadam_update(grad: Tensor, moments: Sequence[Moments], stages: Sequence[StageAtStep], *, eps: float) -> Tensor:
+def kadam_update(grad: Tensor, moments: Sequence[Moments], stages: Sequence[StageAtStep[Any]], *, eps: float) -> Tensor:
     """u^(k), shaped as ``grad``, after all the given stages; advances their moments in place."""
     u = grad
     for (m, v), stage in zip(moments, stages, strict=True):
@@ -51,7 +53,7 @@ def kadam_step_(
     param: Tensor,
     grad: Tensor,
     moments: Sequence[Moments],
-    stages: Sequence[StageAtStep],
+    stages: Sequence[StageAtStep[float]],
     *,
     lr: float,
     eps: float,
@@ -66,7 +68,7 @@ def kadam_step_(
     param.addcdiv_(m, _denominator(v, last, eps), value=-lr / last.correction1)
 
 
-def _average_(u: Tensor, m: Tensor, v: Tensor, stage: StageAtStep) -> None:
+def _average_(u: Tensor, m: Tensor, v: Tensor, stage: StageAtStep[Any]) -> None:
     m.lerp_(u, stage.weight1)
     v.mul_(stage.beta2)
     if isinstance(stage.weight2, Tensor):  # addcmul_ takes its factor as a number only
@@ -75,7 +77,7 @@ def _average_(u: Tensor, m: Tensor, v: Tensor, stage: StageAtStep) -> None:
         v.addcmul_(u, u, value=stage.weight2)
 
 
-def _denominator(v: Tensor, stage: StageAtStep, eps: float) -> Tensor:
+def _denominator(v: Tensor, stage: StageAtStep[Any], eps: float) -> Tensor:
     return v.sqrt().div_(stage.correction2).add_(eps)
 
 
@@ -83,7 +85,7 @@ def kadam_foreach_step_(
     params: list[Tensor],
     grads: list[Tensor],
     moments: Sequence[tuple[list[Tensor], list[Tensor]]],
-    stages: Sequence[list[StageAtStep]],
+    stages: Sequence[list[StageAtStep[float]]],
     *,
     lr: float,
     eps: float,
@@ -107,13 +109,13 @@ def kadam_foreach_step_(
     torch._foreach_addcdiv_(params, m, denominator, [-lr / s.correction1 for s in last])
 
 
-def _foreach_average_(u: list[Tensor], m: list[Tensor], v: list[Tensor], stage: StageAtStep) -> None:
+def _foreach_average_(u: list[Tensor], m: list[Tensor], v: list[Tensor], stage: StageAtStep[float]) -> None:
     torch._foreach_lerp_(m, u, stage.weight1)
     torch._foreach_mul_(v, stage.beta2)
     torch._foreach_addcmul_(v, u, u, stage.weight2)
 
 
-def _foreach_denominator(v: list[Tensor], stage: list[StageAtStep], eps: float) -> list[Tensor]:
+def _foreach_denominator(v: list[Tensor], stage: list[StageAtStep[float]], eps: float) -> list[Tensor]:
     denominator = list(torch._foreach_sqrt(v))
     torch._foreach_div_(denominator, [s.correction2 for s in stage])
     torch._foreach_add_(denominator, eps)

@@ -56,7 +56,7 @@ class Advice:
 
 def advise(decay: Decay) -> Advice:
     """What the theory of Adam's largest update says of this pair (see the book's theory page)."""
-    pair = {"beta": decay.beta, "gamma": decay.gamma}
+    pair: Any = {"beta": decay.beta, "gamma": decay.gamma}
     stable = bool(stability.is_stable(**pair))
     return Advice(
         beta1=decay.gamma,

@@ -9,6 +9,8 @@ import xarray as xr
 Verdict = Literal["reproduced", "partly", "not reproduced", "not run at this profile"]
 Finding = tuple[str, Verdict]  # what was measured, in words with its numbers, and the verdict
 
+NOT_RUN: Finding = ("-", "not run at this profile")
+
 
 @dataclass(frozen=True)
 class Test:
@@ -47,11 +49,9 @@ def judge_all(tests: Sequence[Test], dataset: xr.Dataset | None, *, profile: str
         profile = str(dataset.attrs["profile"])
     claims = []
     for test in tests:
-        measured, verdict = ("-", "not run at this profile") if dataset is None else test.judge(dataset)
+        measured, verdict = NOT_RUN if dataset is None else test.judge(dataset)
         record = "-" if dataset is None else record_name(dataset)
-        claims.append(
-            Claim(test.id, test.source, test.statement, measured, test.criterion, verdict, profile, record, notebook)
-        )
+        claims.append(Claim(test.id, test.source, test.statement, measured, test.criterion, verdict, profile, record, notebook))
     return claims
 
 

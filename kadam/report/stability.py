@@ -1,5 +1,6 @@
 """The figures of chapter 1, each with the numbers that it shows."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -12,13 +13,24 @@ from kadam.report import style
 # Where a pair's name stands beside its marker in the corner panel, in points.
 NAME_OFFSETS = {
     "Adam default": (6, -11),
-    "language models": (-4, -12),
-    "Transformer": (-6, 5),
-    "equal betas": (-58, -3),
-    "momentum 0.97": (-40, 7),
-    "momentum 0.98": (-12, -13),
+    "language models": (-80, -3),
+    "Transformer": (-58, -3),
+    "equal betas": (-46, -13),
+    "momentum 0.97": (-52, 6),
+    "momentum 0.98": (5, -11),
     "default swapped": (-76, -3),
 }
+LOGARITHMIC_OFFSETS = {
+    "Adam default": (6, -3),
+    "language models": (-14, -14),
+    "Transformer": (6, -3),
+    "equal betas": (2, 5),
+    "momentum 0.97": (-50, -14),
+    "momentum 0.98": (-68, 2),
+    "default swapped": (6, -3),
+}
+
+LEVELS = {"square": [0.2, 0.5, 1, 2], "corner": [-0.1, -0.05, 0.05, 0.1, 0.2]}
 
 
 @style.styled
@@ -48,7 +60,7 @@ def _map(axes: Axes, window: xr.Dataset) -> Any:
         window.map_gamma,
         window.map_beta,
         window.coefficient.where(np.isfinite(window.coefficient)),
-        levels=[-0.2, -0.1, -0.05, 0.05, 0.1, 0.2, 0.5, 1, 2],
+        levels=LEVELS[str(window.window.values)],
         colors=style.GUIDE,
         linewidths=0.6,
         linestyles="solid",
@@ -65,7 +77,7 @@ def _boundaries(axes: Axes, record: xr.Dataset) -> None:
     )
 
 
-def _mark(axes: Axes, record: xr.Dataset, names: tuple[str, ...], offsets: dict[str, tuple[float, float]]) -> None:
+def _mark(axes: Axes, record: xr.Dataset, names: tuple[str, ...], offsets: Mapping[str, tuple[float, float]]) -> None:
     for name in names:
         pair = record.sel(practice=name)
         fill = "white" if pair.practice_stable_discrete else style.MEASURED
@@ -122,16 +134,7 @@ def _logarithmic_corner(axes: Axes, record: xr.Dataset) -> None:
     gamma = 1 - np.geomspace(1e-3, 0.5, 200)
     axes.plot(1 - gamma, 1 - gamma**2, color=style.EXACT, label="exact")
     axes.plot(1 - gamma, 1 - gamma / (2 - gamma), "--", color=style.PAPER, label="the paper's")
-    offsets = {
-        "Adam default": (6, -3),
-        "language models": (6, -3),
-        "Transformer": (6, -3),
-        "equal betas": (6, -3),
-        "momentum 0.97": (-8, -13),
-        "momentum 0.98": (-68, 2),
-        "default swapped": (6, -3),
-    }
-    _mark_logarithmic(axes, record, offsets)
+    _mark_logarithmic(axes, record)
     axes.text(3e-3, 2e-1, "unstable", color=style.GUIDE)
     axes.text(1.5e-1, 2e-3, "stable", color=style.GUIDE)
     axes.set(xscale="log", yscale="log", xlim=(8e-4, 0.6), ylim=(6e-4, 0.6))
@@ -140,8 +143,8 @@ def _logarithmic_corner(axes: Axes, record: xr.Dataset) -> None:
     axes.legend(loc="lower left")
 
 
-def _mark_logarithmic(axes: Axes, record: xr.Dataset, offsets: dict[str, tuple[float, float]]) -> None:
-    for name, offset in offsets.items():
+def _mark_logarithmic(axes: Axes, record: xr.Dataset) -> None:
+    for name, offset in LOGARITHMIC_OFFSETS.items():
         pair = record.sel(practice=name)
         x, y = 1 - float(pair.practice_gamma), 1 - float(pair.practice_beta)
         fill = "white" if pair.practice_stable_discrete else style.MEASURED
@@ -203,11 +206,12 @@ def runs(record: xr.Dataset) -> Figure:
     growth.plot(record.growth_asymptotic, record.growth_measured, ".", ms=4, color=style.MEASURED, label="simulated")
     growth.set(xlabel=r"$\ln\gamma-\frac{1}{2}\ln\beta$  (a step)", ylabel="slope of log|u| after silence")
     growth.legend()
-    edges = np.linspace(0, 1.05, 43)
+    edges = np.linspace(0, 1, 41) + 1e-9  # a ratio of 1 belongs to the last bin
     ratios.hist(record.sequence_ratio, edges, color=style.EXACT, alpha=0.6, label="Adam, its bound")
     ratios.hist(record.last_stage_ratio, edges, color=style.SECOND, alpha=0.6, label="k-Adam, last stage's bound")
     ratios.axvline(1, color=style.MEASURED, lw=0.8)
     ratios.set(xlabel="largest |u| / bound of a sequence", ylabel="sequences")
+    ratios.set_xlim(-0.02, 1.06)
     ratios.legend(loc="upper left")
     return figure
 
@@ -217,7 +221,8 @@ def run_numbers(record: xr.Dataset) -> str:
     error = float(np.abs(record.growth_measured - record.growth_predicted).max())
     lines = [
         f"pairs simulated: {record.sizes['pair']}; rate within {max(error, 1e-12):.0e} of the prediction: {error < 1e-9}",
-        f"largest |u|/bound, Adam: {float(record.sequence_ratio.max()):.6f}; k-Adam: {float(record.last_stage_ratio.max()):.6f}",
+        f"largest |u|/bound of Adam: {float(record.sequence_ratio.max()):.6f}",
+        f"largest |u|/bound of k-Adam: {float(record.last_stage_ratio.max()):.6f}",
     ]
     for name in record.order.values:
         one = record.sel(order=name)

@@ -23,7 +23,7 @@ ALONG_CURVE = "RdYlBu"  # where a point lies along the normal curve: red outside
 
 WIDTH = 7.6  # inches: the text column of the book
 
-BASE: dict[str, Any] = {
+BASE: Any = {
     "figure.dpi": 150,
     "savefig.dpi": 150,
     "figure.facecolor": "white",

@@ -12,6 +12,7 @@ Symbols: i is the stage (1..k), n the iteration (0, 1, ...), m and v the moments
 Source: Gould & Tanaka (arXiv 2411.05746); k = 1 is Adam. The theory takes eps = 0, PyTorch adds it outside the root.
 """
 
+from collections import deque
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -38,9 +39,10 @@ def kadam_updates(gradients: ArrayLike, stages: Sequence[Decay], *, eps: float =
 def kadam_moments(gradients: ArrayLike, stages: Sequence[Decay], *, eps: float = 0.0) -> tuple[Array, Array]:
     """The moments (m, v) after the last gradient, each of shape (k, ...), not bias-corrected."""
     g = _gradients(gradients, stages, eps)
-    m = v = np.zeros((len(stages), *g.shape[1:]))
-    for _, m, v in _iterate(g, stages, eps):
-        pass
+    last = deque(_iterate(g, stages, eps), maxlen=1)
+    if not last:
+        return np.zeros((len(stages), *g.shape[1:])), np.zeros((len(stages), *g.shape[1:]))
+    _, m, v = last[0]
     return m, v
 
 

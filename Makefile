@@ -1,0 +1,73 @@
+# make book   the environment, every experiment at the laptop profile, and the book in _build/html
+# make test   everything that CI checks
+# Needs Python 3.11 or newer, make and git.
+
+PYTHON ?= python3
+BIN := .venv/bin
+READY := .venv/.ready
+KADAM := $(BIN)/python -m kadam
+
+.PHONY: help env book test lint types unit notebooks smoke-book update-smoke paper serve pdf bench lock clean
+
+help:
+	@sed -n 's/^# \(make .*\)/\1/p' Makefile
+
+env: $(READY)
+
+# pip says what it downloads; the mark comes last, so that an interrupted installation is done again.
+$(READY): pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "kadam needs Python 3.11 or newer, this is " + sys.version.split()[0])'
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	touch $@
+
+book: env
+	$(KADAM) run all --profile laptop
+	$(KADAM) book --profile laptop
+
+test: lint types unit notebooks smoke-book
+
+lint: env
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: env
+	$(BIN)/mypy
+
+# Tests and smoke notebooks keep their records apart from the user's own.
+unit notebooks smoke-book update-smoke: export KADAM_CACHE := $(CURDIR)/.cache
+
+unit: env
+	$(BIN)/python -m pytest tests
+
+# Strict: every printed number must be the committed one.
+notebooks: env
+	$(BIN)/python -m pytest --nbval --nbval-current-env -p no:cacheprovider notebooks/smoke
+
+smoke-book: env
+	$(KADAM) book --profile smoke
+
+update-smoke: env
+	$(KADAM) book --profile smoke --update-smoke
+
+paper: env
+	$(KADAM) run all --profile paper
+	$(KADAM) book --profile paper
+
+serve: env
+	$(BIN)/python -m http.server --directory _build/html 8000
+
+# One page, printed by a browser that is installed already.
+pdf: env
+	$(BIN)/jupyter-book build book --path-output _build/pdf --config _config.yml --builder singlehtml
+	chromium --headless --no-sandbox --disable-gpu --print-to-pdf=_build/kadam.pdf --virtual-time-budget=20000 _build/pdf/_build/singlehtml/index.html
+
+bench: env
+	$(KADAM) bench sweep
+
+# The exact versions of everything, from the environment at hand.
+lock: env
+	$(BIN)/python -m pip freeze --exclude-editable --disable-pip-version-check | sed 's/+cpu$$//' > constraints.txt
+
+clean:
+	rm -rf _build book/notebooks book/generated .cache .pytest_cache .mypy_cache .ruff_cache

@@ -1,0 +1,265 @@
+"""From records to pages: execute the notebooks, put a badge on each, generate the ledger and status pages, build.
+
+A notebook is executed again only when its source, the package's code, its parameters or the records behind it have
+changed. Whatever is interrupted leaves no half-written file and goes on at the next call.
+"""
+
+import ast
+import hashlib
+import json
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jupytext
+import nbformat
+import papermill
+import xarray as xr
+from tqdm import tqdm
+from traitlets.config import Config
+
+from kadam import experiments
+from kadam.lab import records
+from kadam.report.claims import Claim, markdown_table
+
+Notebook = nbformat.NotebookNode
+
+# What a page's text and numbers depend on besides its own source and records.
+PACKAGE_SUFFIXES = (".py", ".txt")
+
+
+class BookError(ValueError):
+    """The book cannot be built, and why."""
+
+
+# Kernels are spoken to through files: no ports, so none that another process could take or listen to.
+LOCAL_TRANSPORT = Config({"KernelManager": {"transport": "ipc"}})
+
+
+@dataclass(frozen=True)
+class Page:
+    """A notebook of the book: its MyST source and the experiments whose records it shows."""
+
+    source: Path
+
+    @property
+    def name(self) -> str:
+        return self.source.stem
+
+    def read(self) -> Notebook:
+        return jupytext.read(self.source)
+
+    def experiments(self) -> list[str]:
+        return list(self.read().metadata.get("experiments", []))
+
+
+def repository() -> Path:
+    """The checkout that holds the book: the current folder or one above it, else where the package lies."""
+    for folder in (Path.cwd(), *Path.cwd().parents, records.PACKAGE.parent):
+        if (folder / "_config.yml").is_file() and (folder / "notebooks").is_dir():
+            return folder
+    raise BookError("no book here: run this inside a clone of the kadam repository (it holds _config.yml and notebooks/)")
+
+
+def results_folder() -> Path | None:
+    """The repository's committed records, where there is a repository."""
+    try:
+        return repository() / "results"
+    except BookError:
+        return None
+
+
+def build(profile: str, parameters: Mapping[str, Any], *, update_smoke: bool = False) -> Path:
+    """Make the book at a profile; returns its front page. Raises ``BookError`` where the strict build fails."""
+    root = repository()
+    pages = [Page(source) for source in sorted((root / "notebooks").glob("*.md"))]
+    for page in pages:
+        check_parameters(page, parameters)
+    used = {name: experiments.obtain(name, profile, jobs=os.cpu_count() or 1) for name in experiments.NAMES}
+    generated = root / "book" / "generated"
+    seconds = {}
+    for page in tqdm(pages, desc="notebooks", unit="page", disable=None):
+        executed = execute(page, {"profile": profile, **parameters}, used, root)
+        seconds[page.name] = executed.metadata.get("seconds", 0.0)
+        _write(root / "book" / "notebooks" / f"{page.name}.ipynb", _to_text(with_badge(executed, page, used, generated)))
+        if update_smoke:
+            _write(root / "notebooks" / "smoke" / f"{page.name}.ipynb", _to_text(without_images(executed)))
+    ledger = experiments.ledger(profile, root / "results")
+    _write(generated / "claims.md", ledger_page(ledger))
+    _write(generated / "claims-short.md", markdown_table(ledger))
+    _write(generated / "status.md", status_page(used, seconds))
+    return _render(root, profile)
+
+
+def execute(page: Page, parameters: Mapping[str, Any], used: Mapping[str, xr.Dataset], root: Path) -> Notebook:
+    """The executed notebook, free of times and random ids; from ``_build/executed`` where nothing has changed."""
+    key = _key(page, parameters, used)
+    path = root / "_build" / "executed" / f"{page.name}-{key}.ipynb"
+    if not path.exists():
+        check_parameters(page, {k: v for k, v in parameters.items() if k != "profile"})
+        with records.whole_file(path) as aside:
+            start = time.perf_counter()
+            _run_notebook(page, parameters, aside)
+            done = nbformat.read(aside, as_version=4)
+            done.metadata["seconds"] = round(time.perf_counter() - start, 1)
+            aside.write_text(_to_text(normalised(done)))
+    return nbformat.read(path, as_version=4)
+
+
+def _run_notebook(page: Page, parameters: Mapping[str, Any], target: Path) -> None:
+    source = target.with_suffix(".source.ipynb")
+    try:
+        nbformat.write(page.read(), source)
+        papermill.execute_notebook(
+            source, target, dict(parameters), kernel_name="python3", progress_bar=False, config=LOCAL_TRANSPORT
+        )
+    except papermill.PapermillExecutionError as error:
+        raise BookError(f"{page.source}: cell {error.exec_count} failed with {error.ename}: {error.evalue}") from None
+    finally:
+        source.unlink(missing_ok=True)
+
+
+def check_parameters(page: Page, given: Mapping[str, Any]) -> None:
+    """``BookError`` listing the valid names if a given parameter is none of the notebook's."""
+    valid = parameter_names(page)
+    unknown = [name for name in given if name not in valid]
+    if unknown:
+        raise BookError(f"{page.name}: no parameter {unknown[0]!r}; it has: {', '.join(valid)}")
+
+
+def parameter_names(page: Page) -> list[str]:
+    """The names that the notebook's cell tagged ``parameters`` assigns."""
+    for cell in page.read().cells:
+        if "parameters" in cell.metadata.get("tags", []):
+            assignments = [node for node in ast.parse(cell.source).body if isinstance(node, ast.Assign)]
+            return [target.id for node in assignments for target in node.targets if isinstance(target, ast.Name)]
+    return []
+
+
+def _key(page: Page, parameters: Mapping[str, Any], used: Mapping[str, xr.Dataset]) -> str:
+    digest = hashlib.sha256(page.source.read_bytes())
+    digest.update(json.dumps(dict(parameters), sort_keys=True).encode())
+    digest.update("".join(used[name].attrs["sha256"] for name in page.experiments()).encode())
+    for file in sorted(_package_files()):
+        digest.update(file.read_bytes())
+    return digest.hexdigest()[:12]
+
+
+def _package_files() -> Iterator[Path]:
+    return (file for file in records.PACKAGE.rglob("*") if file.suffix in PACKAGE_SUFFIXES)
+
+
+def normalised(notebook: Notebook) -> Notebook:
+    """Without what differs from run to run: random cell ids, execution times, the injected cell's traces."""
+    keep = {name: notebook.metadata[name] for name in ("kernelspec", "experiments", "seconds") if name in notebook.metadata}
+    notebook.metadata = nbformat.from_dict(keep)
+    for i, cell in enumerate(notebook.cells):
+        cell.id = f"cell-{i}"
+        for name in ("papermill", "execution"):
+            cell.metadata.pop(name, None)
+    return notebook
+
+
+def without_images(notebook: Notebook) -> Notebook:
+    """A small copy for comparison: nbval compares printed numbers, not pictures."""
+    slim = nbformat.from_dict(notebook)
+    slim.metadata.pop("seconds", None)
+    for output in (output for cell in slim.cells for output in cell.get("outputs", [])):
+        if "data" in output:
+            output.data.pop("image/png", None)
+    return slim
+
+
+def with_badge(notebook: Notebook, page: Page, used: Mapping[str, xr.Dataset], generated: Path) -> Notebook:
+    """A copy with the page's provenance below its title, and what the badge links to put beside the book."""
+    lines = [_badge_line(used[name], generated) for name in page.experiments()]
+    _copy_aside(page.source, generated / page.source.name)
+    source = f"{{download}}`this page's source <../generated/{page.source.name}>`"
+    badge = nbformat.v4.new_markdown_cell("\n".join([":::{div} kadam-badge", *lines, source, ":::"]), id="badge")
+    marked = nbformat.from_dict(notebook)
+    title = next(i for i, cell in enumerate(marked.cells) if cell.cell_type == "markdown")
+    heading, _, rest = marked.cells[title].source.partition("\n")
+    marked.cells[title].source = heading
+    below = [nbformat.v4.new_markdown_cell(rest.strip(), id="after-title")] if rest.strip() else []
+    marked.cells[title + 1 : title + 1] = [badge, *below]
+    return marked
+
+
+def _badge_line(record: xr.Dataset, generated: Path) -> str:
+    file = "{experiment}-{profile}.nc".format(**record.attrs)
+    records.save(records.unsealed(record), generated / file)
+    facts = "profile {profile} · {device} · {date} · commit {commit} · {wall_time_s:.0f} s · data: {data}"
+    return f"{facts.format(**record.attrs)} · {{download}}`record <../generated/{file}>` · "
+
+
+def ledger_page(ledger: list[Claim]) -> str:
+    """The ledger with sources and criteria, one claim after another."""
+    return "\n\n".join(_ledger_entry(claim) for claim in ledger) + "\n"
+
+
+VERDICT_CLASSES = {"reproduced": "reproduced", "partly": "partly", "not reproduced": "not", "not run at this profile": "notrun"}
+
+
+def _ledger_entry(claim: Claim) -> str:
+    verdict = f"[{claim.verdict}]{{.verdict-{VERDICT_CLASSES[claim.verdict]}}}"
+    return (
+        f"**{claim.id}** — {verdict}\n: {claim.statement}.\n\n"
+        f"  *Source:* {claim.source}. *Criterion:* {claim.criterion}. *Measured:* {claim.measured}.\n\n"
+        f"  Profile {claim.profile}, record `{claim.record}`, chapter [](notebooks/{claim.notebook}.ipynb)."
+    )
+
+
+def status_page(used: Mapping[str, xr.Dataset], seconds: Mapping[str, float]) -> str:
+    """What machine and versions made this book, and how long each part took."""
+    versions = json.loads(next(iter(used.values())).attrs["versions"])
+    machine = {"platform": platform.platform(terse=True), "processor": records.device_name(), **versions}
+    tables = [
+        _table(("part", "value"), machine.items()),
+        _table(
+            ("record", "profile", "device", "date", "commit", "seconds", "data"),
+            (
+                [name, *(d.attrs[k] for k in ("profile", "device", "date", "commit", "wall_time_s", "data"))]
+                for name, d in used.items()
+            ),
+        ),
+        _table(("notebook", "seconds to execute"), seconds.items()),
+    ]
+    return "\n\n".join(tables) + "\n"
+
+
+def _table(head: tuple[str, ...], rows: Any) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join("| " + " | ".join(str(cell) for cell in line) + " |" for line in lines)
+
+
+def _render(root: Path, profile: str) -> Path:
+    output = root if profile == "laptop" else root / "_build" / profile
+    command = [str(Path(sys.executable).with_name("jupyter-book")), "build", "book", "--config", "_config.yml"]
+    strict = ["--path-output", str(output), "-W", "-n", "--keep-going"]
+    finished = subprocess.run([*command, *strict], cwd=root, capture_output=True, text=True)
+    if finished.returncode != 0:
+        raise BookError(f"the strict build failed:\n{finished.stdout[-4000:]}\n{finished.stderr[-4000:]}")
+    return output / "_build" / "html" / "index.html"
+
+
+def _to_text(notebook: Notebook) -> str:
+    return nbformat.writes(notebook) + "\n"
+
+
+def _copy_aside(source: Path, target: Path) -> None:
+    with records.whole_file(target) as aside:
+        shutil.copyfile(source, aside)
+
+
+def _write(path: Path, text: str) -> None:
+    """Write a file whole, and only if its text changes: Sphinx rebuilds what is newer."""
+    if not path.exists() or path.read_text() != text:
+        with records.whole_file(path) as aside:
+            aside.write_text(text)

@@ -27,7 +27,7 @@ from traitlets.config import Config
 
 from kadam import experiments
 from kadam.lab import records
-from kadam.report.claims import Claim, markdown_table
+from kadam.report.claims import Claim, Verdict, markdown_table
 
 Notebook = nbformat.NotebookNode
 
@@ -93,7 +93,7 @@ def build(profile: str, parameters: Mapping[str, Any], *, update_smoke: bool = F
             _write(root / "notebooks" / "smoke" / f"{page.name}.ipynb", _to_text(without_images(executed)))
     ledger = experiments.ledger(profile, root / "results")
     _write(generated / "claims.md", ledger_page(ledger))
-    _write(generated / "claims-short.md", markdown_table(ledger))
+    _write(generated / "claims-short.md", markdown_table(ledger, mark=marked_verdict))
     _write(generated / "status.md", status_page(used, seconds))
     return _render(root, profile)
 
@@ -184,6 +184,9 @@ def with_badge(notebook: Notebook, page: Page, used: Mapping[str, xr.Dataset], g
     source = f"{{download}}`this page's source <../generated/{page.source.name}>`"
     badge = nbformat.v4.new_markdown_cell("\n".join([":::{div} kadam-badge", *lines, source, ":::"]), id="badge")
     marked = nbformat.from_dict(notebook)
+    for cell in marked.cells:
+        if "injected-parameters" in cell.metadata.get("tags", []):
+            cell.metadata.tags.append("remove-cell")  # the badge names the profile
     title = next(i for i, cell in enumerate(marked.cells) if cell.cell_type == "markdown")
     heading, _, rest = marked.cells[title].source.partition("\n")
     marked.cells[title].source = heading
@@ -195,7 +198,7 @@ def with_badge(notebook: Notebook, page: Page, used: Mapping[str, xr.Dataset], g
 def _badge_line(record: xr.Dataset, generated: Path) -> str:
     file = "{experiment}-{profile}.nc".format(**record.attrs)
     records.save(records.unsealed(record), generated / file)
-    facts = "profile {profile} · {device} · {date} · commit {commit} · {wall_time_s:.0f} s · data: {data}"
+    facts = "profile {profile} · {device} · {date} · commit {commit} · {wall_time_s:.1f} s · data: {data}"
     return f"{facts.format(**record.attrs)} · {{download}}`record <../generated/{file}>` · "
 
 
@@ -204,13 +207,17 @@ def ledger_page(ledger: list[Claim]) -> str:
     return "\n\n".join(_ledger_entry(claim) for claim in ledger) + "\n"
 
 
-VERDICT_CLASSES = {"reproduced": "reproduced", "partly": "partly", "not reproduced": "not", "not run at this profile": "notrun"}
+VERDICT_CLASSES: dict[Verdict, str] = {"reproduced": "reproduced", "partly": "partly", "not reproduced": "not", "not run at this profile": "notrun"}
+
+
+def marked_verdict(verdict: Verdict) -> str:
+    """A verdict in its colour."""
+    return f"[{verdict}]{{.verdict-{VERDICT_CLASSES[verdict]}}}"
 
 
 def _ledger_entry(claim: Claim) -> str:
-    verdict = f"[{claim.verdict}]{{.verdict-{VERDICT_CLASSES[claim.verdict]}}}"
     return (
-        f"**{claim.id}** — {verdict}\n: {claim.statement}.\n\n"
+        f"**{claim.id}** — {marked_verdict(claim.verdict)}\n: {claim.statement}.\n\n"
         f"  *Source:* {claim.source}. *Criterion:* {claim.criterion}. *Measured:* {claim.measured}.\n\n"
         f"  Profile {claim.profile}, record `{claim.record}`, chapter [](notebooks/{claim.notebook}.ipynb)."
     )

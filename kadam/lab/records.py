@@ -20,6 +20,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Protocol
 
+import h5py
 import numpy as np
 import xarray as xr
 
@@ -104,7 +105,8 @@ def local_path(experiment: str, profile: str, config: Any, data_sha256: str) -> 
 
 def save(dataset: xr.Dataset, path: Path) -> None:
     """Write a record, with the sha256 of its contents, under its name at once or not at all."""
-    sealed = dataset.assign_attrs(sha256=content_sha256(dataset))
+    complete = dataset.assign_attrs({"schema": SCHEMA} | dataset.attrs)
+    sealed = complete.assign_attrs(sha256=content_sha256(complete))
     with whole_file(path) as aside:
         sealed.to_netcdf(aside, engine="h5netcdf", encoding={name: {"zlib": True} for name in dataset.data_vars})
 
@@ -112,6 +114,8 @@ def save(dataset: xr.Dataset, path: Path) -> None:
 def read(path: Path, *, command: str) -> xr.Dataset:
     """A record, verified. Raises ``RecordError`` with the file, the reason and the command that makes it anew."""
     try:
+        with h5py.File(path):  # where this fails h5netcdf would leave a half-made file object behind
+            pass
         dataset = xr.load_dataset(path, engine="h5netcdf")
     except FileNotFoundError:
         raise RecordError(f"{path}: no such record; make it with: {command}") from None
@@ -120,8 +124,8 @@ def read(path: Path, *, command: str) -> xr.Dataset:
     found, expected = content_sha256(dataset), dataset.attrs.get("sha256")
     if found != expected:
         raise RecordError(f"{path}: contents have sha256 {found}, recorded {expected}; make it anew with: {command}")
-    if dataset.attrs["schema"] != SCHEMA:
-        raise RecordError(f"{path}: schema is {dataset.attrs['schema']}, expected {SCHEMA}; make it anew with: {command}")
+    if dataset.attrs.get("schema") != SCHEMA:
+        raise RecordError(f"{path}: schema is {dataset.attrs.get('schema')}, expected {SCHEMA}; make it anew with: {command}")
     return dataset
 
 

@@ -65,10 +65,11 @@ def passes(condition: bool) -> Verdict:
     return "reproduced" if condition else "not reproduced"
 
 
-def markdown_table(claims: Sequence[Claim]) -> str:
-    """The ledger for a page: what is claimed, what was measured, the verdict."""
-    rows = [f"| {c.id} | {c.statement} | {c.measured} | {c.verdict} | {c.profile} |" for c in claims]
-    return "\n".join(["| id | claim | measured | verdict | profile |", "|---|---|---|---|---|", *rows])
+def markdown_table(claims: Sequence[Claim], *, mark: Callable[[Verdict], str] = str) -> str:
+    """The ledger for a page: what is claimed, what was measured, the verdict; ``mark`` says how a verdict is written."""
+    rows = [(c.id, c.statement, c.measured, mark(c.verdict), c.profile) for c in claims]
+    lines = [("id", "claim", "measured", "verdict", "profile"), ("---",) * 5, *rows]
+    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
 
 
 def plain_table(claims: Sequence[Claim]) -> str:

@@ -95,7 +95,7 @@ def _mark(axes: Axes, record: xr.Dataset, names: tuple[str, ...], offsets: Mappi
 
 def practice_table(record: xr.Dataset) -> str:
     """What the theory says of each named pair, one a line."""
-    head = f"{'pair':<16} {'beta1':>6} {'beta2':>6} {'C':>8} {'rate':>8} {'exact':>9} {'paper':>9} {'n=10':>7} {'n=1000':>8}"
+    head = f"{'pair':<16}{'beta1':>6}{'beta2':>6}{'C':>8}{'rate':>7}{'exact':>9}{'paper':>9}{'n=10':>6}{'n=1000':>8}"
     return "\n".join([head, *(_practice_line(record.sel(practice=name)) for name in record.practice.values)])
 
 
@@ -103,9 +103,9 @@ def _practice_line(pair: xr.Dataset) -> str:
     words = ["stable" if pair[f"practice_stable_{time}"] else "unstable" for time in ("discrete", "continuous")]
     C = "inf" if np.isinf(pair.practice_coefficient) else f"{float(pair.practice_coefficient):.4f}"
     return (
-        f"{pair.practice.item():<16} {float(pair.practice_gamma):>6g} {float(pair.practice_beta):>6g} {C:>8} "
-        f"{float(pair.practice_rate):>8.4f} {words[0]:>9} {words[1]:>9} "
-        f"{float(pair.practice_bound_10):>7.3g} {float(pair.practice_bound_1000):>8.3g}"
+        f"{pair.practice.item():<16}{float(pair.practice_gamma):>6g}{float(pair.practice_beta):>6g}{C:>8}"
+        f"{float(pair.practice_rate):>7.3f}{words[0]:>9}{words[1]:>9}"
+        f"{float(pair.practice_bound_10):>6.3g}{float(pair.practice_bound_1000):>8.2g}"
     )
 
 

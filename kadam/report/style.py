@@ -50,12 +50,20 @@ BETA_LABEL = r"$\beta$  (PyTorch's beta2)"
 
 
 def styled(draw: Callable[P, Figure]) -> Callable[P, Figure]:
-    """Decorate a function that draws so that it draws in this style and leaves matplotlib's own settings alone."""
+    """Decorate a function that draws so that it draws in this style and puts matplotlib's own settings back.
+
+    Only the settings named in ``BASE`` are put back: ``plt.rc_context`` would also undo what a notebook's backend sets
+    when it wakes up at the first figure, and every later figure would stay invisible.
+    """
 
     @functools.wraps(draw)
     def draw_in_style(*args: P.args, **kwargs: P.kwargs) -> Figure:
-        with plt.rc_context(BASE):
+        before = {name: plt.rcParams[name] for name in BASE}
+        plt.rcParams.update(BASE)
+        try:
             return draw(*args, **kwargs)
+        finally:
+            plt.rcParams.update(before)
 
     return draw_in_style
 

@@ -1,0 +1,33 @@
+"""What all tests share: a cache of their own, no user data, no network, and pictures that go nowhere."""
+
+import matplotlib
+import matplotlib.pyplot as plt
+import pytest
+
+matplotlib.use("Agg")
+
+
+@pytest.fixture(autouse=True)
+def alone(tmp_path, monkeypatch):
+    monkeypatch.setenv("KADAM_CACHE", str(tmp_path / "cache"))
+    monkeypatch.delenv("KADAM_DATA", raising=False)
+    yield
+    plt.close("all")
+
+
+@pytest.fixture
+def offline(monkeypatch):
+    """Downloads fail as they do without a network."""
+
+    def refuse(*args, **kwargs):
+        raise ConnectionError("no network")
+
+    monkeypatch.setattr("pooch.retrieve", refuse)
+
+
+@pytest.fixture(scope="session")
+def smoke_records():
+    """The records of both experiments at the smoke profile, computed once."""
+    from kadam.experiments import growth, stability
+
+    return {"stability": stability.run(stability.PROFILES["smoke"]), "growth": growth.run(growth.PROFILES["smoke"])}

@@ -1,0 +1,124 @@
+"""Data comes from where it should, is verified wherever it is found, and a stand-in always says so."""
+
+import hashlib
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from kadam.lab import data
+
+REAL_FOLDER = Path(os.environ.get("KADAM_DATA") or Path(__file__).parents[2] / "shared" / "data")
+CONTENT = "To be, or not to be\n" * 20
+
+
+@pytest.fixture
+def source():
+    """A small data set with the checksum of CONTENT."""
+    sha256 = hashlib.sha256(CONTENT.encode()).hexdigest()
+    return replace(data.TINY_SHAKESPEARE, file="small.txt", sha256=sha256)
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    path = tmp_path / "data"
+    path.mkdir()
+    monkeypatch.setenv("KADAM_DATA", str(path))
+    return path
+
+
+def test_the_data_folder_comes_first(folder, source):
+    (folder / source.file).write_text(CONTENT)
+    text = data.load_text(source)
+    assert (text.characters, text.origin, text.stand_in, text.label) == (CONTENT, "folder", False, source.title)
+
+
+def test_the_cache_comes_next(source):
+    data.download_folder().mkdir(parents=True)
+    (data.download_folder() / source.file).write_text(CONTENT)
+    assert data.load_text(source).origin == "cache"
+
+
+def test_then_a_download_with_checksum_into_the_cache(source, monkeypatch):
+    asked = {}
+
+    def retrieve(url, known_hash, *, fname, path, downloader):
+        asked.update(url=url, known_hash=known_hash, bar=downloader.progressbar, timeout=downloader.kwargs["timeout"])
+        path.mkdir(parents=True)
+        (path / fname).write_text(CONTENT)
+        return str(path / fname)
+
+    monkeypatch.setattr("pooch.retrieve", retrieve)
+    assert data.load_text(source).origin == "download"
+    assert asked == {"url": source.url, "known_hash": f"sha256:{source.sha256}", "bar": True, "timeout": data.DOWNLOAD_TIMEOUT}
+    assert source.url.startswith("https://")
+
+
+def test_without_network_an_excerpt_stands_in_with_a_warning_and_a_label(offline):
+    with pytest.warns(data.StandInWarning, match="embedded excerpt"):
+        text = data.load_text()
+    assert text.stand_in
+    assert text.label == "embedded excerpt of tiny Shakespeare (65,536 characters)"
+
+
+def test_asking_for_the_excerpt_needs_no_network_and_warns_of_nothing(offline):
+    assert data.load_text(embedded=True).origin == "embedded"
+
+
+@pytest.mark.parametrize("damage", [CONTENT[:-1], CONTENT.replace("not", "nut"), ""])
+def test_a_wrong_checksum_is_refused_with_what_was_found_and_expected(folder, source, damage):
+    (folder / source.file).write_text(damage)
+    with pytest.raises(data.DataError) as refusal:
+        data.load_text(source)
+    found = hashlib.sha256(damage.encode()).hexdigest()
+    assert all(part in str(refusal.value) for part in (str(folder / source.file), found, source.sha256))
+
+
+def test_a_download_with_a_wrong_checksum_is_refused_not_replaced_by_the_excerpt(source, monkeypatch):
+    def mismatch(*args, **kwargs):
+        raise ValueError("SHA256 hash of downloaded file (small.txt) does not match: expected abc but got def")
+
+    monkeypatch.setattr("pooch.retrieve", mismatch)
+    with pytest.raises(data.DataError, match="expected abc but got def"):
+        data.load_text(source)
+
+
+def test_a_data_folder_that_is_none_is_named(monkeypatch):
+    monkeypatch.setenv("KADAM_DATA", "/no/such/folder")
+    with pytest.raises(data.DataError, match="KADAM_DATA must name a folder, got '/no/such/folder'"):
+        data.load_text()
+
+
+def test_tokens_index_the_sorted_vocabulary():
+    text = data.load_text(embedded=True)
+    assert text.vocabulary == sorted(set(text.characters))
+    assert "".join(text.vocabulary[i] for i in text.tokens[:50]) == text.characters[:50]
+
+
+def test_windows_are_consecutive_tokens_from_anywhere():
+    text = data.load_text(embedded=True)
+    windows = data.random_windows(text, batch=500, length=8, rng=np.random.default_rng(0))
+    starts = [text.characters.find("".join(text.vocabulary[i] for i in window)) for window in windows]
+    assert windows.shape == (500, 8)
+    assert min(starts) >= 0
+    assert max(starts) > len(text.characters) // 2
+
+
+def test_the_last_window_can_be_drawn_and_a_longer_one_is_refused():
+    text = data.Text("abcd", "tiny", "folder", "")
+    rng = np.random.default_rng(0)
+    assert data.random_windows(text, batch=2, length=4, rng=rng).tolist() == [[0, 1, 2, 3]] * 2
+    with pytest.raises(ValueError, match="length must be at most the text's 4 characters, got 5"):
+        data.random_windows(text, batch=2, length=5, rng=rng)
+
+
+@pytest.mark.parametrize("source", data.SOURCES.values(), ids=lambda s: s.name)
+def test_the_excerpt_is_the_beginning_of_the_real_data(source):
+    excerpt = data.load_text(source, embedded=True)
+    assert excerpt.sha256 == hashlib.sha256(excerpt.characters.encode()).hexdigest() == source.excerpt_sha256
+    real = REAL_FOLDER / source.file
+    if real.exists():  # on machines that have it
+        assert hashlib.sha256(real.read_bytes()).hexdigest() == source.sha256
+        assert real.read_text().startswith(excerpt.characters)

@@ -1,0 +1,172 @@
+"""Both experiments at their smoke profile: what they record, what they claim, and what they refuse."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import xarray as xr
+
+from kadam import experiments
+from kadam.experiments import growth, stability
+from kadam.lab import records
+from kadam.theory import stability as theory
+
+RESULTS = Path(__file__).parents[1] / "results"
+VERDICTS = json.loads((Path(__file__).parent / "verdicts.json").read_text())
+
+
+@pytest.mark.parametrize("name", experiments.NAMES)
+def test_every_variable_is_labelled_and_every_record_says_where_it_is_from(smoke_records, name):
+    record = smoke_records[name]
+    assert (record.attrs["experiment"], record.attrs["profile"]) == (name, "smoke")
+    assert {"config", "config_hash", "seed", "versions", "device", "commit", "data", "data_sha256"} <= set(record.attrs)
+
+
+@pytest.mark.parametrize("name", experiments.NAMES)
+def test_a_run_repeats_to_the_bit(smoke_records, name):
+    module = getattr(experiments, name)
+    again = module.run(module.PROFILES["smoke"])
+    xr.testing.assert_identical(again.drop_attrs(deep=False), smoke_records[name].drop_attrs(deep=False))
+
+
+@pytest.mark.parametrize("name", experiments.NAMES)
+def test_no_recorded_verdict_has_changed_at_the_smoke_profile(smoke_records, name):
+    verdicts = {claim.id: claim.verdict for claim in getattr(experiments, name).claims(smoke_records[name])}
+    assert verdicts == VERDICTS["smoke"][name]
+
+
+@pytest.mark.parametrize("name", experiments.NAMES)
+def test_no_recorded_verdict_has_changed_in_the_committed_laptop_record(name):
+    record = experiments.committed(name, "laptop", RESULTS)
+    assert record is not None
+    verdicts = {claim.id: claim.verdict for claim in getattr(experiments, name).claims(record)}
+    assert verdicts == VERDICTS["laptop"][name]
+
+
+def test_every_committed_record_is_small_and_verified():
+    manifest = json.loads((RESULTS / "manifest.json").read_text())
+    assert manifest
+    for path, sha256 in manifest.items():
+        assert records.read_committed(RESULTS, path, sha256).attrs["commit"] not in ("unknown", "")
+        assert (RESULTS / path).stat().st_size < 1_000_000
+    assert {p.relative_to(RESULTS).as_posix() for p in RESULTS.rglob("*.nc")} == set(manifest)
+
+
+def test_growth_holds_the_points_settings_and_laws(smoke_records):
+    record = smoke_records["growth"]
+    assert record.max_update.dims == ("setting", "seed", "iteration", "point")
+    assert record.sizes["point"] == growth.PROFILES["smoke"].points
+    assert np.isfinite(record.max_update.sel(setting=["fixed", "fresh"])).all()
+    np.testing.assert_array_equal(record.coefficient, theory.coefficient(beta=record.beta, gamma=record.gamma))
+    assert set(record.max_update.sel(setting="eps").dropna("point", how="all").point.values) == set(range(0, 12, 4))
+
+
+def test_the_first_update_of_every_member_is_one_learning_rate(smoke_records):
+    first = smoke_records["growth"].max_update.isel(iteration=0).sel(setting=["fixed", "fresh"])
+    np.testing.assert_allclose(first, 1, rtol=1e-6)
+
+
+def test_no_update_in_training_exceeds_the_exact_bound(smoke_records):
+    record = smoke_records["growth"]
+    bound = theory.max_update_bound(record.iteration.values[:, None], beta=record.beta.values, gamma=record.gamma.values)
+    ratio = record.max_update.transpose("setting", "seed", "iteration", "point") / bound
+    assert float(ratio.max()) <= 1 + 1e-6  # float32 storage
+    assert float(ratio.max()) > 0.9
+
+
+def test_processes_and_an_interruption_change_no_bit_of_growth(tmp_path, monkeypatch):
+    config = growth.Config(points=4, seeds=1, chunk=2, steps=10, width=8, layers=1, dtype="float64", text="embedded")
+    undisturbed = growth.run(config)
+    original, calls = growth.train_piece, []
+
+    def stop_at_the_third(*args):
+        calls.append(args[-2])
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return original(*args)
+
+    monkeypatch.setattr(growth, "train_piece", stop_at_the_third)
+    with pytest.raises(KeyboardInterrupt):
+        growth.run(config, checkpoint=tmp_path)
+    resumed = growth.run(config, checkpoint=tmp_path)
+    assert len(calls) == len(set(calls)) + 1  # only the piece in flight was begun twice
+    xr.testing.assert_identical(resumed.drop_attrs(deep=False), undisturbed.drop_attrs(deep=False))
+
+
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
+def test_two_processes_give_the_bits_of_one():
+    config = growth.Config(points=4, seeds=1, chunk=2, steps=10, width=8, layers=1, dtype="float64", text="embedded")
+    one, two = growth.run(config), growth.run(config, jobs=2)
+    xr.testing.assert_identical(one.drop_attrs(deep=False), two.drop_attrs(deep=False))
+
+
+def test_the_slope_of_an_exponential_is_its_rate():
+    n = np.arange(50.0)
+    np.testing.assert_allclose(growth.slope(np.stack([0.02 * n + 3, -0.1 * n], axis=1)), [0.02, -0.1])
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"points": 0}, "points must be a whole number >= 1, got 0"),
+        ({"seeds": 1.5}, "seeds must be a whole number >= 1, got 1.5"),
+        ({"steps": 5}, "steps must be at least 10"),
+        ({"eta": -1.0}, "eta must be a finite number > 0, got -1.0"),
+        ({"eta": float("nan")}, "eta must be a finite number > 0, got nan"),
+        ({"dtype": "float8"}, "dtype must be one of float32, float64; got 'float8'"),
+        ({"text": "latin"}, "text must be one of real, embedded; got 'latin'"),
+    ],
+)
+def test_a_bad_growth_configuration_is_named(change, message):
+    with pytest.raises(ValueError, match=message.replace("(", r"\(")):
+        growth.Config(**change)
+
+
+def test_a_missing_gpu_is_named(monkeypatch):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    with pytest.raises(ValueError, match="device is 'cuda', but torch finds no CUDA device"):
+        growth.run(growth.Config(device="cuda", text="embedded"))
+
+
+@pytest.mark.parametrize("change", [{"grid": 0}, {"length": 10}, {"pairs": -1}])
+def test_a_bad_stability_configuration_is_named(change):
+    with pytest.raises(ValueError, match=next(iter(change))):
+        stability.Config(**change)
+
+
+def test_a_record_is_computed_once_then_read(monkeypatch):
+    first = experiments.obtain("stability", "smoke")
+    monkeypatch.setattr(stability, "run", None)
+    xr.testing.assert_identical(experiments.obtain("stability", "smoke"), first)
+
+
+def test_a_truncated_record_is_refused_and_fresh_mends_it():
+    experiments.obtain("stability", "smoke")
+    path = experiments.request("stability", "smoke").path
+    path.write_bytes(path.read_bytes()[:1000])
+    with pytest.raises(records.RecordError, match=rf"{path}.*kadam run stability --profile smoke --fresh"):
+        experiments.obtain("stability", "smoke")
+    assert experiments.obtain("stability", "smoke", fresh=True).attrs["profile"] == "smoke"
+
+
+@pytest.mark.parametrize(("name", "profile"), [("grwth", "smoke"), ("growth", "smok")])
+def test_a_misspelled_name_lists_the_valid_ones(name, profile):
+    with pytest.raises(ValueError, match=r"stability, growth|smoke, laptop, paper"):
+        experiments.request(name, profile)
+
+
+def test_the_ledger_uses_committed_records_where_there_is_no_local_one(tmp_path):
+    assert {claim.verdict for claim in experiments.ledger("laptop", None)} == {"not run at this profile"}
+    shutil.copytree(RESULTS, tmp_path / "results")
+    claims = experiments.ledger("laptop", tmp_path / "results")
+    assert {claim.id: claim.verdict for claim in claims} == VERDICTS["laptop"]["stability"] | VERDICTS["laptop"]["growth"]
+
+
+def test_a_claim_that_fails_is_reported_as_not_reproduced(smoke_records):
+    wrong = smoke_records["stability"].copy()
+    wrong["attained"] = wrong.attained * 1.001
+    wrong["last_stage_ratio"] = wrong.last_stage_ratio + 1
+    verdicts = {claim.id: claim.verdict for claim in stability.claims(wrong)}
+    assert (verdicts["D-1d"], verdicts["D-1f"], verdicts["D-1c"]) == ("not reproduced", "not reproduced", "reproduced")

@@ -8,7 +8,7 @@ from typing import cast
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call, grad_and_value, vmap
+from torch.func import functional_call, vmap
 
 from kadam.decay import Decay
 from kadam.optim.update import StageAtStep, kadam_update
@@ -43,12 +43,12 @@ class Ensemble:
         self._moments = {
             n: [(torch.zeros_like(_rows(p)), torch.zeros_like(_rows(p))) for _ in self._betas] for n, p in self.params.items()
         }
-        self._gradients = _ensemble_gradients(model, loss)
+        self._losses = _member_losses(model, loss)
 
     def step(self, batch: Tensor) -> Tensor:
         """One step of every member on the same batch; returns the losses before it, shape (E,)."""
         self.steps += 1
-        gradients, losses = self._gradients(self.params, batch)
+        gradients, losses = self._gradients(batch)
         stages = [StageAtStep.at(beta1, beta2, self.steps).to(losses.dtype) for beta1, beta2 in self._betas]
         for name, param in self.params.items():
             u = kadam_update(_rows(gradients[name]), self._moments[name], stages, eps=self.eps)
@@ -56,14 +56,22 @@ class Ensemble:
             self.updates[name] = u
         return losses
 
+    def _gradients(self, batch: Tensor) -> tuple[dict[str, Tensor], Tensor]:
+        """Gradients by name, each (E, ...), and losses (E,). No member's loss depends on another's weights, so the
+        gradient of their sum holds every member's own; that is faster than vmapping over the gradient."""
+        leaves = {name: param.detach().requires_grad_() for name, param in self.params.items()}
+        losses = self._losses(leaves, batch)
+        gradients = torch.autograd.grad(losses.sum(), list(leaves.values()))
+        return dict(zip(leaves, gradients, strict=True)), losses.detach()
 
-def _ensemble_gradients(model: nn.Module, loss: Loss) -> Callable[..., tuple[dict[str, Tensor], Tensor]]:
+
+def _member_losses(model: nn.Module, loss: Loss) -> Callable[[dict[str, Tensor], Tensor], Tensor]:
     objective = _Objective(model, loss)
 
     def member_loss(params: dict[str, Tensor], batch: Tensor) -> Tensor:
         return cast(Tensor, functional_call(objective, {f"model.{n}": p for n, p in params.items()}, (batch,)))
 
-    return cast(Callable[..., tuple[dict[str, Tensor], Tensor]], vmap(grad_and_value(member_loss), in_dims=(0, None)))
+    return cast(Callable[[dict[str, Tensor], Tensor], Tensor], vmap(member_loss, in_dims=(0, None)))
 
 
 class _Objective(nn.Module):

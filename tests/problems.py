@@ -1,6 +1,5 @@
-"""What the optimizer's tests share: parameters of every layout, seeded gradients, a loop that feeds them, comparers."""
+"""What the optimizer's tests share: parameters of every layout, seeded gradients, a loop that feeds them, a comparer."""
 
-import numpy as np
 import torch
 from torch.nn import Parameter
 
@@ -13,18 +12,14 @@ def random(*shape, seed=0):
 
 def parameters(dtype=torch.float64, device="cpu"):
     """One parameter of every kind: 0-dim, vector, matrix, empty, channels last, transposed, every other row."""
-    kinds = [random(), random(3), random(4, 5), random(2, 0, 3), random(2, 3, 2, 2).to(memory_format=torch.channels_last)]
-    dense = [x.to(device, dtype) for x in kinds]
-    return [Parameter(x) for x in (*dense, random(5, 4).to(device, dtype).t(), random(6, 4).to(device, dtype)[::2])]
-
-
-def twins(**options):
-    """Two equal sets of parameters and the names and values of their gradients' own generator."""
-    return parameters(**options), parameters(**options)
+    shapes = [(), (3,), (4, 5), (2, 0, 3), (2, 3, 2, 2), (5, 4), (6, 4)]
+    scalar, vector, matrix, empty, image, wide, tall = (random(*shape).to(device, dtype) for shape in shapes)
+    image = image.to(memory_format=torch.channels_last)
+    return [Parameter(x) for x in (scalar, vector, matrix, empty, image, wide.t(), tall[::2])]
 
 
 def gradients(params, steps, seed=1):
-    """``steps`` lists of gradients, contiguous, whose sizes span seven decades."""
+    """``steps`` lists of contiguous gradients, whose sizes span seven decades."""
     rng = torch.Generator().manual_seed(seed)
 
     def draw(p):
@@ -39,7 +34,7 @@ def owned(optimizer):
 
 
 def run(optimizer, steps):
-    """Feed one list of gradients a step (``None``: the parameter has none) and return the optimizer."""
+    """Feed one list of gradients a step (``None``: this parameter has none) and return the optimizer."""
     for grads in steps:
         for p, g in zip(owned(optimizer), grads, strict=True):
             p.grad = None if g is None else g.clone()
@@ -48,13 +43,11 @@ def run(optimizer, steps):
 
 
 def assert_same_bits(ours, theirs):
-    """The optimizers' weights, and all state that ``theirs`` keeps, are equal bit for bit."""
+    """Both optimizers hold the same weights and the same state, bit for bit."""
     for p, q in zip(owned(ours), owned(theirs), strict=True):
         assert torch.equal(p, q)
         assert set(ours.state[p]) == set(theirs.state[q])
         for name, value in theirs.state[q].items():
-            assert torch.equal(ours.state[p][name], value), name
-
-
-def array(x):
-    return x.detach().cpu().double().numpy().astype(np.float64)
+            mine = ours.state[p][name]
+            assert (mine.dtype, mine.device) == (value.dtype, value.device), name
+            assert torch.equal(mine, value), name

@@ -15,17 +15,13 @@ from sphinx.config import Config
 # Target under _static/: (installed package, file inside it).
 VENDORED = {
     "vendor/mathjax.js": ("sphinx-mathjax-offline", "static/mathjax/tex-svg-full.js"),
-    "vendor/plotly.min.js": ("plotly", "package_data/plotly.min.js"),
 }
 # The events at which sphinx_thebe writes its scripts into pages.
 THEBE_EVENTS = ("env-before-read-docs", "doctree-resolved")
 
 
 def copy_vendored(app: Sphinx) -> None:
-    """Copy the vendored scripts into the build.
-
-    MathJax is then loaded by the pages that have formulas; Plotly only by a page that has its own script tag for it.
-    """
+    """Copy the vendored scripts into the build; the pages that have formulas load MathJax from there."""
     if app.builder.format != "html":
         return
     for target, (package, source) in VENDORED.items():

@@ -1,0 +1,48 @@
+"""The ledger: verdicts come from records by fixed criteria, and tables survive what the text contains."""
+
+import pytest
+import xarray as xr
+
+from kadam.report import claims
+from kadam.report.claims import Claim, Test, judge_all, markdown_table, passes, plain_table
+
+ABOVE = Test("X-1", "here", "x is |large|", "x above 3", lambda d: (f"x = {float(d.x):g}", passes(float(d.x) > 3)))
+COLUMNS = ["id", "source", "statement", "measured", "criterion", "verdict", "profile", "record", "notebook"]
+
+
+def record(x):
+    return xr.Dataset({"x": x}).assign_attrs(experiment="counting", profile="smoke", config_hash="0123abcd")
+
+
+@pytest.mark.parametrize(("x", "verdict"), [(3.5, "reproduced"), (2.5, "not reproduced")])
+def test_the_record_decides(x, verdict):
+    (claim,) = judge_all([ABOVE], record(x), profile="", notebook="01-n")
+    assert claim == Claim(
+        "X-1", "here", "x is |large|", f"x = {x:g}", "x above 3", verdict, "smoke", "counting/smoke-0123abcd", "01-n"
+    )
+
+
+def test_without_a_record_nothing_is_claimed():
+    (claim,) = judge_all([ABOVE], None, profile="paper", notebook="01-n")
+    assert (claim.verdict, claim.profile, claim.record) == ("not run at this profile", "paper", "-")
+
+
+def test_a_claim_as_data_has_the_columns_of_the_ledger():
+    (claim,) = judge_all([ABOVE], None, profile="paper", notebook="01-n")
+    assert list(claim.as_dict()) == COLUMNS
+
+
+def test_bars_in_the_text_do_not_break_the_table():
+    table = markdown_table(judge_all([ABOVE], record(4.0), profile="", notebook="n"))
+    head, rule, row = table.splitlines()
+    assert head.count("|") == rule.count("|") == row.replace(r"\|", "").count("|") == 6
+    assert r"x is \|large\|" in row
+
+
+def test_the_plain_table_says_everything():
+    text = plain_table(judge_all([ABOVE], record(4.0), profile="", notebook="01-n"))
+    assert all(part in text for part in ("X-1", "REPRODUCED", "x is |large|", "x above 3", "x = 4", "01-n"))
+
+
+def test_a_record_is_named_by_experiment_profile_and_hash():
+    assert claims.record_name(record(1.0)) == "counting/smoke-0123abcd"

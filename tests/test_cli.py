@@ -1,0 +1,130 @@
+"""The command line as a user meets it: what it prints, what it refuses, and with which exit status."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+from click.testing import CliRunner
+
+from kadam import cli
+from kadam.lab import data, records
+
+
+@pytest.fixture
+def kadam():
+    runner = CliRunner()
+    return lambda *arguments: runner.invoke(cli.commands, arguments)
+
+
+def test_stability_answers_in_one_line_with_the_reason(kadam):
+    result = kadam("stability", "--betas", "0.9", "0.999")
+    assert result.exit_code == 0
+    assert result.output.count("\n") == 1
+    assert "stable" in result.output
+    assert "7.27" in result.output
+
+
+def test_stability_as_json_is_strict_json(kadam):
+    result = kadam("stability", "--betas", "0.5", "0", "--json")
+    answer = json.loads(result.output, parse_constant=pytest.fail)
+    assert answer["stable_discrete"] is False
+    assert answer["growth_rate"] is None
+
+
+@pytest.mark.parametrize(("betas", "word"), [(("1.0", "0.9"), "beta1"), (("0.9", "-0.1"), "beta2"), (("nan", "0.9"), "beta1")])
+def test_betas_outside_the_unit_interval_are_named(kadam, betas, word):
+    result = kadam("stability", "--betas", *betas)
+    assert result.exit_code == 1
+    assert f"{word} must lie in [0, 1)" in result.output
+
+
+def test_run_makes_the_record_once_and_copies_it(kadam, tmp_path):
+    first = kadam("run", "stability", "--profile", "smoke", "--out", str(tmp_path / "out"))
+    assert first.exit_code == 0, first.output
+    copy = tmp_path / "out" / "stability-smoke.nc"
+    date = records.read(copy, command="x").attrs["date"]
+    kadam("run", "stability", "--profile", "smoke", "--out", str(tmp_path / "out"))
+    assert records.read(copy, command="x").attrs["date"] == date
+
+
+def test_run_all_runs_every_experiment(kadam, monkeypatch):
+    from kadam import experiments
+
+    ran = []
+    obtain = experiments.obtain
+    monkeypatch.setattr(experiments, "obtain", lambda name, *a, **k: ran.append(name) or obtain("stability", "smoke"))
+    assert kadam("run", "all", "--profile", "smoke").exit_code == 0
+    assert tuple(ran) == experiments.NAMES
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("run", "grwth"), "experiment must be one of stability, growth; got 'grwth'"),
+        (("run", "growth", "--profile", "lap"), "'lap' is not one of 'smoke', 'laptop', 'paper'"),
+        (("run", "growth", "--jobs", "0"), "0 is not in the range x>=1"),
+        (("run", "growth", "--scheduler", "tcp://x:1"), "not available yet"),
+        (("book", "--profile", "smoke", "--set", "profil=smoke"), "no parameter 'profil'; it has: profile, example_iteration"),
+        (("book", "--set", "profile"), "--set takes NAME=VALUE, got 'profile'"),
+        (("book", "--update-smoke"), "--update-smoke goes with --profile smoke"),
+        (("clams",), "No such command 'clams'"),
+    ],
+)
+def test_a_misspelling_is_an_error_that_lists_what_is_valid(kadam, arguments, message):
+    result = kadam(*arguments)
+    assert result.exit_code != 0
+    assert message in result.output
+
+
+def test_a_truncated_record_is_refused_and_named(kadam):
+    path = kadam("run", "stability", "--profile", "smoke").output.split(": ")[1].strip()
+    with open(path, "r+b") as file:
+        file.truncate(500)
+    result = kadam("run", "stability", "--profile", "smoke")
+    assert result.exit_code == 1
+    assert path in result.output
+    assert "kadam run stability --profile smoke --fresh" in result.output
+    assert kadam("run", "stability", "--profile", "smoke", "--fresh").exit_code == 0
+
+
+def test_claims_print_a_ledger_and_json_with_its_columns(kadam):
+    kadam("run", "stability", "--profile", "smoke")
+    ledger = json.loads(kadam("claims", "--profile", "smoke", "--json").output)
+    assert {tuple(claim) for claim in ledger} == {
+        ("id", "source", "statement", "measured", "criterion", "verdict", "profile", "record", "notebook")
+    }
+    verdicts = {claim["id"]: claim["verdict"] for claim in ledger}
+    assert verdicts["D-1c"] == "reproduced"
+    assert verdicts["GT-2a"] == "not run at this profile"
+    assert "D-1c  REPRODUCED" in kadam("claims", "--profile", "smoke").output
+
+
+def test_data_status_says_where_data_is_or_how_to_get_it(kadam, tmp_path, monkeypatch):
+    assert "not on this machine" in kadam("data", "status").output
+    monkeypatch.setenv("KADAM_DATA", str(tmp_path))
+    (tmp_path / "tinyshakespeare.txt").write_text("something else")
+    result = kadam("data", "status")
+    assert result.exit_code == 1
+    assert data.TINY_SHAKESPEARE.sha256 in result.output
+
+
+def test_data_fetch_without_a_network_says_so(kadam, offline):
+    result = kadam("data", "fetch")
+    assert result.exit_code == 1
+    assert "no download from https://" in result.output
+
+
+def test_stand_in_data_is_reported_when_a_run_used_it(kadam, offline, monkeypatch):
+    from kadam.experiments import growth
+
+    tiny = growth.Config(points=2, seeds=1, steps=10, width=8, layers=1)
+    monkeypatch.setitem(growth.PROFILES, "laptop", tiny)
+    result = kadam("run", "growth", "--jobs", "1")
+    assert result.exit_code == 0, result.output
+    assert "real data could not be had; used embedded excerpt of tiny Shakespeare" in result.output
+
+
+def test_python_m_kadam_is_the_command_line():
+    run = subprocess.run([sys.executable, "-m", "kadam", "--help"], capture_output=True, text=True, check=True)
+    assert all(command in run.stdout for command in ("run", "book", "claims", "stability", "data"))

@@ -1,0 +1,99 @@
+"""Notebooks hold prose and calls, every figure is captioned and shown, and their committed numbers are compared."""
+
+import ast
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import jupytext
+import nbformat
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[1]
+SOURCES = sorted((ROOT / "notebooks").glob("*.md"))
+SMOKE = sorted((ROOT / "notebooks" / "smoke").glob("*.ipynb"))
+
+
+def code_cells(path):
+    notebook = jupytext.read(path) if path.suffix == ".md" else nbformat.read(path, as_version=4)
+    return [cell for cell in notebook.cells if cell.cell_type == "code"]
+
+
+def figure_cells(path):
+    return [cell for cell in code_cells(path) if "figure" in cell.metadata.get("mystnb", {})]
+
+
+def test_every_notebook_has_its_smoke_twin():
+    assert len(SOURCES) >= 2
+    assert [p.stem for p in SOURCES] == [p.stem for p in SMOKE]
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda p: p.stem)
+def test_a_notebook_holds_no_definitions_and_few_short_cells(path):
+    cells = code_cells(path)
+    trees = [ast.parse(cell.source) for cell in cells]
+    assert not [
+        node for tree in trees for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.ClassDef | ast.Lambda)
+    ]
+    assert 3 <= len(cells) <= 12
+    assert max(len(cell.source.splitlines()) for cell in cells) <= 12
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda p: p.stem)
+def test_every_figure_has_a_caption_alt_text_a_name_and_prints_its_numbers(path):
+    figures = figure_cells(path)
+    assert figures
+    for cell in figures:
+        figure, image = cell.metadata["mystnb"]["figure"], cell.metadata["mystnb"]["image"]
+        assert "**See:**" in figure["caption"]
+        assert figure["name"].startswith("fig-")
+        assert len(image["alt"]) > 60
+        assert "print(" in cell.source
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda p: p.stem)
+def test_every_notebook_says_what_would_falsify_it(path):
+    assert "What would falsify this chapter." in path.read_text()
+
+
+@pytest.mark.parametrize("path", SMOKE, ids=lambda p: p.stem)
+def test_every_figure_cell_showed_a_figure_and_numbers_and_no_cell_complained(path):
+    for cell in figure_cells(path):
+        kinds = {output.output_type for output in cell.outputs}
+        assert {"display_data", "stream"} <= kinds
+        assert any("<Figure size" in output.get("data", {}).get("text/plain", "") for output in cell.outputs)
+    assert not [o for cell in code_cells(path) for o in cell.outputs if o.get("name") == "stderr"]
+    assert path.stat().st_size < 60_000
+
+
+@pytest.mark.parametrize("path", SMOKE, ids=lambda p: p.stem)
+def test_a_smoke_notebook_is_its_sources_execution(path):
+    source = [cell.source for cell in code_cells(ROOT / "notebooks" / f"{path.stem}.md")]
+    executed = [c.source for c in code_cells(path) if "injected-parameters" not in c.metadata.get("tags", [])]
+    assert executed == source
+
+
+def compare(path):
+    """Run nbval on one notebook as `make test` does; its exit status."""
+    options = ["--nbval", "--nbval-current-env", "-p", "no:cacheprovider", "-p", "no:randomly", "-q"]
+    command = [sys.executable, "-m", "pytest", *options, "--rootdir", str(path.parent), "-c", "/dev/null", str(path)]
+    return subprocess.run(command, capture_output=True, text=True, cwd=path.parent)
+
+
+def test_a_changed_number_in_a_smoke_notebook_is_caught(tmp_path):
+    path = tmp_path / SMOKE[0].name
+    shutil.copyfile(SMOKE[0], path)
+    same = compare(path)
+    assert same.returncode == 0, same.stdout
+    path.write_text(SMOKE[0].read_text().replace("0.2212", "0.2213", 1))
+    changed = compare(path)
+    assert changed.returncode == 1
+    assert "0.2213" in changed.stdout
+
+
+def test_every_notebook_is_in_the_table_of_contents():
+    contents = yaml.safe_load((ROOT / "book" / "_toc.yml").read_text())
+    files = {chapter["file"] for part in contents["parts"] for chapter in part["chapters"]}
+    assert {f"notebooks/{path.stem}" for path in SOURCES} <= files

@@ -1,0 +1,111 @@
+"""Figures draw from records alone, label stand-in data, and leave matplotlib as they found it."""
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+
+from kadam.decay import Decay
+from kadam.report import growth, stability, style
+from kadam.report.advice import advise
+from kadam.theory import stability as theory
+
+FIGURES = {
+    "stability": [stability.region, stability.boundaries, stability.bounds, stability.runs],
+    "growth": [growth.curves, growth.slopes, growth.errors, growth.places],
+}
+CASES = [(name, draw) for name, draws in FIGURES.items() for draw in draws]
+
+
+@pytest.mark.parametrize(("name", "draw"), CASES, ids=lambda x: getattr(x, "__name__", x))
+def test_every_figure_draws_something_at_the_width_of_the_text(smoke_records, name, draw):
+    figure = draw(smoke_records[name])
+    assert isinstance(figure, Figure)
+    assert figure.get_figwidth() == style.WIDTH
+    figure.canvas.draw()
+    pixels = np.asarray(figure.canvas.buffer_rgba())[..., :3]
+    assert len(np.unique(pixels.reshape(-1, 3), axis=0)) > 20
+
+
+@pytest.mark.parametrize("draw", FIGURES["growth"], ids=lambda draw: draw.__name__)
+def test_stand_in_data_is_labelled_on_the_figure_itself(smoke_records, draw):
+    def texts(record):
+        return [text.get_text() for text in draw(record).findobj(plt.Text)]
+
+    record = smoke_records["growth"]
+    assert any("stand-in data: embedded excerpt of tiny Shakespeare" in text for text in texts(record))
+    assert not any("stand-in" in text for text in texts(record.assign_attrs(data_origin="folder")))
+
+
+def test_drawing_leaves_matplotlibs_settings_alone(smoke_records):
+    before = dict(plt.rcParams)
+    stability.boundaries(smoke_records["stability"])
+    assert dict(plt.rcParams) == before
+
+
+def test_drawing_keeps_what_a_notebooks_backend_sets_meanwhile():
+    @style.styled
+    def wake_up():
+        plt.rcParams["interactive"] = True
+        return plt.figure()
+
+    before = plt.rcParams["interactive"]
+    try:
+        wake_up()
+        assert plt.rcParams["interactive"]
+    finally:
+        plt.rcParams["interactive"] = before
+
+
+def test_the_practice_table_says_which_pairs_are_unstable(smoke_records):
+    lines = stability.practice_table(smoke_records["stability"]).splitlines()[1:]
+    unstable = {line[:16].strip() for line in lines if "unstable" in line}
+    assert len(lines) == 9
+    assert unstable == {"momentum 0.98", "default swapped"}
+    assert max(map(len, lines)) <= 80
+
+
+def test_the_boundary_numbers_are_the_theorys(smoke_records):
+    numbers = stability.boundary_numbers(smoke_records["stability"])
+    assert numbers["widest gap in beta"] == pytest.approx(((1 + 5**0.5) / 2) ** -5, abs=1e-6)
+    assert numbers["gap at gamma 0.9"] == pytest.approx(0.9 / 1.1 - 0.81)
+
+
+def test_shares_of_the_maximum_add_up_to_one(smoke_records):
+    shares = growth.holder_shares(smoke_records["growth"])
+    np.testing.assert_allclose(sum(shares.values()), 1)
+
+
+def test_the_error_of_a_law_is_what_the_experiment_judges_by(smoke_records):
+    from kadam.experiments.growth import relative_errors
+
+    record = smoke_records["growth"].assign_attrs(one_e_fold=1e-3)
+    for law in growth.LAWS:
+        assert growth.error(record, law) == f"{float(relative_errors(record, law).mean()):.1%}"
+    assert growth.error(record.assign_attrs(one_e_fold=1.0), "discrete") == "not measured"
+
+
+@pytest.mark.parametrize(
+    ("betas", "words"),
+    [
+        ((0.9, 0.999), ["stable", "7.27 learning rates"]),
+        ((0.95, 0.95), ["stable", "1 learning rates"]),
+        ((0.98, 0.95), ["UNSTABLE", "factor e every 184 steps", "beta1^2 = 0.9604"]),
+        ((0.9, 0.81), ["UNSTABLE", "square root of the number of steps"]),
+        ((0.9, 0.815), ["stable", "outside the paper's narrower region"]),
+        ((0.5, 0.0), ["UNSTABLE", "without any limit"]),
+        ((0.0, 0.0), ["stable", "1 learning rates"]),
+    ],
+)
+def test_advice_gives_the_verdict_with_its_reason(betas, words):
+    sentence = advise(Decay.from_betas(betas)).sentence()
+    assert all(word in sentence for word in words)
+    assert ("UNSTABLE" in sentence) == ("UNSTABLE" in words)
+
+
+def test_advice_as_data_is_the_theorys():
+    advice = advise(Decay(beta=0.95, gamma=0.9))
+    pair = {"beta": 0.95, "gamma": 0.9}
+    assert theory.coefficient(**pair) == advice.C
+    assert advice.largest_update == pytest.approx(float(0.1 / 0.05**0.5 / (1 - 0.81 / 0.95) ** 0.5))
+    assert advise(Decay(beta=0.0, gamma=0.5)).growth_rate is None

@@ -1,0 +1,69 @@
+"""What the repository promises in words and pins is what its files say."""
+
+import re
+import tomllib
+from pathlib import Path
+
+import yaml
+
+from kadam import __version__, experiments
+from kadam.report.claims import markdown_table
+
+ROOT = Path(__file__).parents[1]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+LOCK = dict(line.split("==") for line in (ROOT / "constraints.txt").read_text().split() if "==" in line)
+
+
+def name_of(requirement):
+    return re.split(r"[<>=!\[;]", requirement)[0].strip()
+
+
+def requirements():
+    return [*PROJECT["dependencies"], *PROJECT["optional-dependencies"]["book"], *PROJECT["optional-dependencies"]["dev"]]
+
+
+def test_the_lock_pins_everything_that_is_asked_for():
+    locked = {name.lower().replace("_", "-") for name in LOCK}
+    missing = [r for r in requirements() if name_of(r) != "kadam" and name_of(r).lower() not in locked]
+    assert missing == []
+    assert LOCK["torch"] == "2.13.0"
+
+
+def test_the_locks_pins_are_exact_and_free_of_hashes_and_addresses():
+    lines = (ROOT / "constraints.txt").read_text().splitlines()
+    assert len(lines) > 80
+    assert all(re.fullmatch(r"[A-Za-z0-9._-]+==[A-Za-z0-9.!+_-]+", line) for line in lines)
+
+
+def test_condas_environment_pins_what_pyproject_and_the_lock_pin():
+    environment = yaml.safe_load((ROOT / "environment.yml").read_text())
+    (pip,) = [part["pip"] for part in environment["dependencies"] if isinstance(part, dict)]
+    pinned = dict(line.split("==") for line in pip if "==" in line)
+    exact = dict(r.split("==") for r in requirements() if "==" in r)
+    assert pinned == {**exact, "torch": LOCK["torch"]}
+    assert all(LOCK[name] == version for name, version in pinned.items())
+    assert "-c constraints.txt" in pip
+
+
+def test_one_version_everywhere():
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    assert PROJECT["version"] == __version__ == citation["version"]
+
+
+def test_the_readmes_table_is_the_ledger_of_the_committed_records():
+    claims = [c for n in experiments.NAMES for c in _committed_claims(n)]
+    assert markdown_table(claims) in (ROOT / "README.md").read_text()
+
+
+def _committed_claims(name):
+    record = experiments.committed(name, "laptop", ROOT / "results")
+    return experiments.request(name, "laptop").module.claims(record)
+
+
+def test_the_workflows_and_ci_call_make():
+    for path, target in (
+        (".ci/run", "make test"),
+        (".github/workflows/tests.yml", "make test"),
+        (".github/workflows/book.yml", "make book"),
+    ):
+        assert target in (ROOT / path).read_text()

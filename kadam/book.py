@@ -207,7 +207,12 @@ def ledger_page(ledger: list[Claim]) -> str:
     return "\n\n".join(_ledger_entry(claim) for claim in ledger) + "\n"
 
 
-VERDICT_CLASSES: dict[Verdict, str] = {"reproduced": "reproduced", "partly": "partly", "not reproduced": "not", "not run at this profile": "notrun"}
+VERDICT_CLASSES: dict[Verdict, str] = {
+    "reproduced": "reproduced",
+    "partly": "partly",
+    "not reproduced": "not",
+    "not run at this profile": "notrun",
+}
 
 
 def marked_verdict(verdict: Verdict) -> str:

@@ -66,7 +66,9 @@ def run(name: str, profile: str, jobs: int, scheduler: str | None, fresh: bool, 
 
 def _say_where_data_is_from(name: str, record: Any) -> None:
     if record.attrs["data_origin"] == "embedded" and record.attrs["profile"] != "smoke":
-        click.secho(f"{name}: real data could not be had; used {record.attrs['data']}", fg="yellow", err=True)
+        click.secho(
+            f"{name}: used {record.attrs['data']}; for real data: kadam data fetch, then run again", fg="yellow", err=True
+        )
 
 
 def _copy(source: Path, target: Path) -> None:

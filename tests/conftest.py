@@ -15,9 +15,9 @@ def alone(tmp_path, monkeypatch):
     plt.close("all")
 
 
-@pytest.fixture
+@pytest.fixture(autouse=True)
 def offline(monkeypatch):
-    """Downloads fail as they do without a network."""
+    """Downloads fail as they do without a network, on every machine."""
 
     def refuse(*args, **kwargs):
         raise ConnectionError("no network")

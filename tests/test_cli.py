@@ -122,7 +122,7 @@ def test_stand_in_data_is_reported_when_a_run_used_it(kadam, offline, monkeypatc
     monkeypatch.setitem(growth.PROFILES, "laptop", tiny)
     result = kadam("run", "growth", "--jobs", "1")
     assert result.exit_code == 0, result.output
-    assert "real data could not be had; used embedded excerpt of tiny Shakespeare" in result.output
+    assert "used embedded excerpt of tiny Shakespeare (65,536 characters); for real data: kadam data fetch" in result.output
 
 
 def test_python_m_kadam_is_the_command_line():

@@ -13,6 +13,7 @@ from kadam.experiments import growth, stability
 from kadam.lab import records
 from kadam.theory import stability as theory
 
+REAL = Path("tinyshakespeare.txt")
 RESULTS = Path(__file__).parents[1] / "results"
 VERDICTS = json.loads((Path(__file__).parent / "verdicts.json").read_text())
 
@@ -140,6 +141,17 @@ def test_a_record_is_computed_once_then_read(monkeypatch):
     first = experiments.obtain("stability", "smoke")
     monkeypatch.setattr(stability, "run", None)
     xr.testing.assert_identical(experiments.obtain("stability", "smoke"), first)
+
+
+def test_data_that_arrives_later_is_a_new_computation(monkeypatch):
+    tiny = growth.Config(points=2, seeds=1, steps=10, width=8, layers=1)
+    monkeypatch.setitem(growth.PROFILES, "laptop", tiny)
+    assert experiments.obtain("growth", "laptop").attrs["data_origin"] == "embedded"
+    before = experiments.request("growth", "laptop").path
+    monkeypatch.setattr("kadam.lab.data.locate", lambda source: ("folder", REAL))
+    monkeypatch.setattr("kadam.lab.data._verified", lambda path, sha256: b"to be or not to be " * 50)
+    assert experiments.request("growth", "laptop").path != before
+    assert experiments.obtain("growth", "laptop").attrs["data_origin"] == "folder"
 
 
 def test_a_truncated_record_is_refused_and_fresh_mends_it():

@@ -30,8 +30,9 @@ gradients = arrays(np.float64, st.integers(1, 30), elements=sizes | sizes.map(la
 TIMES = ("discrete", "continuous")
 STABLE = ((0.999, 0.9), (0.98, 0.9), (0.95, 0.9), (0.5, 0.1), (0.1, 0.3))
 UNSTABLE = ((0.95, 0.99), (0.9, 0.99), (0.9, 0.95), (0.5, 0.9))
+ON_BOUNDARY = ((0.25, 0.5), (0.81, 0.9))
 EQUAL = ((0.95, 0.95), (0.5, 0.5))
-WITH_MOMENTUM = STABLE + UNSTABLE + EQUAL
+WITH_MOMENTUM = STABLE + UNSTABLE + ON_BOUNDARY + EQUAL
 PAIRS = (*WITH_MOMENTUM, (0.999, 0.0), (0.5, 0.0))
 FOREVER = 10**6
 
@@ -174,7 +175,7 @@ def the_bound_never_decreases(beta, gamma):
 
 
 def the_bound_strictly_increases_for_unequal_decays():
-    for beta, gamma in (*STABLE[:3], *UNSTABLE, (0.81, 0.9)):
+    for beta, gamma in STABLE[:3] + UNSTABLE + ON_BOUNDARY:
         assert (np.diff(D(np.arange(60), beta, gamma)) > 0).all()
 
 
@@ -258,6 +259,7 @@ def the_continuous_rate_is_never_the_smaller_one():
     assert (continuous >= discrete).all()
     assert (continuous - discrete >= (1 / gamma - 1) ** 2 / 2 * (1 - 1e-9))[outside].all()
     assert_array_equal(discrete > 0, outside)
+    assert_array_equal(continuous > 0, beta < gamma / (2 - gamma))
 
 
 @pytest.mark.parametrize(

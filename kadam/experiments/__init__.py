@@ -36,7 +36,7 @@ class Request:
 
 
 def request(name: str, profile: str) -> Request:
-    """``ValueError`` listing the valid names for an unknown experiment or profile."""
+    """``ValueError`` listing the valid names for an unknown experiment or profile. Downloads nothing."""
     if name not in NAMES:
         raise ValueError(f"experiment must be one of {', '.join(NAMES)}; got {name!r}")
     module = import_module(f"kadam.experiments.{name}")
@@ -45,22 +45,24 @@ def request(name: str, profile: str) -> Request:
     return Request(name, profile, module, config, path)
 
 
-def _data_sha256(module: ModuleType, config: Any) -> str:
+def _data_sha256(module: ModuleType, config: Any, *, fetch: bool = False) -> str:
     if not hasattr(module, "load_text"):
         return ""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", StandInWarning)  # the record and its figures say it
-        return str(module.load_text(config).sha256)
+        return str(module.load_text(config, fetch=fetch).sha256)
 
 
 def obtain(name: str, profile: str, *, fresh: bool = False, jobs: int = 1) -> xr.Dataset:
     """The record of an experiment at a profile: the local one if it is current, else a run, which is then kept.
 
-    A run that was interrupted goes on from its checkpoint; ``fresh`` computes everything again. Raises
-    ``RecordError`` for a damaged local record.
+    A run that was interrupted goes on from its checkpoint; ``fresh`` computes everything again. Data is looked for, and
+    downloaded, only when a run needs it. Raises ``RecordError`` for a damaged local record.
     """
     wanted = request(name, profile)
     if fresh or not wanted.path.exists():
+        _data_sha256(wanted.module, wanted.config, fetch=True)
+        wanted = request(name, profile)
         checkpoint = cache_folder() / "checkpoints" / wanted.path.stem / name
         if fresh:
             shutil.rmtree(checkpoint, ignore_errors=True)

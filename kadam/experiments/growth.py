@@ -83,9 +83,9 @@ PROFILES = {
 }
 
 
-def load_text(config: Config) -> data.Text:
-    """The text that a configuration trains on."""
-    return data.load_text(embedded=config.text == "embedded")
+def load_text(config: Config, *, fetch: bool = True) -> data.Text:
+    """The text that a configuration trains on; ``fetch``: may download it."""
+    return data.load_text(embedded=config.text == "embedded", fetch=fetch)
 
 
 @records.recorded("growth", PROFILES)

@@ -91,8 +91,8 @@ class Text:
         return np.array([index[c] for c in self.characters], dtype=np.int64)
 
 
-def load_text(source: Source = TINY_SHAKESPEARE, *, embedded: bool = False) -> Text:
-    """The text of a source; with ``embedded`` the excerpt, as the smoke profile wants it.
+def load_text(source: Source = TINY_SHAKESPEARE, *, embedded: bool = False, fetch: bool = True) -> Text:
+    """The text of a source; with ``embedded`` the excerpt, as the smoke profile wants it; ``fetch``: may download.
 
     Warns with ``StandInWarning`` where the excerpt stands in for data that could not be had. Raises ``DataError``
     for a missing $KADAM_DATA folder or a file with a wrong checksum.
@@ -100,7 +100,7 @@ def load_text(source: Source = TINY_SHAKESPEARE, *, embedded: bool = False) -> T
     if embedded:
         return _excerpt(source)
     found = locate(source)
-    if found is None:
+    if found is None and fetch:
         found = _try_download(source)
     if found is None:
         warnings.warn(f"{source.title}: no file, no download; using an embedded excerpt", StandInWarning, stacklevel=2)

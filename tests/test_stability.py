@@ -225,7 +225,7 @@ def the_rates_are_those_of_the_table():
 
 
 @seeded
-@given(g=gradients.filter(np.any), steps=st.integers(0, 100), beta=st.floats(0.05, 0.9999), gamma=rates)
+@given(g=gradients.filter(np.any), steps=st.integers(0, 100), beta=st.floats(0.05, 0.9999), gamma=st.floats(0.05, 0.9999))
 def silence_multiplies_the_update_by_gamma_over_sqrt_beta(g, steps, beta, gamma):
     n0, n = len(g) - 1, len(g) - 1 + steps
     u = update(np.concatenate([g, np.zeros(steps)]), beta, gamma)

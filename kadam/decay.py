@@ -7,6 +7,8 @@ The paper writes the pair as (beta, gamma); PyTorch writes it as betas = (beta1,
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
+from numbers import Integral, Real
+from typing import Any
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,9 +31,7 @@ class Decay:
 
     def __post_init__(self) -> None:
         for field in fields(self):
-            value = getattr(self, field.name)
-            if not 0.0 <= value < 1.0:
-                raise ValueError(f"{field.name} must lie in [0, 1), got {value!r}")
+            _check_rate(field.name, getattr(self, field.name))
 
     @classmethod
     def from_betas(cls, betas: Sequence[float]) -> "Decay":
@@ -40,15 +40,19 @@ class Decay:
             beta1, beta2 = betas
         except (TypeError, ValueError):
             raise ValueError(f"betas must be a pair (beta1, beta2), got {betas!r}") from None
-        for name, value in (("beta1", beta1), ("beta2", beta2)):
-            if not 0.0 <= value < 1.0:
-                raise ValueError(f"{name} must lie in [0, 1), got {value!r} in betas={tuple(betas)!r}")
+        _check_rate("beta1", beta1, f" in betas={tuple(betas)!r}")
+        _check_rate("beta2", beta2, f" in betas={tuple(betas)!r}")
         return cls(beta=beta2, gamma=beta1)
 
     @property
     def betas(self) -> tuple[float, float]:
         """PyTorch's pair (beta1, beta2), which is (gamma, beta)."""
         return (self.gamma, self.beta)
+
+
+def _check_rate(name: str, value: Any, where: str = "") -> None:
+    if not isinstance(value, Real) or not 0.0 <= value < 1.0:
+        raise ValueError(f"{name} must lie in [0, 1), got {value!r}{where}")
 
 
 def _repeat(x: float, k: int) -> float:
@@ -105,9 +109,9 @@ def stages(decay: Decay, k: int, strategy: str = "inverse_exp") -> tuple[Decay, 
     return (Decay(beta=formula(decay.beta, k), gamma=formula(decay.gamma, k)),) * k
 
 
-def check_stage_count(k: int) -> None:
+def check_stage_count(k: Any) -> None:
     """``ValueError`` unless k is a whole number of at least one."""
-    if isinstance(k, bool) or not isinstance(k, int) or k < 1:
+    if isinstance(k, bool) or not isinstance(k, Integral) or k < 1:
         raise ValueError(f"k must be a whole number >= 1, got {k!r}")
 
 

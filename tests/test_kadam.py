@@ -435,9 +435,10 @@ def test_a_step_saved_as_a_number_is_understood(foreach):
 
 @one_to_three
 def test_state_is_named_and_shaped_as_documented(k, foreach, device):
-    optimizer = run(KAdam(parameters(torch.float32, device), k=k, foreach=foreach), gradients(parameters(torch.float32), 2))
+    params = parameters(torch.float32, device)
+    optimizer = run(KAdam(params, k=k, foreach=foreach), gradients(params, 2))
     later = {f"{name}_{i}" for name in ("exp_avg", "exp_avg_sq") for i in range(2, k + 1)}
-    for p in owned(optimizer):
+    for p in params:
         state = optimizer.state[p]
         assert set(state) == {"step", "exp_avg", "exp_avg_sq"} | later
         assert (state["step"].item(), state["step"].shape, state["step"].dtype) == (2, (), torch.float32)
@@ -706,7 +707,7 @@ REFUSED = [(random(2), lambda p: p.detach().to_sparse(), "dense"), (random(2).to
 
 @pytest.mark.parametrize(("weight", "grad", "message"), REFUSED, ids=["sparse", "complex"])
 def test_a_refused_gradient_leaves_every_group_untouched(weight, grad, message, foreach, device):
-    good, bad = Parameter(random(3).to(device)), Parameter(weight.to(device))
+    good, bad = Parameter(random(3).to(device)), Parameter(weight.to(device, copy=True))
     optimizer = KAdam([{"params": [good]}, {"params": [bad]}], foreach=foreach)
     for warm_up in (False, True):
         if warm_up:

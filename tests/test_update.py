@@ -67,7 +67,7 @@ def test_the_step_moves_the_decayed_weights_by_the_update(k):
 
 
 def test_decay_rates_are_rounded_to_the_weights_dtype_only_at_the_end():
-    """1 - beta^n in float32 from the start would be wrong in its fourth digit."""
+    """Rounding 0.999 before subtracting it from 1 would cost three digits."""
     beta1, beta2 = columns(MEMBERS[1], 0)
     single = StageAtStep.at(beta1, beta2, 1).to(torch.float32)
     assert {x.dtype for x in vars(single).values()} == {torch.float32}

@@ -111,6 +111,7 @@ def worst_case_gradients(n: int, *, beta: ArrayLike, gamma: ArrayLike) -> Array:
 
     Shape (n+1, ...) with the broadcast shape of beta and gamma behind. The last entry is 1; where the squares of the
     others would overflow the sequence is scaled so that the largest is 1 (the update does not depend on the scale).
+    In float64 the equality ends where beta^n itself underflows.
     At beta = 0 < gamma that limit is (1, 0, ..., 0), which makes the update infinite, as the bound says.
     """
     steps_left = _iterations(n)[()] - np.arange(int(n) + 1.0)
@@ -135,6 +136,8 @@ def normal_curve(*, beta: float = 0.999, gamma: float = 0.9, num: int = 64) -> t
     b, g = _decays(beta, gamma)
     if b.ndim or g.ndim:
         raise ValueError(f"beta and gamma must be single numbers, got shapes {b.shape} and {g.shape}")
+    if b == 0 and g == 0:
+        raise ValueError("beta and gamma must not both be 0: the curve through (0, 0) is that one point")
     constant = 2 * b**3 + g**3
     lowest, highest = np.cbrt(np.clip([constant - 2, constant], 0, 1))
     gammas = lowest + (highest - lowest) * (np.arange(num) + 0.5) / num
@@ -161,7 +164,12 @@ def _continuous_bound(n: Array, beta: Array, gamma: Array) -> Array:
 
 
 def _bias_correction(n: Array, beta: Array, gamma: Array) -> Array:
-    return np.sqrt(1 - beta ** (n + 1)) / (1 - gamma ** (n + 1))
+    return np.sqrt(_one_minus_power(beta, n + 1)) / _one_minus_power(gamma, n + 1)
+
+
+def _one_minus_power(x: Array, n: Array) -> Array:
+    """1 - x^n for n >= 1, without cancellation where x is close to 1."""
+    return -np.expm1(n * _log(x))
 
 
 def _growth(n: Array, rate: Array) -> Array:
@@ -173,7 +181,7 @@ def _growth(n: Array, rate: Array) -> Array:
 def _coefficient(beta: Array, gamma: Array) -> Array:
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         C = 2 * (1 - gamma) / gamma - (1 - beta) / beta
-    return np.where(gamma == 0, np.inf, C)
+    return np.where(gamma == 0, np.inf, np.where((beta == 0), -np.inf, C))
 
 
 def _log_ratio(beta: Array, gamma: Array) -> Array:
@@ -199,7 +207,7 @@ def _unit_interval(name: str, value: ArrayLike) -> Array:
     x = np.asarray(value, dtype=np.float64)
     inside = (x >= 0) & (x < 1)
     if not inside.all():
-        raise ValueError(f"{name} must lie in [0, 1), got {x[~inside].ravel()[0]!r}")
+        raise ValueError(f"{name} must lie in [0, 1), got {x[~inside].ravel()[0].item()!r}")
     return x
 
 
@@ -207,7 +215,7 @@ def _iterations(n: ArrayLike) -> Array:
     x = np.asarray(n, dtype=np.float64)
     allowed = (x >= 0) & (x == np.floor(x)) & np.isfinite(x)
     if not allowed.all():
-        raise ValueError(f"n must be a whole number >= 0, got {x[~allowed].ravel()[0]!r}")
+        raise ValueError(f"n must be a whole number >= 0, got {x[~allowed].ravel()[0].item()!r}")
     return x
 
 

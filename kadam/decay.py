@@ -51,7 +51,7 @@ class Decay:
 
 
 def _check_rate(name: str, value: Any, where: str = "") -> None:
-    if not isinstance(value, Real) or not 0.0 <= value < 1.0:
+    if not isinstance(value, Real) or not 0.0 <= float(value) < 1.0:
         raise ValueError(f"{name} must lie in [0, 1), got {value!r}{where}")
 
 

@@ -394,7 +394,7 @@ def test_an_adamw_run_gains_a_second_stage_with_its_own_bias_correction(strategy
         inner = kadam_updates(history(steps, i), [first], eps=EPS)
         outer = kadam_updates(inner[10:], [second], eps=EPS)
         assert_allclose(array(p), by_reference(start[i], [*inner[:10], *outer], weight_decay=0.1), rtol=1e-12, atol=1e-14)
-        assert ours.state[p]["first_step_2"].item() == 10
+        assert float(ours.state[p]["first_step_2"]) == 10
 
 
 @pytest.mark.xfail(strict=True, reason="what a loaded group lacks is taken from the defaults, not from the group it replaces")
@@ -420,7 +420,7 @@ def test_the_step_at_which_a_stage_began_survives_half_precision(foreach):
     theirs = run(torch.optim.AdamW([Parameter(random(2).bfloat16())], foreach=foreach), [grads] * 301)
     ours = run(adopting(theirs.state_dict(), owned(theirs), k=2), [grads])
     (p,) = owned(resumed := adopting(ours.state_dict(), owned(ours)))
-    assert resumed.state[p]["first_step_2"].item() == 301
+    assert float(resumed.state[p]["first_step_2"]) == 301
 
 
 def test_a_step_saved_as_a_number_is_understood(foreach):
@@ -650,8 +650,8 @@ BAD = [
     *(({name: x}, f"{name}.*{x}") for name in ("lr", "eps", "weight_decay") for x in (-0.5, math.nan, math.inf)),
     ({"lr": torch.tensor(-0.5)}, "lr.*-0.5"),
     ({"lr": torch.ones(2)}, r"lr.*\(2,\)"),
-    *(({"betas": (x, 0.999)}, rf"beta1.*{x}.*\({x}, 0.999\)") for x in (1.0, -0.1, math.nan)),
-    *(({"betas": (0.9, x)}, rf"beta2.*{x}.*\(0.9, {x}\)") for x in (1.0, -0.1, math.nan)),
+    *(({"betas": (x, 0.999)}, f"beta1.*{x}") for x in (1.0, -0.1, math.nan)),
+    *(({"betas": (0.9, x)}, f"beta2.*{x}") for x in (1.0, -0.1, math.nan)),
     *(({"betas": betas}, rf"betas must be a pair.*{re.escape(repr(betas))}") for betas in ((0.9,), (0.9, 0.99, 0.999), 0.9)),
     *(({"k": k}, f"k must be a whole number >= 1, got {k}") for k in (0, -1, 1.5, True, None)),
     ({"strategy": "cube"}, ".*".join(["strategy", *STRATEGIES, "'cube'"])),

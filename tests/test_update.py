@@ -129,7 +129,6 @@ def test_an_ensemble_reports_the_updates_it_moved_by():
             torch.testing.assert_close(ensemble.updates[name], moved, rtol=0, atol=1e-12)
 
 
-@pytest.mark.xfail(strict=True, reason="weights that are not contiguous never move: reshape copies them")
 def test_an_ensemble_trains_weights_of_any_layout():
     def transposed():
         model = Net()

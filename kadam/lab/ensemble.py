@@ -36,7 +36,7 @@ class Ensemble:
         keep_freed_memory()
         self.lr, self.eps, self.steps = lr, max(eps, TINY), 0
         members = len(decays)
-        self.params = {n: p.detach().expand(members, *p.shape).clone() for n, p in model.named_parameters()}
+        self.params = {n: _copies(p.detach(), members) for n, p in model.named_parameters()}
         self.updates: dict[str, Tensor] = {}
         device = next(model.parameters()).device
         self._betas = [_columns([stages[i] for stages in decays], device) for i in range(len(decays[0]))]
@@ -89,6 +89,11 @@ def _columns(stage: Sequence[Decay], device: torch.device) -> tuple[Tensor, Tens
     """(beta1, beta2) of one stage over the members, float64, each (E, 1)."""
     betas = torch.tensor([d.betas for d in stage], dtype=torch.float64, device=device)
     return betas[:, :1], betas[:, 1:]
+
+
+def _copies(p: Tensor, members: int) -> Tensor:
+    """(members, ...) copies, contiguous so that their rows are views of them."""
+    return p.expand(members, *p.shape).clone(memory_format=torch.contiguous_format)
 
 
 def _rows(x: Tensor) -> Tensor:

@@ -4,6 +4,7 @@ import math
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
+from numbers import Real
 from typing import Any, cast, overload
 
 import torch
@@ -74,7 +75,6 @@ class KAdam(Optimizer):
         capturable: bool = False,
         differentiable: bool = False,
     ) -> None:
-        _refuse_unavailable(fused=fused, capturable=capturable, differentiable=differentiable)
         defaults = {
             "lr": lr,
             "betas": betas,
@@ -100,17 +100,20 @@ class KAdam(Optimizer):
         super().add_param_group(param_group)
 
     def __setstate__(self, state: dict[str, Any]) -> None:
+        """Take over a state; what its groups lack (those of AdamW have no stages) stays as it was in ours."""
+        before = getattr(self, "param_groups", [])
         super().__setstate__(state)
-        for group in self.param_groups:
-            for name, value in self.defaults.items():
-                group.setdefault(name, value)
+        for i, group in enumerate(self.param_groups):
+            ours = before[i] if i < len(before) else self.defaults
+            for name in self.defaults:
+                group.setdefault(name, ours[name])
             for param in group["params"]:
                 self._tensorise_step(self.state.get(param))
 
     @staticmethod
     def _tensorise_step(state: dict[str, Any] | None) -> None:
         if state and not torch.is_tensor(state["step"]):
-            state["step"] = torch.tensor(float(state["step"]))
+            state["step"] = _step_counter(float(state["step"]))
 
     @overload
     def step(self, closure: None = None) -> None: ...
@@ -170,15 +173,21 @@ class KAdam(Optimizer):
         """Make what is missing of a parameter's state, and count the step."""
         state = self.state[param]
         if "step" not in state:
-            state["step"] = torch.tensor(0.0)
+            state["step"] = _step_counter(0.0)
         for i in range(1, k + 1):
             names = _moment_names(i)
             if names[0] not in state:
                 if state["step"] > 0:
-                    state[f"first_step_{i}"] = state["step"].clone()
+                    state[f"first_step_{i}"] = state["step"].item()
                 for name in names:
                     state[name] = torch.zeros_like(param, memory_format=torch.preserve_format)
         state["step"] += 1
+
+
+def _step_counter(value: float) -> Tensor:
+    """As torch's optimizers count: on the CPU, in a dtype that counts far enough whatever the default dtype is."""
+    dtype = torch.float64 if torch.get_default_dtype() == torch.float64 else torch.float32
+    return torch.tensor(value, dtype=dtype, device="cpu")
 
 
 def _moment_names(i: int) -> tuple[str, str]:
@@ -218,6 +227,7 @@ def _derived(pair: Pair, k: int, strategy: str) -> tuple[Decay, ...]:
 
 def _checked(group: Group) -> Group:
     """The group's hyperparameters, verified, with ``betas`` split into one pair and the explicit stages, if any."""
+    _refuse_unavailable(group)
     for name in ("lr", "eps", "weight_decay"):
         _check_not_negative(name, group[name])
     check_stage_count(group["k"])
@@ -236,17 +246,16 @@ def _split_betas(betas: Any, explicit: tuple[Pair, ...] | None) -> tuple[Pair, t
     return Decay.from_betas(betas).betas, explicit
 
 
-def _check_not_negative(name: str, value: float | Tensor) -> None:
+def _check_not_negative(name: str, value: Any) -> None:
     if isinstance(value, Tensor) and value.numel() != 1:
         raise ValueError(f"{name} must be one number, got a tensor of shape {tuple(value.shape)}")
-    number = float(value)
-    if not 0.0 <= number < math.inf:
+    if not isinstance(value, Real | Tensor) or not 0.0 <= float(value) < math.inf:
         raise ValueError(f"{name} must be a finite number >= 0, got {value!r}")
 
 
-def _refuse_unavailable(**asked: bool | None) -> None:
-    for name, value in asked.items():
-        if value:
+def _refuse_unavailable(group: Group) -> None:
+    for name in ("fused", "capturable", "differentiable"):
+        if group[name]:
             raise NotImplementedError(f"{name}=True is not available yet; leave it out to use the for-loop or foreach path")
 
 

@@ -40,7 +40,12 @@ class BookError(ValueError):
 
 
 # Kernels are spoken to through files: no ports, so none that another process could take or listen to.
-LOCAL_TRANSPORT = Config({"KernelManager": {"transport": "ipc"}})
+# They log only what is critical: at shutdown they would complain of being interrupted.
+KERNEL: Any = {
+    "kernel_name": "python3",
+    "config": Config({"KernelManager": {"transport": "ipc"}}),
+    "extra_arguments": ["--log-level=CRITICAL"],
+}
 
 
 @dataclass(frozen=True)
@@ -117,9 +122,7 @@ def _run_notebook(page: Page, parameters: Mapping[str, Any], target: Path) -> No
     source = target.with_suffix(".source.ipynb")
     try:
         nbformat.write(page.read(), source)
-        papermill.execute_notebook(
-            source, target, dict(parameters), kernel_name="python3", progress_bar=False, config=LOCAL_TRANSPORT
-        )
+        papermill.execute_notebook(source, target, dict(parameters), progress_bar=False, **KERNEL)
     except papermill.PapermillExecutionError as error:
         raise BookError(f"{page.source}: cell {error.exec_count} failed with {error.ename}: {error.evalue}") from None
     finally:

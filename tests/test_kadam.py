@@ -711,3 +711,14 @@ def test_a_refused_gradient_leaves_every_group_untouched(weight, grad, message, 
         with pytest.raises(RuntimeError, match=message):
             optimizer.step()
         assert_unchanged(optimizer, before)
+
+
+def test_an_optimizers_defaults_make_another_one():
+    first = KAdam([Parameter(random(2))], betas=((0.9, 0.99), (0.5, 0.6)))
+    again = KAdam([Parameter(random(2))], **first.defaults)
+    assert again.param_groups[0]["stage_betas"] == first.param_groups[0]["stage_betas"] == ((0.9, 0.99), (0.5, 0.6))
+
+
+def test_a_pair_whose_stages_round_to_one_is_refused_before_any_step():
+    with pytest.raises(ValueError, match=r"beta must lie in \[0, 1\), got 1.0"):
+        KAdam([Parameter(random(2))], betas=(0.9, math.nextafter(1.0, 0.0)), strategy="root")

@@ -41,12 +41,16 @@ class KAdam(Optimizer):
     ``maximize`` ascends. ``foreach``: whole lists of tensors at once (``None``: on CUDA only). ``fused``,
     ``capturable`` and ``differentiable`` are not available yet and raise ``NotImplementedError`` when asked for.
 
-    Any of these but the last five may differ between parameter groups. A group's ``betas`` is always one pair, which
-    schedulers may cycle: stages are derived from it at every step. With k explicit pairs it is the first stage's.
+    All of these may differ between parameter groups. A group's ``betas`` is always one pair, which schedulers may cycle:
+    stages are derived from it at every step. With k explicit pairs it is the first stage's.
+
+    With k >= 2 the update keeps a size near one even close to a minimum, so a constant learning rate does not settle:
+    let a schedule take it down.
 
     State of a parameter: ``step`` (a scalar tensor), ``exp_avg`` and ``exp_avg_sq`` of stage 1 under AdamW's names,
     so that an AdamW state dict loads, then ``exp_avg_2``, ``exp_avg_sq_2``, ... of the stages 2..k. Stages that a
-    loaded state dict lacks start fresh, and ``first_step_2``, ... say from which step.
+    loaded state dict lacks start fresh, and ``first_step_2``, ... say from which step. An AdamW state dict brings moments
+    made with Adam's own decays: go on from it with ``repeat`` or ``meta``, whose first stage has these decays.
 
     Raises ``ValueError`` naming the argument, its value and what is allowed; ``RuntimeError`` for sparse or complex
     gradients. Source: Gould & Tanaka, arXiv 2411.05746; the strategies' formulas are our reading.
@@ -88,15 +92,13 @@ class KAdam(Optimizer):
             "capturable": capturable,
             "differentiable": differentiable,
         }
-        super().__init__(params, _checked(defaults))
+        _checked(defaults)
+        super().__init__(params, defaults)
 
     def add_param_group(self, param_group: Group) -> None:
         """Add a group, checking its hyperparameters before anything changes."""
         if isinstance(param_group, dict):
-            inherited = {**self.defaults, **param_group}
-            if "betas" in param_group:
-                inherited["stage_betas"] = None
-            param_group = {**param_group, **_checked(inherited)}
+            param_group = {**param_group, **_checked({**self.defaults, **param_group})}
         super().add_param_group(param_group)
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -104,8 +106,8 @@ class KAdam(Optimizer):
         before = getattr(self, "param_groups", [])
         super().__setstate__(state)
         for i, group in enumerate(self.param_groups):
-            ours = before[i] if i < len(before) else self.defaults
-            for name in self.defaults:
+            ours = before[i] if i < len(before) else _checked(self.defaults)
+            for name in (*self.defaults, "stage_betas"):
                 group.setdefault(name, ours[name])
             for param in group["params"]:
                 self._tensorise_step(self.state.get(param))
@@ -236,7 +238,9 @@ def _checked(group: Group) -> Group:
     if explicit is not None and len(explicit) != group["k"]:
         raise ValueError(f"betas holds {len(explicit)} pairs but k={group['k']}; give one pair, or one for each stage")
     hyper = {name: value for name, value in group.items() if name != "params"}
-    return {**hyper, "betas": pair, "stage_betas": explicit}
+    checked = {**hyper, "betas": pair, "stage_betas": explicit}
+    _stage_decays(checked)
+    return checked
 
 
 def _split_betas(betas: Any, explicit: tuple[Pair, ...] | None) -> tuple[Pair, tuple[Pair, ...] | None]:

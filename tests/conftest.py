@@ -4,6 +4,8 @@ import matplotlib
 import matplotlib.pyplot as plt
 import pytest
 
+from kadam.lab import data
+
 matplotlib.use("Agg")
 
 
@@ -11,6 +13,7 @@ matplotlib.use("Agg")
 def alone(tmp_path, monkeypatch):
     monkeypatch.setenv("KADAM_CACHE", str(tmp_path / "cache"))
     monkeypatch.delenv("KADAM_DATA", raising=False)
+    data._try_download.cache_clear()
     yield
     plt.close("all")
 

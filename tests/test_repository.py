@@ -1,5 +1,6 @@
 """What the repository promises in words and pins is what its files say."""
 
+import doctest
 import re
 import tomllib
 from importlib import import_module
@@ -7,7 +8,8 @@ from pathlib import Path
 
 import yaml
 
-from kadam import __version__, experiments
+from kadam import Decay, __version__, experiments
+from kadam.report.advice import advise
 from kadam.report.claims import markdown_table
 
 ROOT = Path(__file__).parents[1]
@@ -68,3 +70,28 @@ def test_the_workflows_and_ci_call_make():
         (".github/workflows/book.yml", "make book"),
     ):
         assert target in (ROOT / path).read_text()
+
+
+def test_the_theory_page_names_functions_and_tests_that_exist():
+    page = (ROOT / "book" / "theory.md").read_text()
+    tests = (ROOT / "tests" / "test_stability.py").read_text()
+    named = set(re.findall(r"`(test_\w+)`", page))
+    assert len(named) >= 7
+    assert [name for name in named if f"def {name}(" not in tests] == []
+    functions = re.findall(r"`(stability|reference)\.(\w+)", page)
+    assert functions
+    assert [f for m, f in functions if not hasattr(import_module(f"kadam.theory.{m}"), f)] == []
+
+
+def test_what_the_readme_says_the_command_line_answers_is_what_it_answers():
+    readme = (ROOT / "README.md").read_text()
+    ((betas, answer),) = re.findall(r"\$ kadam stability --betas ([\d. ]+)\n(.*?)```", readme, flags=re.S)
+    assert " ".join(answer.split()) == advise(Decay.from_betas([float(b) for b in betas.split()])).sentence()
+
+
+def test_the_example_in_the_optimizers_docstring_runs():
+    import kadam.optim.kadam
+
+    result = doctest.testmod(kadam.optim.kadam)
+    assert result.attempted >= 4
+    assert result.failed == 0

@@ -8,6 +8,7 @@ discrete rate with the bias correction of a run of finite length.
 """
 
 import functools
+import itertools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -133,7 +134,7 @@ def train_piece(
     )
     head = list(ensemble.params).index("head.weight")
     sizes, places, absent, losses = [], [], [], []
-    for _, batch in zip(range(config.steps), _batches(config, text, seed, fresh=setting == "fresh"), strict=False):
+    for batch in itertools.islice(_batches(config, text, seed, fresh=setting == "fresh"), config.steps):
         losses.append(ensemble.step(batch))
         size, place = probes.max_update(ensemble.updates)
         sizes.append(size)

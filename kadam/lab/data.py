@@ -10,6 +10,7 @@ A data set is looked for in four places, in this order:
 Files are verified by sha256 wherever they are found; one that differs is refused, never passed over.
 """
 
+import functools
 import hashlib
 import os
 import warnings
@@ -153,6 +154,7 @@ def download_folder() -> Path:
     return cache_folder() / "data"
 
 
+@functools.cache  # a network that is not there is asked once
 def _try_download(source: Source) -> tuple[str, Path] | None:
     try:
         return "download", download(source)

@@ -7,7 +7,6 @@ changed. Whatever is interrupted leaves no half-written file and goes on at the 
 import ast
 import hashlib
 import json
-import os
 import platform
 import shutil
 import subprocess
@@ -27,6 +26,7 @@ from traitlets.config import Config
 
 from kadam import experiments
 from kadam.lab import records
+from kadam.lab.sweep import all_cores
 from kadam.report.claims import Claim, Verdict, markdown_table
 
 Notebook = nbformat.NotebookNode
@@ -87,7 +87,7 @@ def build(profile: str, parameters: Mapping[str, Any], *, update_smoke: bool = F
     pages = [Page(source) for source in sorted((root / "notebooks").glob("*.md"))]
     for page in pages:
         check_parameters(page, parameters)
-    used = {name: experiments.obtain(name, profile, jobs=os.cpu_count() or 1) for name in experiments.NAMES}
+    used = {name: experiments.obtain(name, profile, jobs=all_cores()) for name in experiments.NAMES}
     generated = root / "book" / "generated"
     seconds = {}
     for page in tqdm(pages, desc="notebooks", unit="page", disable=None):

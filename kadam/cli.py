@@ -1,7 +1,6 @@
 """The command line: run experiments, build the book, print the ledger, ask whether a pair of betas is safe."""
 
 import json
-import os
 import shutil
 from collections.abc import Callable
 from functools import wraps
@@ -44,20 +43,21 @@ profile_option = click.option(
 @commands.command()
 @click.argument("name")
 @profile_option
-@click.option("--jobs", type=click.IntRange(1), default=os.cpu_count() or 1, show_default="all cores", help="Processes.")
+@click.option("--jobs", type=click.IntRange(1), show_default="all cores", help="Processes.")
 @click.option("--scheduler", metavar="ADDRESS", help="Dask cluster to run on (not available yet).")
 @click.option("--fresh", is_flag=True, help="Compute everything again, whatever is there.")
 @click.option("--out", type=click.Path(file_okay=False, path_type=Path), help="Copy the record to OUT/NAME-PROFILE.nc too.")
 @_clear_errors
-def run(name: str, profile: str, jobs: int, scheduler: str | None, fresh: bool, out: Path | None) -> None:
+def run(name: str, profile: str, jobs: int | None, scheduler: str | None, fresh: bool, out: Path | None) -> None:
     """Run experiment NAME, or all of them. What is done already is kept; an interrupted run goes on."""
     from kadam import experiments
+    from kadam.lab.sweep import all_cores
 
     if scheduler is not None:
         raise click.UsageError("--scheduler is not available yet; use --jobs N for processes on this machine")
     for one in experiments.NAMES if name == "all" else (name,):
         wanted = experiments.request(one, profile)
-        record = experiments.obtain(one, profile, fresh=fresh, jobs=jobs)
+        record = experiments.obtain(one, profile, fresh=fresh, jobs=jobs or all_cores())
         _say_where_data_is_from(one, record)
         click.echo(f"{one}: {wanted.path}")
         if out is not None:

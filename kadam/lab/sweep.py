@@ -7,13 +7,18 @@ from pathlib import Path
 
 import torch
 import xarray as xr
-from joblib import Parallel, delayed
+from joblib import Parallel, cpu_count, delayed
 from tqdm import tqdm
 
 from kadam.lab import records
 
 Tick = Callable[[], object]
 Compute = Callable[[str, Tick], xr.Dataset]
+
+
+def all_cores() -> int:
+    """How many processes this machine lets us run at once."""
+    return int(cpu_count())
 
 
 def sweep(
@@ -43,7 +48,7 @@ def _results(
         for piece in pieces:
             yield _timed(compute, piece, bar.update)
         return
-    parallel = Parallel(n_jobs=jobs, return_as="generator_unordered")
+    parallel = Parallel(n_jobs=min(jobs, len(pieces)), return_as="generator_unordered")
     for piece, result in parallel(delayed(_timed)(compute, piece, _no_tick) for piece in pieces):
         bar.update(steps)
         yield piece, result

@@ -27,12 +27,13 @@ from traitlets.config import Config
 from kadam import experiments
 from kadam.lab import records
 from kadam.lab.sweep import all_cores
+from kadam.report import explorer
 from kadam.report.claims import Claim, Verdict, markdown_table
 
 Notebook = nbformat.NotebookNode
 
 # What a page's text and numbers depend on besides its own source and records.
-PACKAGE_SUFFIXES = (".py", ".txt")
+PACKAGE_SUFFIXES = (".py", ".txt", ".html")
 
 
 class BookError(ValueError):
@@ -101,6 +102,7 @@ def build(profile: str, parameters: Mapping[str, Any], *, update_smoke: bool = F
     _write(generated / "claims.md", ledger_page(ledger))
     _write(generated / "claims-short.md", markdown_table(ledger, mark=marked_verdict))
     _write(generated / "status.md", status_page(used, seconds))
+    _write(generated / "explorer.md", f"```{{raw}} html\n{explorer.fragment()}\n```\n")
     return _render(root, profile)
 
 

@@ -47,8 +47,9 @@ profile_option = click.option(
 @click.option("--scheduler", metavar="ADDRESS", help="Dask cluster to run on (not available yet).")
 @click.option("--fresh", is_flag=True, help="Compute everything again, whatever is there.")
 @click.option("--out", type=click.Path(file_okay=False, path_type=Path), help="Copy the record to OUT/NAME-PROFILE.nc too.")
+@click.option("--commit", is_flag=True, help="Put the record into the repository's results/ and its manifest.")
 @_clear_errors
-def run(name: str, profile: str, jobs: int | None, scheduler: str | None, fresh: bool, out: Path | None) -> None:
+def run(name: str, profile: str, jobs: int | None, scheduler: str | None, fresh: bool, out: Path | None, commit: bool) -> None:
     """Run experiment NAME, or all of them. What is done already is kept; an interrupted run goes on."""
     from kadam import experiments
     from kadam.lab.sweep import all_cores
@@ -62,6 +63,8 @@ def run(name: str, profile: str, jobs: int | None, scheduler: str | None, fresh:
         click.echo(f"{one}: {wanted.path}")
         if out is not None:
             _copy(wanted.path, out / f"{one}-{profile}.nc")
+        if commit:
+            _commit(record)
 
 
 def _say_where_data_is_from(name: str, record: Any) -> None:
@@ -77,6 +80,13 @@ def _copy(source: Path, target: Path) -> None:
     with whole_file(target) as aside:
         shutil.copyfile(source, aside)
     click.echo(f"copied to {target}")
+
+
+def _commit(record: Any) -> None:
+    from kadam.book import repository
+    from kadam.lab.records import commit_record
+
+    click.echo(f"committed records: {commit_record(record, repository() / 'results')}")
 
 
 @commands.command()

@@ -48,6 +48,14 @@ def test_run_makes_the_record_once_and_copies_it(kadam, tmp_path):
     assert records.read(copy, command="x").attrs["date"] == date
 
 
+def test_a_record_can_be_put_among_the_committed_ones(kadam, tmp_path, monkeypatch):
+    monkeypatch.setattr("kadam.book.repository", lambda: tmp_path)
+    result = kadam("run", "stability", "--profile", "smoke", "--commit")
+    assert result.exit_code == 0, result.output
+    (name,) = json.loads((tmp_path / "results" / "manifest.json").read_text())
+    assert (tmp_path / "results" / name).exists()
+
+
 def test_run_all_runs_every_experiment(kadam, monkeypatch):
     from kadam import experiments
 

@@ -62,10 +62,10 @@ def _with_range(axes: Axes, x: xr.DataArray, y: xr.DataArray) -> None:
     axes.errorbar(x, mean, reach, fmt=".", ms=4, lw=0.8, color=style.MEASURED, label="measured (mean, range over seeds)")
 
 
-def slope_table(record: xr.Dataset, *, every: int = 1) -> str:
+def slope_table(record: xr.Dataset) -> str:
     """Slopes against the laws for the points outside, one a line, most stable first."""
     head = f"{'beta':>7} {'gamma':>7} {'C':>8} {'|C|/2':>8} {'exact':>8} {'corrected':>9} {'fixed':>8} {'fresh':>8}"
-    outside = record.isel(point=record.rate_discrete.values > 0).isel(point=slice(None, None, every))
+    outside = record.isel(point=record.rate_discrete.values > 0)
     return "\n".join([head, *(_slope_line(outside.isel(point=i)) for i in range(outside.sizes["point"]))])
 
 

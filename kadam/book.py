@@ -12,7 +12,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -86,13 +86,12 @@ def build(profile: str, parameters: Mapping[str, Any], *, update_smoke: bool = F
     """Make the book at a profile; returns its front page. Raises ``BookError`` where the strict build fails."""
     root = repository()
     pages = [Page(source) for source in sorted((root / "notebooks").glob("*.md"))]
-    for page in pages:
-        check_parameters(page, parameters)
+    _check_names("the notebooks", [name for page in pages for name in parameter_names(page)], parameters)
     used = {name: experiments.obtain(name, profile, jobs=all_cores()) for name in experiments.NAMES}
     generated = root / "book" / "generated"
     seconds = {}
     for page in tqdm(pages, desc="notebooks", unit="page", disable=None):
-        executed = execute(page, {"profile": profile, **parameters}, used, root)
+        executed = execute(page, {"profile": profile, **known_to(page, parameters)}, used, root)
         seconds[page.name] = executed.metadata.get("seconds", 0.0)
         _write(root / "book" / "notebooks" / f"{page.name}.ipynb", _to_text(with_badge(executed, page, used, generated)))
         if update_smoke:
@@ -111,7 +110,7 @@ def execute(page: Page, parameters: Mapping[str, Any], used: Mapping[str, xr.Dat
     key = _key(page, parameters, used)
     path = root / "_build" / "executed" / f"{page.name}-{key}.ipynb"
     if not path.exists():
-        check_parameters(page, {k: v for k, v in parameters.items() if k != "profile"})
+        check_parameters(page, parameters)
         with records.whole_file(path) as aside:
             start = time.perf_counter()
             _run_notebook(page, parameters, aside)
@@ -134,10 +133,18 @@ def _run_notebook(page: Page, parameters: Mapping[str, Any], target: Path) -> No
 
 def check_parameters(page: Page, given: Mapping[str, Any]) -> None:
     """``BookError`` listing the valid names if a given parameter is none of the notebook's."""
-    valid = parameter_names(page)
+    _check_names(page.name, parameter_names(page), given)
+
+
+def _check_names(where: str, valid: Sequence[str], given: Mapping[str, Any]) -> None:
     unknown = [name for name in given if name not in valid]
     if unknown:
-        raise BookError(f"{page.name}: no parameter {unknown[0]!r}; it has: {', '.join(valid)}")
+        raise BookError(f"{where}: no parameter {unknown[0]!r}; it has: {', '.join(dict.fromkeys(valid))}")
+
+
+def known_to(page: Page, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Those of the given parameters that this notebook has."""
+    return {name: value for name, value in given.items() if name in parameter_names(page)}
 
 
 def parameter_names(page: Page) -> list[str]:

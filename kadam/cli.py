@@ -57,12 +57,12 @@ def run(name: str, profile: str, jobs: int | None, scheduler: str | None, fresh:
     if scheduler is not None:
         raise click.UsageError("--scheduler is not available yet; use --jobs N for processes on this machine")
     for one in experiments.NAMES if name == "all" else (name,):
-        wanted = experiments.request(one, profile)
         record = experiments.obtain(one, profile, fresh=fresh, jobs=jobs or all_cores())
+        path = experiments.request(one, profile).path  # only now: a run may have downloaded its data
         _say_where_data_is_from(one, record)
-        click.echo(f"{one}: {wanted.path}")
+        click.echo(f"{one}: {path}")
         if out is not None:
-            _copy(wanted.path, out / f"{one}-{profile}.nc")
+            _copy(path, out / f"{one}-{profile}.nc")
         if commit:
             _commit(record)
 
@@ -91,7 +91,7 @@ def _commit(record: Any) -> None:
 
 @commands.command()
 @profile_option
-@click.option("--set", "settings", multiple=True, metavar="NAME=VALUE", help="Set a notebook parameter, in every notebook.")
+@click.option("--set", "settings", multiple=True, metavar="NAME=VALUE", help="Set a parameter in the notebooks that have it.")
 @click.option("--update-smoke", is_flag=True, help="Rewrite notebooks/smoke, what CI compares with (smoke profile only).")
 @_clear_errors
 def book(profile: str, settings: tuple[str, ...], update_smoke: bool) -> None:

@@ -55,6 +55,14 @@ def test_an_unknown_parameter_is_refused_with_the_valid_ones(page):
         book.check_parameters(page(), {"sise": 4})
 
 
+def test_a_parameter_goes_to_the_notebooks_that_have_it(page):
+    given = {"size": 5, "shown_seed": 1}
+    assert book.known_to(page(), given) == {"size": 5}
+    book._check_names("the notebooks", [*book.parameter_names(page()), "shown_seed"], given)
+    with pytest.raises(book.BookError, match="the notebooks: no parameter 'seed'; it has: profile, size, shown_seed"):
+        book._check_names("the notebooks", [*book.parameter_names(page()), "profile", "shown_seed"], {"seed": 1})
+
+
 def test_a_page_is_executed_with_its_parameters_and_kept(page, used, tmp_path):
     first = book.execute(page(), {"profile": "smoke", "size": 5}, used, tmp_path)
     assert first.cells[-1].outputs[0].text == "smoke 5\n"

@@ -133,6 +133,21 @@ def test_stand_in_data_is_reported_when_a_run_used_it(kadam, offline, monkeypatc
     assert "used embedded excerpt of tiny Shakespeare (65,536 characters); for real data: kadam data fetch" in result.output
 
 
+def test_a_run_that_downloads_its_data_still_finds_its_record(kadam, tmp_path, monkeypatch):
+    from kadam.experiments import growth
+
+    monkeypatch.setitem(growth.PROFILES, "laptop", growth.Config(points=2, seeds=1, steps=10, width=8, layers=1))
+    excerpt = data.load_text(embedded=True)
+    there = []
+    monkeypatch.setattr(data, "_try_download", lambda source: there.append(1) or ("download", tmp_path / "text"))
+    monkeypatch.setattr(data, "locate", lambda source: ("cache", tmp_path / "text") if there else None)
+    monkeypatch.setattr(data, "_verified", lambda path, sha256: excerpt.characters[:500].encode())
+    result = kadam("run", "growth", "--jobs", "1", "--out", str(tmp_path / "out"))
+    assert result.exit_code == 0, result.output
+    assert there
+    assert records.read(tmp_path / "out" / "growth-laptop.nc", command="x").attrs["data"] == "tiny Shakespeare"
+
+
 def test_python_m_kadam_is_the_command_line():
     run = subprocess.run([sys.executable, "-m", "kadam", "--help"], capture_output=True, text=True, check=True)
     assert all(command in run.stdout for command in ("run", "book", "claims", "stability", "data"))

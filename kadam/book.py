@@ -97,7 +97,7 @@ def build(profile: str, parameters: Mapping[str, Any], *, update_smoke: bool = F
         if update_smoke:
             _write(root / "notebooks" / "smoke" / f"{page.name}.ipynb", _to_text(without_images(executed)))
     ledger = experiments.ledger(profile, root / "results")
-    _write(generated / "badge.md", badge_of(used, generated))
+    _write(generated / "badge.md", badge_of(used))
     _write(generated / "claims.md", ledger_page(ledger))
     _write(generated / "claims-short.md", markdown_table(ledger, mark=marked_verdict))
     _write(generated / "status.md", status_page(used, seconds))
@@ -193,9 +193,11 @@ def without_images(notebook: Notebook) -> Notebook:
 def with_badge(notebook: Notebook, page: Page, used: Mapping[str, xr.Dataset], generated: Path) -> Notebook:
     """A copy with the page's provenance below its title, and what the badge links to put beside the book."""
     shown = {name: used[name] for name in page.experiments()}
+    for record in shown.values():
+        records.save(records.unsealed(record), generated / _file_name(record))
     _copy_aside(page.source, generated / page.source.name)
     source = f" · {{download}}`this page's source <../generated/{page.source.name}>`"
-    badge = nbformat.v4.new_markdown_cell(badge_of(shown, generated, folder="../generated", after=source), id="badge")
+    badge = nbformat.v4.new_markdown_cell(badge_of(shown, folder="../generated", after=source), id="badge")
     marked = nbformat.from_dict(notebook)
     for cell in marked.cells:
         if "injected-parameters" in cell.metadata.get("tags", []):
@@ -208,17 +210,19 @@ def with_badge(notebook: Notebook, page: Page, used: Mapping[str, xr.Dataset], g
     return marked
 
 
-def badge_of(shown: Mapping[str, xr.Dataset], generated: Path, *, folder: str = "generated", after: str = "") -> str:
+def badge_of(shown: Mapping[str, xr.Dataset], *, folder: str = "generated", after: str = "") -> str:
     """Where the numbers of these records come from; ``folder``: the way from the page to the records' copies."""
-    lines = "\\\n".join(_badge_line(record, generated, folder) for record in shown.values())
+    lines = "\\\n".join(_badge_line(record, folder) for record in shown.values())
     return f":::{{div}} kadam-badge\n{lines}{after}\n:::\n"
 
 
-def _badge_line(record: xr.Dataset, generated: Path, folder: str) -> str:
-    file = "{experiment}-{profile}.nc".format(**record.attrs)
-    records.save(records.unsealed(record), generated / file)
+def _badge_line(record: xr.Dataset, folder: str) -> str:
     facts = "profile {profile} · {device} · {date} · commit {commit} · {wall_time_s:.1f} s · data: {data}"
-    return f"{facts.format(**record.attrs)} · {{download}}`{record.attrs['experiment']} record <{folder}/{file}>`"
+    return f"{facts.format(**record.attrs)} · {{download}}`{record.attrs['experiment']} record <{folder}/{_file_name(record)}>`"
+
+
+def _file_name(record: xr.Dataset) -> str:
+    return "{experiment}-{profile}.nc".format(**record.attrs)
 
 
 def ledger_page(ledger: list[Claim]) -> str:

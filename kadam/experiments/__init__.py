@@ -89,8 +89,11 @@ def ledger(profile: str, folder: Path | None) -> list[Claim]:
     claims: list[Claim] = []
     for name in NAMES:
         wanted = request(name, profile)
-        dataset = committed(name, profile, folder) if folder else None
-        if wanted.path.exists():
-            dataset = records.read(wanted.path, command=wanted.command)
-        claims += wanted.module.claims(dataset, profile=profile)
+        claims += wanted.module.claims(_existing(wanted, folder), profile=profile)
     return claims
+
+
+def _existing(wanted: Request, folder: Path | None) -> xr.Dataset | None:
+    if wanted.path.exists():
+        return records.read(wanted.path, command=wanted.command)
+    return committed(wanted.name, wanted.profile, folder) if folder else None

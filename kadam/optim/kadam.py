@@ -239,7 +239,7 @@ def _checked(group: Group) -> Group:
         raise ValueError(f"betas holds {len(explicit)} pairs but k={group['k']}; give one pair, or one for each stage")
     hyper = {name: value for name, value in group.items() if name != "params"}
     checked = {**hyper, "betas": pair, "stage_betas": explicit}
-    _stage_decays(checked)
+    _stage_decays(checked)  # fails here, before any step, where a derived stage rounds to 1
     return checked
 
 

@@ -2,7 +2,6 @@
 
 import numpy as np
 import xarray as xr
-from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import TwoSlopeNorm
@@ -16,39 +15,37 @@ LAWS = {
     "corrected": (style.CORRECTED, "-.", "exact rate with bias correction"),
 }
 
+TITLES = {"fixed": "one fixed batch", "fresh": "fresh minibatches"}
+
 
 @style.styled
 def curves(record: xr.Dataset, *, seed: int = 0) -> Figure:
     """The largest update over iterations, a line a point of the normal curve, on a fixed batch and on fresh ones."""
     figure, both = style.panels(1, 2, height=3.6, sharey=True)
     norm = TwoSlopeNorm(0, float(record.coefficient.min()), float(record.coefficient.max()))
-    colours = colormaps[style.ALONG_CURVE]
-    for axes, setting in zip(both, ("fixed", "fresh"), strict=True):
+    scale = ScalarMappable(norm, style.ALONG_CURVE)
+    for axes, (setting, title) in zip(both, TITLES.items(), strict=True):
         one = record.max_update.sel(setting=setting).isel(seed=seed)
-        for point in record.point.values:
-            axes.plot(one.iteration, one.sel(point=point), color=colours(norm(float(record.coefficient[point]))), lw=0.8)
-        axes.set(yscale="log", xlabel="iteration", title=f"{'one fixed batch' if setting == 'fixed' else 'fresh minibatches'}")
+        for point, colour in zip(record.point.values, scale.to_rgba(record.coefficient.values), strict=True):
+            axes.plot(one.iteration, one.sel(point=point), color=colour, lw=0.8)
+        axes.set(yscale="log", xlabel="iteration", title=title)
     both[0].set_ylabel("largest |u| (learning rates)")
     ticks = [-0.04, -0.02, 0, 0.05, 0.1, 0.15, 0.2]
-    figure.colorbar(_scale(norm), ax=both, label="C  (red: outside the region)", pad=0.02, ticks=ticks)
+    figure.colorbar(scale, ax=both, label="C  (red: outside the region)", pad=0.02, ticks=ticks)
     style.label_stand_in(figure, record)
     return figure
-
-
-def _scale(norm: TwoSlopeNorm) -> ScalarMappable:
-    return ScalarMappable(norm, style.ALONG_CURVE)
 
 
 @style.styled
 def slopes(record: xr.Dataset) -> Figure:
     """The slope at the end against C, mean and range over seeds, beside the three laws; fixed and fresh batches."""
     figure, both = style.panels(1, 2, height=3.6, sharey=True)
-    for axes, setting in zip(both, ("fixed", "fresh"), strict=True):
+    for axes, (setting, title) in zip(both, TITLES.items(), strict=True):
         for law, (colour, line, label) in LAWS.items():
             axes.plot(record.coefficient, record[f"rate_{law}"], line, color=colour, label=label)
         _with_range(axes, record.coefficient, record.slope.sel(setting=setting))
         axes.axvline(0, color=style.GUIDE, lw=0.6)
-        axes.set(xlabel="C(beta, gamma)", title="one fixed batch" if setting == "fixed" else "fresh minibatches")
+        axes.set(xlabel="C(beta, gamma)", title=title)
         axes.invert_xaxis()
     both[0].set_ylabel("slope of log max|u|  (a step)")
     both[0].legend(loc="upper left")
@@ -70,7 +67,7 @@ def slope_table(record: xr.Dataset) -> str:
 
 
 def _slope_line(one: xr.Dataset) -> str:
-    measured = [float(one.slope.sel(setting=setting).mean()) for setting in ("fixed", "fresh")]
+    measured = [float(one.slope.sel(setting=setting).mean()) for setting in TITLES]
     rates = [float(one[f"rate_{law}"]) for law in LAWS]
     return (
         f"{float(one.beta):>7.4f} {float(one.gamma):>7.4f} {float(one.coefficient):>8.4f} {rates[0]:>8.4f} {rates[1]:>8.4f} "

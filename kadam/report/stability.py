@@ -1,6 +1,6 @@
 """The figures of chapter 1, each with the numbers that it shows."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -9,9 +9,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from kadam.report import style
+from kadam.theory import stability
 
-# Where a pair's name stands beside its marker in the corner panel, in points.
-NAME_OFFSETS = {
+# Where a pair's name stands beside its marker in each panel, in points.
+SQUARE_OFFSETS = {"SignSGD": (6, 4), "RMSprop": (6, -12)}
+CORNER_OFFSETS = {
     "Adam default": (6, -11),
     "language models": (-80, -3),
     "Transformer": (-58, -3),
@@ -44,8 +46,8 @@ def region(record: xr.Dataset) -> Figure:
         axes.set_xlabel(style.GAMMA_LABEL)
     square.set(xlim=(-0.02, 1), ylim=(-0.02, 1), ylabel=style.BETA_LABEL, title="the whole square")
     corner.set(xlim=(0.85, 1), ylim=(0.85, 1), title="its corner near (1, 1)")
-    _mark(square, record, ("SignSGD", "RMSprop"), {"SignSGD": (6, 4), "RMSprop": (6, -12)})
-    _mark(corner, record, tuple(NAME_OFFSETS), NAME_OFFSETS)
+    _mark(square, record, SQUARE_OFFSETS)
+    _mark(corner, record, CORNER_OFFSETS)
     figure.colorbar(shading, ax=corner, label="exact growth rate of log|u| a step", extend="max", pad=0.02)
     figure.legend(*square.get_legend_handles_labels(), loc="outside upper center", ncols=3)
     return figure
@@ -77,15 +79,19 @@ def _boundaries(axes: Axes, record: xr.Dataset) -> None:
     )
 
 
-def _mark(axes: Axes, record: xr.Dataset, names: tuple[str, ...], offsets: Mapping[str, tuple[float, float]]) -> None:
-    for name in names:
+def _mark(
+    axes: Axes, record: xr.Dataset, offsets: Mapping[str, tuple[float, float]], place: Callable[[float], float] = float
+) -> None:
+    """A dot for each named pair, filled where it is unstable; ``place`` takes a rate to where it lies on both axes."""
+    for name, offset in offsets.items():
         pair = record.sel(practice=name)
+        x, y = place(float(pair.practice_gamma)), place(float(pair.practice_beta))
         fill = "white" if pair.practice_stable_discrete else style.MEASURED
-        axes.plot(pair.practice_gamma, pair.practice_beta, "o", ms=5, mec=style.MEASURED, mfc=fill, clip_on=False, zorder=5)
+        axes.plot(x, y, "o", ms=5, mec=style.MEASURED, mfc=fill, clip_on=False, zorder=5)
         axes.annotate(
             name,
-            (float(pair.practice_gamma), float(pair.practice_beta)),
-            xytext=offsets[name],
+            (x, y),
+            xytext=offset,
             textcoords="offset points",
             fontsize=7.5,
             bbox={"boxstyle": "round,pad=0.1", "fc": "white", "ec": "none", "alpha": 0.7},
@@ -132,9 +138,10 @@ def boundaries(record: xr.Dataset) -> Figure:
 
 def _logarithmic_corner(axes: Axes, record: xr.Dataset) -> None:
     gamma = 1 - np.geomspace(1e-3, 0.5, 200)
-    axes.plot(1 - gamma, 1 - gamma**2, color=style.EXACT, label="exact")
-    axes.plot(1 - gamma, 1 - gamma / (2 - gamma), "--", color=style.PAPER, label="the paper's")
-    _mark_logarithmic(axes, record)
+    axes.plot(1 - gamma, 1 - stability.boundary(gamma), color=style.EXACT, label="exact")
+    paper = stability.boundary(gamma, time="continuous")
+    axes.plot(1 - gamma, 1 - paper, "--", color=style.PAPER, label="the paper's")
+    _mark(axes, record, LOGARITHMIC_OFFSETS, _distance_from_one)
     axes.text(3e-3, 2e-1, "unstable", color=style.GUIDE)
     axes.text(1.5e-1, 2e-3, "stable", color=style.GUIDE)
     axes.set(xscale="log", yscale="log", xlim=(8e-4, 0.6), ylim=(6e-4, 0.6))
@@ -143,13 +150,8 @@ def _logarithmic_corner(axes: Axes, record: xr.Dataset) -> None:
     axes.legend(loc="lower left")
 
 
-def _mark_logarithmic(axes: Axes, record: xr.Dataset) -> None:
-    for name, offset in LOGARITHMIC_OFFSETS.items():
-        pair = record.sel(practice=name)
-        x, y = 1 - float(pair.practice_gamma), 1 - float(pair.practice_beta)
-        fill = "white" if pair.practice_stable_discrete else style.MEASURED
-        axes.plot(x, y, "o", ms=5, mec=style.MEASURED, mfc=fill, zorder=5)
-        axes.annotate(name, (x, y), xytext=offset, textcoords="offset points", fontsize=7.5)
+def _distance_from_one(rate: float) -> float:
+    return 1 - rate
 
 
 def boundary_numbers(record: xr.Dataset) -> dict[str, float]:

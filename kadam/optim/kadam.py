@@ -1,23 +1,19 @@
-"""The optimizer: what may be asked of it, its groups, its state, and which path takes a step."""
+"""The optimizer: its groups, its state, and a step."""
 
-import math
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
-from functools import lru_cache
-from numbers import Real
-from typing import Any, cast, overload
+from collections.abc import Callable, Sequence
+from typing import Any, overload
 
 import torch
 from torch import Tensor
-from torch.optim.optimizer import Optimizer, ParamsT
+from torch.optim.optimizer import Optimizer, ParamsT, _use_grad_for_differentiable
 
-from kadam.decay import Decay, check_stage_count, check_strategy, stages
-from kadam.optim.update import StageAtStep, kadam_foreach_step_, kadam_step_
+from kadam.optim import state as parameter_state
+from kadam.optim.arguments import Group, Pair, checked, stage_decays
+from kadam.optim.paths import Batch, batches, choose
+from kadam.optim.steps import Hyper, device_step, differentiable_step, fused_cuda_step, host_step
+from kadam.optim.walk import Walk
 
-Pair = tuple[float, float]
-Group = dict[str, Any]
-
-
+CPU = torch.device("cpu")
 class KAdam(Optimizer):
     r"""k-Adam: Adam's normalisation applied k times in a row, with decoupled weight decay.
 
@@ -92,30 +88,55 @@ class KAdam(Optimizer):
             "capturable": capturable,
             "differentiable": differentiable,
         }
-        _checked(defaults)
+        checked(defaults)
+        self._walks = {}
         super().__init__(params, defaults)
 
     def add_param_group(self, param_group: Group) -> None:
         """Add a group, checking its hyperparameters before anything changes."""
         if isinstance(param_group, dict):
-            param_group = {**param_group, **_checked({**self.defaults, **param_group})}
+            param_group = {**param_group, **checked({**self.defaults, **param_group})}
         super().add_param_group(param_group)
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Take over a state; what its groups lack (those of AdamW have no stages) stays as it was in ours."""
+        self._walks: dict[int, Walk | None] = {}
         before = getattr(self, "param_groups", [])
         super().__setstate__(state)
         for i, group in enumerate(self.param_groups):
-            ours = before[i] if i < len(before) else _checked(self.defaults)
+            ours = before[i] if i < len(before) else checked(self.defaults)
             for name in (*self.defaults, "stage_betas"):
                 group.setdefault(name, ours[name])
+            parameter_state.keep_own_stages(ours, group)
             for param in group["params"]:
-                self._tensorise_step(self.state.get(param))
+                parameter_state.tensorise_step(self.state.get(param))
 
-    @staticmethod
-    def _tensorise_step(state: dict[str, Any] | None) -> None:
-        if state and not torch.is_tensor(state["step"]):
-            state["step"] = _step_counter(float(state["step"]))
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Load a state dict of KAdam or of torch's Adam and AdamW; hyperparameters come with it, as in torch.
+
+        A state dict without stages becomes stage 1, and the stages after it start fresh. If it has another number of
+        stages than this optimizer, those in common are kept, this optimizer's ``k`` and ``strategy`` stay, and a
+        ``UserWarning`` says so. float32 moments of low-precision parameters keep their precision.
+        """
+        saved: dict[str, Any] = {}
+
+        def restore(optimizer: Optimizer) -> None:
+            parameter_state.restore_precision(self.state, self.param_groups, saved)
+
+        hooks = (  # the last to see the state dict and the first to see what torch made of it
+            self.register_load_state_dict_pre_hook(lambda _, given: saved.update(given)),
+            self.register_load_state_dict_post_hook(restore, prepend=True),
+        )
+        try:
+            super().load_state_dict(state_dict)
+        finally:
+            for hook in hooks:
+                hook.remove()
+
+    @property
+    def _step_supports_amp_scaling(self) -> bool:
+        """Tells torch's GradScaler to leave unscaling and skipping to us: ``grad_scale`` and ``found_inf``."""
+        return all(group["fused"] is True for group in self.param_groups)
 
     @overload
     def step(self, closure: None = None) -> None: ...
@@ -123,149 +144,85 @@ class KAdam(Optimizer):
     @overload
     def step(self, closure: Callable[[], float]) -> float: ...
 
-    @torch.no_grad()
+    @_use_grad_for_differentiable
     def step(self, closure: Callable[[], float] | None = None) -> float | None:
         """One step. ``closure``, if given, re-evaluates the model with gradients on and its loss is returned."""
         loss = None
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
-        with_gradient = [[p for p in group["params"] if p.grad is not None] for group in self.param_groups]
-        for params in with_gradient:
-            for p in params:
-                _refuse_gradient(p)
-        for group, params in zip(self.param_groups, with_gradient, strict=True):
-            if params:
-                self._step_group(group, params)
+        if not torch.compiler.is_compiling():
+            for group in self.param_groups:
+                _refuse_gradients(group["params"])
+        for i, group in enumerate(self.param_groups):
+            if torch.compiler.is_compiling() or not self._walk(i, group):
+                self._step_group(i, group)
         return loss
 
-    def _step_group(self, group: Group, params: list[Tensor]) -> None:
-        decays = _stage_decays(group)
-        for p in params:
-            self._prepare_state(p, group["k"])
-        hyper = {"lr": float(group["lr"]), "eps": group["eps"], "weight_decay": group["weight_decay"]}
-        sign = -1 if group["maximize"] else 1
-        if group["foreach"] or (group["foreach"] is None and all(p.is_cuda for p in params)):
-            for same in _by_device_and_dtype(params):
-                self._foreach_step(same, decays, sign, hyper)
+    def _walk(self, i: int, group: Group) -> bool:
+        """Step the way of the last step, if nothing has changed that matters to it."""
+        walk = self._walks.get(i)
+        if walk is None or choose(group, CPU) != "fused" or not walk.holds(group, self.state):
+            return False
+        walk.step(self._hyper(group))
+        return True
+
+    def _step_group(self, i: int, group: Group) -> None:
+        everything = Batch([], [], [], [], [])
+        self._init_group(group, everything.params, everything.grads, everything.moments, everything.steps, everything.starts)
+        same = list(batches(everything))
+        for batch in same:
+            self._step_batch(batch, group)
+        if len(same) == 1 and not torch.compiler.is_compiling():
+            self._walks[i] = Walk.after(group, same[0], self.state)
+
+    def _init_group(
+        self,
+        group: Group,
+        params: list[Tensor],
+        grads: list[Tensor],
+        moments: list[Tensor],
+        steps: list[Tensor],
+        starts: list[tuple[float, ...]],
+    ) -> None:
+        """Append to the lists what a step of this group needs, making what is missing of the state.
+
+        ``torch.compile`` knows this method of optimizers by its name and runs it outside of the graph.
+        """
+        k = group["k"]
+        names, from_the_start = parameter_state.moment_names(k), (0.0,) * k
+        for p in group["params"]:
+            if p.grad is None:
+                continue
+            state = self.state[p]
+            if len(state) != 2 * k + 1:
+                parameter_state.prepare(state, p, k, p.device if group["capturable"] else "cpu")
+            params.append(p)
+            grads.append(p.grad)
+            moments.extend([state[name] for name in names])
+            steps.append(state["step"])
+            starts.append(from_the_start if len(state) == 2 * k + 1 else parameter_state.starts(state, k))
+
+    def _hyper(self, group: Group) -> Hyper:
+        scale, found_inf = getattr(self, "grad_scale", None), getattr(self, "found_inf", None)
+        numbers = (group["lr"], group["eps"], group["weight_decay"], group["maximize"])
+        return Hyper(stage_decays(group), *numbers, grad_scale=scale, found_inf=found_inf)
+
+    def _step_batch(self, batch: Batch, group: Group) -> None:
+        path, hyper = choose(group, batch.params[0].device), self._hyper(group)
+        if group["differentiable"]:
+            names = parameter_state.moment_names(group["k"])
+            for p, moments in zip(batch.params, differentiable_step(batch, hyper), strict=True):
+                self.state[p].update(zip(names, moments, strict=True))
+        elif path == "fused" and batch.params[0].is_cuda:
+            fused_cuda_step(batch, hyper)
+        elif torch.compiler.is_compiling() or (group["capturable"] and path != "fused"):
+            device_step(batch, hyper, path)
         else:
-            for p in params:
-                self._single_step(p, decays, sign, hyper)
-
-    def _single_step(self, param: Tensor, decays: tuple[Decay, ...], sign: int, hyper: dict[str, float]) -> None:
-        state = self.state[param]
-        grad = cast(Tensor, param.grad)
-        moments = [_moments(state, i) for i in range(1, len(decays) + 1)]
-        kadam_step_(param, grad if sign == 1 else -grad, moments, _at_step(state, decays), **hyper)
-
-    def _foreach_step(self, params: list[Tensor], decays: tuple[Decay, ...], sign: int, hyper: dict[str, float]) -> None:
-        states = [self.state[p] for p in params]
-        grads = [cast(Tensor, p.grad) for p in params]
-        if sign == -1:
-            grads = list(torch._foreach_neg(grads))
-        by_param = [_at_step(state, decays) for state in states]
-        by_stage = [list(stage) for stage in zip(*by_param, strict=True)]
-        moments = []
-        for i in range(1, len(decays) + 1):
-            m, v = zip(*(_moments(state, i) for state in states), strict=True)
-            moments.append((list(m), list(v)))
-        kadam_foreach_step_(params, grads, moments, by_stage, **hyper)
-
-    def _prepare_state(self, param: Tensor, k: int) -> None:
-        """Make what is missing of a parameter's state, and count the step."""
-        state = self.state[param]
-        if "step" not in state:
-            state["step"] = _step_counter(0.0)
-        for i in range(1, k + 1):
-            names = _moment_names(i)
-            if names[0] not in state:
-                if state["step"] > 0:
-                    state[f"first_step_{i}"] = state["step"].item()
-                for name in names:
-                    state[name] = torch.zeros_like(param, memory_format=torch.preserve_format)
-        state["step"] += 1
+            host_step(batch, hyper, path)
 
 
-def _step_counter(value: float) -> Tensor:
-    """As torch's optimizers count: on the CPU, in a dtype that counts far enough whatever the default dtype is."""
-    dtype = torch.float64 if torch.get_default_dtype() == torch.float64 else torch.float32
-    return torch.tensor(value, dtype=dtype, device="cpu")
-
-
-def _moment_names(i: int) -> tuple[str, str]:
-    return ("exp_avg", "exp_avg_sq") if i == 1 else (f"exp_avg_{i}", f"exp_avg_sq_{i}")
-
-
-def _moments(state: dict[str, Any], i: int) -> tuple[Tensor, Tensor]:
-    m, v = _moment_names(i)
-    return state[m], state[v]
-
-
-def _at_step(state: dict[str, Any], decays: tuple[Decay, ...]) -> list[StageAtStep[float]]:
-    step = state["step"].item()
-    starts = (float(state.get(f"first_step_{i}", 0.0)) for i in range(1, len(decays) + 1))
-    return [StageAtStep.at(*d.betas, step - start) for d, start in zip(decays, starts, strict=True)]
-
-
-def _by_device_and_dtype(params: list[Tensor]) -> Iterable[list[Tensor]]:
-    same: dict[tuple[torch.device, torch.dtype], list[Tensor]] = defaultdict(list)
+def _refuse_gradients(params: list[Tensor]) -> None:
     for p in params:
-        same[p.device, p.dtype].append(p)
-    return same.values()
-
-
-def _stage_decays(group: Group) -> tuple[Decay, ...]:
-    pair = tuple(group["betas"])
-    explicit = group["stage_betas"]
-    if explicit is None:
-        return _derived(pair, group["k"], group["strategy"])
-    return tuple(Decay.from_betas(b) for b in (pair, *explicit[1:]))
-
-
-@lru_cache(maxsize=1024)
-def _derived(pair: Pair, k: int, strategy: str) -> tuple[Decay, ...]:
-    return stages(Decay.from_betas(pair), k, strategy)
-
-
-def _checked(group: Group) -> Group:
-    """The group's hyperparameters, verified, with ``betas`` split into one pair and the explicit stages, if any."""
-    _refuse_unavailable(group)
-    for name in ("lr", "eps", "weight_decay"):
-        _check_not_negative(name, group[name])
-    check_stage_count(group["k"])
-    check_strategy(group["strategy"])
-    pair, explicit = _split_betas(group["betas"], group.get("stage_betas"))
-    if explicit is not None and len(explicit) != group["k"]:
-        raise ValueError(f"betas holds {len(explicit)} pairs but k={group['k']}; give one pair, or one for each stage")
-    hyper = {name: value for name, value in group.items() if name != "params"}
-    checked = {**hyper, "betas": pair, "stage_betas": explicit}
-    _stage_decays(checked)  # fails here, before any step, where a derived stage rounds to 1
-    return checked
-
-
-def _split_betas(betas: Any, explicit: tuple[Pair, ...] | None) -> tuple[Pair, tuple[Pair, ...] | None]:
-    if isinstance(betas, Sequence) and len(betas) > 0 and isinstance(betas[0], Sequence):
-        pairs = tuple(Decay.from_betas(b).betas for b in betas)
-        return pairs[0], pairs
-    return Decay.from_betas(betas).betas, explicit
-
-
-def _check_not_negative(name: str, value: Any) -> None:
-    if isinstance(value, Tensor) and value.numel() != 1:
-        raise ValueError(f"{name} must be one number, got a tensor of shape {tuple(value.shape)}")
-    if not isinstance(value, Real | Tensor) or not 0.0 <= float(value) < math.inf:
-        raise ValueError(f"{name} must be a finite number >= 0, got {value!r}")
-
-
-def _refuse_unavailable(group: Group) -> None:
-    for name in ("fused", "capturable", "differentiable"):
-        if group[name]:
-            raise NotImplementedError(f"{name}=True is not available yet; leave it out to use the for-loop or foreach path")
-
-
-def _refuse_gradient(param: Tensor) -> None:
-    grad = cast(Tensor, param.grad)
-    if grad.layout != torch.strided:
-        raise RuntimeError(f"KAdam needs dense gradients, got a {grad.layout} gradient of shape {tuple(grad.shape)}")
-    if grad.is_complex() or param.is_complex():
-        raise RuntimeError(f"KAdam needs real gradients, got {grad.dtype} of shape {tuple(grad.shape)}")
+        if p.grad is not None and p.grad.layout is not torch.strided:
+            raise RuntimeError(f"KAdam needs dense gradients, got a {p.grad.layout} gradient of shape {tuple(p.grad.shape)}")

@@ -1,4 +1,4 @@
-"""k-Adam's update as functions of tensors: for one tensor, and for lists of tensors (foreach).
+"""k-Adam's update as functions of tensors: for one tensor, for lists of tensors (foreach), and under autograd.
 
 Stage i turns its input u^(i-1) (the gradient for i = 1) into u^(i), in place on its moments m and v:
 
@@ -9,6 +9,7 @@ beta1 is the paper's gamma and beta2 its beta. The order of operations is that o
 stage is equal to it bit for bit. Nothing here writes to the gradient.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
@@ -18,6 +19,7 @@ from torch import Tensor
 
 N = TypeVar("N", float, Tensor)
 Moments = tuple[Tensor, Tensor]  # (m, v) of one stage, each shaped as the parameter
+Number = float | Tensor  # a tensor of one element where the value may not be read by the host
 
 
 @dataclass(frozen=True)
@@ -35,9 +37,21 @@ class StageAtStep(Generic[N]):
         """``step`` counts from 1. Give float64 tensors; :meth:`to` brings the result to the parameter's dtype."""
         return cls(1 - beta1, 1 - beta2, beta2, 1 - beta1**step, (1 - beta2**step) ** 0.5)
 
+    @classmethod
+    def at_tensor(cls, beta1: float, beta2: float, step: Tensor) -> "StageAtStep[Any]":
+        """For a step that only its device knows (0-dim): the corrections are tensors there."""
+        corrections: Any = (_one_minus_power(beta1, step), _one_minus_power(beta2, step).sqrt())
+        return StageAtStep(1 - beta1, 1 - beta2, beta2, *corrections)
+
     def to(self, dtype: torch.dtype) -> "StageAtStep[N]":
         parts: Any = (x.to(dtype) if isinstance(x, Tensor) else x for x in vars(self).values())
         return StageAtStep(*parts)
+
+
+def _one_minus_power(beta: float, step: Tensor) -> Tensor:
+    """1 - beta^step without cancellation, in float64 where the device has it."""
+    wide = step if step.device.type == "mps" else step.double()
+    return torch.ones_like(wide) if beta == 0 else -torch.expm1(wide * math.log(beta))
 
 
 def kadam_update(grad: Tensor, moments: Sequence[Moments], stages: Sequence[StageAtStep[Any]], *, eps: float) -> Tensor:
@@ -53,9 +67,9 @@ def kadam_step_(
     param: Tensor,
     grad: Tensor,
     moments: Sequence[Moments],
-    stages: Sequence[StageAtStep[float]],
+    stages: Sequence[StageAtStep[Any]],
     *,
-    lr: float,
+    lr: Number,
     eps: float,
     weight_decay: float,
 ) -> None:
@@ -65,7 +79,11 @@ def kadam_step_(
     u = kadam_update(grad, moments[:-1], stages[:-1], eps=eps)
     (m, v), last = moments[-1], stages[-1]
     _average_(u, m, v, last)
-    param.addcdiv_(m, _denominator(v, last, eps), value=-lr / last.correction1)
+    factor = -lr / last.correction1
+    if isinstance(factor, Tensor):  # addcdiv_ takes its factor as a number only
+        param.add_(factor * (m / _denominator(v, last, eps)))
+    else:
+        param.addcdiv_(m, _denominator(v, last, eps), value=factor)
 
 
 def _average_(u: Tensor, m: Tensor, v: Tensor, stage: StageAtStep[Any]) -> None:
@@ -84,29 +102,29 @@ def _denominator(v: Tensor, stage: StageAtStep[Any], eps: float) -> Tensor:
 def kadam_foreach_step_(
     params: list[Tensor],
     grads: list[Tensor],
-    moments: Sequence[tuple[list[Tensor], list[Tensor]]],
-    stages: Sequence[list[StageAtStep[float]]],
+    moments: list[Tensor],
+    stages: list[tuple[StageAtStep[Any], ...]],
     *,
-    lr: float,
+    lr: Number,
     eps: float,
     weight_decay: float,
 ) -> None:
     """:func:`kadam_step_` on parameters of one device and dtype at once.
 
-    ``moments``: for every stage the lists of m and of v; ``stages``: for every stage one entry a parameter, which may
-    differ in their step but not in their decays.
+    ``moments``: flat, 2k a parameter (m, v, m_2, v_2, ...); ``stages``: k a parameter, which may differ in their step
+    but not in their decays.
     """
     if weight_decay != 0:
         torch._foreach_mul_(params, 1 - lr * weight_decay)
-    u = grads
-    for (m, v), stage in zip(moments[:-1], stages[:-1], strict=True):
+    k, u = len(stages[0]), grads
+    for i in range(k):
+        m, v, stage = moments[2 * i :: 2 * k], moments[2 * i + 1 :: 2 * k], [each[i] for each in stages]
         _foreach_average_(u, m, v, stage[0])
-        u = list(torch._foreach_div(m, _foreach_denominator(v, stage, eps)))
-        torch._foreach_div_(u, [s.correction1 for s in stage])
-    (m, v), last = moments[-1], stages[-1]
-    _foreach_average_(u, m, v, last[0])
-    denominator = _foreach_denominator(v, last, eps)
-    torch._foreach_addcdiv_(params, m, denominator, [-lr / s.correction1 for s in last])
+        denominator = _foreach_denominator(v, stage, eps)
+        if i < k - 1:
+            u = list(torch._foreach_div(m, denominator))
+            torch._foreach_div_(u, [s.correction1 for s in stage])
+    _foreach_move_(params, m, denominator, [-lr / s.correction1 for s in stage])
 
 
 def _foreach_average_(u: list[Tensor], m: list[Tensor], v: list[Tensor], stage: StageAtStep[float]) -> None:
@@ -115,8 +133,46 @@ def _foreach_average_(u: list[Tensor], m: list[Tensor], v: list[Tensor], stage: 
     torch._foreach_addcmul_(v, u, u, stage.weight2)
 
 
-def _foreach_denominator(v: list[Tensor], stage: list[StageAtStep[float]], eps: float) -> list[Tensor]:
+def _foreach_denominator(v: list[Tensor], stage: list[StageAtStep[Any]], eps: float) -> list[Tensor]:
     denominator = list(torch._foreach_sqrt(v))
     torch._foreach_div_(denominator, [s.correction2 for s in stage])
     torch._foreach_add_(denominator, eps)
     return denominator
+
+
+def _foreach_move_(params: list[Tensor], m: list[Tensor], denominator: list[Tensor], factors: list[Any]) -> None:
+    if isinstance(factors[0], Tensor):  # addcdiv takes its factors as numbers only
+        torch._foreach_div_(denominator, factors)
+        torch._foreach_addcdiv_(params, m, denominator)
+    else:
+        torch._foreach_addcdiv_(params, m, denominator, factors)
+
+
+def kadam_differentiable_step_(
+    param: Tensor,
+    grad: Tensor,
+    moments: Sequence[Moments],
+    stages: Sequence[StageAtStep[Any]],
+    *,
+    lr: Number,
+    eps: float,
+    weight_decay: float,
+) -> list[Moments]:
+    """:func:`kadam_step_` under autograd: ``param`` moves in place, the moments are returned and the old ones left alone.
+
+    So a gradient flows through any number of steps, back to gradients, moments, weights and a learning rate that is a
+    tensor.
+    """
+    u, advanced = grad, []
+    for (m, v), stage in zip(moments, stages, strict=True):
+        m = m.lerp(u, stage.weight1)
+        v = stage.beta2 * v + stage.weight2 * u.square()
+        advanced.append((m, v))
+        u = m / (_root(v) / stage.correction2 + eps) / stage.correction1
+    param.mul_(1 - lr * weight_decay).sub_(lr * u)
+    return advanced
+
+
+def _root(v: Tensor) -> Tensor:
+    """sqrt(v) whose derivative at 0 is 0 instead of infinite: there m is 0 too, and so is what the root does to u."""
+    return torch.where(v > 0, v, 1.0).sqrt() * (v > 0)

@@ -1,0 +1,72 @@
+"""What may be asked of KAdam: a group's hyperparameters, verified, and the stages that they describe."""
+
+import math
+from collections.abc import Sequence
+from functools import lru_cache
+from numbers import Real
+from typing import Any
+
+from torch import Tensor
+
+from kadam.decay import Decay, check_stage_count, check_strategy, stages
+
+Pair = tuple[float, float]
+Group = dict[str, Any]
+
+
+def checked(group: Group) -> Group:
+    """The group's hyperparameters, verified, with ``betas`` split into one pair and the explicit stages, if any."""
+    for name in ("lr", "eps", "weight_decay"):
+        _check_not_negative(name, group[name])
+    check_stage_count(group["k"])
+    check_strategy(group["strategy"])
+    _check_path(group)
+    pair, explicit = _split_betas(group["betas"], group.get("stage_betas"))
+    if explicit is not None and len(explicit) != group["k"]:
+        raise ValueError(f"betas holds {len(explicit)} pairs but k={group['k']}; give one pair, or one for each stage")
+    hyper = {name: value for name, value in group.items() if name != "params"}
+    complete = {**hyper, "betas": pair, "stage_betas": explicit}
+    stage_decays(complete)  # fails here, before any step, where a derived stage rounds to 1
+    return complete
+
+
+def stage_decays(group: Group) -> tuple[Decay, ...]:
+    """The decay rates of each stage of a verified group, as its pair ``betas`` stands now."""
+    pair = tuple(group["betas"])
+    explicit = group["stage_betas"]
+    if explicit is None:
+        return _derived(pair, group["k"], group["strategy"])
+    return tuple(Decay.from_betas(b) for b in (pair, *explicit[1:]))
+
+
+@lru_cache(maxsize=1024)
+def _derived(pair: Pair, k: int, strategy: str) -> tuple[Decay, ...]:
+    return stages(Decay.from_betas(pair), k, strategy)
+
+
+def _split_betas(betas: Any, explicit: tuple[Pair, ...] | None) -> tuple[Pair, tuple[Pair, ...] | None]:
+    if isinstance(betas, Sequence) and len(betas) > 0 and isinstance(betas[0], Sequence):
+        pairs = tuple(Decay.from_betas(b).betas for b in betas)
+        return pairs[0], pairs
+    return Decay.from_betas(betas).betas, explicit
+
+
+def _check_not_negative(name: str, value: Any) -> None:
+    if isinstance(value, Tensor) and value.numel() != 1:
+        raise ValueError(f"{name} must be one number, got a tensor of shape {tuple(value.shape)}")
+    if not isinstance(value, Real | Tensor) or not 0.0 <= float(value) < math.inf:
+        raise ValueError(f"{name} must be a finite number >= 0, got {value!r}")
+
+
+def _check_path(group: Group) -> None:
+    for name, allowed in (("foreach", (None, True, False)), ("fused", (None, True, False))):
+        if not any(group[name] is choice for choice in allowed):
+            raise ValueError(f"{name} must be True, False or None, got {group[name]!r}")
+    for name in ("maximize", "capturable", "differentiable"):
+        if not isinstance(group[name], bool):
+            raise ValueError(f"{name} must be True or False, got {group[name]!r}")
+    if group["fused"] and group["foreach"]:
+        raise ValueError("fused=True and foreach=True exclude each other; give one of them")
+    if group["differentiable"] and (group["fused"] or group["foreach"]):
+        chosen = "fused" if group["fused"] else "foreach"
+        raise ValueError(f"differentiable=True takes the for-loop path; got {chosen}=True, leave it out")

@@ -1,0 +1,244 @@
+"""k-Adam's fused step on CPU: one pass over memory with numba, else torch's own fused step chained over the stages.
+
+Both take tensors whose elements lie side by side, in the same order for a parameter, its gradient and its moments:
+:func:`kadam.optim.paths.walkable` says which do.
+"""
+
+import importlib.util
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import cache
+from types import ModuleType
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from kadam.decay import Decay
+from kadam.optim.state import state_dtype
+from kadam.optim.update import StageAtStep
+
+# Elements of a scratch block: it stays in the second-level caches between two stages. A multiple of every vector width,
+# so that splitting a tensor changes no bit.
+BLOCK = 2**19
+
+Ages = tuple[float, ...]  # for every stage of a parameter its step, counted from 1 where the stage began
+
+_chain_only = False
+
+
+def available() -> bool:
+    """Whether this torch has the fused step that the chain is made of, or numba is there."""
+    return hasattr(torch, "_fused_adamw_") or one_pass_kernel() is not None
+
+
+def kadam_fused_cpu_step_(
+    params: list[Tensor],
+    grads: list[Tensor],
+    moments: list[Tensor],
+    ages: list[Ages],
+    decays: Sequence[Decay],
+    *,
+    lr: float,
+    eps: float,
+    weight_decay: float,
+    factor: float = 1.0,
+) -> None:
+    """One step on parameters of one dtype, in place.
+
+    ``moments``: flat, 2k a parameter (m, v, m_2, v_2, ...), in :func:`kadam.optim.state.state_dtype`. ``factor``
+    multiplies the gradients, which are not written to.
+    """
+    hyper = {"lr": lr, "eps": eps, "weight_decay": weight_decay, "factor": factor}
+    if can_pass_once(params[0].dtype):
+        addresses = [t.data_ptr() for tensors in (params, grads, moments) for t in tensors]
+        one_pass_(addresses, [p.numel() for p in params], ages, decays, params[0].dtype, **hyper)
+    else:
+        _chain_(params, grads, moments, ages, decays, **hyper)
+    torch.autograd.graph.increment_version([*params, *moments])
+
+
+def can_pass_once(dtype: torch.dtype) -> bool:
+    """Whether numba's kernel is there and knows the dtype of these parameters."""
+    return dtype in (torch.float32, torch.float64) and one_pass_kernel() is not None
+
+
+def one_pass_kernel() -> ModuleType | None:
+    """The numba kernel, where numba is installed; compiled at its first launch."""
+    return None if _chain_only else _import_kernel()
+
+
+@cache
+def _import_kernel() -> ModuleType | None:
+    if importlib.util.find_spec("numba") is None:
+        return None
+    from kadam.optim import numba_kernel
+
+    return numba_kernel
+
+
+@contextmanager
+def chain_only() -> Iterator[None]:
+    """As if numba were not installed: for tests and benchmarks."""
+    global _chain_only
+    before, _chain_only = _chain_only, True
+    try:
+        yield
+    finally:
+        _chain_only = before
+
+
+def one_pass_(
+    addresses: list[int],
+    sizes: list[int],
+    ages: list[Ages],
+    decays: Sequence[Decay],
+    dtype: torch.dtype,
+    *,
+    lr: float,
+    eps: float,
+    weight_decay: float,
+    factor: float,
+) -> None:
+    """The numba kernel on n parameters: ``addresses`` of all parameters, all gradients, and 2k moments a parameter."""
+    rows: dict[Ages, int] = {}
+    row = [rows.setdefault(age, len(rows)) for age in ages]
+    real = np.float64 if dtype == torch.float64 else np.float32
+    one_pass_kernel().launch(  # type: ignore[union-attr]
+        np.array(addresses, np.int64),
+        np.array(sizes, np.int64),
+        np.array(row, np.int64),
+        np.array([[_numbers(d, n) for d, n in zip(decays, age, strict=True)] for age in rows], real),
+        np.array([lr, 1 - lr * weight_decay, eps, factor], real),
+        torch.get_num_threads(),
+    )
+
+
+def _numbers(decay: Decay, age: float) -> tuple[float, ...]:
+    stage = StageAtStep.at(*decay.betas, age)
+    return (stage.weight1, stage.beta2, stage.weight2, 1 / stage.correction1, 1 / stage.correction2)
+
+
+def _chain_(
+    params: list[Tensor],
+    grads: list[Tensor],
+    moments: list[Tensor],
+    ages: list[Ages],
+    decays: Sequence[Decay],
+    *,
+    lr: float,
+    eps: float,
+    weight_decay: float,
+    factor: float,
+) -> None:
+    """Adam's fused step on a scratch block of zeros with learning rate -1 leaves u there; the last stage moves p."""
+    k = len(decays)
+    for part in _parts([p.numel() for p in params]):
+        p = [_slice(params[t], a, b) for t, a, b in part]
+        g = [_slice(grads[t], a, b) for t, a, b in part]
+        age = [ages[t] for t, _, _ in part]
+        ms = [[_slice(moments[2 * k * t + j], a, b) for t, a, b in part] for j in range(2 * k)]
+        scratch = _Scratch([b - a for _, a, b in part], state_dtype(p[0].dtype))
+        maximize = factor == -1.0
+        u = g if p[0].dtype == scratch.dtype and abs(factor) == 1.0 else scratch.scaled(g, 1.0 if maximize else factor)
+        for i, decay in enumerate(decays[:-1]):
+            u = _adam(scratch.zeros(), u, ms[2 * i : 2 * i + 2], decay, [a[i] for a in age], -1.0, eps, 0.0, maximize and i == 0)
+        last = (decays[-1], [a[-1] for a in age], lr, eps, weight_decay, maximize and k == 1)
+        if p[0].dtype == scratch.dtype:
+            _adam(p, u, ms[-2:], *last)
+        else:
+            torch._foreach_copy_([_flat(x) for x in p], _adam(scratch.copies(p), u, ms[-2:], *last))
+
+
+def _adam(
+    target: list[Tensor],
+    x: list[Tensor],
+    moments: list[list[Tensor]],
+    decay: Decay,
+    age: list[float],
+    lr: float,
+    eps: float,
+    weight_decay: float,
+    maximize: bool,
+) -> list[Tensor]:
+    """torch's fused AdamW step of ``target`` with ``x`` as gradient; returns ``target``."""
+    beta1, beta2 = decay.betas
+    counters = {a: torch.tensor(a, dtype=torch.float32, device="cpu") for a in set(age)}
+    torch._fused_adamw_(
+        target,
+        x,
+        *moments,
+        [],
+        [counters[a] for a in age],
+        lr=lr,
+        beta1=beta1,
+        beta2=beta2,
+        weight_decay=weight_decay,
+        eps=eps,
+        amsgrad=False,
+        maximize=maximize,
+        grad_scale=None,
+        found_inf=None,
+    )
+    return target
+
+
+def _parts(sizes: list[int]) -> Iterator[list[tuple[int, int, int]]]:
+    """The elements of all tensors in parts of at most BLOCK elements: lists of (tensor, start, stop)."""
+    part: list[tuple[int, int, int]] = []
+    room = BLOCK
+    for t, size in enumerate(sizes):
+        for start in range(0, size, BLOCK):
+            stop = min(start + BLOCK, size)
+            if stop - start > room:
+                yield part
+                part, room = [], BLOCK
+            part.append((t, start, stop))
+            room -= stop - start
+    if part:
+        yield part
+
+
+def _slice(tensor: Tensor, start: int, stop: int) -> Tensor:
+    """Elements start..stop of a dense tensor in the order of its memory; the tensor itself where these are all."""
+    return tensor if stop - start == tensor.numel() else _flat(tensor)[start:stop]
+
+
+def _flat(tensor: Tensor) -> Tensor:
+    return tensor.as_strided((tensor.numel(),), (1,))
+
+
+class _Scratch:
+    """Two blocks of scratch, cut to the sizes of a part; kept for the next part and the next step of this thread."""
+
+    _kept = threading.local()
+
+    def __init__(self, sizes: list[int], dtype: torch.dtype) -> None:
+        self.dtype, self._sizes = dtype, sizes
+        self._blocks = [self._block(which, sum(sizes)) for which in (0, 1)]
+
+    def _block(self, which: int, size: int) -> Tensor:
+        kept: dict[tuple[int, torch.dtype], Tensor] = self._kept.__dict__
+        key = (which, self.dtype)
+        if key not in kept or len(kept[key]) < size:
+            kept[key] = torch.empty(size, dtype=self.dtype, device="cpu")
+        return kept[key][:size]
+
+    def _next(self) -> Tensor:
+        self._blocks.reverse()
+        return self._blocks[0]
+
+    def zeros(self) -> list[Tensor]:
+        return list(self._next().zero_().split(self._sizes))
+
+    def scaled(self, grads: list[Tensor], factor: float) -> list[Tensor]:
+        """factor * grads in this scratch's dtype."""
+        u = self.copies(grads)
+        torch._foreach_mul_(u, factor)
+        return u
+
+    def copies(self, tensors: list[Tensor]) -> list[Tensor]:
+        views = list(self._next().split(self._sizes))
+        torch._foreach_copy_(views, [_flat(t) for t in tensors])
+        return views

@@ -1,0 +1,147 @@
+"""k-Adam in one pass over memory, compiled by numba: every moment is read and written once, whatever k is.
+
+One launch walks the whole list of parameters through their addresses. Each thread takes an equal share of all elements
+and goes through it in blocks that stay in the first-level cache; within a block the stages follow one another, each in
+a loop of its own: so a loop has few pointers, and LLVM can check that they do not overlap and vectorise. Strict floating
+point: no reassociation, so results repeat bit for bit and do not depend on the number of threads.
+"""
+
+import math
+import os
+from collections.abc import Callable
+from threading import Lock
+from typing import Any
+
+import numba
+import numpy as np
+from numba.core import cgutils, types
+from numba.extending import intrinsic
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
+
+BLOCK = 1024  # elements; of 512, 1024, 2048 and 4096 the fastest on a Zen 5 server with 48 kB of first-level cache
+ALIGN = 16  # elements; shares begin at multiples of it, so that no two threads write to one cache line
+SMALL = 32_768  # elements below which waking other threads costs more than they bring
+
+strict: Callable[..., Any] = numba.njit(nogil=True, error_model="numpy")
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def _pointer(typing_context: Any, address: Any) -> Any:
+    """An address as a pointer."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.inttoptr(arguments[0], cgutils.voidptr_t)
+
+    return types.voidptr(address), generate
+
+
+@strict
+def _advance(x, m, v, stage, eps):  # type: ignore[no-untyped-def]
+    """One element through one stage: its new moments and its output."""
+    weight1, beta2, weight2, scale1, scale2 = stage
+    m = m + weight1 * (x - m)
+    v = beta2 * v + weight2 * x * x
+    return m, v, m * scale1 / (math.sqrt(v) * scale2 + eps)
+
+
+@strict
+def _only(p, g, m, v, stage, lr, keep, eps, factor):  # type: ignore[no-untyped-def]
+    for j in range(len(p)):
+        m[j], v[j], u = _advance(factor * g[j], m[j], v[j], stage, eps)
+        p[j] = keep * p[j] - lr * u
+
+
+@strict
+def _first(u, g, m, v, stage, eps, factor):  # type: ignore[no-untyped-def]
+    for j in range(len(u)):
+        m[j], v[j], u[j] = _advance(factor * g[j], m[j], v[j], stage, eps)
+
+
+@strict
+def _middle(u, m, v, stage, eps):  # type: ignore[no-untyped-def]
+    for j in range(len(u)):
+        m[j], v[j], u[j] = _advance(u[j], m[j], v[j], stage, eps)
+
+
+@strict
+def _last(p, u, m, v, stage, lr, keep, eps):  # type: ignore[no-untyped-def]
+    for j in range(len(p)):
+        m[j], v[j], x = _advance(u[j], m[j], v[j], stage, eps)
+        p[j] = keep * p[j] - lr * x
+
+
+@strict
+def _walk(p_at, g_at, moments_at, start, stop, stages, scalars, scratch):  # type: ignore[no-untyped-def]
+    """Elements start..stop of one parameter, block by block."""
+    lr, keep, eps, factor = scalars[0], scalars[1], scalars[2], scalars[3]
+    k, dtype = len(stages), scratch.dtype
+    p, g = numba.carray(_pointer(p_at), stop, dtype), numba.carray(_pointer(g_at), stop, dtype)
+    for a in range(start, stop, BLOCK):
+        b = min(a + BLOCK, stop)
+        u = scratch[: b - a]
+        for i in range(k):
+            m = numba.carray(_pointer(moments_at[2 * i]), stop, dtype)[a:b]
+            v = numba.carray(_pointer(moments_at[2 * i + 1]), stop, dtype)[a:b]
+            s = stages[i]
+            stage = (s[0], s[1], s[2], s[3], s[4])
+            if k == 1:
+                _only(p[a:b], g[a:b], m, v, stage, lr, keep, eps, factor)
+            elif i == 0:
+                _first(u, g[a:b], m, v, stage, eps, factor)
+            elif i < k - 1:
+                _middle(u, m, v, stage, eps)
+            else:
+                _last(p[a:b], u, m, v, stage, lr, keep, eps)
+
+
+@strict
+def _share(addresses, sizes, rows, stages, scalars, thread, threads):  # type: ignore[no-untyped-def]
+    """What one thread does: its share of the elements of all parameters."""
+    n, k = len(sizes), stages.shape[1]
+    each = sizes.sum() // threads // ALIGN * ALIGN
+    begin = thread * each
+    end = begin + each if thread < threads - 1 else sizes.sum()
+    scratch = np.empty(BLOCK, scalars.dtype)
+    before = 0
+    for t in range(n):
+        start, stop = max(begin - before, 0), min(end - before, sizes[t])
+        if start < stop:
+            moments_at = addresses[2 * n + 2 * k * t : 2 * n + 2 * k * (t + 1)]
+            _walk(addresses[t], addresses[n + t], moments_at, start, stop, stages[rows[t]], scalars, scratch)
+        before += sizes[t]
+
+
+@numba.njit(nogil=True, error_model="numpy", parallel=True)  # type: ignore[untyped-decorator]
+def _shares(addresses, sizes, rows, stages, scalars, threads):  # type: ignore[no-untyped-def]
+    for thread in numba.prange(threads):
+        _share(addresses, sizes, rows, stages, scalars, thread, threads)
+
+
+_one_launch = Lock()  # one of numba's threading layers dies of two launches at once
+_forked = False  # and another one of a launch in a child of fork
+
+
+def _mark_forked() -> None:
+    global _forked, _one_launch
+    _forked, _one_launch = True, Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_mark_forked)
+
+
+def launch(addresses: Array, sizes: Array, rows: Array, stages: Array, scalars: Array, threads: int) -> None:
+    """One step of n parameters with k stages, in place.
+
+    ``addresses``: int64 (n + n + 2kn,): all parameters, all gradients, then the moments, 2k a parameter. Behind each
+    lie ``sizes[t]`` elements of the dtype of ``scalars``. ``stages``: (r, k, 5) of (1-beta1, beta2, 1-beta2, 1/correction1,
+    1/correction2), of which parameter t takes row ``rows[t]``. ``scalars``: (lr, 1 - lr weight_decay, eps, factor on
+    gradients).
+    """
+    if threads == 1 or _forked or sizes.sum() < SMALL:
+        _share(addresses, sizes, rows, stages, scalars, 0, 1)
+        return
+    with _one_launch:
+        _shares(addresses, sizes, rows, stages, scalars, threads)

@@ -1,0 +1,164 @@
+"""Which way a step takes, and the tensors that take it together.
+
+A path computes the same step: one tensor at a time (for-loop), whole lists of tensors an operation (foreach), or one
+pass over memory (fused). They differ in speed, in memory, and in rounding at most.
+"""
+
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import cache
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+from torch.nn import Parameter
+
+from kadam.optim import fused_cpu, fused_cuda
+from kadam.optim.arguments import Group
+from kadam.optim.state import state_dtype
+
+Path = Literal["for-loop", "foreach", "fused"]
+
+
+@dataclass
+class Batch:
+    """Parameters of one group that step together. Every list has one entry a parameter, ``moments`` 2k (m, v, m_2, ...)."""
+
+    params: list[Tensor]
+    grads: list[Tensor]
+    moments: list[Tensor]
+    steps: list[Tensor]  # step counters, 0-dim
+    starts: list[tuple[float, ...]]  # for each stage the step after which it began
+
+    @property
+    def width(self) -> int:
+        """Moments a parameter: 2k."""
+        return len(self.moments) // len(self.params)
+
+    def rows(self) -> list[list[Tensor]]:
+        """The moments of each parameter."""
+        return [self.moments[t * self.width : (t + 1) * self.width] for t in range(len(self.params))]
+
+    def select(self, which: list[int]) -> "Batch":
+        rows = self.rows()
+        parts = [[values[t] for t in which] for values in (self.params, self.grads, self.steps, self.starts)]
+        return Batch(parts[0], parts[1], [m for t in which for m in rows[t]], parts[2], parts[3])  # type: ignore[arg-type]
+
+    def map(self, change: Any) -> "Batch":
+        """With ``change`` applied to every parameter, gradient and moment."""
+        changed = ([change(t) for t in tensors] for tensors in (self.params, self.grads, self.moments))
+        return Batch(*changed, self.steps, self.starts)
+
+
+def choose(group: Group, device: torch.device) -> Path:
+    """The path that a group's flags ask for on this device."""
+    foreach, fused = group["foreach"], group["fused"]
+    if group["differentiable"]:
+        return "for-loop"
+    if fused and not torch.compiler.is_compiling():
+        return "fused" if has_fused(device.type) else _instead_of_fused(device.type)
+    if foreach is not None or fused is not None or group["k"] == 1 or torch.compiler.is_compiling():
+        return "for-loop" if foreach is False else "foreach"
+    return "fused" if has_fused(device.type) else "foreach"
+
+
+@cache
+def has_fused(device_type: str) -> bool:
+    """Whether there is a fused step for this kind of device: the CPU, and CUDA where Triton is installed."""
+    if device_type == "cpu":
+        return fused_cpu.available()
+    return device_type == "cuda" and fused_cuda.available()
+
+
+def _instead_of_fused(device_type: str) -> Path:
+    why = "without Triton" if device_type == "cuda" else f"on {device_type!r} devices"
+    warnings.warn(f"fused=True: there is no fused step {why}; taking foreach=True instead", UserWarning, stacklevel=2)
+    return "foreach"
+
+
+def batches(everything: Batch) -> Iterator[Batch]:
+    """The parameters in batches of one device and dtype, in order. A compiler does this on its own."""
+    if not everything.params:
+        return
+    kinds = [(p.device, p.dtype) for p in everything.params]
+    if torch.compiler.is_compiling() or len(set(kinds)) == 1:
+        yield everything
+        return
+    for kind in dict.fromkeys(kinds):
+        yield everything.select([t for t, other in enumerate(kinds) if other == kind])
+
+
+def as_reals(batch: Batch) -> Batch:
+    """Complex tensors seen as two reals each."""
+    if not any(map(torch.is_complex, batch.params)):
+        return batch
+    return batch.map(lambda t: torch.view_as_real(t.resolve_conj()) if t.is_complex() else t)
+
+
+def local(batch: Batch) -> Batch:
+    """The shards that this process holds of distributed parameters, where gradient and moments are sharded alike."""
+    if not any(map(_is_distributed, batch.params)):
+        return batch
+    columns = zip(batch.params, batch.grads, batch.rows(), strict=True)
+    shards = [_shards([p, g, *row]) for p, g, row in columns]
+    moments = [m for row in shards for m in row[2:]]
+    return replace(batch, params=[row[0] for row in shards], grads=[row[1] for row in shards], moments=moments)
+
+
+def _shards(row: list[Any]) -> list[Tensor]:
+    alike = all(_is_distributed(t) and t.placements == row[0].placements for t in row)
+    return [t.to_local() for t in row] if alike else row
+
+
+def _is_distributed(tensor: Tensor) -> bool:
+    return hasattr(tensor, "to_local")
+
+
+PLAIN = {Tensor, Parameter}  # not subclasses, whose elements may lie elsewhere
+
+
+def walkable(batch: Batch) -> tuple[Batch | None, Batch | None]:
+    """The parameters that a fused step can walk through by address, and the others.
+
+    Of those a parameter, its gradient and its moments are plain tensors of equal size whose elements lie side by side
+    in one order.
+    """
+    if all_contiguous(batch):
+        return batch, None
+    can = [_is_walkable(*row) for row in zip(batch.params, batch.grads, batch.rows(), strict=True)]
+    these, others = ([t for t, yes in enumerate(can) if yes is wanted] for wanted in (True, False))
+    return batch.select(these) if these else None, batch.select(others) if others else None
+
+
+def all_contiguous(batch: Batch) -> bool:
+    """The frequent case, decided without looking at every parameter on its own."""
+    width, dtype = batch.width, batch.params[0].dtype
+    lists = [batch.params, batch.grads, *(batch.moments[j::width] for j in range(width))]
+    everything = [t for tensors in lists for t in tensors]
+    sizes = [list(map(Tensor.numel, tensors)) for tensors in lists]
+    return (
+        all(map(Tensor.is_contiguous, everything))
+        and set(map(type, everything)) <= PLAIN
+        and all(size == sizes[0] for size in sizes)
+        and {t.dtype for t in batch.grads} == {dtype}
+        and {t.dtype for t in batch.moments} == {state_dtype(dtype)}
+        and len({t.device for t in everything}) == 1
+        and not any(map(Tensor.is_neg, batch.grads))
+    )
+
+
+def _is_walkable(p: Tensor, g: Tensor, row: list[Tensor]) -> bool:
+    return (
+        {type(t) for t in (p, g, *row)} <= PLAIN
+        and g.dtype == p.dtype
+        and {m.dtype for m in row} == {state_dtype(p.dtype)}
+        and all(t.shape == p.shape and _same_order(t, p) and t.device == p.device for t in (g, *row))
+        and bool(torch.ops.aten.is_non_overlapping_and_dense(p))
+        and not g.is_neg()
+    )
+
+
+def _same_order(a: Tensor, b: Tensor) -> bool:
+    """Equal strides; along a dimension of size 1 there is no step to take."""
+    return all(n == 1 or x == y for n, x, y in zip(a.shape, a.stride(), b.stride(), strict=True))

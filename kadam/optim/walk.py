@@ -1,0 +1,83 @@
+"""What the one-pass kernel needs to know of a group, remembered from step to step.
+
+A step of a small network costs more in Python than in arithmetic. Most of what the general way collects and checks anew
+is as it was one step before; a :class:`Walk` keeps it, and at every step asks only what can have changed.
+"""
+
+from collections.abc import Iterable, Mapping
+from itertools import chain
+from operator import is_
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from kadam.optim.arguments import Group
+from kadam.optim.fused_cpu import can_pass_once, one_pass_
+from kadam.optim.paths import PLAIN, Batch, all_contiguous
+from kadam.optim.steps import Hyper, ages, count
+
+
+class Walk:
+    """The parameters of a group that stepped together, all contiguous, and where they and their moments lie."""
+
+    def __init__(self, group: Group, batch: Batch, states: Mapping[Tensor, dict[str, Any]]) -> None:
+        self._batch, self._k = batch, group["k"]
+        self._group_params = list(group["params"])
+        self._states = [states[p] for p in batch.params]
+        self._values = [value for state in self._states for value in state.values()]
+        self._addresses = [list(map(Tensor.data_ptr, tensors)) for tensors in (batch.params, batch.moments)]
+        self._sizes = [p.numel() for p in batch.params]
+        self._dtype = batch.params[0].dtype
+
+    @staticmethod
+    def after(group: Group, batch: Batch, states: Mapping[Tensor, dict[str, Any]]) -> "Walk | None":
+        """For a batch that just stepped; ``None`` where the one-pass kernel does not walk all of it."""
+        p = batch.params[0]
+        return Walk(group, batch, states) if p.is_cpu and can_pass_once(p.dtype) and all_contiguous(batch) else None
+
+    def holds(self, group: Group, states: Mapping[Tensor, dict[str, Any]]) -> bool:
+        """Whether the group's next step goes the same way; takes over the new gradients."""
+        batch = self._batch
+        if not (
+            can_pass_once(self._dtype)
+            and self._k == group["k"]
+            and _same(self._group_params, group["params"])
+            and _same(batch.params, [p for p in group["params"] if p.grad is not None])
+            and _same(self._states, map(states.get, batch.params))
+            and _same(self._values, chain.from_iterable(map(dict.values, self._states)))
+        ):
+            return False
+        batch.grads = [p.grad for p in batch.params]  # type: ignore[misc]
+        return self._lie_as_before() and self._are_walkable(batch.grads) and self._are_walkable(batch.params)
+
+    def step(self, hyper: Hyper) -> None:
+        if hyper.overflowed:
+            return
+        batch = self._batch
+        count(batch.steps)
+        params_at, moments_at = self._addresses
+        addresses = [*params_at, *map(Tensor.data_ptr, batch.grads), *moments_at]
+        numbers = hyper.on_host | {"factor": float(hyper.factor)}
+        one_pass_(addresses, self._sizes, ages(batch), hyper.decays, self._dtype, **numbers)
+        torch.autograd.graph.increment_version([*batch.params, *batch.moments])
+
+    def _lie_as_before(self) -> bool:
+        tensors = (self._batch.params, self._batch.moments)
+        return [list(map(Tensor.data_ptr, each)) for each in tensors] == self._addresses
+
+    def _are_walkable(self, tensors: list[Tensor]) -> bool:
+        return (
+            all(map(Tensor.is_contiguous, tensors))
+            and list(map(Tensor.numel, tensors)) == self._sizes
+            and set(map(type, tensors)) <= PLAIN
+            and {t.dtype for t in tensors} == {self._dtype}
+            and not any(map(Tensor.is_neg, tensors))
+            and all(t.is_cpu for t in tensors)
+        )
+
+
+def _same(ours: list[Any], theirs: Iterable[Any]) -> bool:
+    """The very same objects in the same order."""
+    others = list(theirs)
+    return len(ours) == len(others) and all(map(is_, ours, others))

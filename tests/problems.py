@@ -18,6 +18,11 @@ def parameters(dtype=torch.float64, device="cpu"):
     return [Parameter(x) for x in (scalar, vector, matrix, empty, image, wide.t(), tall[::2])]
 
 
+def dense_parameters(dtype=torch.float64, device="cpu"):
+    """Those without gaps between their elements: a copy of a parameter with gaps has none, and takes another path."""
+    return parameters(dtype, device)[:-1]
+
+
 def gradients(params, steps, seed=1):
     """``steps`` lists of contiguous gradients, whose sizes span seven decades."""
     rng = torch.Generator().manual_seed(seed)

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 import torch
@@ -143,7 +144,8 @@ def _chain_(
         maximize = factor == -1.0
         u = g if p[0].dtype == scratch.dtype and abs(factor) == 1.0 else scratch.scaled(g, 1.0 if maximize else factor)
         for i, decay in enumerate(decays[:-1]):
-            u = _adam(scratch.zeros(), u, ms[2 * i : 2 * i + 2], decay, [a[i] for a in age], -1.0, eps, 0.0, maximize and i == 0)
+            first = maximize and i == 0
+            u = _adam(scratch.zeros(), u, ms[2 * i : 2 * i + 2], decay, [a[i] for a in age], -1.0, eps, 0.0, first)
         last = (decays[-1], [a[-1] for a in age], lr, eps, weight_decay, maximize and k == 1)
         if p[0].dtype == scratch.dtype:
             _adam(p, u, ms[-2:], *last)
@@ -168,7 +170,8 @@ def _adam(
     torch._fused_adamw_(
         target,
         x,
-        *moments,
+        moments[0],
+        moments[1],
         [],
         [counters[a] for a in age],
         lr=lr,
@@ -219,7 +222,7 @@ class _Scratch:
         self._blocks = [self._block(which, sum(sizes)) for which in (0, 1)]
 
     def _block(self, which: int, size: int) -> Tensor:
-        kept: dict[tuple[int, torch.dtype], Tensor] = self._kept.__dict__
+        kept: dict[Any, Tensor] = self._kept.__dict__
         key = (which, self.dtype)
         if key not in kept or len(kept[key]) < size:
             kept[key] = torch.empty(size, dtype=self.dtype, device="cpu")

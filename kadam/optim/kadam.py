@@ -14,6 +14,8 @@ from kadam.optim.steps import Hyper, device_step, differentiable_step, fused_cud
 from kadam.optim.walk import Walk
 
 CPU = torch.device("cpu")
+
+
 class KAdam(Optimizer):
     r"""k-Adam: Adam's normalisation applied k times in a row, with decoupled weight decay.
 
@@ -89,7 +91,7 @@ class KAdam(Optimizer):
             "differentiable": differentiable,
         }
         checked(defaults)
-        self._walks = {}
+        self._walks: dict[int, Walk | None] = {}
         super().__init__(params, defaults)
 
     def add_param_group(self, param_group: Group) -> None:
@@ -100,7 +102,7 @@ class KAdam(Optimizer):
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Take over a state; what its groups lack (those of AdamW have no stages) stays as it was in ours."""
-        self._walks: dict[int, Walk | None] = {}
+        self._walks = {}
         before = getattr(self, "param_groups", [])
         super().__setstate__(state)
         for i, group in enumerate(self.param_groups):
@@ -224,5 +226,6 @@ class KAdam(Optimizer):
 
 def _refuse_gradients(params: list[Tensor]) -> None:
     for p in params:
-        if p.grad is not None and p.grad.layout is not torch.strided:
-            raise RuntimeError(f"KAdam needs dense gradients, got a {p.grad.layout} gradient of shape {tuple(p.grad.shape)}")
+        g = p.grad
+        if g is not None and g.layout is not torch.strided:
+            raise RuntimeError(f"KAdam needs dense gradients, got a {g.layout} gradient of shape {tuple(g.shape)}")

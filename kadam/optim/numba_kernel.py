@@ -113,7 +113,7 @@ def _share(addresses, sizes, rows, stages, scalars, thread, threads):  # type: i
         before += sizes[t]
 
 
-@numba.njit(nogil=True, error_model="numpy", parallel=True)  # type: ignore[untyped-decorator]
+@numba.njit(nogil=True, error_model="numpy", parallel=True)
 def _shares(addresses, sizes, rows, stages, scalars, threads):  # type: ignore[no-untyped-def]
     for thread in numba.prange(threads):
         _share(addresses, sizes, rows, stages, scalars, thread, threads)

@@ -42,13 +42,14 @@ class Batch:
 
     def select(self, which: list[int]) -> "Batch":
         rows = self.rows()
-        parts = [[values[t] for t in which] for values in (self.params, self.grads, self.steps, self.starts)]
-        return Batch(parts[0], parts[1], [m for t in which for m in rows[t]], parts[2], parts[3])  # type: ignore[arg-type]
+        moments = [m for t in which for m in rows[t]]
+        params, grads, steps = ([tensors[t] for t in which] for tensors in (self.params, self.grads, self.steps))
+        return Batch(params, grads, moments, steps, [self.starts[t] for t in which])
 
     def map(self, change: Any) -> "Batch":
         """With ``change`` applied to every parameter, gradient and moment."""
-        changed = ([change(t) for t in tensors] for tensors in (self.params, self.grads, self.moments))
-        return Batch(*changed, self.steps, self.starts)
+        params, grads, moments = ([change(t) for t in tensors] for tensors in (self.params, self.grads, self.moments))
+        return replace(self, params=params, grads=grads, moments=moments)
 
 
 def choose(group: Group, device: torch.device) -> Path:

@@ -95,4 +95,4 @@ def restore_precision(state: MutableMapping[Tensor, State], groups: Sequence[Gro
             wide = state_dtype(param.dtype)
             for name, value in saved["state"].get(number, {}).items():
                 if wide != param.dtype and torch.is_tensor(value) and name in state[param] and name != "step":
-                    state[param][name] = value.to(wide, device=param.device)
+                    state[param][name] = value.to(device=param.device, dtype=wide)

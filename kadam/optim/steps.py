@@ -96,7 +96,7 @@ def fused_cuda_step(batch: Batch, hyper: Hyper) -> None:
         numbers = hyper.as_given | {"maximize": hyper.maximize, "grad_scale": hyper.grad_scale, "found_inf": hyper.found_inf}
         kadam_fused_cuda_step_(can.params, can.grads, can.moments, can.steps, can.starts, hyper.decays, **numbers)
     if hyper.found_inf is not None:
-        torch._foreach_sub_(batch.steps, hyper.found_inf.to(batch.steps[0]).reshape(()))
+        torch._foreach_sub_(batch.steps, [hyper.found_inf.reshape(())] * len(batch.steps))
     if cannot is not None and not hyper.overflowed:
         torch._foreach_sub_(cannot.steps, 1)
         device_step(cannot, hyper, "for-loop")
@@ -110,9 +110,7 @@ def differentiable_step(batch: Batch, hyper: Hyper) -> list[list[Tensor]]:
         wide = p.to(state_dtype(p.dtype))
         stages = _at(hyper.decays, age)
         moved = wide.clone() if wide is p else wide
-        moments = kadam_differentiable_step_(
-            moved, hyper.factor * g.to(wide.dtype), _pairs(row), stages, **hyper.as_given
-        )
+        moments = kadam_differentiable_step_(moved, hyper.factor * g.to(wide.dtype), _pairs(row), stages, **hyper.as_given)
         p.copy_(moved)
         flat = [x for pair in moments for x in pair]
         advanced.append([torch.view_as_complex(x) for x in flat] if batch.params[t].is_complex() else flat)
@@ -125,14 +123,9 @@ def count(steps: list[Tensor]) -> None:
 
 def ages(batch: Batch) -> list[Ages]:
     """For every parameter and stage the step, counted from where the stage began."""
-    known: dict[tuple[float, tuple[float, ...]], Ages] = {}
-    found = []
-    for step, starts in zip(batch.steps, batch.starts, strict=True):
-        key = (step.item(), starts)
-        if key not in known:
-            known[key] = tuple(key[0] - start for start in starts)
-        found.append(known[key])
-    return found
+    keys = list(zip(map(Tensor.item, batch.steps), batch.starts, strict=True))
+    known = {key: tuple(key[0] - start for start in key[1]) for key in set(keys)}
+    return [known[key] for key in keys]
 
 
 def _at(decays: Sequence[Decay], age: Ages) -> Stages:

@@ -6,7 +6,7 @@ is as it was one step before; a :class:`Walk` keeps it, and at every step asks o
 
 from collections.abc import Iterable, Mapping
 from itertools import chain
-from operator import is_
+from operator import attrgetter, is_
 from typing import Any
 
 import torch
@@ -16,6 +16,9 @@ from kadam.optim.arguments import Group
 from kadam.optim.fused_cpu import can_pass_once, one_pass_
 from kadam.optim.paths import PLAIN, Batch, all_contiguous
 from kadam.optim.steps import Hyper, ages, count
+
+# Applied to lists of tensors by map: no bytecode for each of them.
+GRAD, DTYPE, IS_CPU = attrgetter("grad"), attrgetter("dtype"), attrgetter("is_cpu")
 
 
 class Walk:
@@ -38,18 +41,23 @@ class Walk:
 
     def holds(self, group: Group, states: Mapping[Tensor, dict[str, Any]]) -> bool:
         """Whether the group's next step goes the same way; takes over the new gradients."""
-        batch = self._batch
+        batch, grads = self._batch, list(map(GRAD, group["params"]))
         if not (
             can_pass_once(self._dtype)
             and self._k == group["k"]
             and _same(self._group_params, group["params"])
-            and _same(batch.params, [p for p in group["params"] if p.grad is not None])
+            and _same(batch.params, [p for p, g in zip(group["params"], grads, strict=True) if g is not None])
             and _same(self._states, map(states.get, batch.params))
             and _same(self._values, chain.from_iterable(map(dict.values, self._states)))
         ):
             return False
-        batch.grads = [p.grad for p in batch.params]  # type: ignore[misc]
-        return self._lie_as_before() and self._are_walkable(batch.grads) and self._are_walkable(batch.params)
+        batch.grads = [g for g in grads if g is not None]
+        return (
+            self._lie_as_before()
+            and self._are_shaped(batch.params)
+            and self._are_shaped(batch.grads)
+            and self._are_alike(batch.grads)
+        )
 
     def step(self, hyper: Hyper) -> None:
         if hyper.overflowed:
@@ -66,14 +74,15 @@ class Walk:
         tensors = (self._batch.params, self._batch.moments)
         return [list(map(Tensor.data_ptr, each)) for each in tensors] == self._addresses
 
-    def _are_walkable(self, tensors: list[Tensor]) -> bool:
+    def _are_shaped(self, tensors: list[Tensor]) -> bool:
+        return all(map(Tensor.is_contiguous, tensors)) and list(map(Tensor.numel, tensors)) == self._sizes
+
+    def _are_alike(self, grads: list[Tensor]) -> bool:
         return (
-            all(map(Tensor.is_contiguous, tensors))
-            and list(map(Tensor.numel, tensors)) == self._sizes
-            and set(map(type, tensors)) <= PLAIN
-            and {t.dtype for t in tensors} == {self._dtype}
-            and not any(map(Tensor.is_neg, tensors))
-            and all(t.is_cpu for t in tensors)
+            set(map(type, grads)) <= PLAIN
+            and set(map(DTYPE, grads)) == {self._dtype}
+            and all(map(IS_CPU, grads))
+            and not any(map(Tensor.is_neg, grads))
         )
 
 

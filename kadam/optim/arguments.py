@@ -6,6 +6,7 @@ from functools import lru_cache
 from numbers import Real
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from kadam.decay import Decay, check_stage_count, check_strategy, stages
@@ -35,13 +36,16 @@ def stage_decays(group: Group) -> tuple[Decay, ...]:
     pair = tuple(group["betas"])
     explicit = group["stage_betas"]
     if explicit is None:
-        return _derived(pair, group["k"], group["strategy"])
+        derive = _derive if torch.compiler.is_compiling() else _derived  # a compiler warns of caches
+        return derive(pair, group["k"], group["strategy"])
     return tuple(Decay.from_betas(b) for b in (pair, *explicit[1:]))
 
 
-@lru_cache(maxsize=1024)
-def _derived(pair: Pair, k: int, strategy: str) -> tuple[Decay, ...]:
+def _derive(pair: Pair, k: int, strategy: str) -> tuple[Decay, ...]:
     return stages(Decay.from_betas(pair), k, strategy)
+
+
+_derived = lru_cache(maxsize=1024)(_derive)
 
 
 def _split_betas(betas: Any, explicit: tuple[Pair, ...] | None) -> tuple[Pair, tuple[Pair, ...] | None]:
@@ -54,13 +58,14 @@ def _split_betas(betas: Any, explicit: tuple[Pair, ...] | None) -> tuple[Pair, t
 def _check_not_negative(name: str, value: Any) -> None:
     if isinstance(value, Tensor) and value.numel() != 1:
         raise ValueError(f"{name} must be one number, got a tensor of shape {tuple(value.shape)}")
-    if not isinstance(value, Real | Tensor) or not 0.0 <= float(value) < math.inf:
+    number = value.detach() if isinstance(value, Tensor) else value
+    if not isinstance(number, Real | Tensor) or not 0.0 <= float(number) < math.inf:
         raise ValueError(f"{name} must be a finite number >= 0, got {value!r}")
 
 
 def _check_path(group: Group) -> None:
-    for name, allowed in (("foreach", (None, True, False)), ("fused", (None, True, False))):
-        if not any(group[name] is choice for choice in allowed):
+    for name in ("foreach", "fused"):
+        if group[name] is not None and not isinstance(group[name], bool):
             raise ValueError(f"{name} must be True, False or None, got {group[name]!r}")
     for name in ("maximize", "capturable", "differentiable"):
         if not isinstance(group[name], bool):

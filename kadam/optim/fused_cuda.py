@@ -1,19 +1,19 @@
-"""k-Adam's fused step on CUDA: one launch of a Triton kernel walks the whole list of parameters, once through memory.
+"""k-Adam's fused step on CUDA: one launch of a Triton kernel takes a whole list of parameters through all their stages.
 
-The kernel finds its way by two tables on the device. A row for each parameter holds the addresses of all that belongs to
-it; a chunk, one for each program of the launch, says which parameter and which block of its elements. Rows depend on
-addresses, chunks on sizes only, so that new gradients cost no more than new rows.
+Each moment is read and written once, whatever k is. The kernel finds its way by tables on the device: a row for every
+parameter holds the addresses of all that belongs to it, and a chunk for every program of the launch names a row and a
+block of elements. Tables are made anew only when something that they hold changes. The step is read on the device, so
+a CUDA graph that captured a launch counts on.
 
-Each moment is read and written once, whatever k is. Roots and quotients are rounded to nearest and no multiplication is
-fused with an addition, so that results are those of the same formulas in NumPy or torch. The kernel also runs in Triton's
-interpreter, on CPU tensors: set TRITON_INTERPRET=1 before Triton is imported.
-
-All of this is single-pass bookkeeping around the update that :mod:`kadam.optim.update` states.
+Roots and quotients are rounded to nearest and nothing is contracted, as in torch on a CPU, so that results are those of
+:mod:`kadam.optim.update` up to the order of a few multiplications. Triton's interpreter runs the same kernel on CPU
+tensors: set TRITON_INTERPRET=1 before Triton is imported.
 """
 
 import math
 from collections.abc import Callable, Sequence
 from functools import lru_cache
+from types import SimpleNamespace
 from typing import Any
 
 import torch
@@ -24,19 +24,17 @@ from kadam.decay import Decay
 try:
     import triton
     import triton.language as tl
-except ImportError:  # there is none for this platform, or it was left out
-    triton = tl = None
+except ImportError:  # no Triton for this platform, or none installed
+    triton, tl = None, SimpleNamespace(constexpr=None)
 
-jit: Callable[..., Any] = (lambda function: function) if triton is None else triton.jit
-
-# Elements of a chunk: 16 for each of a program's 128 threads, which is four loads of 128 bits from a float32 moment.
-BLOCK = 2048
+# Elements of a block: 16 for each of a program's 128 threads, four loads of 128 bits from a float32 moment. What is left
+# of a parameter, and one that lies at an odd address, goes in smaller steps, with the threads side by side.
+BLOCK, REST = 2048, 512
 OPTIONS = {"num_warps": 4, "enable_fp_fusion": False}
 
-# Tables that are kept; a parameter group needs three. The gradients of a group may alternate between a few places.
-KEPT = 128
+KEPT = 128  # tables; a parameter group takes four, and its gradients may alternate between a few places
 
-Table = tuple[Callable[..., Tensor], tuple[Any, ...]]  # how to make it, and all that it depends on
+jit: Callable[..., Any] = (lambda function: function) if triton is None else triton.jit
 
 
 def available() -> bool:
@@ -45,7 +43,7 @@ def available() -> bool:
 
 
 def interpreted() -> bool:
-    """Whether Triton's interpreter was switched on as this module was imported; it takes CPU tensors."""
+    """Whether Triton's interpreter was switched on when this module was imported."""
     return triton is not None and not isinstance(kadam_kernel, triton.JITFunction)
 
 
@@ -64,43 +62,238 @@ def kadam_fused_cuda_step_(
     grad_scale: Tensor | None,
     found_inf: Tensor | None,
 ) -> None:
-    """One step on dense parameters of one device and dtype, in place; the host never waits for the device.
+    """One step on dense parameters of one device and dtype, in place. The host never waits for the device.
 
-    ``moments``: flat, 2k a parameter (m, v, m_2, v_2, ...), float32 (float64 for float64 parameters). ``grads`` and
+    ``moments``: flat, 2k a parameter (m, v, m_2, v_2, ...), in float32 (float64 for float64 parameters). Gradients and
     moments have the shape and the strides of their parameter. ``steps``: 0-dim, on the device, counting this step.
     ``starts``: for each parameter and stage the step after which the stage began. ``grad_scale`` and ``found_inf``:
-    GradScaler's, one float32 element each; gradients are divided by the first, and where the second is not 0 nothing
-    is written.
+    one float32 element each, as GradScaler gives them; gradients are divided by the first, and where the second is
+    not 0 nothing is written.
     """
     sizes = tuple(map(Tensor.numel, params))
-    programs = sum(-(-size // BLOCK) for size in sizes)
-    if programs == 0:
+    if not any(sizes):
         return
-    device, k = params[0].device, len(decays)
-    steps = [step.to(steps[0].dtype) for step in steps]
+    device, steps = params[0].device, _of_one_dtype(steps)
     addresses = tuple(t.data_ptr() for tensors in (params, grads, steps, moments) for t in tensors)
-    rate = _on(device, lr)
     with torch.cuda.device_of(params[0]):
-        rows = _table(_rows, (addresses, sizes, tuple(starts)), device)
         chunks = _table(_chunks, (sizes,), device)
-        numbers = _table(_numbers, (0.0 if isinstance(rate, Tensor) else rate, weight_decay, eps, tuple(decays)), device)
-        pointers = (chunks, rows, numbers, rate if isinstance(rate, Tensor) else numbers, grad_scale, found_inf)
-        kadam_kernel[(programs,)](*pointers, **constants(k, params[0].dtype, steps[0].dtype, maximize), **OPTIONS)
+        rows = _table(_rows, (addresses, sizes, tuple(starts)), device)
+        numbers = _table(_numbers, (float(weight_decay), float(eps), *decays), device)
+        fixed = constants(len(decays), params[0].dtype, steps[0].dtype, maximize)
+        kadam_kernel[(len(chunks),)](chunks, rows, numbers, _rate(lr, device), grad_scale, found_inf, **fixed, **OPTIONS)
     torch.autograd.graph.increment_version([*params, *moments])
 
 
 def constants(k: int, dtype: torch.dtype, step_dtype: torch.dtype, maximize: bool) -> dict[str, Any]:
-    """What a kernel is compiled for."""
-    return {"K": k, "PARAM": _DTYPES[dtype], "STEP": _DTYPES[step_dtype], "MAXIMIZE": maximize, "BLOCK": BLOCK}
+    """What a kernel is compiled for; REAL is the dtype of moments and arithmetic."""
+    real = torch.promote_types(dtype, torch.float32)
+    dtypes = {"PARAM": _triton(dtype), "REAL": _triton(real), "STEP": _triton(step_dtype)}
+    return {"K": k, **dtypes, "MAXIMIZE": maximize, "BLOCK": BLOCK, "REST": REST}
 
 
-_DTYPES: dict[torch.dtype, Any] = (
-    {}
-    if triton is None
-    else {torch.float16: tl.float16, torch.bfloat16: tl.bfloat16, torch.float32: tl.float32, torch.float64: tl.float64}
-)
+def _triton(dtype: torch.dtype) -> Any:
+    return getattr(tl, str(dtype).removeprefix("torch."))
 
 
-def _on(device: torch.device, lr: float | Tensor) -> float | Tensor:
-    """A learning rate that the kernel can read; one on the host may be read by the host."""
-    return float(lr) if isinstance(lr, Tensor) and lr.device != device else lr
+def _of_one_dtype(steps: list[Tensor]) -> list[Tensor]:
+    return steps if len({step.dtype for step in steps}) == 1 else [step.double() for step in steps]
+
+
+def _rate(lr: float | Tensor, device: torch.device) -> Tensor:
+    """A learning rate that the kernel can read; one that lies on the host may be read by the host."""
+    if isinstance(lr, Tensor) and lr.device == device:
+        return lr
+    return _table(_one, (float(lr),), device)
+
+
+# The tables: each is made from nothing but its key
+
+
+def _chunks(sizes: tuple[int, ...]) -> Tensor:
+    """(parameter, block) of every program, int32 of shape (programs, 2)."""
+    count = (torch.tensor(sizes, device="cpu") + BLOCK - 1) // BLOCK
+    parameter = torch.repeat_interleave(count)
+    before = count.cumsum(0) - count
+    block = torch.arange(len(parameter), device="cpu") - before[parameter]
+    return torch.stack([parameter, block], 1).int()
+
+
+def _rows(addresses: tuple[int, ...], sizes: tuple[int, ...], starts: tuple[tuple[float, ...], ...]) -> Tensor:
+    """int64 of shape (n, 5 + 3k): addresses of p, g and step; size; full; starts, as bits of float64; 2k addresses.
+
+    ``addresses``: of all parameters, all gradients, all steps, then 2k moments a parameter. ``full``: the number of
+    leading elements in blocks that are whole and lie, in each tensor, at a multiple of 16 bytes.
+    """
+    n, at = len(sizes), torch.tensor(addresses, device="cpu")
+    heads, moments = at[: 3 * n].view(3, n).T, at[3 * n :].view(n, -1)
+    aligned = (torch.cat([heads[:, :2], moments], 1) % 16 == 0).all(1)
+    size = torch.tensor(sizes, device="cpu")
+    lengths = torch.stack([size, size // BLOCK * BLOCK * aligned], 1)
+    bits = torch.tensor(starts, dtype=torch.float64, device="cpu").view(torch.int64)
+    return torch.cat([heads, lengths, bits, moments], 1)
+
+
+def _numbers(weight_decay: float, eps: float, *decays: Decay) -> Tensor:
+    """float64 of shape (2 + 4k,): weight_decay, eps, then (gamma, beta, log gamma, log beta) of every stage."""
+    stages = [(d.gamma, d.beta, _log(d.gamma), _log(d.beta)) for d in decays]
+    return torch.tensor([weight_decay, eps, *(x for stage in stages for x in stage)], dtype=torch.float64, device="cpu")
+
+
+def _log(x: float) -> float:
+    return math.log(x) if x > 0 else -math.inf
+
+
+def _one(number: float) -> Tensor:
+    return torch.tensor([number], dtype=torch.float64, device="cpu")
+
+
+# Where the tables are kept
+
+
+def _table(make: Callable[..., Tensor], key: tuple[Any, ...], device: torch.device) -> Tensor:
+    """What ``make`` makes of the key, on the device, for use on its current stream."""
+    stream = _stream(device)
+    if stream is None:
+        return _table_of_a_graph(make(*key), device)
+    table = _uploaded(make, key, device, stream)
+    reserve = _reserve(table.shape, table.dtype)
+    if not reserve:
+        reserve.append(_pinned(table.shape, table.dtype))
+    return table
+
+
+@lru_cache(maxsize=KEPT)
+def _uploaded(make: Callable[..., Tensor], key: tuple[Any, ...], device: torch.device, stream: int) -> Tensor:
+    """Of one stream only: another one might read it before it has arrived, or after it was dropped."""
+    table = make(*key)
+    return _pinned(table.shape, table.dtype).copy_(table).to(device, non_blocking=True)
+
+
+# What graphs read again at every replay. Kept for good: nobody says when a graph dies.
+_captured: list[Tensor] = []
+
+
+def _table_of_a_graph(table: Tensor, device: torch.device) -> Tensor:
+    """A table of its own for the graph that is being captured; every replay uploads it again, and then reads it."""
+    reserve = _reserve(table.shape, table.dtype)
+    source = reserve.pop() if reserve else _pinned(table.shape, table.dtype)
+    _captured.append(source.copy_(table))
+    return source.to(device, non_blocking=True)
+
+
+@lru_cache(maxsize=KEPT)
+def _reserve(shape: torch.Size, dtype: torch.dtype) -> list[Tensor]:
+    """Memory set aside at ordinary steps for a capture, during which allocating on the host is not allowed."""
+    return []
+
+
+def _pinned(shape: torch.Size, dtype: torch.dtype) -> Tensor:
+    """Memory of the host from which an upload does not stop it."""
+    return torch.empty(shape, dtype=dtype, device="cpu", pin_memory=torch.cuda.is_available())
+
+
+def _stream(device: torch.device) -> int | None:
+    """The current stream's handle; ``None`` while it is being captured into a graph."""
+    if device.type != "cuda":
+        return 0
+    return None if torch.cuda.is_current_stream_capturing() else int(torch.cuda.current_stream(device).cuda_stream)
+
+
+# The kernel
+
+
+@jit
+def kadam_kernel(  # type: ignore[no-untyped-def]
+    chunks,
+    rows,
+    numbers,
+    lr,
+    grad_scale,
+    found_inf,
+    K: tl.constexpr,
+    PARAM: tl.constexpr,
+    REAL: tl.constexpr,
+    STEP: tl.constexpr,
+    MAXIMIZE: tl.constexpr,
+    BLOCK: tl.constexpr,
+    REST: tl.constexpr,
+):
+    """One block of one parameter. ``grad_scale`` and ``found_inf`` may be None; PARAM and STEP are dtypes."""
+    overflow = 0.0 if found_inf is None else tl.load(found_inf)
+    if overflow != 0.0:
+        return
+    chunk = chunks + 2 * tl.program_id(0)
+    row = rows + (5 + 3 * K) * tl.load(chunk)
+    first = BLOCK * tl.load(chunk + 1).to(tl.int64)
+    if first < tl.load(row + 4):
+        _advance(row, first, numbers, lr, grad_scale, K, PARAM, REAL, STEP, MAXIMIZE, BLOCK, True)
+    else:
+        last = tl.minimum(first + BLOCK, tl.load(row + 3))
+        for at in range(first, last, REST):
+            _advance(row, at, numbers, lr, grad_scale, K, PARAM, REAL, STEP, MAXIMIZE, REST, False)
+
+
+@jit
+def _advance(  # type: ignore[no-untyped-def]
+    row,
+    first,
+    numbers,
+    lr,
+    grad_scale,
+    K: tl.constexpr,
+    PARAM: tl.constexpr,
+    REAL: tl.constexpr,
+    STEP: tl.constexpr,
+    MAXIMIZE: tl.constexpr,
+    BLOCK: tl.constexpr,
+    FULL: tl.constexpr,
+):
+    """All stages of BLOCK elements from ``first`` on; FULL: all exist and lie at multiples of 16 bytes."""
+    lane = tl.arange(0, BLOCK)
+    inside = None if FULL else first + lane < tl.load(row + 3)
+    u = tl.load(_at(row + 1, first, PARAM, FULL) + lane, mask=inside).to(REAL)
+    u = -u if MAXIMIZE else u
+    if grad_scale is not None:
+        u = _quotient(u, tl.load(grad_scale).to(REAL))
+    step = tl.load(tl.load(row + 2).to(tl.pointer_type(STEP))).to(tl.float64)
+    eps = tl.load(numbers + 1).to(REAL)
+    for i in tl.static_range(K):
+        m_at = _at(row + 5 + K + 2 * i, first, REAL, FULL) + lane
+        v_at = _at(row + 6 + K + 2 * i, first, REAL, FULL) + lane
+        m = tl.load(m_at, mask=inside)
+        v = tl.load(v_at, mask=inside)
+        stage = numbers + 2 + 4 * i
+        gamma = tl.load(stage)
+        beta = tl.load(stage + 1)
+        m += (1 - gamma).to(REAL) * (u - m)
+        v = beta.to(REAL) * v + (1 - beta).to(REAL) * u * u
+        tl.store(m_at, m, mask=inside)
+        tl.store(v_at, v, mask=inside)
+        age = step - tl.load((row + 5 + i).to(tl.pointer_type(tl.float64)))
+        correction1 = (1 - tl.exp(age * tl.load(stage + 2))).to(REAL)
+        correction2 = _root(1 - tl.exp(age * tl.load(stage + 3))).to(REAL)
+        u = _quotient(_quotient(m, correction1), _quotient(_root(v), correction2) + eps)
+    rate = tl.load(lr).to(tl.float64)
+    keep = (1 - rate * tl.load(numbers)).to(REAL)
+    p_at = _at(row, first, PARAM, FULL) + lane
+    p = tl.load(p_at, mask=inside).to(REAL)
+    tl.store(p_at, (p * keep - rate.to(REAL) * u).to(PARAM), mask=inside)
+
+
+@jit
+def _at(slot, first, DTYPE: tl.constexpr, FULL: tl.constexpr):  # type: ignore[no-untyped-def]
+    """A pointer to element ``first`` of the tensor whose address lies in this slot of a row."""
+    at = tl.load(slot).to(tl.pointer_type(DTYPE)) + first
+    return tl.multiple_of(at, 16) if FULL else at
+
+
+@jit
+def _root(x):  # type: ignore[no-untyped-def]
+    """sqrt(x), rounded to nearest; in float64 it always is."""
+    return tl.sqrt(x) if x.dtype == tl.float64 else tl.sqrt_rn(x)
+
+
+@jit
+def _quotient(x, y):  # type: ignore[no-untyped-def]
+    """x / y, rounded to nearest; in float64 it always is."""
+    return x / y if x.dtype == tl.float64 else tl.div_rn(x, y)

@@ -19,6 +19,7 @@ from kadam.optim.update import (
     kadam_differentiable_step_,
     kadam_foreach_step_,
     kadam_step_,
+    widened,
 )
 
 # Adding a tensor to many step counters is three times as fast as adding a number.
@@ -55,7 +56,7 @@ class Hyper:
 
     @property
     def as_given(self) -> dict[str, Any]:
-        return {"lr": self.lr, "eps": self.eps, "weight_decay": self.weight_decay}
+        return {"lr": widened(self.lr), "eps": self.eps, "weight_decay": self.weight_decay}
 
 
 def host_step(batch: Batch, hyper: Hyper, path: Path) -> None:

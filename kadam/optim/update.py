@@ -48,10 +48,15 @@ class StageAtStep(Generic[N]):
         return StageAtStep(*parts)
 
 
+def widened(number: Number) -> Number:
+    """A number on a device in float64, where the device has it; other numbers as they are."""
+    return number.double() if isinstance(number, Tensor) and number.device.type != "mps" else number
+
+
 def _one_minus_power(beta: float, step: Tensor) -> Tensor:
     """1 - beta^step without cancellation, in float64 where the device has it."""
-    wide = step if step.device.type == "mps" else step.double()
-    return torch.ones_like(wide) if beta == 0 else -torch.expm1(wide * math.log(beta))
+    n: Any = widened(step)
+    return torch.ones_like(n) if beta == 0 else -torch.expm1(n * math.log(beta))
 
 
 def kadam_update(grad: Tensor, moments: Sequence[Moments], stages: Sequence[StageAtStep[Any]], *, eps: float) -> Tensor:

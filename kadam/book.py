@@ -88,6 +88,7 @@ def build(profile: str, parameters: Mapping[str, Any], *, update_smoke: bool = F
     pages = [Page(source) for source in sorted((root / "notebooks").glob("*.md"))]
     _check_names("the notebooks", [name for page in pages for name in parameter_names(page)], parameters)
     used = {name: experiments.obtain(name, profile, jobs=all_cores()) for name in experiments.NAMES}
+    used |= {name: experiments.measured(name, root / "results") for name in experiments.MEASURED}
     generated = root / "book" / "generated"
     seconds = {}
     for page in tqdm(pages, desc="notebooks", unit="page", disable=None):

@@ -187,6 +187,23 @@ def bench() -> None:
 
 
 @bench.command()
+@profile_option
+@click.option("--json", "as_json", is_flag=True, help="The medians as an object instead of a table.")
+@click.option("--commit", is_flag=True, help="Put the record into the repository's results/ and its manifest.")
+@_clear_errors
+def optimizer(profile: str, as_json: bool, commit: bool) -> None:
+    """A step of KAdam against torch's fused AdamW and against the bandwidth of this machine; saves a record."""
+    from kadam import experiments
+    from kadam.report import speed
+
+    record = experiments.obtain("speed", profile, fresh=True)
+    click.echo(json.dumps(speed.medians(record), indent=2) if as_json else speed.table(record))
+    click.echo(f"record: {experiments.request('speed', profile).path}", err=True)
+    if commit:
+        _commit(record)
+
+
+@bench.command()
 @click.option("--steps", type=click.IntRange(1), default=10, show_default=True, help="Training steps timed a round.")
 @click.option("--rounds", type=click.IntRange(1), default=5, show_default=True, help="Paired rounds; medians are printed.")
 @click.option("--json", "as_json", is_flag=True, help="An object instead of a sentence.")

@@ -18,6 +18,11 @@ from kadam.report.claims import Claim
 
 NAMES = ("stability", "growth")
 
+# Experiments that measure a machine instead of mathematics: they run only when asked, and a record of them is shown at
+# every profile.
+MEASURED = ("speed",)
+MEASURED_PROFILE = "laptop"
+
 
 @dataclass(frozen=True)
 class Request:
@@ -37,8 +42,8 @@ class Request:
 
 def request(name: str, profile: str) -> Request:
     """``ValueError`` listing the valid names for an unknown experiment or profile. Downloads nothing."""
-    if name not in NAMES:
-        raise ValueError(f"experiment must be one of {', '.join(NAMES)}; got {name!r}")
+    if name not in NAMES + MEASURED:
+        raise ValueError(f"experiment must be one of {', '.join(NAMES + MEASURED)}; got {name!r}")
     module = import_module(f"kadam.experiments.{name}")
     config = profiles.choose(module.PROFILES, profile)
     path = records.local_path(name, profile, config, _data_sha256(module, config))
@@ -87,10 +92,22 @@ def committed(name: str, profile: str, folder: Path) -> xr.Dataset | None:
 def ledger(profile: str, folder: Path | None) -> list[Claim]:
     """Every claim with its verdict from the records that exist: the local one first, else the committed one."""
     claims: list[Claim] = []
-    for name in NAMES:
-        wanted = request(name, profile)
-        claims += wanted.module.claims(_existing(wanted, folder), profile=profile)
+    for name in NAMES + MEASURED:
+        wanted = request(name, MEASURED_PROFILE if name in MEASURED else profile)
+        claims += wanted.module.claims(_existing(wanted, folder), profile=wanted.profile)
     return claims
+
+
+def measured(name: str, folder: Path | None) -> xr.Dataset:
+    """The record of an experiment that measures a machine: the local one, else the committed one; it is not run here.
+
+    Raises ``RecordError`` with the command that makes one where there is none.
+    """
+    wanted = request(name, MEASURED_PROFILE)
+    found = _existing(wanted, folder)
+    if found is None:
+        raise records.RecordError(f"{name}: no record on this machine or in the repository; make one with: {wanted.command}")
+    return found
 
 
 def _existing(wanted: Request, folder: Path | None) -> xr.Dataset | None:

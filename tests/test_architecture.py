@@ -15,7 +15,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 LAW = {
     "decay": set(),
     "theory": {"numpy", "scipy", "kadam.decay"},
-    "optim": {"torch", "triton", "numba", "kadam.decay"},
+    "optim": {"torch", "triton", "numba", "numpy", "kadam.decay"},
     "lab": {"torch", "numpy", "xarray", "h5py", "joblib", "tqdm", "pooch", "platformdirs", "kadam.optim", "kadam.decay"},
     "experiments": {"torch", "numpy", "xarray", "tqdm", "kadam.lab", "kadam.theory", "kadam.optim", "kadam.decay"}
     | {"kadam.report.claims"},

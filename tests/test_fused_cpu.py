@@ -266,7 +266,10 @@ def test_a_forked_child_steps_too():
     child = os.fork()
     if child == 0:  # nothing here but the step: torch's own threads are gone too
         optimizer.step()
-        same = [p.detach().numpy().tobytes() == q.detach().numpy().tobytes() for p, q in zip(owned(optimizer), owned(expected))]
+        same = [
+            p.detach().numpy().tobytes() == q.detach().numpy().tobytes()
+            for p, q in zip(owned(optimizer), owned(expected), strict=True)
+        ]
         os._exit(0 if all(same) else 1)
     assert exit_status(child) == 0
 

@@ -134,8 +134,9 @@ def _chain_(
     factor: float,
 ) -> None:
     """Adam's fused step on a scratch block of zeros with learning rate -1 leaves u there; the last stage moves p."""
-    k = len(decays)
-    for part in _parts([p.numel() for p in params]):
+    k, sizes = len(decays), [p.numel() for p in params]
+    without_scratch = k == 1 and abs(factor) == 1.0 and state_dtype(params[0].dtype) == params[0].dtype
+    for part in _parts(sizes, sum(sizes) if without_scratch else BLOCK):
         p = [_slice(params[t], a, b) for t, a, b in part]
         g = [_slice(grads[t], a, b) for t, a, b in part]
         age = [ages[t] for t, _, _ in part]
@@ -187,16 +188,16 @@ def _adam(
     return target
 
 
-def _parts(sizes: list[int]) -> Iterator[list[tuple[int, int, int]]]:
-    """The elements of all tensors in parts of at most BLOCK elements: lists of (tensor, start, stop)."""
+def _parts(sizes: list[int], block: int) -> Iterator[list[tuple[int, int, int]]]:
+    """The elements of all tensors in parts of at most ``block`` elements: lists of (tensor, start, stop)."""
     part: list[tuple[int, int, int]] = []
-    room = BLOCK
+    room = block
     for t, size in enumerate(sizes):
-        for start in range(0, size, BLOCK):
-            stop = min(start + BLOCK, size)
+        for start in range(0, size, max(block, 1)):
+            stop = min(start + block, size)
             if stop - start > room:
                 yield part
-                part, room = [], BLOCK
+                part, room = [], block
             part.append((t, start, stop))
             room -= stop - start
     if part:

@@ -5,14 +5,15 @@ parameter holds the addresses of all that belongs to it, and a chunk for every p
 block of elements. Tables are made anew only when something that they hold changes. The step is read on the device, so
 a CUDA graph that captured a launch counts on.
 
-Roots and quotients are rounded to nearest and nothing is contracted, as in torch on a CPU, so that results are those of
-:mod:`kadam.optim.update` up to the order of a few multiplications. Triton's interpreter runs the same kernel on CPU
+Roots and quotients are rounded to nearest, and no product and sum are fused: results are those of
+:mod:`kadam.optim.update` up to the order of a few operations. Triton's interpreter runs the same kernel on CPU
 tensors: set TRITON_INTERPRET=1 before Triton is imported.
 """
 
 import math
 from collections.abc import Callable, Sequence
 from functools import lru_cache
+from itertools import chain
 from types import SimpleNamespace
 from typing import Any
 
@@ -33,6 +34,7 @@ BLOCK, REST = 2048, 512
 OPTIONS = {"num_warps": 4, "enable_fp_fusion": False}
 
 KEPT = 128  # tables; a parameter group takes four, and its gradients may alternate between a few places
+RESERVED = 16  # tables of a shape: so many groups of equal shapes may be captured at once
 
 jit: Callable[..., Any] = (lambda function: function) if triton is None else triton.jit
 
@@ -74,7 +76,7 @@ def kadam_fused_cuda_step_(
     if not any(sizes):
         return
     device, steps = params[0].device, _of_one_dtype(steps)
-    addresses = tuple(t.data_ptr() for tensors in (params, grads, steps, moments) for t in tensors)
+    addresses = tuple(map(Tensor.data_ptr, chain(params, grads, steps, moments)))
     with torch.cuda.device_of(params[0]):
         chunks = _table(_chunks, (sizes,), device)
         rows = _table(_rows, (addresses, sizes, tuple(starts)), device)
@@ -157,7 +159,7 @@ def _table(make: Callable[..., Tensor], key: tuple[Any, ...], device: torch.devi
         return _table_of_a_graph(make(*key), device)
     table = _uploaded(make, key, device, stream)
     reserve = _reserve(table.shape, table.dtype)
-    if not reserve:
+    if len(reserve) < min(RESERVED, 1 + 2**20 // table.nbytes):  # one of a large table
         reserve.append(_pinned(table.shape, table.dtype))
     return table
 
@@ -174,7 +176,7 @@ _captured: list[Tensor] = []
 
 
 def _table_of_a_graph(table: Tensor, device: torch.device) -> Tensor:
-    """A table of its own for the graph that is being captured; every replay uploads it again, and then reads it."""
+    """For the graph that is being captured; each of its replays uploads the table again before reading it."""
     reserve = _reserve(table.shape, table.dtype)
     source = reserve.pop() if reserve else _pinned(table.shape, table.dtype)
     _captured.append(source.copy_(table))
@@ -183,7 +185,7 @@ def _table_of_a_graph(table: Tensor, device: torch.device) -> Tensor:
 
 @lru_cache(maxsize=KEPT)
 def _reserve(shape: torch.Size, dtype: torch.dtype) -> list[Tensor]:
-    """Memory set aside at ordinary steps for a capture, during which allocating on the host is not allowed."""
+    """Memory set aside at ordinary steps for a capture, during which not every torch can allocate it."""
     return []
 
 

@@ -69,6 +69,7 @@ pdf: env
 	chromium --headless --no-sandbox --disable-gpu --print-to-pdf=_build/kadam.pdf --virtual-time-budget=20000 _build/pdf/_build/singlehtml/index.html
 
 bench: env
+	$(KADAM) bench optimizer
 	$(KADAM) bench sweep
 
 # The exact versions of everything, from the environment at hand.

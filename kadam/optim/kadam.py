@@ -32,12 +32,14 @@ class KAdam(Optimizer):
                                         ``strategy``; or k pairs, one a stage (then ``strategy`` is ignored)
     eps           ``eps``               added outside the root, in every stage
     lambda        ``weight_decay``      decoupled, as in AdamW; in units of 1 / lr
-    k             ``k``                 number of stages; 1 is AdamW, bit for bit. The state is 2k tensors
+    k             ``k``                 number of stages; 1 is AdamW, bit for bit unless fused. The state is 2k tensors
     ============  ====================  ==========================================================================
 
     ``strategy`` is one of ``repeat``, ``inverse_exp``, ``scaled``, ``root``, ``meta``: see :func:`kadam.stages`.
-    ``maximize`` ascends. ``foreach``: whole lists of tensors at once (``None``: on CUDA only). ``fused``,
-    ``capturable`` and ``differentiable`` are not available yet and raise ``NotImplementedError`` when asked for.
+    ``maximize`` ascends. ``fused``: one pass over memory for all stages, on CPU with numba (the extra ``fast``) or a chain
+    of torch's fused AdamW, on CUDA with Triton; where there is none, foreach with a warning. ``foreach``: whole lists of
+    tensors at once; ``False``: one tensor after another. By itself (both ``None``) a step is fused for k >= 2 and foreach
+    for k = 1. ``capturable`` counts steps on the device (CUDA graphs). ``differentiable`` lets gradients flow through steps.
 
     All of these may differ between parameter groups. A group's ``betas`` is always one pair, which schedulers may cycle:
     stages are derived from it at every step. With k explicit pairs it is the first stage's.
@@ -46,12 +48,13 @@ class KAdam(Optimizer):
     let a schedule take it down.
 
     State of a parameter: ``step`` (a scalar tensor), ``exp_avg`` and ``exp_avg_sq`` of stage 1 under AdamW's names,
-    so that an AdamW state dict loads, then ``exp_avg_2``, ``exp_avg_sq_2``, ... of the stages 2..k. Stages that a
+    so that an AdamW state dict loads, then ``exp_avg_2``, ``exp_avg_sq_2``, ... of the stages 2..k, shaped as the
+    parameter, in its dtype or float32 if that is a lower one; steps of such parameters are computed in float32. Stages that a
     loaded state dict lacks start fresh, and ``first_step_2``, ... say from which step. An AdamW state dict brings moments
     made with Adam's own decays: go on from it with ``repeat`` or ``meta``, whose first stage has these decays.
 
-    Raises ``ValueError`` naming the argument, its value and what is allowed; ``RuntimeError`` for sparse or complex
-    gradients. Source: Gould & Tanaka, arXiv 2411.05746; the strategies' formulas are our reading.
+    Complex parameters are two reals each. Raises ``ValueError`` naming the argument, its value and what is allowed;
+    ``RuntimeError`` for sparse gradients. Source: Gould & Tanaka, arXiv 2411.05746; the strategies' formulas are our reading.
 
     >>> weight = torch.nn.Parameter(torch.tensor([1.0, -2.0]))
     >>> optimizer = KAdam([weight], lr=0.1, k=2)

@@ -1,0 +1,165 @@
+"""The speed experiment: what it measures and how, never how fast this machine is."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+import torch
+from click.testing import CliRunner
+
+from kadam import cli, experiments
+from kadam.experiments import speed
+from kadam.lab import records, stopwatch
+from kadam.optim import fused_cpu
+from kadam.report import speed as figures
+
+
+@pytest.fixture(scope="module")
+def record():
+    return speed.run(speed.PROFILES["smoke"])
+
+
+def test_the_networks_have_the_sizes_they_are_known_by():
+    shapes = stopwatch.resnet18()
+    assert (len(shapes), sum(int(np.prod(s)) for s in shapes)) == (62, 11_689_512)
+    shapes = stopwatch.tiny_network()
+    assert (len(shapes), sum(int(np.prod(s)) for s in shapes)) == (8, 10_730)
+
+
+def test_every_way_is_what_its_name_says():
+    named = {way: stopwatch.optimizer(way, 2, [(3,)], "cpu").param_groups[0] for way in (*stopwatch.TORCH, *stopwatch.PATHS)}
+    flags = {way: (group["fused"], group["foreach"]) for way, group in named.items()}
+    assert flags["torch fused"] == flags["fused"] == flags["chained"] == (True, False)
+    assert flags["torch foreach"] == flags["foreach"] == (False, True)
+    seen = []
+    made = stopwatch.optimizer("chained", 2, [(3,)], "cpu")
+    made.register_step_post_hook(lambda *_: seen.append(fused_cpu.one_pass_kernel()))
+    stopwatch.step_of("chained", made)()
+    stopwatch.step_of("fused", made)()
+    assert seen[0] is None
+    assert seen[1] is not None
+
+
+def test_each_round_times_every_way_once_and_the_first_round_is_dropped():
+    calls = []
+    steps = {"a": lambda: calls.append("a"), "b": lambda: calls.append("b")}
+    seconds = stopwatch.paired(steps, rounds=3, repeats=2, device="cpu")
+    assert calls == ["a", "a", "b", "b"] * 4
+    assert all(values.shape == (3,) and (values > 0).all() for values in seconds.values())
+
+
+def test_the_limit_moves_the_bytes_of_the_step():
+    step, passes = stopwatch.scaling(1000, "cpu")
+    assert passes == 1.0
+    assert step().numel() == 1000
+    _, passes = stopwatch.scaling(3 * stopwatch.LARGEST_BUFFER, "meta")
+    assert passes == 3.0
+
+
+def test_peak_memory_is_what_a_step_takes_for_a_while():
+    size = 64 * 2**20
+
+    def step():
+        torch.ones(size // 4)
+
+    peak = stopwatch.peak_bytes(step, "cpu")
+    if np.isnan(peak):
+        pytest.skip("this system does not count the peak")
+    assert size * 0.9 < peak < size * 1.2
+
+
+@pytest.mark.parametrize("way", ["fused", "chained"])
+def test_a_fused_step_takes_two_scratch_blocks_at_most(way):
+    made = stopwatch.optimizer(way, 3, [(8_000_000,)], "cpu")
+    peak = stopwatch.peak_bytes(stopwatch.step_of(way, made), "cpu")
+    if np.isnan(peak):
+        pytest.skip("this system does not count the peak")
+    assert peak <= 2 * fused_cpu.BLOCK * 4 + 2**20
+
+
+def test_the_record_holds_every_way_k_and_round(record):
+    assert dict(record.sizes) == {"case": 3, "way": 6, "k": 2, "round": 3}
+    absent = record.seconds.isnull().all("round")
+    assert bool(absent.sel(way="torch foreach", k=2).all())
+    assert int(absent.sum()) == 3
+    assert record.attrs["device"].endswith("2 threads")
+    assert record.attrs["profile"] == "smoke"
+
+
+def test_threads_are_given_back(record):
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        speed.run(dataclasses.replace(speed.PROFILES["smoke"], rounds=1))
+        assert torch.get_num_threads() == 1
+    finally:
+        torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize(
+    ("bad", "message"),
+    [({"sizes": ()}, "sizes"), ({"ks": (0,)}, "ks"), ({"device": "tpu"}, "device.*'tpu'"), ({"rounds": 0}, "rounds.*0")],
+)
+def test_a_configuration_that_cannot_be_is_refused(bad, message):
+    with pytest.raises(ValueError, match=message):
+        speed.Config(**bad)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_without_a_gpu_its_profile_says_so():
+    with pytest.raises(ValueError, match="device='cuda' needs a CUDA GPU"):
+        speed.run(speed.PROFILES["paper"])
+
+
+def doctored(record, **seconds):
+    """The record with these ways taking these multiples of a second, whatever k."""
+    changed = record.copy(deep=True)
+    for way, value in seconds.items():
+        changed.seconds.loc[{"way": way.replace("_", " ")}] = value
+    return changed
+
+
+@pytest.mark.parametrize(("fused", "verdict"), [(1.0, "reproduced"), (1.1, "partly"), (1.3, "not reproduced")])
+def test_verdicts_follow_the_ratios(record, fused, verdict):
+    verdicts = {c.id: c.verdict for c in speed.claims(doctored(record, torch_fused=1.0, fused=fused))}
+    assert verdicts["D-11e"] == verdict  # limits 1.0 and 1.2
+    assert verdicts["D-11a"] == "not run at this profile"
+
+
+@pytest.mark.parametrize(("chained", "verdict"), [(2.9, "reproduced"), (3.1, "partly")])
+def test_the_automatic_choice_is_judged_with_and_without_numba(record, chained, verdict):
+    verdicts = {c.id: c.verdict for c in speed.claims(doctored(record, foreach=3.0, fused=1.0, chained=chained))}
+    assert verdicts["D-11f"] == verdict
+
+
+def test_memory_beyond_two_blocks_fails_its_claim(record):
+    changed = record.copy(deep=True)
+    changed.peak.loc[{"way": "chained"}] = 6 * 2**20
+    assert {c.id: c.verdict for c in speed.claims(changed)}["D-11g"] == "not reproduced"
+
+
+def test_tables_and_figures_show_the_record(record):
+    medians = figures.medians(record)
+    assert medians["20k"]["fused"]["2"] == float(record.seconds.sel(case="20k", way="fused", k=2).median())
+    assert "torch foreach" in figures.table(record)
+    assert list(medians["tiny network"]["torch fused"]) == ["1"]
+    for figure in (figures.large(record), figures.small(record), figures.memory(record)):
+        assert figure.axes
+    assert "k, bytes" in figures.memory_table(record)
+    assert "share of the limit" in figures.ratio_table(record, "ResNet-18")
+
+
+def test_the_command_measures_and_keeps_a_record(monkeypatch):
+    tiny = dataclasses.replace(speed.PROFILES["smoke"], rounds=1, memory=1000)
+    monkeypatch.setitem(speed.PROFILES, "smoke", tiny)
+    result = CliRunner().invoke(cli.commands, ["bench", "optimizer", "--profile", "smoke", "--json"])
+    assert result.exit_code == 0, result.output
+    assert set(json.loads(result.stdout)) == {"20k", "ResNet-18", "tiny network"}
+    path = experiments.request("speed", "smoke").path
+    assert records.read(path, command="x").attrs["experiment"] == "speed"
+
+
+def test_where_no_record_is_the_command_that_makes_one_is_named(tmp_path):
+    with pytest.raises(records.RecordError, match=r"speed: no record.*kadam run speed --profile laptop"):
+        experiments.measured("speed", tmp_path)

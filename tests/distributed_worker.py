@@ -105,12 +105,12 @@ def chosen(path):
 
 
 def spread(value, mesh, placements):
-    """The value, distributed; plain where there are no placements. Both processes must have it."""
+    """A copy of the value, which both processes have: distributed, or plain where there are no placements."""
     if placements is None:
         return value.clone()
     if placements == [Partial()]:
         return DTensor.from_local(value * (2, -1)[mesh.get_local_rank()], mesh, placements)
-    return distribute_tensor(value, mesh, placements)
+    return distribute_tensor(value.clone(), mesh, placements)
 
 
 def gathered(value):

@@ -9,7 +9,7 @@ from torch.optim.optimizer import Optimizer, ParamsT, _use_grad_for_differentiab
 
 from kadam.optim import state as parameter_state
 from kadam.optim.arguments import Group, Pair, checked, stage_decays
-from kadam.optim.paths import Batch, batches, choose
+from kadam.optim.paths import Batch, batches, choose, is_distributed
 from kadam.optim.steps import Hyper, device_step, differentiable_step, fused_cuda_step, host_step
 from kadam.optim.walk import Walk
 
@@ -225,6 +225,8 @@ class KAdam(Optimizer):
             device_step(batch, hyper, path)
         else:
             host_step(batch, hyper, path)
+        if is_distributed(batch.params[0]) and not torch.compiler.is_compiling():
+            torch.autograd.graph.increment_version(batch.params)  # lists of operations and kernels tell only the shards
 
 
 def _refuse_gradients(params: list[Tensor]) -> None:

@@ -79,10 +79,10 @@ def _instead_of_fused(device_type: str) -> Path:
 
 
 def batches(everything: Batch) -> Iterator[Batch]:
-    """The parameters in batches of one device and dtype, in order. A compiler does this on its own."""
+    """The parameters in batches of one device, dtype and mesh, in order. A compiler does this on its own."""
     if not everything.params:
         return
-    kinds = [(p.device, p.dtype) for p in everything.params]
+    kinds = [(p.device, p.dtype, getattr(p, "device_mesh", None)) for p in everything.params]
     if torch.compiler.is_compiling() or len(set(kinds)) == 1:
         yield everything
         return
@@ -99,7 +99,7 @@ def as_reals(batch: Batch) -> Batch:
 
 def local(batch: Batch) -> Batch:
     """The shards that this process holds of distributed parameters, where gradient and moments are sharded alike."""
-    if not any(map(_is_distributed, batch.params)):
+    if not any(map(is_distributed, batch.params)):
         return batch
     columns = zip(batch.params, batch.grads, batch.rows(), strict=True)
     shards = [_shards([p, g, *row]) for p, g, row in columns]
@@ -108,11 +108,11 @@ def local(batch: Batch) -> Batch:
 
 
 def _shards(row: list[Any]) -> list[Tensor]:
-    alike = all(_is_distributed(t) and t.placements == row[0].placements for t in row)
+    alike = all(is_distributed(t) and t.placements == row[0].placements for t in row)
     return [t.to_local() for t in row] if alike else row
 
 
-def _is_distributed(tensor: Tensor) -> bool:
+def is_distributed(tensor: Tensor) -> bool:
     return hasattr(tensor, "to_local")
 
 

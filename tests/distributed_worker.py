@@ -222,6 +222,15 @@ def a_gradient_may_be_placed_otherwise_than_its_parameter(here, k, path):
 
 
 @every_path
+def a_gradient_may_lie_where_its_parameter_has_an_empty_shard(here, k, path):
+    """So does that of a loss which was gathered before ``backward``."""
+    with mesh_of(here, 2) as mesh, chosen(path):
+        ours, theirs = twins([((1, 4), mesh, [Shard(0)])], path, k=k)
+        steps = gradients(owned(theirs), 5)
+        assert_same(feed(ours, steps, [[Replicate()]]), feed(theirs, steps), path)
+
+
+@every_path
 def a_whole_gradient_of_a_distributed_parameter_is_refused(here, k, path):
     with mesh_of(here, 2) as mesh, chosen(path):
         ours, theirs = twins([((5, 3), mesh, [Shard(0)])], path, k=k)

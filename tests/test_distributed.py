@@ -16,9 +16,6 @@ RANKS = (0, 1)
 
 # What fails, and why; strict, so that a line leaves with its reason.
 OPEN = {
-    r"whole_and_distributed_parameters_share_a_group.*(foreach|1-default)": "a list of tensors may not mix both kinds",
-    r"parameters_on_different_meshes_share_a_group.*foreach, capturable": "nor may it divide on two meshes by tensors",
-    r"autograd_sees_that_a_step_changed_the_weights(?!.*for-loop)": "only the shards' version counters advance",
     r".*a later stage": "first_step_2 is not in the state that a checkpoint is loaded into",
 }
 

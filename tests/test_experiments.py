@@ -173,7 +173,9 @@ def test_the_ledger_uses_committed_records_where_there_is_no_local_one(tmp_path)
     assert {claim.verdict for claim in experiments.ledger("laptop", None)} == {"not run at this profile"}
     shutil.copytree(RESULTS, tmp_path / "results")
     claims = experiments.ledger("laptop", tmp_path / "results")
-    assert {claim.id: claim.verdict for claim in claims} == {id: verdict for verdicts in VERDICTS["laptop"].values() for id, verdict in verdicts.items()}
+    assert {claim.id: claim.verdict for claim in claims} == {
+        id: verdict for verdicts in VERDICTS["laptop"].values() for id, verdict in verdicts.items()
+    }
 
 
 def test_a_claim_that_fails_is_reported_as_not_reproduced(smoke_records):

@@ -306,6 +306,14 @@ def test_a_group_that_loses_a_stage_and_gains_it_again_starts_it_fresh():
     assert len(optimizer.state[owned(optimizer)[0]]) == 6
 
 
+def test_what_adam_does_and_kadam_does_not_is_said_on_loading():
+    theirs = torch.optim.Adam([Parameter(random(3))], weight_decay=0.1, amsgrad=True)
+    ours = KAdam([Parameter(random(3))], k=1)
+    with pytest.warns(UserWarning, match="amsgrad=True"), pytest.warns(UserWarning, match="0.1 is part of the gradient"):
+        ours.load_state_dict(theirs.state_dict())
+    assert set(ours.param_groups[0]) == set(KAdam([Parameter(random(3))]).param_groups[0])
+
+
 def test_explicit_stages_stay_together_when_a_checkpoint_has_fewer():
     theirs = run(KAdam(parameters(), betas=(0.5, 0.6), k=1), gradients(parameters(), 2))
     ours = KAdam(parameters(), betas=PAIRS, k=3)

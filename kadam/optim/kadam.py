@@ -9,7 +9,7 @@ from torch.optim.optimizer import Optimizer, ParamsT, _use_grad_for_differentiab
 
 from kadam.optim import state as parameter_state
 from kadam.optim.arguments import Group, Pair, checked, stage_decays
-from kadam.optim.paths import Batch, batches, choose, is_distributed
+from kadam.optim.paths import Batch, aligned, batches, choose, is_distributed
 from kadam.optim.steps import Hyper, device_step, differentiable_step, fused_cuda_step, host_step
 from kadam.optim.walk import Walk
 
@@ -113,6 +113,7 @@ class KAdam(Optimizer):
             for name in (*self.defaults, "stage_betas"):
                 group.setdefault(name, ours[name])
             parameter_state.keep_own_stages(ours, group)
+            parameter_state.forget_adams(group)
             for param in group["params"]:
                 parameter_state.tensorise_step(self.state.get(param))
 
@@ -177,7 +178,7 @@ class KAdam(Optimizer):
         self._init_group(group, everything.params, everything.grads, everything.moments, everything.steps, everything.starts)
         same = list(batches(everything))
         for batch in same:
-            self._step_batch(batch, group)
+            self._step_batch(aligned(batch), group)
         if len(same) == 1 and not torch.compiler.is_compiling():
             self._walks[i] = Walk.after(group, same[0], self.state)
 

@@ -97,6 +97,14 @@ def as_reals(batch: Batch) -> Batch:
     return batch.map(lambda t: torch.view_as_real(t.resolve_conj()) if t.is_complex() else t)
 
 
+def aligned(batch: Batch) -> Batch:
+    """With the gradients of distributed parameters placed as these are: not every operation in place does it itself."""
+    if torch.compiler.is_compiling() or not is_distributed(batch.params[0]):
+        return batch
+    pairs: Any = zip(batch.params, batch.grads, strict=True)
+    return replace(batch, grads=[g.redistribute(placements=p.placements) if is_distributed(g) else g for p, g in pairs])
+
+
 def local(batch: Batch) -> Batch:
     """The shards that this process holds of distributed parameters, where gradient and moments are sharded alike."""
     if not any(map(is_distributed, batch.params)):

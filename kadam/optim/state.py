@@ -88,6 +88,22 @@ def keep_own_stages(own: Group, loaded: Group) -> None:
     )
 
 
+def forget_adams(loaded: Group) -> None:
+    """Drop what torch's Adam and AdamW keep in their groups and KAdam has not, with a warning where it did something."""
+    amsgrad, decoupled = loaded.pop("amsgrad", False), loaded.pop("decoupled_weight_decay", True)
+    if amsgrad:
+        warnings.warn(
+            "the loaded state has amsgrad=True, which KAdam does not have: going on without", UserWarning, stacklevel=2
+        )
+    if not decoupled and loaded["weight_decay"] != 0:
+        warnings.warn(
+            f"the loaded state is Adam's, whose weight_decay={loaded['weight_decay']} is part of the gradient; KAdam's is "
+            "decoupled, as AdamW's: going on with the same number",
+            UserWarning,
+            stacklevel=2,
+        )
+
+
 def restore_precision(state: MutableMapping[Tensor, State], groups: Sequence[Group], saved: dict[str, Any]) -> None:
     """Bring back in float32 what a saved state holds of low-precision parameters: torch's loading rounds it."""
     for group, saved_group in zip(groups, saved["param_groups"], strict=True):

@@ -135,7 +135,7 @@ def test_the_automatic_choice_is_judged_with_and_without_numba(record, chained, 
 
 def test_memory_beyond_two_blocks_fails_its_claim(record):
     changed = record.copy(deep=True)
-    changed.peak.loc[{"way": "chained"}] = 6 * 2**20
+    changed.peak.loc[{"way": "chained"}] = 10 * 2**20
     assert {c.id: c.verdict for c in speed.claims(changed)}["D-11g"] == "not reproduced"
 
 

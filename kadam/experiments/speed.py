@@ -161,7 +161,7 @@ def _within(dataset: xr.Dataset, names: list[str], way: str, limits: dict[int, f
         for k, limit in limits.items():
             if k in measured.k and np.isfinite(measured.sel(k=k)):
                 value = float(measured.sel(k=k))
-                found.append(f"{case} k={k}: {value:.2f} (limit {limit:g})")
+                found.append(f"{case} k={k}: {value:.2f} (limit {limit:.3g})")
                 held.append(value <= limit)
     return "; ".join(found) or "-", _verdict(held)
 

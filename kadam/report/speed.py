@@ -82,7 +82,7 @@ def memory(record: xr.Dataset) -> Figure:
 
 def _line(axes: Axes, x: xr.DataArray, y: xr.DataArray, way: str) -> None:
     colour, line, words = WAYS[way]
-    axes.plot(x, y, line, color=colour, ms=5, label=words)
+    axes.plot(x, y, line, color=colour, ms=5, label=words, zorder=3 if way.startswith("torch") else 2)
 
 
 def _by_k(axes: Axes, record: xr.Dataset, title: str) -> None:
@@ -142,6 +142,9 @@ def ratio_table(record: xr.Dataset, case: str) -> str:
             lines.append(
                 f"  {WAYS[way][2]}: " + ", ".join(f"{int(k)}: {v:.2f}" for k, v in zip(found.k, found.values, strict=True))
             )
+    limit = per_step(record, case, CEILING).sel(k=1)
+    moved = 28 * int(record.numbers.sel(case=case))  # bytes: 3 + 4k numbers of 4 bytes a parameter, k = 1
+    lines.append(f"  limit: {moved / float(limit) / 1e9:.0f} GB/s")
     share = 1 / ratios(record, case, "fused", CEILING)
     lines.append(
         "  fused, share of the limit: " + ", ".join(f"{int(k)}: {v:.0%}" for k, v in zip(share.k, share.values, strict=True))

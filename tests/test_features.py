@@ -11,6 +11,7 @@ from test_kadam import EPS, LR, PAIRS, adopting, array, by_reference, history, m
 from torch import nn
 from torch.autograd import gradcheck
 from torch.nn import Parameter
+from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
 
 from kadam import Decay, KAdam, stages
 from kadam.theory.reference import kadam_updates
@@ -360,6 +361,26 @@ def test_an_optimizer_without_gradients_and_one_of_empty_parameters_step(path): 
     KAdam(parameters(), **path).step()
     optimizer = run(KAdam([Parameter(random(0, 3))], **path), [[random(0, 3)]] * 2)
     assert optimizer.state[owned(optimizer)[0]]["step"] == 2
+
+
+def test_gradients_set_to_zero_instead_of_none_are_gradients(path):  # noqa: F811
+    optimizer = run(KAdam(parameters(), lr=LR, **path), gradients(parameters(), 3))
+    twin = run(KAdam(parameters(), lr=LR, **path), gradients(parameters(), 3))
+    optimizer.zero_grad(set_to_none=False)
+    optimizer.step()
+    assert_same_bits(optimizer, run(twin, [[p.new_zeros(p.shape) for p in owned(twin)]]))
+
+
+def test_global_hooks_see_the_step(path):  # noqa: F811
+    optimizer, calls = KAdam([Parameter(random(3))], **path), []
+    hooks = [
+        register_optimizer_step_pre_hook(lambda *_: calls.append("before")),
+        register_optimizer_step_post_hook(lambda *_: calls.append("after")),
+    ]
+    run(optimizer, [[random(3)]])
+    for hook in hooks:
+        hook.remove()
+    assert calls == ["before", "after"]
 
 
 def test_a_state_dict_survives_a_file_that_only_weights_are_read_from():

@@ -32,14 +32,15 @@ class Config:
     ks: tuple[int, ...] = (1, 2, 4, 8)
     rounds: int = 15  # paired rounds; in each every way is timed once
     work: int = 20_000_000  # numbers updated in one timing: a step of a small network is repeated
-    slow: int = 20_000_000  # above this size, no foreach and no k > 4: they take minutes and tens of gigabytes
+    slow: int = 20_000_000  # above this size no foreach: it takes minutes and many temporary copies
+    deep: int = 20_000_000  # above this size no k > 4: two optimizers of that many moments do not fit
     memory: int = 10_000_000  # numbers in the tensor whose step's memory is measured
     threads: int = 2
     device: str = "cpu"
     seed: int = 0
 
     def __post_init__(self) -> None:
-        check_counts(self, "rounds", "work", "slow", "memory", "threads")
+        check_counts(self, "rounds", "work", "slow", "deep", "memory", "threads")
         check_choice("device", self.device, ("cpu", "cuda"))
         if not self.sizes or min(self.sizes) < 1:
             raise ValueError(f"sizes must hold one whole number >= 1 or more, got {self.sizes!r}")
@@ -50,7 +51,7 @@ class Config:
 PROFILES = {
     "smoke": Config(sizes=(20_000,), ks=(1, 2), rounds=3, work=20_000, memory=20_000),
     "laptop": Config(),
-    "paper": Config(sizes=(10_000_000, 1_000_000_000), slow=2_000_000_000, memory=100_000_000, device="cuda"),
+    "paper": Config(sizes=(10_000_000, 1_000_000_000), slow=100_000_000, deep=2_000_000_000, memory=100_000_000, device="cuda"),
 }
 
 
@@ -117,7 +118,7 @@ def _all_seconds(config: Config) -> xr.DataArray:
     blank = np.full((len(named), len(WAYS), len(config.ks), config.rounds), np.nan)
     coords = {"case": list(named), "way": list(WAYS), "k": list(config.ks)}
     seconds = xr.DataArray(blank, dims=("case", "way", "k", "round"), coords=coords)
-    parts = [(case, k) for case in named for k in config.ks if _size(named[case]) <= config.slow or k <= 4]
+    parts = [(case, k) for case in named for k in config.ks if _size(named[case]) <= config.deep or k <= 4]
     for case, k in tqdm(parts, desc="speed", unit="part", disable=None):
         for way, values in _measured(config, named[case], k).items():
             seconds.loc[{"case": case, "way": way, "k": k}] = values

@@ -9,7 +9,7 @@ from torch.optim.optimizer import Optimizer, ParamsT, _use_grad_for_differentiab
 
 from kadam.optim import state as parameter_state
 from kadam.optim.arguments import Group, Pair, checked, stage_decays
-from kadam.optim.paths import Batch, aligned, batches, choose, is_distributed
+from kadam.optim.paths import Batch, aligned, batches, choose, counts_on_device, is_distributed, on_gpu
 from kadam.optim.steps import Hyper, device_step, differentiable_step, fused_cuda_step, host_step
 from kadam.optim.walk import Walk
 
@@ -201,8 +201,11 @@ class KAdam(Optimizer):
             if p.grad is None:
                 continue
             state = self.state[p]
+            beside = counts_on_device(group, p)
             if len(state) != 2 * k + 1:
-                parameter_state.prepare(state, p, k, p.device if group["capturable"] else "cpu")
+                parameter_state.prepare(state, p, k, p.device if beside else CPU)
+            if beside and state["step"].device != p.device:  # from a state dict, or from another path
+                state["step"] = state["step"].to(p.device)
             params.append(p)
             grads.append(p.grad)
             moments.extend([state[name] for name in names])
@@ -220,7 +223,7 @@ class KAdam(Optimizer):
             names = parameter_state.moment_names(group["k"])
             for p, moments in zip(batch.params, differentiable_step(batch, hyper), strict=True):
                 self.state[p].update(zip(names, moments, strict=True))
-        elif path == "fused" and batch.params[0].is_cuda:
+        elif path == "fused" and on_gpu(batch.params[0]):
             fused_cuda_step(batch, hyper)
         elif torch.compiler.is_compiling() or (group["capturable"] and path != "fused"):
             device_step(batch, hyper, path)

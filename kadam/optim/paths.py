@@ -64,6 +64,16 @@ def choose(group: Group, device: torch.device) -> Path:
     return "fused" if has_fused(device.type) else "foreach"
 
 
+def on_gpu(tensor: Tensor) -> bool:
+    """Whether a fused step of this tensor is the GPU's."""
+    return tensor.is_cuda
+
+
+def counts_on_device(group: Group, param: Tensor) -> bool:
+    """Whether the step counter lies beside the parameter: there CUDA graphs and the GPU's fused step read it."""
+    return group["capturable"] or (on_gpu(param) and choose(group, param.device) == "fused")
+
+
 @cache
 def has_fused(device_type: str) -> bool:
     """Whether there is a fused step for this kind of device: the CPU, and CUDA where Triton is installed."""

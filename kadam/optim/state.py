@@ -31,7 +31,7 @@ def state_dtype(dtype: torch.dtype) -> torch.dtype:
     return torch.promote_types(dtype, torch.float32)
 
 
-def prepare(state: State, param: Tensor, k: int, step_device: torch.device | str) -> None:
+def prepare(state: State, param: Tensor, k: int, step_device: torch.device) -> None:
     """Make what is missing of a parameter's state, and drop the moments of stages beyond the k-th."""
     if "step" not in state:
         state["step"] = step_counter(0.0, step_device)

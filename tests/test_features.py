@@ -1,7 +1,9 @@
 """What AdamW's users rely on: dtypes, autograd through a step, device counters, compilers, scalers, foreign checkpoints."""
 
 import copy
+import pickle
 import warnings
+import weakref
 
 import pytest
 import torch
@@ -256,6 +258,13 @@ def test_scaled_gradients_are_unscaled_and_overflown_steps_leave_no_trace(k, max
     assert_same_bits(ours, plain)
 
 
+@one_to_three
+def test_an_overflown_step_of_device_counters_leaves_no_trace_either(k):
+    steps = gradients(parameters(), 4)
+    ours = scaled(KAdam(parameters(), k=k, capturable=True, foreach=True), steps, 2.0**4, [0, 1, 0, 1])
+    assert_same_bits(ours, run(KAdam(parameters(), k=k, capturable=True, foreach=True), [steps[0], steps[2]]))
+
+
 def test_a_first_step_that_overflows_is_not_counted(path):  # noqa: F811
     optimizer = scaled(KAdam(parameters(), **path), gradients(parameters(), 1), 4.0, [1])
     assert {state["step"].item() for state in optimizer.state.values()} == {0}
@@ -315,6 +324,14 @@ def test_what_adam_does_and_kadam_does_not_is_said_on_loading():
     assert set(ours.param_groups[0]) == set(KAdam([Parameter(random(3))]).param_groups[0])
 
 
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda x: pickle.loads(pickle.dumps(x))], ids=["deepcopy", "pickle"])
+def test_a_copy_keeps_the_stages_of_each_group(copied):
+    groups = [{"params": [Parameter(random(3))], "k": k} for k in (1, 3)]
+    optimizer = KAdam([*groups, {"params": [Parameter(random(3))], "betas": PAIRS, "k": 3}])
+    mine, twins = ([{**g, "params": None} for g in o.param_groups] for o in (optimizer, copied(optimizer)))
+    assert mine == twins
+
+
 def test_explicit_stages_stay_together_when_a_checkpoint_has_fewer():
     theirs = run(KAdam(parameters(), betas=(0.5, 0.6), k=1), gradients(parameters(), 2))
     ours = KAdam(parameters(), betas=PAIRS, k=3)
@@ -369,6 +386,19 @@ def test_gradients_set_to_zero_instead_of_none_are_gradients(path):  # noqa: F81
     optimizer.zero_grad(set_to_none=False)
     optimizer.step()
     assert_same_bits(optimizer, run(twin, [[p.new_zeros(p.shape) for p in owned(twin)]]))
+
+
+def test_the_optimizer_keeps_no_gradient_alive(path):  # noqa: F811
+    optimizer = KAdam([Parameter(random(3)) for _ in range(2)], **path)
+    for _ in range(3):
+        grads = [random(3), random(3)]
+        for p, g in zip(owned(optimizer), grads, strict=True):
+            p.grad = g
+        kept = [weakref.ref(g) for g in grads]
+        optimizer.step()
+        optimizer.zero_grad()
+        del grads, g
+        assert [ref() for ref in kept] == [None, None]
 
 
 def test_global_hooks_see_the_step(path):  # noqa: F811

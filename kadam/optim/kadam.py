@@ -109,10 +109,12 @@ class KAdam(Optimizer):
         before = getattr(self, "param_groups", [])
         super().__setstate__(state)
         for i, group in enumerate(self.param_groups):
-            ours = before[i] if i < len(before) else checked(self.defaults)
-            for name in (*self.defaults, "stage_betas"):
-                group.setdefault(name, ours[name])
-            parameter_state.keep_own_stages(ours, group)
+            own = before[i] if i < len(before) else None  # none where a copy is being made
+            for name, value in (own or checked(self.defaults)).items():
+                if name not in ("params", "param_names"):
+                    group.setdefault(name, value)
+            if own is not None:
+                parameter_state.keep_own_stages(own, group)
             parameter_state.forget_adams(group)
             for param in group["params"]:
                 parameter_state.tensorise_step(self.state.get(param))
@@ -179,8 +181,8 @@ class KAdam(Optimizer):
         same = list(batches(everything))
         for batch in same:
             self._step_batch(aligned(batch), group)
-        if len(same) == 1 and not torch.compiler.is_compiling():
-            self._walks[i] = Walk.after(group, same[0], self.state)
+        if not torch.compiler.is_compiling():
+            self._walks[i] = Walk.after(group, same[0], self.state) if len(same) == 1 else None
 
     def _init_group(
         self,

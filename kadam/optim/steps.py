@@ -80,6 +80,8 @@ def host_step(batch: Batch, hyper: Hyper, path: Path) -> None:
 
 def device_step(batch: Batch, hyper: Hyper, path: Path) -> None:
     """Only the device knows the step: corrections are tensors. So CUDA graphs and compiled code count on their own."""
+    if hyper.overflowed:
+        return
     torch._foreach_add_(batch.steps, 1)
     batch = as_reals(batch)
     stages = [
@@ -99,7 +101,7 @@ def fused_cuda_step(batch: Batch, hyper: Hyper) -> None:
     if hyper.found_inf is not None:
         torch._foreach_sub_(batch.steps, [hyper.found_inf.reshape(())] * len(batch.steps))
     if cannot is not None and not hyper.overflowed:
-        torch._foreach_sub_(cannot.steps, 1)
+        torch._foreach_sub_(cannot.steps, 1)  # counted again, as part of a step of its own
         device_step(cannot, hyper, "for-loop")
 
 

@@ -5,6 +5,7 @@ is as it was one step before; a :class:`Walk` keeps it, and at every step asks o
 """
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from itertools import chain
 from operator import attrgetter, is_
 from typing import Any
@@ -25,7 +26,8 @@ class Walk:
     """The parameters of a group that stepped together, all contiguous, and where they and their moments lie."""
 
     def __init__(self, group: Group, batch: Batch, states: Mapping[Tensor, dict[str, Any]]) -> None:
-        self._batch, self._k = batch, group["k"]
+        self._batch, self._k = replace(batch, grads=[]), group["k"]
+        self._grads: list[Tensor] = []  # kept from holds to step, and then by no one but their parameters
         self._group_params = list(group["params"])
         self._states = [states[p] for p in batch.params]
         self._values = [value for state in self._states for value in state.values()]
@@ -51,21 +53,22 @@ class Walk:
             and _same(self._values, chain.from_iterable(map(dict.values, self._states)))
         ):
             return False
-        batch.grads = [g for g in grads if g is not None]
+        self._grads = [g for g in grads if g is not None]
         return (
             self._lie_as_before()
             and self._are_shaped(batch.params)
-            and self._are_shaped(batch.grads)
-            and self._are_alike(batch.grads)
+            and self._are_shaped(self._grads)
+            and self._are_alike(self._grads)
         )
 
     def step(self, hyper: Hyper) -> None:
+        """One step with the gradients taken over by :meth:`holds`, which are then let go."""
+        batch, grads, self._grads = self._batch, self._grads, []
         if hyper.overflowed:
             return
-        batch = self._batch
         count(batch.steps)
         params_at, moments_at = self._addresses
-        addresses = [*params_at, *map(Tensor.data_ptr, batch.grads), *moments_at]
+        addresses = [*params_at, *map(Tensor.data_ptr, grads), *moments_at]
         numbers = hyper.on_host | {"factor": float(hyper.factor)}
         one_pass_(addresses, self._sizes, ages(batch), hyper.decays, self._dtype, **numbers)
         torch.autograd.graph.increment_version([*batch.params, *batch.moments])

@@ -28,7 +28,7 @@ ONE = torch.tensor(1.0, device="cpu")
 Stages = tuple[StageAtStep[Any], ...]
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)  # one is made a step: frozen would cost a microsecond
 class Hyper:
     """The hyperparameters of one step."""
 

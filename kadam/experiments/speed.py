@@ -31,7 +31,9 @@ class Config:
     sizes: tuple[int, ...] = (1_000_000, 10_000_000, 100_000_000)  # numbers in one tensor
     ks: tuple[int, ...] = (1, 2, 4, 8)
     rounds: int = 15  # paired rounds; in each every way is timed once
-    work: int = 20_000_000  # numbers updated in one timing: a step of a small network is repeated
+    # Numbers updated in one timing: several steps, so that what the way before left behind in caches and threads weighs
+    # little, and many of a small network.
+    work: int = 60_000_000
     slow: int = 20_000_000  # above this size no foreach: it takes minutes and many temporary copies
     deep: int = 20_000_000  # above this size no k > 4: two optimizers of that many moments do not fit
     memory: int = 10_000_000  # numbers in the tensor whose step's memory is measured

@@ -30,7 +30,8 @@ class KAdam(Optimizer):
     eta           ``lr``                learning rate: the size of a step in every coordinate, in parameter units
     gamma, beta   ``betas``             Adam's pair (beta1, beta2) = (gamma, beta), spread over the stages by
                                         ``strategy``; or k pairs, one a stage (then ``strategy`` is ignored)
-    eps           ``eps``               added outside the root, in every stage
+    eps           ``eps``               added outside the root, in every stage; with 0 a coordinate that never had a
+                                        gradient becomes NaN, as in AdamW
     lambda        ``weight_decay``      decoupled, as in AdamW; in units of 1 / lr
     k             ``k``                 number of stages; 1 is AdamW, bit for bit unless fused. The state is 2k tensors
     ============  ====================  ==========================================================================

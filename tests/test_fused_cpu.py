@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sys
 import threading
 import time
 
@@ -272,6 +273,34 @@ def test_a_forked_child_steps_too():
         ]
         os._exit(0 if all(same) else 1)
     assert exit_status(child) == 0
+
+
+@pytest.fixture
+def no_kernel_yet(monkeypatch):
+    """As in a process that has not asked for numba's kernel."""
+    monkeypatch.delitem(sys.modules, "kadam.optim.numba_kernel", raising=False)
+    fused_cpu._import_kernel.cache_clear()
+    yield
+    fused_cpu._import_kernel.cache_clear()
+
+
+def test_without_numba_fused_steps_are_chained(no_kernel_yet, monkeypatch):
+    monkeypatch.setitem(sys.modules, "numba", None)
+    assert fused_cpu.one_pass_kernel() is None
+    with fused_cpu.chain_only():
+        chained = large(2, 1)
+    assert_same_bits(large(2, 1), chained)
+
+
+def test_a_numba_that_does_not_work_is_reported(no_kernel_yet, monkeypatch):
+    """It raises a plain ImportError where its numpy is too new."""
+
+    def import_module(name):
+        raise ImportError("Numba needs NumPy 2.4 or less")
+
+    monkeypatch.setattr(fused_cpu.importlib, "import_module", import_module)
+    with pytest.warns(UserWarning, match="numba cannot be imported .Numba needs NumPy 2.4 or less.: fused steps go without"):
+        assert fused_cpu.one_pass_kernel() is None
 
 
 # Which path

@@ -4,8 +4,9 @@ Both take tensors whose elements lie side by side, in the same order for a param
 :func:`kadam.optim.paths.walkable` says which do.
 """
 
-import importlib.util
+import importlib
 import threading
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
@@ -72,11 +73,12 @@ def one_pass_kernel() -> ModuleType | None:
 
 @cache
 def _import_kernel() -> ModuleType | None:
-    if importlib.util.find_spec("numba") is None:
+    try:
+        return importlib.import_module("kadam.optim.numba_kernel")
+    except ImportError as error:
+        if error.name != "numba":  # it is there and does not work, with another numpy for instance
+            warnings.warn(f"numba cannot be imported ({error}): fused steps go without it", UserWarning, stacklevel=2)
         return None
-    from kadam.optim import numba_kernel
-
-    return numba_kernel
 
 
 @contextmanager

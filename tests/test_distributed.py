@@ -1,7 +1,6 @@
 """KAdam on parameters distributed over two processes: the cases of ``distributed_worker.py``, in one pair of processes."""
 
 import os
-import re
 import socket
 import subprocess
 import sys
@@ -13,11 +12,6 @@ from distributed_worker import CASES, PATIENCE
 
 WORKER = Path(__file__).with_name("distributed_worker.py")
 RANKS = (0, 1)
-
-# What fails, and why; strict, so that a line leaves with its reason.
-OPEN = {
-    r".*a later stage": "first_step_2 is not in the state that a checkpoint is loaded into",
-}
 
 
 def start(rank, folder):
@@ -63,12 +57,7 @@ def failure(case, rank, folder):
     return f"did not finish this case; it said:\n{(folder / f'output-{rank}').read_text()}"
 
 
-def expected(case):
-    reasons = [reason for pattern, reason in OPEN.items() if re.match(pattern, case)]
-    return pytest.param(case, marks=[pytest.mark.xfail(reason=reason, strict=True) for reason in reasons])
-
-
-@pytest.mark.parametrize("case", [*map(expected, CASES)])
+@pytest.mark.parametrize("case", CASES)
 def test_two_processes_agree_with_one(case, folder):
     failures = {rank: text for rank in RANKS if (text := failure(case, rank, folder))}
     if failures:

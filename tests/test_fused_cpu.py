@@ -102,7 +102,7 @@ def transpose_data(p, optimizer):
     """The same address and sizes, another order."""
     p.data = p.data.t()
     for name, value in optimizer.state[p].items():
-        if name != "step":
+        if name.startswith("exp_avg"):
             optimizer.state[p][name] = value.t()
 
 

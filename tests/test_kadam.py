@@ -454,9 +454,11 @@ def test_state_is_named_and_shaped_as_documented(k, path, device):
     params = parameters(torch.float32, device)
     optimizer = run(KAdam(params, k=k, **path), gradients(params, 2))
     later = {f"{name}_{i}" for name in ("exp_avg", "exp_avg_sq") for i in range(2, k + 1)}
+    starts = {f"first_step_{i}": 0.0 for i in range(2, k + 1)}
     for p in params:
         state = optimizer.state[p]
-        assert set(state) == {"step", "exp_avg", "exp_avg_sq"} | later
+        assert set(state) == {"step", "exp_avg", "exp_avg_sq"} | later | set(starts)
+        assert {name: state[name] for name in starts} == starts
         assert (state["step"].item(), state["step"].shape, state["step"].dtype) == (2, (), torch.float32)
         for moment in [m for i in range(1, k + 1) for m in moments(state, i)]:
             assert (moment.shape, moment.dtype, moment.device) == (p.shape, p.dtype, p.device)

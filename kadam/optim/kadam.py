@@ -51,8 +51,8 @@ class KAdam(Optimizer):
     State of a parameter: ``step`` (a scalar tensor), ``exp_avg`` and ``exp_avg_sq`` of stage 1 under AdamW's names,
     so that an AdamW state dict loads, then ``exp_avg_2``, ``exp_avg_sq_2``, ... of the stages 2..k, shaped as the
     parameter, in its dtype or float32 if that is a lower one; steps of such parameters are computed in float32. Stages that a
-    loaded state dict lacks start fresh, and ``first_step_2``, ... say from which step. An AdamW state dict brings moments
-    made with Adam's own decays: go on from it with ``repeat`` or ``meta``, whose first stage has these decays.
+    loaded state dict lacks start fresh, and ``first_step_2``, ... (0 otherwise) say from which step. An AdamW state dict
+    brings moments made with Adam's own decays: go on from it with ``repeat`` or ``meta``, whose first stage has these decays.
 
     Complex parameters are two reals each. Raises ``ValueError`` naming the argument, its value and what is allowed;
     ``RuntimeError`` for sparse gradients. Source: Gould & Tanaka, arXiv 2411.05746; the strategies' formulas are our reading.
@@ -199,13 +199,13 @@ class KAdam(Optimizer):
         ``torch.compile`` knows this method of optimizers by its name and runs it outside of the graph.
         """
         k = group["k"]
-        names, from_the_start = parameter_state.moment_names(k), (0.0,) * k
+        names = parameter_state.moment_names(k)
         for p in group["params"]:
             if p.grad is None:
                 continue
             state = self.state[p]
             beside = counts_on_device(group, p)
-            if len(state) != 2 * k + 1:
+            if len(state) != 3 * k:  # a counter, 2k moments, and where the stages 2..k began
                 parameter_state.prepare(state, p, k, p.device if beside else CPU)
             if beside and state["step"].device != p.device:  # from a state dict, or from another path
                 state["step"] = state["step"].to(p.device)
@@ -213,7 +213,7 @@ class KAdam(Optimizer):
             grads.append(p.grad)
             moments.extend([state[name] for name in names])
             steps.append(state["step"])
-            starts.append(from_the_start if len(state) == 2 * k + 1 else parameter_state.starts(state, k))
+            starts.append(parameter_state.starts(state, k))
 
     def _hyper(self, group: Group) -> Hyper:
         scale, found_inf = getattr(self, "grad_scale", None), getattr(self, "found_inf", None)

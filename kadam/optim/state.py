@@ -1,9 +1,9 @@
 """What KAdam keeps of a parameter: a step counter and, for every stage, two moments.
 
 ``step`` counts the steps; ``exp_avg`` and ``exp_avg_sq`` are stage 1's m and v under AdamW's names; those of stage i
-are ``exp_avg_i`` and ``exp_avg_sq_i``. ``first_step_i``, a number, is there only for a stage that joined later: its
-bias correction counts from that step. All values are tensors shaped as the parameter, scalars or numbers, which is
-what distributed checkpoints can hold.
+are ``exp_avg_i`` and ``exp_avg_sq_i``, and ``first_step_i``, a number, is the step from which its bias correction counts:
+0 unless it joined later. All values are tensors shaped as the parameter, scalars or numbers, which is what distributed
+checkpoints can hold; and of them these load only what a fresh state has too.
 """
 
 import warnings
@@ -26,6 +26,12 @@ def moment_names(k: int) -> tuple[str, ...]:
     return ("exp_avg", "exp_avg_sq", *later)
 
 
+@cache
+def start_names(k: int) -> tuple[str, ...]:
+    """The names of the steps after which the stages 2..k began."""
+    return tuple(f"first_step_{i}" for i in range(2, k + 1))
+
+
 def state_dtype(dtype: torch.dtype) -> torch.dtype:
     """Moments of a low-precision parameter are kept, and its steps computed, in float32."""
     return torch.promote_types(dtype, torch.float32)
@@ -42,6 +48,8 @@ def prepare(state: State, param: Tensor, k: int, step_device: torch.device) -> N
             state[f"first_step_{i}"] = state["step"].item()
         for name in missing:
             state[name] = torch.zeros_like(param, dtype=state_dtype(param.dtype), memory_format=torch.preserve_format)
+    for name in start_names(k):
+        state.setdefault(name, 0.0)
     drop_stages(state, k)
 
 

@@ -164,7 +164,8 @@ def test_a_differentiable_step_is_the_same_step(k):
     for p, q in zip(moving, owned(plain), strict=True):
         torch.testing.assert_close(p.detach(), q.detach(), rtol=1e-12, atol=1e-14)
     sum(p.sum() for p in moving).backward()
-    assert all(torch.equal(w.grad, torch.full_like(w, (1 - LR * 0.1) ** 10)) or w.grad.isfinite().all() for w in weights)
+    for w in weights:  # the gradients do not depend on the weights, so only decay lies between first and last
+        torch.testing.assert_close(w.grad, torch.full_like(w, (1 - LR * 0.1) ** 10), rtol=1e-13, atol=0)
 
 
 def test_a_unit_without_gradient_passes_no_nan_through_a_differentiable_step():

@@ -11,7 +11,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from problems import assert_same_bits, dense_parameters, gradients, owned, parameters, random, run
-from test_kadam import moments, path  # noqa: F401
+from test_kadam import moments
 from torch.nn import Parameter
 
 from kadam import KAdam
@@ -20,7 +20,6 @@ from kadam.optim.paths import Batch, choose, walkable
 
 LR = 2**-7
 one_to_three = pytest.mark.parametrize("k", [1, 2, 3])
-fused_ways = pytest.mark.parametrize("way", ["fused", "chained"])
 # A float32 step rounds about ten times a stage; over the few steps here that stays within these.
 WITHIN = {torch.float32: {"rtol": 2e-5, "atol": 2e-6}, torch.float64: {"rtol": 1e-11, "atol": 1e-13}}
 
@@ -258,12 +257,12 @@ def exit_status(child, seconds=30):
 
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
-def test_a_forked_child_steps_too():
+def test_a_forked_child_steps_too(monkeypatch):
     """OpenMP's threads do not survive a fork; the kernel must not wait for them."""
     optimizer, expected = large(2, 2), large(2, 2, steps=4)
     for p, g in zip(owned(optimizer), gradients(owned(optimizer), 4)[-1], strict=True):
         p.grad = g
-    torch.set_num_threads(2)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
     child = os.fork()
     if child == 0:  # nothing here but the step: torch's own threads are gone too
         optimizer.step()

@@ -34,7 +34,7 @@ class Config:
     # Numbers updated in one timing: several steps, so that what the way before left behind in caches and threads weighs
     # little, and many of a small network.
     work: int = 60_000_000
-    slow: int = 20_000_000  # above this size no foreach: it takes minutes and many temporary copies
+    slow: int = 20_000_000  # above this size no foreach: many times slower, and several copies of everything
     deep: int = 20_000_000  # above this size no k > 4: two optimizers of that many moments do not fit
     memory: int = 10_000_000  # numbers in the tensor whose step's memory is measured
     threads: int = 2
@@ -128,15 +128,15 @@ def _all_seconds(config: Config) -> xr.DataArray:
 
 
 def _measured(config: Config, shapes: list[stopwatch.Shape], k: int) -> dict[str, np.ndarray]:
-    size, steps, passes_ = _size(shapes), {}, 1.0
+    size, steps, repeated = _size(shapes), {}, 1.0
     for way in ways(config, size, k):
         if way == CEILING:  # of the step's 3 + 4k numbers a parameter each pass reads and writes one: 2
-            steps[way], passes_ = stopwatch.scaling(size * (3 + 4 * k) // 2, config.device)
+            steps[way], repeated = stopwatch.scaling(size * (3 + 4 * k) // 2, config.device)
         else:
             steps[way] = stopwatch.step_of(way, stopwatch.optimizer(way, k, shapes, config.device))
     repeats = max(1, config.work // size if size >= 100_000 else config.work // 200_000)
     seconds = stopwatch.paired(steps, rounds=config.rounds, repeats=repeats, device=config.device)
-    return seconds | {CEILING: seconds[CEILING] * passes_}
+    return seconds | {CEILING: seconds[CEILING] * repeated}
 
 
 def _all_memory(config: Config) -> xr.DataArray:

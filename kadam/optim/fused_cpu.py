@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
 from types import ModuleType
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -30,6 +30,15 @@ Ages = tuple[float, ...]  # for every stage of a parameter its step, counted fro
 _chain_only = False
 
 
+class Numbers(NamedTuple):
+    """The hyperparameters of a step as the host knows them. ``factor`` multiplies the gradients."""
+
+    lr: float
+    eps: float
+    weight_decay: float
+    factor: float = 1.0
+
+
 def available() -> bool:
     """Whether this torch has the fused step that the chain is made of, or numba is there."""
     return hasattr(torch, "_fused_adamw_") or one_pass_kernel() is not None
@@ -41,23 +50,17 @@ def kadam_fused_cpu_step_(
     moments: list[Tensor],
     ages: list[Ages],
     decays: Sequence[Decay],
-    *,
-    lr: float,
-    eps: float,
-    weight_decay: float,
-    factor: float = 1.0,
+    numbers: Numbers,
 ) -> None:
-    """One step on parameters of one dtype, in place.
+    """One step on parameters of one dtype, in place; gradients are not written to.
 
-    ``moments``: flat, 2k a parameter (m, v, m_2, v_2, ...), in :func:`kadam.optim.state.state_dtype`. ``factor``
-    multiplies the gradients, which are not written to.
+    ``moments``: flat, 2k a parameter (m, v, m_2, v_2, ...), in :func:`kadam.optim.state.state_dtype`.
     """
-    hyper = {"lr": lr, "eps": eps, "weight_decay": weight_decay, "factor": factor}
     if can_pass_once(params[0].dtype):
         addresses = [t.data_ptr() for tensors in (params, grads, moments) for t in tensors]
-        one_pass_(addresses, [p.numel() for p in params], ages, decays, params[0].dtype, **hyper)
+        one_pass_(addresses, [p.numel() for p in params], ages, decays, params[0].dtype, numbers)
     else:
-        _chain_(params, grads, moments, ages, decays, **hyper)
+        _chain_(params, grads, moments, ages, decays, numbers)
     torch.autograd.graph.increment_version([*params, *moments])
 
 
@@ -98,11 +101,7 @@ def one_pass_(
     ages: list[Ages],
     decays: Sequence[Decay],
     dtype: torch.dtype,
-    *,
-    lr: float,
-    eps: float,
-    weight_decay: float,
-    factor: float,
+    numbers: Numbers,
 ) -> None:
     """The numba kernel on n parameters: ``addresses`` of all parameters, all gradients, and 2k moments a parameter."""
     rows: dict[Ages, int] = {}
@@ -112,13 +111,13 @@ def one_pass_(
         np.array(addresses, np.int64),
         np.array(sizes, np.int64),
         np.array(row, np.int64),
-        np.array([[_numbers(d, n) for d, n in zip(decays, age, strict=True)] for age in rows], real),
-        np.array([lr, 1 - lr * weight_decay, eps, factor], real),
+        np.array([[_stage(d, n) for d, n in zip(decays, age, strict=True)] for age in rows], real),
+        np.array([numbers.lr, 1 - numbers.lr * numbers.weight_decay, numbers.eps, numbers.factor], real),
         torch.get_num_threads(),
     )
 
 
-def _numbers(decay: Decay, age: float) -> tuple[float, ...]:
+def _stage(decay: Decay, age: float) -> tuple[float, ...]:
     stage = StageAtStep.at(*decay.betas, age)
     return (stage.weight1, stage.beta2, stage.weight2, 1 / stage.correction1, 1 / stage.correction2)
 
@@ -129,14 +128,10 @@ def _chain_(
     moments: list[Tensor],
     ages: list[Ages],
     decays: Sequence[Decay],
-    *,
-    lr: float,
-    eps: float,
-    weight_decay: float,
-    factor: float,
+    numbers: Numbers,
 ) -> None:
     """Adam's fused step on a scratch block of zeros with learning rate -1 leaves u there; the last stage moves p."""
-    k, sizes = len(decays), [p.numel() for p in params]
+    (lr, eps, weight_decay, factor), k, sizes = numbers, len(decays), [p.numel() for p in params]
     without_scratch = k == 1 and abs(factor) == 1.0 and state_dtype(params[0].dtype) == params[0].dtype
     for part in _parts(sizes, sum(sizes) if without_scratch else BLOCK):
         p = [_slice(params[t], a, b) for t, a, b in part]

@@ -1,6 +1,6 @@
 """Which way a step takes, and the tensors that take it together.
 
-A path computes the same step: one tensor at a time (for-loop), whole lists of tensors an operation (foreach), or one
+Every path computes the same step: one tensor at a time (for-loop), whole lists of tensors an operation (foreach), or one
 pass over memory (fused). They differ in speed, in memory, and in rounding at most.
 """
 

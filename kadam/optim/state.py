@@ -28,8 +28,8 @@ def moment_names(k: int) -> tuple[str, ...]:
 
 @cache
 def start_names(k: int) -> tuple[str, ...]:
-    """The names of the steps after which the stages 2..k began."""
-    return tuple(f"first_step_{i}" for i in range(2, k + 1))
+    """The names of the steps after which the stages began. A state holds the first only if stage 1 joined later."""
+    return tuple(f"first_step_{i}" for i in range(1, k + 1))
 
 
 def state_dtype(dtype: torch.dtype) -> torch.dtype:
@@ -45,10 +45,10 @@ def prepare(state: State, param: Tensor, k: int, step_device: torch.device) -> N
     for i in range(1, k + 1):
         missing = [name for name in names[2 * i - 2 : 2 * i] if name not in state]
         if missing and state["step"] > 0:
-            state[f"first_step_{i}"] = state["step"].item()
+            state[start_names(k)[i - 1]] = state["step"].item()
         for name in missing:
             state[name] = torch.zeros_like(param, dtype=state_dtype(param.dtype), memory_format=torch.preserve_format)
-    for name in start_names(k):
+    for name in start_names(k)[1:]:
         state.setdefault(name, 0.0)
     drop_stages(state, k)
 
@@ -57,14 +57,14 @@ def drop_stages(state: State, k: int) -> None:
     """Forget the stages beyond the k-th: should k grow again, they start fresh."""
     i = k + 1
     while moment_names(i)[-1] in state:
-        for name in (*moment_names(i)[-2:], f"first_step_{i}"):
+        for name in (*moment_names(i)[-2:], start_names(i)[-1]):
             state.pop(name, None)
         i += 1
 
 
 def starts(state: State, k: int) -> tuple[float, ...]:
     """For every stage the step after which it began: 0 unless it joined later."""
-    return tuple(float(state.get(f"first_step_{i}", 0.0)) for i in range(1, k + 1))
+    return tuple([float(state.get(name, 0.0)) for name in start_names(k)])
 
 
 def step_counter(value: float, device: torch.device | str = "cpu") -> Tensor:

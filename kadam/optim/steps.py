@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from kadam.decay import Decay
-from kadam.optim.fused_cpu import Ages, kadam_fused_cpu_step_
+from kadam.optim.fused_cpu import Ages, Numbers, kadam_fused_cpu_step_
 from kadam.optim.fused_cuda import kadam_fused_cuda_step_
 from kadam.optim.paths import Batch, Path, as_reals, local, walkable
 from kadam.optim.state import state_dtype
@@ -55,6 +55,10 @@ class Hyper:
         return {"lr": float(self.lr), "eps": self.eps, "weight_decay": float(self.weight_decay)}
 
     @property
+    def numbers(self) -> Numbers:
+        return Numbers(**self.on_host, factor=float(self.factor))
+
+    @property
     def as_given(self) -> dict[str, Any]:
         return {"lr": widened(self.lr), "eps": self.eps, "weight_decay": self.weight_decay}
 
@@ -68,8 +72,7 @@ def host_step(batch: Batch, hyper: Hyper, path: Path) -> None:
     if path == "fused":
         can, cannot = walkable(local(batch))
         if can is not None:
-            numbers = hyper.on_host | {"factor": float(hyper.factor)}
-            kadam_fused_cpu_step_(can.params, can.grads, can.moments, ages(can), hyper.decays, **numbers)
+            kadam_fused_cpu_step_(can.params, can.grads, can.moments, ages(can), hyper.decays, hyper.numbers)
         if cannot is None:
             return
         batch, path = cannot, "for-loop"

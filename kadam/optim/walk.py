@@ -69,8 +69,7 @@ class Walk:
         count(batch.steps)
         params_at, moments_at = self._addresses
         addresses = [*params_at, *map(Tensor.data_ptr, grads), *moments_at]
-        numbers = hyper.on_host | {"factor": float(hyper.factor)}
-        one_pass_(addresses, self._sizes, ages(batch), hyper.decays, self._dtype, **numbers)
+        one_pass_(addresses, self._sizes, ages(batch), hyper.decays, self._dtype, hyper.numbers)
         torch.autograd.graph.increment_version([*batch.params, *batch.moments])
 
     def _lie_as_before(self) -> bool:

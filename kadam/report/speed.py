@@ -1,12 +1,10 @@
 """The figures of the chapter on speed, and its tables, from a record of one machine."""
 
-from typing import Any
-
 import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator
 
 from kadam.report import style
 
@@ -89,15 +87,9 @@ def _by_k(axes: Axes, record: xr.Dataset, title: str) -> None:
     axes.set(xscale="log", yscale="log", xlabel="stages k", title=title)
     axes.set_xticks(record.k.values, [str(k) for k in record.k.values])
     axes.minorticks_off()
-    axes.yaxis.set_major_locator(_steps_of_2())
+    axes.yaxis.set_major_locator(LogLocator(base=2, subs=(1.0,)))
     axes.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{y:g}"))
     axes.grid(True)
-
-
-def _steps_of_2() -> Any:
-    from matplotlib.ticker import LogLocator
-
-    return LogLocator(base=2, subs=(1.0,))
 
 
 def _legend_below(figure: Figure, axes: Axes) -> None:

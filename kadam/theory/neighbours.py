@@ -1,0 +1,99 @@
+"""Two other texts of Adam in continuous time, to compare with: the paper's equation in its own time, and the older limit.
+
+Both are slow or coarse on purpose. The first is the paper's equation as it is printed, exponent p and all, given to a
+library's adaptive solver: it shares no code with :mod:`kadam.theory.flow`, which is tested against it. The second is what
+one gets from Adam when only the leading order in eta is kept.
+"""
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy.integrate import solve_ivp
+
+from kadam.decay import Decay
+from kadam.theory.flow import Array, Diverged, Gradient, Problem, follow, ratio
+
+
+def paper_flow_in_time(
+    grad: Gradient,
+    theta0: ArrayLike,
+    *,
+    decay: Decay,
+    eta: float,
+    steps: int,
+    p: float = 1.0,
+    weight_decay: float = 0.0,
+    rtol: float = 1e-9,
+) -> Array:
+    """The paper's equation in its own time, theta at t_n = n eta^p for n = 0, 1, ..., steps: shape (steps + 1, d).
+
+    lambda theta + eta^(p-1) theta' + eta^(2p-1)/2 theta'' = -u(t), with the moments' kernels of rate
+    (1-gamma)/(gamma eta^p) and (1-beta)/(beta eta^p) and u = sqrt(1-beta^(1+t/eta^p))/(1-gamma^(1+t/eta^p)) m/sqrt(v).
+    Start values are our reading, as in :mod:`kadam.theory.flow`. ``rtol``: scipy's DOP853 keeps every component to this
+    part of the largest. Both decays must be positive. Source: Gould & Tanaka (arXiv 2411.05746).
+    """
+    problem = Problem.checked(grad, theta0, decay=decay, eta=eta, steps=steps, weight_decay=weight_decay)
+    if min(decay.beta, decay.gamma) == 0:
+        raise ValueError(f"decay must have beta > 0 and gamma > 0 here, got {decay}")
+    d, unit = len(problem.theta0), eta**p
+
+    def u(t: float, m: Array, v: Array) -> Array:
+        n = 1 + t / unit
+        return np.sqrt(1 - decay.beta**n) / (1 - decay.gamma**n) * ratio(m, v)
+
+    def derivative(t: float, y: Array) -> Array:
+        theta, velocity, m, v = y.reshape(4, d)
+        g = problem.gradient(theta, 0)
+        force = -u(t, m, v) - weight_decay * theta - eta ** (p - 1) * velocity
+        slopes = (1 - decay.gamma) / decay.gamma * (g - m), (1 - decay.beta) / decay.beta * (g**2 - v)
+        return np.concatenate([velocity, 2 * force / eta ** (2 * p - 1), slopes[0] / unit, slopes[1] / unit])
+
+    g = problem.gradient(problem.theta0, 0)
+    m, v = (1 - decay.gamma) * g, (1 - decay.beta) * g**2
+    velocity = -eta ** (1 - p) * (u(0.0, m, v) + weight_decay * problem.theta0)
+    start = np.concatenate([problem.theta0, velocity, m, v])
+    sizes = np.repeat([np.max(np.abs(part)) or 1.0 for part in start.reshape(4, d)], d)
+    with np.errstate(all="ignore"):
+        times = np.arange(steps + 1) * unit
+        solved = solve_ivp(derivative, (0, times[-1]), start, "DOP853", times, rtol=rtol, atol=rtol * sizes)
+    if not solved.success:
+        raise Diverged(solved.y.shape[1] - 1, f"scipy gave up: {solved.message}", solved.y[:d, -1])
+    return np.asarray(solved.y[:d].T)
+
+
+def classical_limit(
+    grad: Gradient,
+    theta0: ArrayLike,
+    *,
+    decay: Decay,
+    eta: float,
+    steps: int,
+    weight_decay: float = 0.0,
+    substeps: int = 8,
+) -> Array:
+    """Three first-order equations: theta at s = 0, 1, ..., steps, shape (steps + 1, d).
+
+    theta' = -eta (u + lambda theta), m' = (1-gamma)(g - m), v' = (1-beta)(g^2 - v), m(0) = v(0) = 0, with the bias
+    correction that goes with these rates, u = sqrt(1 - e^(-(1-beta)s)) / (1 - e^(-(1-gamma)s)) m/sqrt(v).
+    Source: the non-autonomous equation of Barakat & Bianchi (arXiv 1810.02263), in our notation and with eps = 0.
+    """
+    problem = Problem.checked(grad, theta0, decay=decay, eta=eta, steps=steps, weight_decay=weight_decay)
+    return follow(_ClassicalLimit(problem), steps=steps, substeps=substeps)
+
+
+class _ClassicalLimit:
+    names = ("theta", "m", "v")
+
+    def __init__(self, problem: Problem) -> None:
+        self.problem = problem
+        self.rates = (0.0, 1 - problem.decay.gamma, 1 - problem.decay.beta)
+
+    def start(self) -> Array:
+        zero = np.zeros_like(self.problem.theta0)
+        return np.stack([self.problem.theta0, zero, zero])
+
+    def target(self, s: float, y: Array, n: int) -> Array:
+        theta, m, v = y
+        g = self.problem.gradient(theta, n)
+        _, slow, slower = self.rates
+        u = np.sign(g) if s == 0 else np.sqrt(-np.expm1(-slower * s)) / -np.expm1(-slow * s) * ratio(m, v)
+        return np.stack([-self.problem.eta * (u + self.problem.weight_decay * theta), g, g**2])

@@ -1,9 +1,13 @@
-"""What is measured while an ensemble trains. Every probe returns tensors with the members first."""
+"""What is measured: of an ensemble while it trains (tensors, members first), and of paths (arrays (steps + 1, d))."""
 
 from collections.abc import Mapping
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
+
+Path = NDArray[np.float64]
 
 
 def max_update(updates: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
@@ -24,3 +28,19 @@ def norms(params: Mapping[str, Tensor]) -> Tensor:
 
 def _largest(u: Tensor) -> Tensor:
     return torch.maximum(u.amax(1), -u.amin(1))  # about ten times as fast as torch.aminmax on CPU
+
+
+def distance(path: Path, reference: Path) -> float:
+    """The largest Euclidean distance of a path from a reference over the steps, over how far the reference went."""
+    apart = np.linalg.norm(path - reference, axis=1).max()
+    return float(apart / np.linalg.norm(reference - reference[0], axis=1).max())
+
+
+def median_distance(path: Path, reference: Path) -> float:
+    """The same weight by weight: the median of their largest gaps over the median of their largest moves.
+
+    Weights that the reference never moves are left out.
+    """
+    gap, move = np.abs(path - reference).max(0), np.abs(reference - reference[0]).max(0)
+    moved = move > 0
+    return float(np.median(gap[moved]) / np.median(move[moved]))

@@ -20,6 +20,7 @@ from numpy.typing import ArrayLike, NDArray
 
 Array = NDArray[np.float64]
 Target = Callable[[float, Array, int], Array]  # (s, y, nearest whole number to s) -> targets, shaped like y
+Mend = Callable[[Array, Array], Array]  # (stage, plain average) -> the stage to go on with
 
 # Instead of an infinite rate: an average this fast differs from its target by 1e-8 of the target's change in a unit of s.
 FASTEST = 1e8
@@ -29,14 +30,18 @@ SERIES_BELOW = 0.5
 SERIES_TERMS = 16  # the first term left out is below 0.5^16 / 16! = 1e-18
 
 
-def integrate(target: Target, start: Array, rates: ArrayLike, *, steps: int, substeps: int) -> Iterator[Array]:
+def integrate(target: Target, start: Array, rates: ArrayLike, *, steps: int, substeps: int, mend: Mend) -> Iterator[Array]:
     """The states at s = 1, 2, ..., steps, each of shape (k, d) like ``start``, the state at s = 0.
 
     ``rates``: shape (k,), in units of 1/s. Every unit of s is divided into ``substeps`` equal steps of the scheme, each of
     which asks for the target four times. A substep hands the target the whole number nearest to its own middle.
+
+    The scheme's last stage is the only place where a past target has a weight below zero, so that the stage of an average of
+    positive targets can end below zero where a target falls by a factor of thousands within one substep. ``mend(stage,
+    average)`` may put the plain average of state and target in its place, which has no such weight and is of lower order.
     """
     h = 1.0 / substeps
-    step = _Scheme(np.minimum(np.asarray(rates, dtype=np.float64), FASTEST), h)
+    step = _Scheme(np.minimum(np.asarray(rates, dtype=np.float64), FASTEST), h, mend)
     y = start
     for n in range(steps):
         for i in range(substeps):
@@ -48,11 +53,12 @@ def integrate(target: Target, start: Array, rates: ArrayLike, *, steps: int, sub
 class _Scheme:
     """The coefficients of ETDRK4 for given rates and step, each of shape (k, 1), and the step itself."""
 
-    def __init__(self, rates: Array, h: float) -> None:
+    def __init__(self, rates: Array, h: float, mend: Mend) -> None:
         r = rates[:, None]
         pull = h * np.where(r > 0, r, 1.0)  # a target's weight is the rate that follows it
         one, two, three = phi(-r * h)
-        self.h = h
+        self.h, self.mend = h, mend
+        self.whole = pull * one
         self.decay, self.half_decay = np.exp(-r * h), np.exp(-r * h / 2)
         self.half = pull / 2 * phi(-r * h / 2)[0]
         self.first, self.middle, self.last = (
@@ -67,7 +73,7 @@ class _Scheme:
         k2 = target(s + self.h / 2, a, nearest)
         b = self.half_decay * y + self.half * k2
         k3 = target(s + self.h / 2, b, nearest)
-        c = self.half_decay * a + self.half * (2 * k3 - k1)
+        c = self.mend(self.half_decay * a + self.half * (2 * k3 - k1), self.decay * y + self.whole * k3)
         k4 = target(s + self.h, c, nearest)
         return self.decay * y + self.first * k1 + self.middle * (k2 + k3) + self.last * k4
 

@@ -10,9 +10,13 @@ c(s) = sqrt(1 - beta^(s+1)) / (1 - gamma^(s+1)) and the moments m, v of the page
                m(0) = (1-gamma) g,  v(0) = (1-beta) g^2,  theta'(0) = -eta F(0)
 
     order 2    theta' = -eta_lambda F,            u = c(s - 1/2) M / sqrt(V),     eta_lambda = -ln(1 - eta lambda)/lambda
-               M' = -ln(gamma) (g + k_gamma g' - M),    V' = -ln(beta) ((g + k_beta g')^2 - V)
+               M' = -ln(gamma) (g + k_gamma g' - M)
+               V' = -ln(beta) ((g + k_beta g')^2 + (k_gamma - k_beta)^2 g'^2 - V)
                M(0) = (1 - sqrt gamma) (g - g'/4),      V(0) = (1 - sqrt beta) (g - g'/4)^2
                k_x = 1/(-ln x) - (1+x) / (2 (1-x)),     about ln(x)/12, and g' = H(theta) theta'
+
+The last square of V' is of the order that is neglected anyway; with it V never falls below half of what M was made of,
+so that |u| stays bounded whatever the gradients.
 
 Source: order 1 is Gould & Tanaka's equation (arXiv 2411.05746); its start values are our reading. Order 2 is derived in
 the book, on the page "Continuous time": M and V are the moments half a step earlier. The theory takes eps = 0, and
@@ -39,8 +43,11 @@ class Diverged(ArithmeticError):
     """A trajectory left the finite numbers. ``step``: the step that did it; ``theta``: the last finite parameters."""
 
     def __init__(self, step: int, what: str, theta: Array) -> None:
-        super().__init__(f"step {step}: {what}; before it the largest |theta| was {np.max(np.abs(theta)):.3g}")
-        self.step, self.theta = step, theta
+        super().__init__(step, what, theta)  # all three, so that the exception travels between processes
+        self.step, self.what, self.theta = step, what, theta
+
+    def __str__(self) -> str:
+        return f"step {self.step}: {self.what}; before it the largest |theta| was {np.max(np.abs(self.theta)):.3g}"
 
 
 def adam(
@@ -164,7 +171,7 @@ class Problem:
 
 
 class Equation(Protocol):
-    """A differential equation for Adam: the first row of its state is theta."""
+    """A differential equation for Adam: the first row of its state is theta, the last one v."""
 
     @property
     def problem(self) -> Problem: ...
@@ -235,7 +242,8 @@ class SecondOrderFlow:
         g = self.problem.gradient(theta, n)
         leading = self._velocity(s, theta, *self.problem.remembered(m, v, g, g**2))
         slope = self.problem.hessian_product(theta, leading, g, n)
-        m_target, v_target = g + self._leads[0] * slope, (g + self._leads[1] * slope) ** 2
+        for_m, for_v = (g + k * slope for k in self._leads)
+        m_target, v_target = for_m, for_v**2 + (for_m - for_v) ** 2
         velocity = self._velocity(s, theta, *self.problem.remembered(m, v, m_target, v_target))
         return np.stack([velocity, m_target, v_target])
 
@@ -250,8 +258,18 @@ EQUATIONS: dict[int, Callable[[Problem], Equation]] = {1: PaperEquation, 2: Seco
 def follow(equation: Equation, *, steps: int, substeps: int) -> Array:
     """theta at s = 0, 1, ..., steps: shape (steps + 1, d). Raises :class:`Diverged`."""
     with np.errstate(all="ignore"):
-        states = integrate(equation.target, equation.start(), equation.rates, steps=steps, substeps=substeps)
+        states = integrate(
+            equation.target, equation.start(), equation.rates, steps=steps, substeps=substeps, mend=_keep_v_positive
+        )
         return _collect(equation.problem, states, steps, equation.names)
+
+
+def _keep_v_positive(stage: Array, average: Array) -> Array:
+    """The plain average in those coordinates whose v, the last row, a stage has made less than half of what it should be.
+
+    Otherwise m/sqrt(v) at a v that happens to be near zero would throw a weight hundreds of learning rates away.
+    """
+    return np.where(stage[-1] < average[-1] / 2, average, stage)
 
 
 def ratio(m: Array, v: Array) -> Array:

@@ -49,7 +49,7 @@ def paper_flow_in_time(
 
     g = problem.gradient(problem.theta0, 0)
     m, v = (1 - decay.gamma) * g, (1 - decay.beta) * g**2
-    velocity = -eta ** (1 - p) * (u(0.0, m, v) + weight_decay * problem.theta0)
+    velocity = -(eta ** (1 - p)) * (u(0.0, m, v) + weight_decay * problem.theta0)
     start = np.concatenate([problem.theta0, velocity, m, v])
     sizes = np.repeat([np.max(np.abs(part)) or 1.0 for part in start.reshape(4, d)], d)
     with np.errstate(all="ignore"):

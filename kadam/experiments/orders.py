@@ -1,0 +1,298 @@
+"""The order of the flows: how fast their distance to Adam shrinks as the learning rate is halved again and again.
+
+The same stretch of time eta * steps is covered in more and more steps, by Adam and by three flows: the paper's equation,
+the second-order flow and the classical limit. The error of a flow is its largest distance from Adam's path over the steps,
+divided by how far Adam went; the median error is taken weight by weight. The order is the slope of the error's logarithm
+against that of eta: fitted over all learning rates, and local, between one and the next.
+"""
+
+import functools
+import itertools
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from kadam.decay import Decay
+from kadam.lab import data, problems, records
+from kadam.lab.flat import FlatLoss
+from kadam.lab.probes import distance, median_distance
+from kadam.lab.profiles import check_choice, check_counts
+from kadam.lab.sweep import Tick, sweep
+from kadam.report.claims import Claim, Finding, Test, judge_all, passes
+from kadam.theory.flow import adam, adam_flow
+from kadam.theory.neighbours import classical_limit
+
+NOTEBOOK = "03-continuous-time"
+
+Array = NDArray[np.float64]
+
+FLOWS: dict[str, Callable[..., Array]] = {
+    "paper": functools.partial(adam_flow, order=1),
+    "second": functools.partial(adam_flow, order=2),
+    "classical": classical_limit,
+}
+ALL_FLOWS = tuple(FLOWS)
+
+# At the default beta a logarithm in the paper's error fades only after 1/(1-beta) = 1000 steps, at this one after 100.
+SHORTER_BETA = 0.99
+
+# Where orders are judged; then two cases that show what disturbs them: the logarithm, and gradients crowded around zero.
+JUDGED = ("quadratic", "perceptron", "transformer")
+CASES = (*JUDGED, "transformer, default", "crowd")
+
+# An order is judged over at least so many learning rates.
+ENOUGH = 5
+
+
+@dataclass(frozen=True)
+class Config:
+    """What this experiment is made of; the defaults are the laptop profile."""
+
+    beta: float = 0.999
+    gamma: float = 0.9
+    substeps: int = 2  # of the integrator, a step; twice as many where its error is measured
+    time: float = 0.2  # eta * steps on the numpy problems
+    first_steps: int = 25  # steps at the largest learning rate, then each time twice as many
+    rates: int = 6  # learning rates
+    seeds: int = 3  # perceptrons; their errors are averaged geometrically
+    small_time: float = 0.005  # the same for the transformer, whose gradients change within a few 1e-3
+    small_first_steps: int = 20
+    small_factor: float = 2**0.75
+    small_rates: int = 5
+    crowd: int = 4000  # weights of the crowd
+    width: int = 8  # of the transformer, the smoke size of chapter 2
+    batch: int = 4  # windows of text: the full batch
+    context: int = 16  # characters a window
+    text: str = "real"  # "real", or "embedded" for the excerpt that ships with the package
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        check_counts(self, "substeps", "first_steps", "rates", "seeds", "small_first_steps", "small_rates", "crowd")
+        check_counts(self, "width", "batch", "context")
+        check_choice("text", self.text, ("real", "embedded"))
+        if min(self.rates, self.small_rates) < 2:
+            raise ValueError(f"rates and small_rates must be at least 2, got {self.rates} and {self.small_rates}")
+
+
+PROFILES = {
+    "smoke": Config(
+        time=0.02,
+        rates=3,
+        first_steps=5,
+        seeds=1,
+        small_rates=2,
+        small_first_steps=4,
+        small_factor=2.0,
+        crowd=200,
+        text="embedded",
+    ),
+    "laptop": Config(),
+    "paper": Config(rates=9, small_rates=9, width=16, batch=16),
+}
+
+
+def load_text(config: Config, *, fetch: bool = True) -> data.Text:
+    """The text that a configuration trains on; ``fetch``: may download it."""
+    return data.load_text(embedded=config.text == "embedded", fetch=fetch)
+
+
+@records.recorded("orders", PROFILES)
+def run(config: Config, *, checkpoint: Path | None = None, jobs: int = 1) -> xr.Dataset:
+    """Errors by case, flow and learning rate (NaN where a case has fewer rates), and their orders."""
+    text = load_text(config)
+    pieces = sorted(CASES, key=lambda case: "transformer" not in case)  # the slow ones first
+    compute = functools.partial(measure, config, text)
+    results = sweep(pieces, compute, steps=1, title="orders", checkpoint=checkpoint, jobs=jobs)
+    dataset = xr.concat([results[case].drop_attrs() for case in CASES], xr.Variable("case", list(CASES)), join="outer")
+    dataset = dataset.assign(_orders(dataset))
+    dataset.attrs = {
+        "computed_s": round(sum(result.attrs["computed_s"] for result in results.values()), 3),
+        **data.describe(text),
+    }
+    return _with_units(dataset)
+
+
+def measure(config: Config, text: data.Text, name: str, tick: Tick) -> xr.Dataset:
+    """The errors of one case: geometric means over its repetitions."""
+    measured = [case.errors(config.substeps) for case in _repetitions(config, text, name)]
+    tick()
+    return xr.concat(measured, "repetition").map(lambda errors: np.exp(np.log(errors).mean("repetition")))
+
+
+@dataclass(frozen=True)
+class Case:
+    """A problem, a pair of decays, the flows to compare, and one stretch of time to be covered in more and more steps."""
+
+    problem: problems.Smooth | FlatLoss
+    decay: Decay
+    flows: tuple[str, ...]
+    time: float
+    steps: list[int]
+
+    def errors(self, substeps: int) -> xr.Dataset:
+        """Error and median error of every flow at every learning rate, and the first errors again with twice the substeps."""
+        references = [self._path(adam, steps) for steps in self.steps]
+        error, median = np.empty((2, len(self.flows), len(self.steps)))
+        for (i, flow), (j, steps) in itertools.product(enumerate(self.flows), enumerate(self.steps)):
+            path = self._path(FLOWS[flow], steps, substeps=substeps)
+            error[i, j], median[i, j] = distance(path, references[j]), median_distance(path, references[j])
+        again = [self._path(FLOWS[flow], self.steps[0], substeps=2 * substeps) for flow in self.flows]
+        return xr.Dataset(
+            {
+                "error": (("flow", "rate"), error),
+                "median": (("flow", "rate"), median),
+                "again": ("flow", [distance(path, references[0]) for path in again]),
+                "eta": ("rate", self.time / np.array(self.steps)),
+            },
+            coords={"flow": list(self.flows), "rate": np.arange(len(self.steps))},
+        )
+
+    def _path(self, flow: Callable[..., Array], steps: int, **options: int) -> Array:
+        return flow(self.problem.grad, self.problem.start, decay=self.decay, eta=self.time / steps, steps=steps, **options)
+
+
+def _repetitions(config: Config, text: data.Text, name: str) -> list[Case]:
+    default = Decay(beta=config.beta, gamma=config.gamma)
+    steps = [config.first_steps * 2**i for i in range(config.rates)]
+    small_steps = [round(config.small_first_steps * config.small_factor**i) for i in range(config.small_rates)]
+    language = problems.Language(text, config.width, 1, 1, config.batch, config.context, config.seed)
+    if name == "transformer":
+        shorter = Decay(beta=SHORTER_BETA, gamma=config.gamma)
+        return [Case(language.loss(), shorter, ALL_FLOWS, config.small_time, small_steps)]
+    if name == "transformer, default":
+        return [Case(language.loss(), default, ("paper",), config.small_time, small_steps)]
+    if name == "crowd":
+        return [Case(problems.crowd(config.crowd)[0], default, ("paper", "second"), config.time, steps)]
+    if name == "quadratic":
+        return [Case(problems.quadratic(seed=config.seed)[0], default, ALL_FLOWS, config.time, steps)]
+    seeds = range(config.seed, config.seed + config.seeds)
+    return [Case(problems.perceptron(seed=seed), default, ALL_FLOWS, config.time, steps) for seed in seeds]
+
+
+def _orders(dataset: xr.Dataset) -> dict[str, xr.DataArray]:
+    """Fitted orders of error and median, and the local order between a learning rate and the one before it."""
+    eta = np.log(dataset.eta)
+    local = np.log(dataset.error).diff("rate") / eta.diff("rate")
+    return {"order": _slope(dataset.error, eta), "median_order": _slope(dataset["median"], eta), "local_order": local}
+
+
+def _slope(error: xr.DataArray, eta: xr.DataArray) -> xr.DataArray:
+    """Least-squares slope of log(error) against log(eta) over the rates that a case has."""
+    x = eta - eta.mean("rate")
+    return (x * np.log(error)).sum("rate", min_count=2) / (x**2).sum("rate")
+
+
+def _with_units(dataset: xr.Dataset) -> xr.Dataset:
+    units = {
+        "error": "largest distance from Adam over the distance that Adam went",
+        "median": "the same weight by weight: median of the largest gaps over median of the largest moves",
+        "again": "error at the largest learning rate with twice the substeps",
+        "eta": "learning rate",
+        "order": "slope of log error against log eta",
+        "median_order": "slope of log median against log eta",
+        "local_order": "the same between a learning rate and the one before it",
+    }
+    for name, unit in units.items():
+        dataset[name].attrs["units"] = unit
+    return dataset
+
+
+def _words(orders: xr.DataArray) -> str:
+    return ", ".join(f"{case} {float(orders.sel(case=case)):.2f}" for case in orders.case.values)
+
+
+TOO_FEW: Finding = (f"fewer than {ENOUGH} learning rates at this profile", "not run at this profile")
+
+
+def _over_enough_rates(judge: Callable[[xr.Dataset], Finding]) -> Callable[[xr.Dataset], Finding]:
+    """Judge only records in which every case that is judged has enough learning rates."""
+
+    @functools.wraps(judge)
+    def judge_or_abstain(dataset: xr.Dataset) -> Finding:
+        return judge(dataset) if int(dataset.eta.sel(case=list(JUDGED)).count("rate").min()) >= ENOUGH else TOO_FEW
+
+    return judge_or_abstain
+
+
+@_over_enough_rates
+def _paper_is_first_order(dataset: xr.Dataset) -> Finding:
+    orders = dataset.order.sel(flow="paper", case=list(JUDGED))
+    good = int((np.abs(orders - 1) <= 0.15).sum())
+    return _words(orders), "partly" if good == len(JUDGED) - 1 else passes(good == len(JUDGED))
+
+
+@_over_enough_rates
+def _flow_is_of_second_order(dataset: xr.Dataset) -> Finding:
+    orders = dataset.order.sel(flow="second", case=list(JUDGED))
+    clean = abs(float(orders.sel(case="quadratic")) - 2) <= 0.15
+    return _words(orders), passes(clean and bool((orders >= 1.4).all()))
+
+
+@_over_enough_rates
+def _flow_is_closer(dataset: xr.Dataset) -> Finding:
+    at_smallest = [dataset.sel(case=case).dropna("rate", how="all").isel(rate=-1).error for case in JUDGED]
+    ratios = [float(error.sel(flow="paper") / error.sel(flow="second")) for error in at_smallest]
+    measured = ", ".join(f"{case} {ratio:,.0f} times" for case, ratio in zip(JUDGED, ratios, strict=True))
+    return measured, passes(min(ratios) >= 10)
+
+
+@_over_enough_rates
+def _crowding_costs_half_an_order(dataset: xr.Dataset) -> Finding:
+    crowd = dataset.sel(case="crowd", flow="second")
+    error, median = float(crowd.order), float(crowd.median_order)
+    return f"error {error:.2f}, median weight {median:.2f}", passes(abs(error - 1.5) <= 0.15 and abs(median - 2) <= 0.15)
+
+
+def _integrator_is_silent(dataset: xr.Dataset) -> Finding:
+    change = np.abs(dataset.again / dataset.error.isel(rate=0) - 1).sel(flow=["paper", "second"])
+    return f"largest relative change of an error: {float(change.max()):.1e}", passes(float(change.max()) <= 0.02)
+
+
+ON_THREE = "slope of log error against log eta over all learning rates, on quadratic, perceptron and transformer"
+
+TESTS = [
+    Test(
+        "D-3a",
+        "derived here: Continuous time, order of the paper's equation",
+        "The paper's equation follows Adam to first order in the learning rate",
+        f"{ON_THREE}: 1 +- 0.15; two of three: partly",
+        _paper_is_first_order,
+    ),
+    Test(
+        "D-3b",
+        "derived here: Continuous time, order of the half-step flow",
+        "The half-step flow follows Adam to second order",
+        f"{ON_THREE}: at least 1.4, and 2 +- 0.15 on the quadratic, whose first gradients keep away from zero",
+        _flow_is_of_second_order,
+    ),
+    Test(
+        "D-3c",
+        "derived here: Continuous time",
+        "At the smallest learning rate the half-step flow is at least ten times closer to Adam than the paper's equation",
+        "ratio of the errors on quadratic, perceptron and transformer at least 10",
+        _flow_is_closer,
+    ),
+    Test(
+        "D-3d",
+        "derived here: Continuous time, what limits the order",
+        "Where first gradients crowd around zero the order falls to 3/2, and the median weight keeps order 2",
+        "on independent weights with first gradients evenly spaced from zero: 1.5 +- 0.15 and 2 +- 0.15",
+        _crowding_costs_half_an_order,
+    ),
+    Test(
+        "D-3e",
+        "derived here: numerics",
+        "The integrator's own error is negligible in these errors",
+        "halving its substeps changes no error of the two flows at the largest learning rate by more than 2%",
+        _integrator_is_silent,
+    ),
+]
+
+
+def claims(dataset: xr.Dataset | None, *, profile: str = "") -> list[Claim]:
+    """The verdicts that a record of orders gives."""
+    return judge_all(TESTS, dataset, profile=profile, notebook=NOTEBOOK)

@@ -11,7 +11,6 @@ from torch import Tensor, nn
 from torch.func import functional_call, vmap
 
 from kadam.decay import Decay
-from kadam.lab.flat import Objective
 from kadam.optim.update import StageAtStep, kadam_update
 
 # Added to sqrt(v) where the theory takes eps = 0: it turns 0/0 (a parameter that no gradient has reached) into 0 and
@@ -67,12 +66,23 @@ class Ensemble:
 
 
 def _member_losses(model: nn.Module, loss: Loss) -> Callable[[dict[str, Tensor], Tensor], Tensor]:
-    objective = Objective(model, loss)
+    objective = _Objective(model, loss)
 
     def member_loss(params: dict[str, Tensor], batch: Tensor) -> Tensor:
         return cast(Tensor, functional_call(objective, {f"model.{n}": p for n, p in params.items()}, (batch,)))
 
     return cast(Callable[[dict[str, Tensor], Tensor], Tensor], vmap(member_loss, in_dims=(0, None)))
+
+
+class _Objective(nn.Module):
+    """The loss as a module, so that functional_call can swap the weights under any loss function."""
+
+    def __init__(self, model: nn.Module, loss: Loss) -> None:
+        super().__init__()
+        self.model, self.loss = model, loss
+
+    def forward(self, batch: Tensor) -> Tensor:
+        return self.loss(self.model, batch)
 
 
 def _columns(stage: Sequence[Decay], device: torch.device) -> tuple[Tensor, Tensor]:

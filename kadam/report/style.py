@@ -1,11 +1,12 @@
 """Figure style as values: one width, one cycle of colours, each colour the same concept in every figure."""
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, ParamSpec
 
 import matplotlib.pyplot as plt
 import xarray as xr
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 P = ParamSpec("P")
@@ -71,6 +72,16 @@ def styled(draw: Callable[P, Figure]) -> Callable[P, Figure]:
 def panels(rows: int, columns: int, *, height: float, **options: Any) -> tuple[Figure, Any]:
     """A figure as wide as the text, ``height`` inches high, and its axes."""
     return plt.subplots(rows, columns, figsize=(WIDTH, height), layout="constrained", **options)
+
+
+def rate_axis(axes: Axes, rates: Sequence[float], label: str = "learning rate") -> None:
+    """A logarithmic horizontal axis whose ticks are the smallest, a middle and the largest of the learning rates shown."""
+    ordered = sorted(rates)
+    shown = sorted({ordered[0], ordered[len(ordered) // 2], ordered[-1]} if len(ordered) > 2 else set(ordered))
+    axes.set_xscale("log")
+    axes.set_xticks(shown, [f"{rate:.1e}".replace("e-0", "e-") for rate in shown])
+    axes.set_xticks([], minor=True)
+    axes.set_xlabel(label)
 
 
 def label_stand_in(figure: Figure, dataset: xr.Dataset) -> None:

@@ -30,7 +30,8 @@ def offline(monkeypatch):
 
 @pytest.fixture(scope="session")
 def smoke_records():
-    """The records of both experiments at the smoke profile, computed once."""
-    from kadam.experiments import growth, stability
+    """The record of every experiment at the smoke profile, computed once."""
+    from kadam import experiments
 
-    return {"stability": stability.run(stability.PROFILES["smoke"]), "growth": growth.run(growth.PROFILES["smoke"])}
+    requests = [experiments.request(name, "smoke") for name in experiments.NAMES]
+    return {wanted.name: wanted.module.run(wanted.config) for wanted in requests}

@@ -159,7 +159,8 @@ def noise(record: xr.Dataset) -> Figure:
             errors.plot(one.noise_eta, one, line, ms=4, color=colour, label=f"{label}, {setting}")
     errors.set(yscale="log", ylabel="error of the path", title="gradient noise")
     style.rate_axis(errors, list(record.noise_eta.values))
-    errors.legend(fontsize=6.5)
+    errors.set_ylim(float(record.noise_error.min()) / 3)
+    errors.legend(fontsize=6.5, loc="lower right")
     for width, p in zip(np.linspace(5, 1, record.sizes["p"]), record.p.values, strict=True):
         exponents.plot(record.p_step[1:], record.p_mse.sel(p=p)[1:], lw=width, label=f"p = {p:g}")
     exponents.set(yscale="log", xlabel="step", ylabel="mean square over all weights", title="exponent p, paper's equation")

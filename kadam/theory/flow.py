@@ -16,7 +16,7 @@ c(s) = sqrt(1 - beta^(s+1)) / (1 - gamma^(s+1)) and the moments m, v of the page
                k_x = 1/(-ln x) - (1+x) / (2 (1-x)),     about ln(x)/12, and g' = H(theta) theta'
 
 The last square of V' is of the order that is neglected anyway; with it V never falls below half of what M was made of,
-so that |u| stays bounded whatever the gradients.
+so that |u| stays bounded whatever the gradients (for gamma > 0: a continuous average that forgets at once has no bound).
 
 Source: order 1 is Gould & Tanaka's equation (arXiv 2411.05746); its start values are our reading. Order 2 is derived in
 the book, on the page "Continuous time": M and V are the moments half a step earlier. The theory takes eps = 0, and
@@ -344,7 +344,7 @@ def _vector(theta0: ArrayLike) -> Array:
 
 def _one_a_step(name: str, given: Any, steps: int) -> Sequence[Any]:
     """The functions as a sequence: one for all steps, or one for each and one more."""
-    functions = [given] if callable(given) else list(given)
+    functions = [given] if callable(given) or not isinstance(given, Sequence) else list(given)
     if not all(callable(f) for f in functions):
         raise TypeError(f"{name} must be a function or a sequence of functions, got {given!r}")
     if not callable(given) and len(functions) != steps + 1:

@@ -37,10 +37,10 @@ FLOWS: dict[str, Callable[..., Array]] = {
 }
 ALL_FLOWS = tuple(FLOWS)
 
-# At the default beta a logarithm in the paper's error fades only after 1/(1-beta) = 1000 steps, at this one after 100.
+# The transformer is judged at a beta whose memory 1/(1-beta) is as long as its run; at the default it is ten times longer.
 SHORTER_BETA = 0.99
 
-# Where orders are judged; then two cases that show what disturbs them: the logarithm, and gradients crowded around zero.
+# Where orders are judged; then two cases that show what disturbs them: a long memory, and gradients crowded around zero.
 JUDGED = ("quadratic", "perceptron", "transformer")
 CASES = (*JUDGED, "transformer, default", "crowd")
 
@@ -165,7 +165,8 @@ def _repetitions(config: Config, text: data.Text, name: str) -> list[Case]:
         shorter = Decay(beta=SHORTER_BETA, gamma=config.gamma)
         return [Case(loss, shorter, ("paper", "second"), config.small_time, small_steps) for loss in losses]
     if name == "transformer, default":
-        return [Case(next(losses), default, ("paper",), config.small_time, small_steps)]
+        doubled = [config.small_first_steps * 2**i for i in range(config.small_rates)]
+        return [Case(next(losses), default, ("paper",), config.small_time, doubled)]
     if name == "crowd":
         return [Case(problems.crowd(config.crowd)[0], default, ("paper", "second"), config.time, steps)]
     if name == "quadratic":

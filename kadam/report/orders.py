@@ -14,6 +14,9 @@ FLOWS = {
     "second": (style.EXACT, "o-", "half-step flow"),
 }
 
+# Cases whose median weight is drawn too, and of which flow.
+MEDIANS = {"transformer, default": "paper", "crowd": "second"}
+
 
 @style.styled
 def errors(record: xr.Dataset) -> Figure:
@@ -27,8 +30,8 @@ def errors(record: xr.Dataset) -> Figure:
         _slope_guide(axes, one, "paper", 1)
         if bool(one.error.sel(flow="second").notnull().any()):
             _slope_guide(axes, one, "second", 1.5 if case == "crowd" else 2)
-        if case == "crowd":
-            axes.plot(one.eta, one["median"].sel(flow="second"), "o--", ms=3, color=style.CORRECTED, label="its median weight")
+        if case in MEDIANS:
+            axes.plot(one.eta, one["median"].sel(flow=MEDIANS[case]), "o--", ms=3, color=style.CORRECTED, label="median weight")
         axes.set(yscale="log", title=_title(str(case)))
         style.rate_axis(axes, list(one.eta.values))
     _finish(figure, all_axes)
@@ -69,8 +72,11 @@ def table(record: xr.Dataset) -> str:
             if np.isfinite(one.order):
                 local = one.local_order.dropna("rate").values
                 lines.append(f"{case:<21}{flow:<11}{float(one.order):>6.2f}  " + " ".join(f"{x:.2f}" for x in local))
-    crowd = record.sel(case="crowd", flow="second")
-    return "\n".join([*lines, f"{'crowd':<21}{'second, median weight':<22} order {float(crowd.median_order):.2f}"])
+    for case, flow in MEDIANS.items():
+        one = record.sel(case=case, flow=flow)
+        local = np.diff(np.log(one["median"].dropna("rate"))) / np.diff(np.log(one.eta.dropna("rate")))
+        lines.append(f"{case:<21}{'median':<11}{float(one.median_order):>6.2f}  " + " ".join(f"{x:.2f}" for x in local))
+    return "\n".join(lines)
 
 
 def smallest_errors(record: xr.Dataset, case: str) -> dict[str, float]:

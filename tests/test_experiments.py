@@ -1,4 +1,4 @@
-"""Both experiments at their smoke profile: what they record, what they claim, and what they refuse."""
+"""Every experiment at its smoke profile: what it records, what it claims, and what it refuses."""
 
 import json
 import shutil
@@ -9,7 +9,7 @@ import pytest
 import xarray as xr
 
 from kadam import experiments
-from kadam.experiments import growth, stability
+from kadam.experiments import growth, orders, stability, trajectories
 from kadam.lab import records
 from kadam.theory import stability as theory
 
@@ -123,6 +123,97 @@ def test_the_slope_of_an_exponential_is_its_rate():
 def test_a_bad_growth_configuration_is_named(change, message):
     with pytest.raises(ValueError, match=message.replace("(", r"\(")):
         growth.Config(**change)
+
+
+@pytest.mark.parametrize(
+    ("module", "change", "message"),
+    [
+        (trajectories, {"substeps": 3}, "substeps must be even, for minibatches change between two of them; got 3"),
+        (trajectories, {"shown_steps": 51}, r"shown_steps must be one of path_steps \(25, 50, 100, 200\), got 51"),
+        (trajectories, {"weights": 0}, "weights must be a whole number >= 1, got 0"),
+        (trajectories, {"text": "latin"}, "text must be one of real, embedded; got 'latin'"),
+        (orders, {"rates": 1}, "rates and small_rates must be at least 2, got 1 and 5"),
+        (orders, {"crowd": 0.5}, "crowd must be a whole number >= 1, got 0.5"),
+    ],
+)
+def test_a_bad_configuration_of_chapter_3_is_named(module, change, message):
+    with pytest.raises(ValueError, match=message):
+        module.Config(**change)
+
+
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
+@pytest.mark.parametrize("module", [trajectories, orders])
+def test_two_processes_give_the_bits_of_one_in_chapter_3(smoke_records, module):
+    two = module.run(module.PROFILES["smoke"], jobs=2)
+    xr.testing.assert_identical(
+        two.drop_attrs(deep=False), smoke_records[module.__name__.split(".")[-1]].drop_attrs(deep=False)
+    )
+
+
+def test_pieces_of_chapter_3_that_are_done_are_not_done_again(tmp_path, monkeypatch, smoke_records):
+    config, calls, original = trajectories.PROFILES["smoke"], [], trajectories.compute_piece
+
+    def stop_at_the_fourth(config, text, piece, tick):
+        calls.append(piece)
+        if len(calls) == 4:
+            raise KeyboardInterrupt
+        return original(config, text, piece, tick)
+
+    monkeypatch.setattr(trajectories, "compute_piece", stop_at_the_fourth)
+    with pytest.raises(KeyboardInterrupt):
+        trajectories.run(config, checkpoint=tmp_path)
+    resumed = trajectories.run(config, checkpoint=tmp_path)
+    assert len(calls) == len(set(calls)) + 1
+    xr.testing.assert_identical(resumed.drop_attrs(deep=False), smoke_records["trajectories"].drop_attrs(deep=False))
+
+
+def test_trajectories_count_gradients_and_name_the_weights(smoke_records):
+    record = smoke_records["trajectories"]
+    substeps = trajectories.PROFILES["smoke"].substeps
+    assert record.evaluations.values.tolist() == [1, 4 * substeps, 8 * substeps]  # without a jvp: two gradients for one
+    assert record.attrs["cost_second"] > record.attrs["cost_paper"] > 1
+    assert len(set(record.name.values.tolist())) == trajectories.PROFILES["smoke"].weights
+    assert all("[" in name for name in record.name.values)
+
+
+def test_a_path_that_leaves_the_finite_numbers_is_infinite_on_the_map():
+    config = trajectories.Config(map_gammas=(0.0, 0.9), map_steps=20, text="embedded")
+    errors = trajectories.compute_piece(config, trajectories.load_text(config), "map-0.0", lambda: None).map_error
+    assert np.isfinite(errors.sel(gamma=0.0)).all()
+    assert (errors.sel(gamma=0.9) > 1).any()
+
+
+def test_claims_of_chapter_3_that_fail_are_reported_so(smoke_records):
+    record = smoke_records["trajectories"]
+    swapped = record.assign_coords(flow=["second", "paper"])
+    apart = record.assign(p_gap=record.p_gap + 1e-3, shown=record.shown + np.arange(3)[:, None, None])
+    assert {c.id: c.verdict for c in trajectories.claims(swapped)}["D-3f"] == "not reproduced"
+    verdicts = {c.id: c.verdict for c in trajectories.claims(apart)}
+    assert (verdicts["GT-3a"], verdicts["GT-3b"]) == ("not reproduced", "not reproduced")
+
+
+def laptop_orders(**errors):
+    """The committed record of orders with some cases' errors replaced by given slopes."""
+    record = experiments.committed("orders", "laptop", RESULTS)
+    order = record.order.copy()
+    for flow, slope in errors.items():
+        order.loc[{"flow": flow, "case": list(orders.JUDGED)}] = slope
+    return record.assign(order=order)
+
+
+@pytest.mark.parametrize(
+    ("slopes", "id", "verdict"),
+    [
+        ({"paper": [1.0, 0.86, 1.14]}, "D-3a", "reproduced"),
+        ({"paper": [1.0, 0.84, 1.14]}, "D-3a", "partly"),
+        ({"paper": [1.2, 0.84, 1.14]}, "D-3a", "not reproduced"),
+        ({"second": [2.0, 1.41, 1.8]}, "D-3b", "reproduced"),
+        ({"second": [2.0, 1.39, 1.8]}, "D-3b", "not reproduced"),
+        ({"second": [1.8, 1.9, 1.8]}, "D-3b", "not reproduced"),
+    ],
+)
+def test_the_criteria_of_the_orders_are_applied(slopes, id, verdict):
+    assert {claim.id: claim.verdict for claim in orders.claims(laptop_orders(**slopes))}[id] == verdict
 
 
 def test_a_missing_gpu_is_named(monkeypatch):

@@ -165,6 +165,12 @@ def test_with_a_constant_gradient_the_papers_equation_leads_by_a_number_of_steps
     np.testing.assert_allclose(leads, leads[0][1], rtol=1e-3)
 
 
+def test_the_lead_at_the_default_betas_is_the_one_the_book_names():
+    setting = {"decay": DEFAULT, "eta": 1.0, "steps": 100}
+    gap = adam_flow(np.sign, [-1e6], **setting, order=1) - adam(np.sign, [-1e6], **setting)
+    assert f"{gap[-1, 0]:.2f}" == "0.62"
+
+
 def silent_after(n, steps):
     """One weight, gradient 1 up to iteration n - 1, then none."""
     return [np.ones_like if i < n else np.zeros_like for i in range(steps + 1)]

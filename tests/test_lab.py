@@ -2,13 +2,15 @@
 
 from dataclasses import dataclass
 
+import numpy as np
 import pytest
 import torch
 
 from kadam.decay import Decay
-from kadam.lab import probes, profiles
+from kadam.lab import probes, problems, profiles
 from kadam.lab.bench import batched_against_loops
 from kadam.lab.ensemble import Ensemble, keep_freed_memory
+from kadam.lab.flat import FlatLoss
 from kadam.lab.models import CharTransformer, initialise, next_token_loss
 
 
@@ -122,3 +124,93 @@ def test_a_profile_is_chosen_by_name_or_refused_with_the_list():
 def test_counts_are_whole_numbers_of_at_least_one(bad):
     with pytest.raises(ValueError, match="points must be a whole number >= 1, got"):
         profiles.check_counts(Config(bad), "points")
+
+
+def test_a_flat_loss_has_the_models_value_gradient_and_hessian(model, windows):
+    flat = FlatLoss(model, next_token_loss, windows)
+    parameters = list(model.parameters())
+    loss = next_token_loss(model, windows)
+    expected = torch.cat([g.flatten() for g in torch.autograd.grad(loss, parameters)]).numpy()
+    assert flat.value(flat.start) == pytest.approx(loss.item(), rel=1e-14)
+    np.testing.assert_allclose(flat.grad(flat.start), expected, rtol=1e-12, atol=1e-16)
+    direction = np.random.default_rng(0).standard_normal(len(flat.start))
+    ahead, behind = (flat.grad(flat.start + step * direction) for step in (1e-5, -1e-5))
+    np.testing.assert_allclose(flat.jvp(flat.start, direction), (ahead - behind) / 2e-5, atol=1e-6)
+
+
+def test_a_flat_loss_copies_its_model_computes_in_float64_and_takes_other_batches(model, windows):
+    before = [p.clone() for p in model.parameters()]
+    flat = FlatLoss(model.float(), next_token_loss, windows)
+    other = flat.on(windows.flip(0)[:2])
+    moved = flat.start + 0.1
+    assert flat.grad(moved).dtype == np.float64
+    assert flat.value(moved) != other.value(moved)
+    np.testing.assert_array_equal(other.grad(moved), other.grad(moved))
+    assert all(torch.equal(p.double(), q.float().double()) for p, q in zip(model.parameters(), before, strict=True))
+
+
+def test_a_flat_loss_says_which_weight_a_coordinate_is(model, windows):
+    flat = FlatLoss(model, next_token_loss, windows)
+    assert flat.where(0) == "tokens.weight[0, 0]"
+    assert flat.where(11 * 8 + 9) == "positions[1, 1]"
+    assert flat.where(len(flat.start) - 1) == "head.weight[10, 7]"
+
+
+def test_a_loss_that_is_not_finite_has_derivatives_that_are_not_numbers():
+    model = torch.nn.Linear(1, 1, bias=False)
+    for bad in (float("nan"), float("inf")):
+        flat = FlatLoss(model, lambda m, batch: m(batch).sum() * 0 + batch.sum(), torch.full((1, 1), bad, dtype=torch.float64))
+        assert np.isnan(flat.grad(flat.start)).all()
+        assert np.isnan(flat.jvp(flat.start, flat.start)).all()
+
+
+def test_a_parameter_that_the_loss_does_not_use_has_derivatives_of_zero():
+    model = torch.nn.Sequential(torch.nn.Linear(1, 1, bias=False), torch.nn.Linear(1, 1, bias=False))
+    flat = FlatLoss(model, lambda m, batch: m[0](batch).square().sum(), torch.ones(1, 1, dtype=torch.float64))
+    assert flat.grad(flat.start)[1] == 0
+    assert flat.jvp(flat.start, np.ones(2)).tolist() == [2.0, 0.0]
+
+
+def test_a_vector_of_the_wrong_length_is_named(model, windows):
+    flat = FlatLoss(model, next_token_loss, windows)
+    with pytest.raises(ValueError, match=rf"a vector of the weights must have shape \({len(flat.start)},\), got \(3,\)"):
+        flat.grad(np.zeros(3))
+    with pytest.raises(ValueError, match="a vector of the weights must have shape"):
+        flat.jvp(flat.start, np.zeros(3))
+
+
+def test_the_perceptrons_derivatives_by_hand_are_torchs():
+    problem = problems.perceptron(inputs=3, width=4, examples=6, seed=2)
+    rng = np.random.default_rng(2)
+    x = torch.from_numpy(rng.standard_normal((6, 3)))
+    y = torch.sin(x.sum(1) / 2)
+
+    def loss(theta):
+        hidden = torch.tanh(x @ theta[:12].view(4, 3).T + theta[12:16])
+        return (hidden @ theta[16:] - y).square().mean()
+
+    theta, direction = torch.from_numpy(problem.start), torch.from_numpy(rng.standard_normal(20))
+    gradient, product = torch.func.jvp(torch.func.grad(loss), (theta,), (direction,))
+    np.testing.assert_allclose(problem.grad(problem.start), gradient.numpy(), rtol=1e-12)
+    np.testing.assert_allclose(problem.jvp(problem.start, direction.numpy()), product.numpy(), rtol=1e-11)
+
+
+@pytest.mark.parametrize("make", [problems.quadratic, problems.crowd])
+def test_a_problem_with_a_known_minimum_has_no_gradient_there(make):
+    problem, minimum = make()
+    np.testing.assert_allclose(problem.grad(minimum), 0, atol=1e-13)
+    step = problem.grad(minimum + 1e-3) - problem.grad(minimum)
+    np.testing.assert_allclose(problem.jvp(minimum, np.full(len(minimum), 1e-3)), step, atol=1e-12)
+
+
+def test_the_quadratics_first_gradients_keep_away_from_zero_and_the_crowds_do_not():
+    away, near = (np.abs(make()[0].grad(make()[0].start)) for make in (problems.quadratic, problems.crowd))
+    assert away.min() >= 1 - 1e-9
+    assert near.min() < 1e-4
+
+
+def test_distances_of_paths_are_shares_of_the_way():
+    reference = np.array([[0.0, 0.0, 5.0], [3.0, 4.0, 5.0]])
+    path = reference + np.array([[0.0, 0.0, 0.0], [0.3, 0.4, 0.0]])
+    assert probes.distance(path, reference) == pytest.approx(0.1)
+    assert probes.median_distance(path, reference) == pytest.approx(0.1)  # the third weight never moves

@@ -6,13 +6,15 @@ import pytest
 from matplotlib.figure import Figure
 
 from kadam.decay import Decay
-from kadam.report import growth, stability, style
+from kadam.report import growth, orders, stability, style, trajectories
 from kadam.report.advice import advise
 from kadam.theory import stability as theory
 
 FIGURES = {
     "stability": [stability.region, stability.boundaries, stability.bounds, stability.runs],
     "growth": [growth.curves, growth.slopes, growth.errors, growth.places],
+    "trajectories": [trajectories.weights, trajectories.squares, trajectories.betas, trajectories.noise],
+    "orders": [orders.errors],
 }
 CASES = [(name, draw) for name, draws in FIGURES.items() for draw in draws]
 
@@ -27,12 +29,15 @@ def test_every_figure_draws_something_at_the_width_of_the_text(smoke_records, na
     assert len(np.unique(pixels.reshape(-1, 3), axis=0)) > 20
 
 
-@pytest.mark.parametrize("draw", FIGURES["growth"], ids=lambda draw: draw.__name__)
-def test_stand_in_data_is_labelled_on_the_figure_itself(smoke_records, draw):
+ON_TEXT = [(name, draw) for name, draw in CASES if name != "stability" and draw is not trajectories.betas]
+
+
+@pytest.mark.parametrize(("name", "draw"), ON_TEXT, ids=lambda x: getattr(x, "__name__", x))
+def test_stand_in_data_is_labelled_on_the_figure_itself(smoke_records, name, draw):
     def texts(record):
         return [text.get_text() for text in draw(record).findobj(plt.Text)]
 
-    record = smoke_records["growth"]
+    record = smoke_records[name]
     assert any("stand-in data: embedded excerpt of tiny Shakespeare" in text for text in texts(record))
     assert not any("stand-in" in text for text in texts(record.assign_attrs(data_origin="folder")))
 
@@ -69,6 +74,28 @@ def test_the_boundary_numbers_are_the_theorys(smoke_records):
     numbers = stability.boundary_numbers(smoke_records["stability"])
     assert numbers["widest gap in beta"] == pytest.approx(((1 + 5**0.5) / 2) ** -5, abs=1e-6)
     assert numbers["gap at gamma 0.9"] == pytest.approx(0.9 / 1.1 - 0.81)
+
+
+def test_the_tables_of_chapter_3_say_what_the_experiments_judge_by(smoke_records):
+    from kadam.experiments.trajectories import path_errors, weight_errors
+
+    record = smoke_records["trajectories"]
+    weights = trajectories.weight_table(record).splitlines()
+    assert f"{float(weight_errors(record).sel(flow='paper').median()):.1%}" in weights[1]
+    assert f"{float(weight_errors(record).sel(flow='second').max()):.1%}" in weights[2]
+    eta = float(record.path_eta.max())
+    assert (
+        f"{float(path_errors(record).sel(flow='second', path_eta=eta)):.3g}" in trajectories.error_table(record).splitlines()[1]
+    )
+    assert "the same path to 1e-8 of its length: True" in trajectories.noise_table(record)
+    assert max(len(line) for line in orders.table(smoke_records["orders"]).splitlines()) <= 90
+
+
+def test_the_map_tells_pairs_inside_from_pairs_outside(smoke_records):
+    record = smoke_records["trajectories"]
+    paper = trajectories.map_table(record).splitlines()[1].split()
+    outside = record.map_error.sel(flow="paper").where(record.beta <= record.gamma**2)
+    assert paper[-1] == f"{float(outside.median()):.2g}"
 
 
 def test_shares_of_the_maximum_add_up_to_one(smoke_records):

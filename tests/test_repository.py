@@ -6,6 +6,7 @@ import tomllib
 from importlib import import_module
 from pathlib import Path
 
+import pytest
 import yaml
 
 from kadam import Decay, __version__, experiments
@@ -73,13 +74,14 @@ def test_the_workflows_and_ci_call_make():
         assert target in (ROOT / path).read_text()
 
 
-def test_the_theory_page_names_functions_and_tests_that_exist():
-    page = (ROOT / "book" / "theory.md").read_text()
-    tests = (ROOT / "tests" / "test_stability.py").read_text()
-    named = set(re.findall(r"`(test_\w+)`", page))
+@pytest.mark.parametrize(("page", "tests"), [("theory", "test_stability"), ("continuous-time", "test_flow")])
+def test_a_theory_page_names_functions_and_tests_that_exist(page, tests):
+    page = (ROOT / "book" / f"{page}.md").read_text()
+    tests = (ROOT / "tests" / f"{tests}.py").read_text()
+    named = set(re.findall(r"`(test_\w+)`", page)) - {"test_flow"}
     assert len(named) >= 7
     assert [name for name in named if f"def {name}(" not in tests] == []
-    functions = re.findall(r"`(stability|reference)\.(\w+)", page)
+    functions = re.findall(r"`(stability|reference|flow|neighbours|exponential)\.(\w+)", page)
     assert functions
     assert [f for m, f in functions if not hasattr(import_module(f"kadam.theory.{m}"), f)] == []
 

@@ -257,35 +257,35 @@ ON_THREE = "slope of log error against log eta over all learning rates, on quadr
 
 TESTS = [
     Test(
-        "D-3a",
+        "D-3e",
         "derived here: Continuous time, order of the paper's equation",
         "The paper's equation follows Adam to first order in the learning rate",
         f"{ON_THREE}: 1 +- 0.15; two of three: partly",
         _paper_is_first_order,
     ),
     Test(
-        "D-3b",
+        "D-3f",
         "derived here: Continuous time, order of the half-step flow",
         "The half-step flow follows Adam to second order",
         f"{ON_THREE}: at least 1.4, and 2 +- 0.15 on the quadratic, whose first gradients keep away from zero",
         _flow_is_of_second_order,
     ),
     Test(
-        "D-3c",
+        "D-3g",
         "derived here: Continuous time",
         "At the smallest learning rate the half-step flow is at least ten times closer to Adam than the paper's equation",
         "ratio of the errors on quadratic, perceptron and transformer at least 10",
         _flow_is_closer,
     ),
     Test(
-        "D-3d",
+        "D-3h",
         "derived here: Continuous time, what limits the order",
         "Where first gradients crowd around zero the order falls to 3/2, and the median weight keeps order 2",
         "on independent weights with first gradients evenly spaced from zero: 1.5 +- 0.15 and 2 +- 0.15",
         _crowding_costs_half_an_order,
     ),
     Test(
-        "D-3e",
+        "D-3i",
         "derived here: numerics",
         "The integrator's own error is negligible in these errors",
         "halving its substeps changes no error of the two flows at the largest learning rate by more than 2%",

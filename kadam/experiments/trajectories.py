@@ -370,14 +370,14 @@ TESTS = [
         _p_drops_out,
     ),
     Test(
-        "D-3f",
+        "D-3c",
         "derived here: Continuous time; asked for in the public reviews: all parameters, several learning rates",
         "Over all weights of the transformer the half-step flow is closer to Adam than the paper's equation",
         "ratio of the errors above 1 at every learning rate",
         _flow_is_closer,
     ),
     Test(
-        "D-3g",
+        "D-3d",
         "asked in the paper's public reviews: gradient noise",
         "With minibatches, the same ones for Adam and the flows, the half-step flow stays the closer one",
         "ratio of the errors above 1 at every learning rate",

@@ -88,7 +88,7 @@ def test_the_tables_of_chapter_3_say_what_the_experiments_judge_by(smoke_records
         f"{float(path_errors(record).sel(flow='second', path_eta=eta)):.3g}" in trajectories.error_table(record).splitlines()[1]
     )
     assert "the same path to 1e-8 of its length: True" in trajectories.noise_table(record)
-    assert max(len(line) for line in orders.table(smoke_records["orders"]).splitlines()) <= 90
+    assert max(len(line) for line in orders.table(smoke_records["orders"]).splitlines()) <= 80
 
 
 def test_the_map_tells_pairs_inside_from_pairs_outside(smoke_records):

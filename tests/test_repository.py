@@ -7,6 +7,7 @@ from importlib import import_module
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
 
 from kadam import Decay, __version__, experiments
@@ -90,6 +91,23 @@ def test_what_the_readme_says_the_command_line_answers_is_what_it_answers():
     readme = (ROOT / "README.md").read_text()
     ((betas, answer),) = re.findall(r"\$ kadam stability --betas ([\d. ]+)\n(.*?)```", readme, flags=re.S)
     assert " ".join(answer.split()) == advise(Decay.from_betas([float(b) for b in betas.split()])).sentence()
+
+
+def test_the_readmes_example_of_a_flow_runs():
+    readme = (ROOT / "README.md").read_text()
+    (example,) = [code for code in re.findall(r"```python\n(.*?)```", readme, flags=re.S) if "adam_flow" in code]
+    model = torch.nn.Linear(3, 1)
+    given = {"model": model, "loss_function": lambda model, batch: model(batch).square().mean(), "batch": torch.eye(3).double()}
+    exec(example, given)
+    assert given["discrete"].shape == given["flow"].shape == (101, 4)
+    assert 0 < abs(given["discrete"] - given["flow"]).max() < 1e-4
+
+
+def test_the_chapter_names_the_costs_that_its_record_holds():
+    chapter = (ROOT / "notebooks" / "03-continuous-time.md").read_text()
+    record = experiments.committed("trajectories", "laptop", ROOT / "results")
+    ((paper, second),) = re.findall(r"costs about (\d+) steps of Adam and one of the half-step flow about (\d+)", chapter)
+    assert (int(paper), int(second)) == (round(record.attrs["cost_paper"]), round(record.attrs["cost_second"]))
 
 
 def test_the_example_in_the_optimizers_docstring_runs():

@@ -50,8 +50,10 @@ class FlatLoss:
         """The Hessian at theta times a direction, shape (d,): the gradient of the gradient's part along it."""
         along = self._split(self._checked(direction))
         loss = self._at(theta)
-        slope = sum(torch.sum(g * v) for g, v in zip(self._derivatives(loss, create_graph=True), along, strict=True))
-        return self._joined(loss, self._derivatives(slope))
+        gradient = self._derivatives(loss, create_graph=True)
+        slope = torch.stack([torch.sum(g * v) for g, v in zip(gradient, along, strict=True)]).sum()
+        constant = [torch.zeros_like(p) for p in self._parameters]  # of a loss that is linear in all weights
+        return self._joined(loss, self._derivatives(slope) if slope.requires_grad else constant)
 
     def where(self, coordinate: int) -> str:
         """Which weight a coordinate of the vector is, such as ``blocks.0.up.weight[3, 7]``."""

@@ -64,7 +64,7 @@ def _finish(figure: Figure, all_axes: np.ndarray) -> None:
 
 def table(record: xr.Dataset) -> str:
     """Fitted and local orders, one case and flow a line."""
-    head = f"{'case':<21}{'flow':<11}{'order':>6}  local orders, from the largest learning rate down"
+    head = f"{'case':<21}{'flow':<11}{'order':>6}  local orders as eta falls"
     lines = [head]
     for case in record.case.values:
         for flow in FLOWS:

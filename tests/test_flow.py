@@ -395,9 +395,42 @@ def test_bad_arguments_of_the_flow_are_named(change, message):
         adam_flow(**(GOOD | change))
 
 
-def test_the_papers_own_time_needs_memory():
-    with pytest.raises(ValueError, match=r"decay must have beta > 0 and gamma > 0 here"):
-        paper_flow_in_time(**(GOOD | {"decay": Decay(gamma=0.0)}))
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"decay": Decay(gamma=0.0)}, "decay must have beta > 0 and gamma > 0 here"),
+        ({"p": np.nan}, "p must be a finite number, got nan"),
+        ({"grad": [same] * 3}, "grad must be one function here, got 3"),
+    ],
+)
+def test_bad_arguments_of_the_equation_in_its_own_time_are_named(change, message):
+    with pytest.raises(ValueError, match=message):
+        paper_flow_in_time(**(GOOD | change))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"substeps": 0}, "substeps must be a whole number >= 1, got 0"),
+        ({"grad": [same] * 3, "substeps": 5}, "substeps must be even where every step has a gradient of its own, got 5"),
+    ],
+)
+def test_bad_arguments_of_the_classical_limit_are_named(change, message):
+    with pytest.raises(ValueError, match=message):
+        classical_limit(**(GOOD | change))
+
+
+def test_an_overflow_of_the_second_moment_is_no_silent_standstill():
+    with pytest.raises(Diverged, match=r"step 0: v\[1\] became inf"):
+        adam(lambda theta: np.array([1.0, 1e200]), [0.0, 0.0], decay=DEFAULT, eta=0.01, steps=3)
+
+
+def test_the_equation_in_its_own_time_gives_up_where_the_loss_ends():
+    def grad(theta):
+        return np.where(theta < 0.95, np.nan, 1.0)
+
+    with pytest.raises(Diverged, match=r"step \d+: scipy gave up"):
+        paper_flow_in_time(grad, [1.0], decay=DEFAULT, eta=0.01, steps=20)
 
 
 @pytest.mark.parametrize("flow", [adam, adam_flow, classical_limit])

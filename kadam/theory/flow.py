@@ -39,7 +39,7 @@ Gradient = Callable[[Array], Array]
 JVP = Callable[[Array, Array], Array]
 
 
-class Diverged(ArithmeticError):
+class Diverged(FloatingPointError):
     """A trajectory left the finite numbers. ``step``: the step that did it; ``theta``: the last finite parameters."""
 
     def __init__(self, step: int, what: str, theta: Array) -> None:
@@ -68,7 +68,7 @@ def adam(
     """
     problem = Problem.checked(grad, theta0, decay=decay, eta=eta, steps=steps, weight_decay=weight_decay)
     with np.errstate(all="ignore"):
-        return _collect(problem, _adam_steps(problem, steps), steps, ("theta",))
+        return _collect(problem, _adam_steps(problem, steps), steps, ("theta", "m", "v"))
 
 
 def adam_flow(
@@ -91,12 +91,9 @@ def adam_flow(
     order 1, and four gradients and four products at order 2. With a sequence of minibatches (and of ``jvp``) number n
     is in force from s = n - 1/2 to n + 1/2, so ``substeps`` must be even. Order 2 needs ``eta * weight_decay < 1``.
     """
-    check_count("substeps", substeps)
-    if order not in EQUATIONS:
+    if order not in (1, 2):
         raise ValueError(f"order must be 1 (the paper's equation) or 2 (the second-order flow), got {order!r}")
     problem = Problem.checked(grad, theta0, decay=decay, eta=eta, steps=steps, weight_decay=weight_decay, jvp=jvp)
-    if problem.minibatches and substeps % 2:
-        raise ValueError(f"substeps must be even where every step has a gradient of its own, got {substeps}")
     return follow(EQUATIONS[order](problem), steps=steps, substeps=substeps)
 
 
@@ -256,7 +253,10 @@ EQUATIONS: dict[int, Callable[[Problem], Equation]] = {1: PaperEquation, 2: Seco
 
 
 def follow(equation: Equation, *, steps: int, substeps: int) -> Array:
-    """theta at s = 0, 1, ..., steps: shape (steps + 1, d). Raises :class:`Diverged`."""
+    """theta at s = 0, 1, ..., steps: shape (steps + 1, d). Raises :class:`Diverged`, and ``ValueError`` for bad substeps."""
+    check_count("substeps", substeps)
+    if equation.problem.minibatches and substeps % 2:
+        raise ValueError(f"substeps must be even where every step has a gradient of its own, got {substeps}")
     with np.errstate(all="ignore"):
         states = integrate(
             equation.target, equation.start(), equation.rates, steps=steps, substeps=substeps, mend=_keep_v_positive
@@ -301,7 +301,7 @@ def _adam_steps(problem: Problem, steps: int) -> Iterator[Array]:
         v = decay.beta * v + (1 - decay.beta) * g**2
         u = problem.correction(n) * ratio(m, v)
         theta = theta - problem.eta * (u + problem.weight_decay * theta)
-        yield theta[None]
+        yield np.stack([theta, m, v])
 
 
 def _collect(problem: Problem, states: Iterator[Array], steps: int, names: tuple[str, ...]) -> Array:

@@ -32,6 +32,10 @@ def paper_flow_in_time(
     part of the largest. Both decays must be positive. Source: Gould & Tanaka (arXiv 2411.05746).
     """
     problem = Problem.checked(grad, theta0, decay=decay, eta=eta, steps=steps, weight_decay=weight_decay)
+    if problem.minibatches:
+        raise ValueError(f"grad must be one function here, got {len(problem.grads)}: minibatches jump, and the solver adapts")
+    if not np.isfinite(p):
+        raise ValueError(f"p must be a finite number, got {p!r}")
     if min(decay.beta, decay.gamma) == 0:
         raise ValueError(f"decay must have beta > 0 and gamma > 0 here, got {decay}")
     d, unit = len(problem.theta0), eta**p

@@ -1,0 +1,168 @@
+"""How the norm of a scale-invariant weight grows under momentum, AdamW's decay, and an update of known size.
+
+A weight W is scale invariant if L(aW) = L(W) for every a > 0; then its gradient is orthogonal to it, <W, g> = 0. With
+q = 1 - eta lambda, u the update and m^ Adam's bias-corrected momentum,
+
+    exact, always         |W_{n+1}|^2 = q^2 |W_n|^2 - 2 eta q <W_n, u_n> + eta^2 |u_n|^2
+    exact, always         <W_n, m^_n> = r_n (q <W_{n-1}, m^_{n-1}> - eta <u_{n-1}, m^_{n-1}>)
+    if v is one number    <W_n, u_n>  = r_n (q <W_{n-1}, u_{n-1}> - eta |u_{n-1}|^2),    <W_0, u_0> = 0
+    and the same for all n
+
+where r_n = gamma (1 - gamma^n) / (1 - gamma^(n+1)) tends to gamma. The paper's law leaves <W_n, u_n> out. Nothing is
+assumed of the correlation of gradients in time.
+
+Source: the integral law and its assumptions are Gould & Tanaka's (arXiv 2411.05746, Section 4.2, our reading); that
+momentum speeds up the growth is Heo et al.'s (AdamP, arXiv 2006.08217), for SGD. The rest is derived in the book, on the
+page "Scale invariance".
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from kadam.theory.flow import check_number
+
+Array = NDArray[np.float64]
+
+
+class NormTerms(NamedTuple):
+    """The three parts of |W_{n+1}|^2, each of shape (n,); their sum is exact."""
+
+    kept: Array  # q^2 |W_n|^2
+    cross: Array  # -2 eta q <W_n, u_n>, what assumption A1 leaves out
+    step: Array  # eta^2 |u_n|^2
+
+
+def norm_terms(weights: ArrayLike, updates: ArrayLike, *, eta: float, weight_decay: float = 0.0) -> NormTerms:
+    """|W_{n+1}|^2 term by term, along a path. ``weights``: W_n, ``updates``: u_n, both of shape (n, N)."""
+    q = _kept_share(eta, weight_decay)
+    w, u = np.asarray(weights, dtype=np.float64), np.asarray(updates, dtype=np.float64)
+    if w.ndim != 2 or w.shape != u.shape:
+        raise ValueError(f"weights and updates must both have shape (n, N), got {w.shape} and {u.shape}")
+    return NormTerms(q**2 * np.sum(w**2, 1), -2 * eta * q * np.sum(w * u, 1), eta**2 * np.sum(u**2, 1))
+
+
+def paper_norm(start: float, squares: ArrayLike, *, eta: float, weight_decay: float = 0.0) -> Array:
+    """The paper's law: |W|^2 at n = 0, 1, ..., from |W_0|^2 and the squared updates |u_0|^2, |u_1|^2, ...; shape (n + 1,).
+
+    |W(t)|^2 = e^(-2 lambda t) |W(0)|^2 + eta int_0^t e^(-2 lambda (t - tau)) |u(tau)|^2 dtau at t = n eta, with |u|^2
+    constant over a step. It rests on A1, <W, u> = 0.
+    """
+    check_number("eta", eta, above=0.0)
+    check_number("weight_decay", weight_decay)
+    decay = np.exp(-2 * eta * weight_decay)
+    fill = -np.expm1(-2 * eta * weight_decay) / (2 * eta * weight_decay) if weight_decay else 1.0
+    return _accumulate(start, eta**2 * fill * _squares(squares), decay)
+
+
+def corrected_norm(start: float, squares: ArrayLike, *, eta: float, gamma: float, weight_decay: float = 0.0) -> Array:
+    """The law with <W, u> kept, from the same numbers; shape (n + 1,).
+
+    Exact for a scale-invariant weight whose second moment is one number that stays the same, whatever the gradients'
+    correlation in time.
+    """
+    q, square = _kept_share(eta, weight_decay), _squares(squares)
+    cross = cross_term(square, eta=eta, gamma=gamma, weight_decay=weight_decay)
+    return _accumulate(start, eta**2 * square - 2 * eta * q * cross, q**2)
+
+
+def cross_term(squares: ArrayLike, *, eta: float, gamma: float, weight_decay: float = 0.0) -> Array:
+    """<W_n, u_n> from |u_0|^2, |u_1|^2, ..., under the assumptions of :func:`corrected_norm`; shape (n,)."""
+    q, square = _kept_share(eta, weight_decay), _squares(squares)
+    _check_gamma(gamma)
+    cross = np.zeros_like(square)
+    for n in range(1, len(square)):
+        cross[n] = _carried(n, gamma) * (q * cross[n - 1] - eta * square[n - 1])
+    return cross
+
+
+def momentum_cross(products: ArrayLike, *, eta: float, gamma: float, weight_decay: float = 0.0) -> Array:
+    """<W_n, m^_n> from <u_n, m^_n>, n = 0, 1, ...: exact for AdamW on a scale-invariant weight; shape (n,).
+
+    The recursion is that of :func:`cross_term`; here it needs no assumption on v.
+    """
+    return cross_term(products, eta=eta, gamma=gamma, weight_decay=weight_decay)
+
+
+def growth_factor(gamma: float) -> float:
+    """(1 + gamma)/(1 - gamma): how many times faster |W|^2 grows at constant |u|^2 and lambda = 0 than by the paper's law."""
+    _check_gamma(gamma)
+    return (1 + gamma) / (1 - gamma)
+
+
+def equilibrium_norm(square: float, *, eta: float, weight_decay: float, gamma: float = 0.0) -> float:
+    """|W|^2 where growth and decay balance at constant |u|^2 = ``square``.
+
+    eta^2 |u|^2 (1 + gamma q) / ((1 - gamma q)(1 - q^2)), about eta |u|^2 / (2 lambda) * (1 + gamma)/(1 - gamma). gamma = 0
+    gives the paper's.
+    """
+    q = _decaying_share(eta, weight_decay)
+    _check_gamma(gamma)
+    return eta**2 * square * (1 + gamma * q) / ((1 - gamma * q) * (1 - q**2))
+
+
+def rotation_per_step(*, eta: float, weight_decay: float, gamma: float = 0.0) -> float:
+    """The angle (radians) between W_n and W_{n+1} at equilibrium: its cosine is (q + gamma)/(1 + gamma q).
+
+    About sqrt(2 eta lambda (1 - gamma)/(1 + gamma)).
+    """
+    q = _decaying_share(eta, weight_decay)
+    _check_gamma(gamma)
+    return 2 * float(np.arcsin(np.sqrt((1 - gamma) * (1 - q) / (2 * (1 + gamma * q)))))
+
+
+def equilibrium_time(*, eta: float, weight_decay: float) -> float:
+    """Steps in which the distance of |W|^2 from its equilibrium falls by e: -1/(2 ln q), about 1/(2 eta lambda)."""
+    return -1 / (2 * float(np.log(_decaying_share(eta, weight_decay))))
+
+
+def effective_update(weight: ArrayLike, update: ArrayLike) -> Array:
+    """What moves W/|W|: (u - <u, W> W/|W|^2)/|W|, by which the direction changes at rate -eta to first order; shape (N,)."""
+    w, u = np.asarray(weight, dtype=np.float64), np.asarray(update, dtype=np.float64)
+    square = float(np.sum(w**2))
+    if w.shape != u.shape or square == 0:
+        raise ValueError(f"weight and update must have one shape and weight must not be zero, got {w.shape} and {u.shape}")
+    return (u - np.sum(u * w) / square * w) / np.sqrt(square)
+
+
+def _carried(n: int, gamma: float) -> float:
+    """r_n, the part of the last bias-corrected momentum that is in the next."""
+    return gamma * (1 - gamma**n) / (1 - gamma ** (n + 1))
+
+
+def _accumulate(start: float, gains: Array, share: float) -> Array:
+    """x_{n+1} = share x_n + gain_n from x_0 = start."""
+    check_number("start", start)
+    norm = np.empty(len(gains) + 1)
+    norm[0] = start
+    for n, gain in enumerate(gains):
+        norm[n + 1] = share * norm[n] + gain
+    return norm
+
+
+def _squares(squares: ArrayLike) -> Array:
+    square = np.asarray(squares, dtype=np.float64)
+    if square.ndim != 1:
+        raise ValueError(f"squares must have shape (n,), one number a step, got {square.shape}")
+    return square
+
+
+def _kept_share(eta: float, weight_decay: float) -> float:
+    """q = 1 - eta lambda."""
+    check_number("eta", eta, above=0.0)
+    check_number("weight_decay", weight_decay)
+    return 1 - eta * weight_decay
+
+
+def _decaying_share(eta: float, weight_decay: float) -> float:
+    check_number("weight_decay", weight_decay, above=0.0)
+    q = _kept_share(eta, weight_decay)
+    if q <= 0:
+        raise ValueError(f"eta * weight_decay must be below 1, got {eta} * {weight_decay}")
+    return q
+
+
+def _check_gamma(gamma: float) -> None:
+    if not 0 <= gamma < 1:
+        raise ValueError(f"gamma must lie in [0, 1), got {gamma!r}")

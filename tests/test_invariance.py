@@ -1,0 +1,182 @@
+"""The norm of a scale-invariant weight: identities to rounding, the law with and without the cross term, and refusals."""
+
+import numpy as np
+import pytest
+
+from kadam.decay import Decay
+from kadam.theory import invariance as theory
+
+N = 40
+
+
+def orthogonal(w, g):
+    """The part of g that a scale-invariant loss can have for a gradient at w."""
+    return g - np.sum(g * w) / np.sum(w**2) * w
+
+
+def gradients(correlation, seed=0, size=N):
+    """Random vectors, each correlated with the one before it."""
+    rng = np.random.default_rng(seed)
+    g = rng.standard_normal(size)
+    while True:
+        yield g
+        g = correlation * g + np.sqrt(1 - correlation**2) * rng.standard_normal(size)
+
+
+def train(*, eta, gamma, weight_decay, steps, correlation=0.0, beta=None, seed=0):
+    """AdamW on a scale-invariant weight under random gradients; ``beta=None``: v is the number 1.
+
+    Returns W_0..W_steps, u_n, and the bias-corrected momentum m^_n.
+    """
+    w = np.random.default_rng([seed, 1]).standard_normal(N)
+    m, v, paths = np.zeros(N), np.zeros(N), ([w], [], [])
+    for n, raw in zip(range(steps), gradients(correlation, seed), strict=False):
+        g = orthogonal(w, raw)
+        m = gamma * m + (1 - gamma) * g
+        m_hat = m / (1 - gamma ** (n + 1))
+        v = 0 if beta is None else beta * v + (1 - beta) * g**2
+        u = m_hat if beta is None else m_hat / np.sqrt(v / (1 - beta ** (n + 1)))
+        w = (1 - eta * weight_decay) * w - eta * u
+        for path, value in zip(paths, (w, u, m_hat), strict=True):
+            path.append(value)
+    return tuple(np.array(path) for path in paths)
+
+
+CASES = [(0.0, 0.0, 0.0), (0.9, 0.0, 0.0), (0.9, 0.5, 0.0), (0.9, 0.5, 0.99), (0.5, 0.2, -0.9), (0.99, 1.0, 0.5)]
+
+
+@pytest.mark.parametrize(("gamma", "weight_decay", "correlation"), CASES)
+def test_the_identity_holds_term_by_term(gamma, weight_decay, correlation):
+    setting = {"eta": 0.05, "weight_decay": weight_decay}
+    w, u, _ = train(**setting, gamma=gamma, steps=60, correlation=correlation, beta=0.9)
+    terms = theory.norm_terms(w[:-1], u, **setting)
+    np.testing.assert_allclose(sum(terms), np.sum(w[1:] ** 2, 1), rtol=1e-13)
+
+
+@pytest.mark.parametrize(("gamma", "weight_decay", "correlation"), CASES)
+def test_with_one_constant_second_moment_the_corrected_law_is_exact_for_every_correlation(gamma, weight_decay, correlation):
+    setting = {"eta": 0.05, "gamma": gamma, "weight_decay": weight_decay}
+    w, u, _ = train(**setting, steps=150, correlation=correlation)
+    squares = np.sum(u**2, 1)
+    np.testing.assert_allclose(theory.corrected_norm(np.sum(w[0] ** 2), squares, **setting), np.sum(w**2, 1), rtol=1e-11)
+    cross = np.sum(w[:-1] * u, 1)
+    np.testing.assert_allclose(theory.cross_term(squares, **setting), cross, atol=1e-12 * np.abs(cross).max() + 1e-12)
+
+
+@pytest.mark.parametrize(("gamma", "weight_decay", "correlation"), CASES)
+def test_the_product_with_the_momentum_is_exact_for_adam_itself(gamma, weight_decay, correlation):
+    setting = {"eta": 0.05, "gamma": gamma, "weight_decay": weight_decay}
+    w, u, m_hat = train(**setting, steps=150, correlation=correlation, beta=0.95)
+    predicted = theory.momentum_cross(np.sum(u * m_hat, 1), **setting)
+    np.testing.assert_allclose(predicted, np.sum(w[:-1] * m_hat, 1), atol=1e-11)
+
+
+def test_without_momentum_the_papers_law_is_exact_up_to_the_decay_of_one_step():
+    w, u, _ = train(eta=0.05, gamma=0.0, weight_decay=0.0, steps=100)
+    squares = np.sum(u**2, 1)
+    np.testing.assert_allclose(theory.paper_norm(np.sum(w[0] ** 2), squares, eta=0.05), np.sum(w**2, 1), rtol=1e-12)
+    w, u, _ = train(eta=0.01, gamma=0.0, weight_decay=0.5, steps=400)
+    law = theory.paper_norm(np.sum(w[0] ** 2), np.sum(u**2, 1), eta=0.01, weight_decay=0.5)
+    np.testing.assert_allclose(law, np.sum(w**2, 1), rtol=2 * 0.01 * 0.5)
+
+
+@pytest.mark.parametrize("gamma", [0.5, 0.9, 0.95])
+@pytest.mark.parametrize("correlation", [0.0, 0.9, 1.0])
+def test_growth_is_larger_than_the_papers_by_the_factor_whatever_the_correlation(gamma, correlation):
+    """Counted after the momentum has filled; with gradients that stay the same the factor is the same."""
+    w, u, _ = train(eta=1e-3, gamma=gamma, weight_decay=0.0, steps=4000, correlation=correlation)
+    late = 400
+    growth = np.sum(w[-1] ** 2) - np.sum(w[late] ** 2)
+    kept = 1e-6 * np.sum(u[late:] ** 2)
+    assert growth / kept == pytest.approx(theory.growth_factor(gamma), rel=0.05)
+
+
+def test_a_small_cosine_is_not_a_small_term():
+    setting = {"eta": 0.01, "gamma": 0.9, "weight_decay": 0.1}
+    w, u, _ = train(**setting, steps=12000)
+    w, u = w[6000:-1], u[6000:]
+    cosine = np.sum(w * u, 1) / np.sqrt(np.sum(w**2, 1) * np.sum(u**2, 1))
+    expected = -0.9 * np.sqrt(2 * 0.001 / (1 - 0.81))
+    assert cosine.mean() == pytest.approx(expected, rel=0.05)
+    assert abs(cosine.mean()) < 0.1
+    terms = theory.norm_terms(w, u, eta=0.01, weight_decay=0.1)
+    assert terms.cross.mean() / terms.step.mean() == pytest.approx(2 * 0.9 / (1 - 0.9), rel=0.05)
+
+
+@pytest.mark.parametrize("gamma", [0.0, 0.5, 0.9])
+@pytest.mark.parametrize("correlation", [0.0, 0.8])
+def test_equilibrium_norm_rotation_and_time_are_those_of_a_long_run(gamma, correlation):
+    setting = {"eta": 0.01, "gamma": gamma, "weight_decay": 0.2}
+    w, u, _ = train(**setting, steps=20000, correlation=correlation)
+    late = slice(5000, None)
+    square = np.sum(u[late] ** 2, 1).mean()
+    norms = np.sum(w[late] ** 2, 1)
+    assert norms.mean() == pytest.approx(theory.equilibrium_norm(square, **setting), rel=0.03)
+    cosine = np.sum(w[5000:-1] * w[5001:], 1) / np.sqrt(norms[:-1] * norms[1:])
+    assert np.arccos(cosine).mean() == pytest.approx(theory.rotation_per_step(**setting), rel=0.03)
+
+
+def test_equilibrium_is_the_fixed_point_of_the_law_and_is_approached_at_its_time():
+    setting = {"eta": 0.05, "gamma": 0.9, "weight_decay": 0.3}
+    fixed = theory.equilibrium_norm(7.0, **setting)
+    path = theory.corrected_norm(2 * fixed, np.full(4000, 7.0), **setting)
+    assert path[-1] == pytest.approx(fixed, rel=1e-10)
+    steps = round(theory.equilibrium_time(eta=0.05, weight_decay=0.3))
+    assert (path[500 + steps] - fixed) / (path[500] - fixed) == pytest.approx(np.exp(-1), rel=0.02)
+
+
+def test_the_paper_s_equilibrium_is_the_one_without_momentum():
+    square = theory.equilibrium_norm(1.0, eta=1e-3, weight_decay=1.0)
+    assert square == pytest.approx(1e-3 / 2, rel=1e-3)
+    law = theory.paper_norm(0.0, np.ones(20000), eta=1e-3, weight_decay=1.0)
+    assert law[-1] == pytest.approx(square, rel=2e-3)
+    ratio = theory.equilibrium_norm(1.0, eta=1e-3, weight_decay=1.0, gamma=0.9) / square
+    assert ratio == pytest.approx(theory.growth_factor(0.9), rel=0.02)
+
+
+@pytest.mark.parametrize("gamma", [0.0, 0.5, 0.9, 0.99])
+def test_rotation_in_closed_form_and_for_small_decay(gamma):
+    angle = theory.rotation_per_step(eta=0.1, weight_decay=0.5, gamma=gamma)
+    q = 1 - 0.05
+    assert np.cos(angle) == pytest.approx((q + gamma) / (1 + gamma * q), rel=1e-14)
+    small = theory.rotation_per_step(eta=1e-6, weight_decay=1.0, gamma=gamma)
+    assert small == pytest.approx(np.sqrt(2e-6 * (1 - gamma) / (1 + gamma)), rel=1e-4)
+
+
+def test_the_effective_update_moves_the_direction():
+    rng = np.random.default_rng(3)
+    w, u = rng.standard_normal(N), rng.standard_normal(N)
+    eta = 1e-6
+    moved = (w - eta * u) / np.linalg.norm(w - eta * u) - w / np.linalg.norm(w)
+    np.testing.assert_allclose(-moved / eta, theory.effective_update(w, u), atol=1e-4)
+    np.testing.assert_allclose(theory.effective_update(3 * w, u), theory.effective_update(w, u) / 3)
+    assert np.sum(theory.effective_update(w, u) * w) == pytest.approx(0, abs=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (
+            lambda: theory.norm_terms(np.ones((3, 2)), np.ones((2, 2)), eta=0.1),
+            r"both have shape \(n, N\), got \(3, 2\) and \(2, 2\)",
+        ),
+        (lambda: theory.corrected_norm(1.0, [1.0], eta=0.1, gamma=1.0), r"gamma must lie in \[0, 1\), got 1.0"),
+        (lambda: theory.corrected_norm(-1.0, [1.0], eta=0.1, gamma=0.5), "start must be a finite number >= 0, got -1.0"),
+        (lambda: theory.corrected_norm(1.0, [[1.0]], eta=0.1, gamma=0.5), r"squares must have shape \(n,\), one number a step"),
+        (lambda: theory.paper_norm(1.0, [1.0], eta=0.0), "eta must be a finite number > 0, got 0.0"),
+        (lambda: theory.paper_norm(1.0, [1.0], eta=0.1, weight_decay=-1), "weight_decay must be a finite number >= 0, got -1"),
+        (lambda: theory.equilibrium_norm(1.0, eta=0.1, weight_decay=0.0), "weight_decay must be a finite number > 0, got 0.0"),
+        (lambda: theory.rotation_per_step(eta=0.1, weight_decay=10.0), "eta . weight_decay must be below 1, got 0.1 . 10.0"),
+        (lambda: theory.equilibrium_time(eta=np.nan, weight_decay=1.0), "eta must be a finite number > 0, got nan"),
+        (lambda: theory.effective_update(np.zeros(2), np.ones(2)), "weight must not be zero"),
+        (lambda: theory.growth_factor(-0.1), r"gamma must lie in \[0, 1\), got -0.1"),
+    ],
+)
+def test_bad_arguments_are_named(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()
+
+
+def test_decay_rates_are_not_confused():
+    """The factor is of gamma, PyTorch's beta1."""
+    assert theory.growth_factor(Decay.from_betas((0.9, 0.999)).gamma) == pytest.approx(19)

@@ -71,6 +71,32 @@ def test_the_product_with_the_momentum_is_exact_for_adam_itself(gamma, weight_de
     np.testing.assert_allclose(predicted, np.sum(w[:-1] * m_hat, 1), atol=1e-11)
 
 
+def test_in_adams_own_metric_the_law_needs_no_single_second_moment():
+    """v differs between entries by a factor of 10^4 and stays: products are weighted by sqrt(v)."""
+    eta, gamma, weight_decay, steps = 0.05, 0.9, 0.3, 150
+    rng = np.random.default_rng(5)
+    root_v, w, m, path, updates = 10 ** rng.uniform(-2, 2, N), rng.standard_normal(N), np.zeros(N), [], []
+    for n, raw in zip(range(steps), gradients(0.7, seed=5), strict=False):
+        path.append(w)
+        m = gamma * m + (1 - gamma) * orthogonal(w, raw)
+        updates.append(m / (1 - gamma ** (n + 1)) / root_v)
+        w = (1 - eta * weight_decay) * w - eta * updates[-1]
+    squares, norms = (np.sum(root_v * np.array(x) ** 2, 1) for x in (updates, [*path, w]))
+    setting = {"eta": eta, "gamma": gamma, "weight_decay": weight_decay}
+    np.testing.assert_allclose(theory.corrected_norm(norms[0], squares, **setting), norms, rtol=1e-11)
+    plain = theory.corrected_norm(np.sum(path[0] ** 2), np.sum(np.array(updates) ** 2, 1), **setting)
+    assert abs(plain[-1] / np.sum(w**2) - 1) > 1e-3  # without the weights the law is only an approximation
+
+
+def test_the_size_of_the_update_is_that_of_the_normalised_gradient_and_its_correlation():
+    gamma = 0.9
+    _, u, _ = train(eta=1e-4, gamma=gamma, weight_decay=0.0, steps=20000, correlation=0.5)
+    s = (u[1:] - gamma * u[:-1])[500:] / (1 - gamma)  # bias correction has faded
+    u = u[500:]
+    predicted = (1 - gamma) * np.sum(s**2, 1).mean() + 2 * gamma * np.sum(u[:-1] * s, 1).mean()
+    assert (1 + gamma) * np.sum(u[1:] ** 2, 1).mean() == pytest.approx(predicted, rel=0.01)
+
+
 def test_without_momentum_the_papers_law_is_exact_up_to_the_decay_of_one_step():
     w, u, _ = train(eta=0.05, gamma=0.0, weight_decay=0.0, steps=100)
     squares = np.sum(u**2, 1)

@@ -75,14 +75,16 @@ def test_the_workflows_and_ci_call_make():
         assert target in (ROOT / path).read_text()
 
 
-@pytest.mark.parametrize(("page", "tests"), [("theory", "test_stability"), ("continuous-time", "test_flow")])
+@pytest.mark.parametrize(
+    ("page", "tests"), [("theory", "test_stability"), ("continuous-time", "test_flow"), ("invariance", "test_invariance")]
+)
 def test_a_theory_page_names_functions_and_tests_that_exist(page, tests):
     page = (ROOT / "book" / f"{page}.md").read_text()
     tests = (ROOT / "tests" / f"{tests}.py").read_text()
-    named = set(re.findall(r"`(test_\w+)`", page)) - {"test_flow"}
+    named = set(re.findall(r"`(test_\w+)`", page)) - {"test_flow", "test_invariance"}
     assert len(named) >= 7
     assert [name for name in named if f"def {name}(" not in tests] == []
-    functions = re.findall(r"`(stability|reference|flow|neighbours|exponential)\.(\w+)", page)
+    functions = re.findall(r"`(stability|reference|flow|neighbours|exponential|invariance)\.(\w+)", page)
     assert functions
     assert [f for m, f in functions if not hasattr(import_module(f"kadam.theory.{m}"), f)] == []
 

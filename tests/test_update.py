@@ -93,9 +93,10 @@ def loss(model, batch):
 BATCHES = random(20, 8, 5, seed=9)
 
 
-def on_its_own(model, member, lr, eps):
+def on_its_own(model, member, lr, eps, weight_decay=0.0):
     """The losses of one model trained by KAdam, which is left trained."""
-    optimizer = KAdam(model.parameters(), lr=lr, betas=[d.betas for d in member], eps=eps, k=len(member))
+    betas = [d.betas for d in member]
+    optimizer = KAdam(model.parameters(), lr=lr, betas=betas, eps=eps, k=len(member), weight_decay=weight_decay)
     losses = []
     for batch in BATCHES.to(next(model.parameters()).device):
         optimizer.zero_grad()
@@ -117,6 +118,20 @@ def test_an_ensemble_equals_separate_runs(k, eps, device):
         torch.testing.assert_close(losses[:, e], on_its_own(model, member, 0.01, eps), rtol=1e-12, atol=0)
         for name, p in model.named_parameters():
             torch.testing.assert_close(ensemble.params[name][e], p.detach(), **ROUNDING)
+
+
+def test_an_ensembles_members_have_their_own_weight_decay():
+    decays, rates = [MEMBERS[1][0]] * 3, [0.0, 0.1, 5.0]
+    ensemble = Ensemble(Net(), loss, decays, lr=0.01, weight_decay=rates)
+    for batch in BATCHES:
+        ensemble.step(batch)
+    for e, rate in enumerate(rates):
+        model = Net()
+        on_its_own(model, decays[e], 0.01, 0.0, weight_decay=rate)
+        for name, p in model.named_parameters():
+            torch.testing.assert_close(ensemble.params[name][e], p.detach(), **ROUNDING)
+    with pytest.raises(ValueError, match="weight_decay must hold one number a member, 3 of them, got 1"):
+        Ensemble(Net(), loss, decays, lr=0.01, weight_decay=[0.1])
 
 
 def test_an_ensemble_reports_the_updates_it_moved_by():

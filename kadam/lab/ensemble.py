@@ -24,15 +24,27 @@ class Ensemble:
     """E members that start from the same weights, see the same batches, and differ in their stages of k-Adam.
 
     ``decays``: for every member its stages, all of one length k. ``loss(model, batch)`` returns a scalar. The update is
-    :func:`kadam.optim.update.kadam_update`, the optimizer's own, with decay rates of shape (E, 1).
+    :func:`kadam.optim.update.kadam_update`, the optimizer's own, with decay rates of shape (E, 1). ``weight_decay``:
+    decoupled, one number a member; none by default.
 
     Attributes: ``params``, name -> (E, ...) tensors, moved in place by :meth:`step`; ``updates``, name -> (E, size)
     tensors, the last step's u^(k) by which they moved, in units of the learning rate.
     """
 
-    def __init__(self, model: nn.Module, loss: Loss, decays: Sequence[Sequence[Decay]], *, lr: float, eps: float = 0.0) -> None:
+    def __init__(
+        self,
+        model: nn.Module,
+        loss: Loss,
+        decays: Sequence[Sequence[Decay]],
+        *,
+        lr: float,
+        eps: float = 0.0,
+        weight_decay: Sequence[float] | None = None,
+    ) -> None:
         if len(decays) == 0 or len({len(stages) for stages in decays}) != 1:
             raise ValueError(f"decays must hold one member or more with equally many stages, got {decays!r}")
+        if weight_decay is not None and len(weight_decay) != len(decays):
+            raise ValueError(f"weight_decay must hold one number a member, {len(decays)} of them, got {len(weight_decay)}")
         keep_freed_memory()
         self.lr, self.eps, self.steps = lr, max(eps, TINY), 0
         members = len(decays)
@@ -44,6 +56,7 @@ class Ensemble:
             n: [(torch.zeros_like(_rows(p)), torch.zeros_like(_rows(p))) for _ in self._betas] for n, p in self.params.items()
         }
         self._losses = _member_losses(model, loss)
+        self._kept = None if weight_decay is None else 1 - lr * torch.tensor(weight_decay, dtype=torch.float64, device=device)
 
     def step(self, batch: Tensor) -> Tensor:
         """One step of every member on the same batch; returns the losses before it, shape (E,)."""
@@ -52,6 +65,8 @@ class Ensemble:
         stages = [StageAtStep.at(beta1, beta2, self.steps).to(losses.dtype) for beta1, beta2 in self._betas]
         for name, param in self.params.items():
             u = kadam_update(_rows(gradients[name]), self._moments[name], stages, eps=self.eps)
+            if self._kept is not None:
+                _rows(param).mul_(self._kept[:, None].to(param.dtype))
             _rows(param).sub_(u, alpha=self.lr)
             self.updates[name] = u
         return losses

@@ -12,16 +12,20 @@ class CharTransformer(nn.Module):
     Input: token indices (batch, context), integers below ``vocab``. Output: logits (batch, context, vocab).
     No biases: a key bias has no effect on attention, so its gradient would be pure rounding noise, and Adam with
     eps = 0 would turn that noise into full-size updates. No gains either, which keeps batched training fast.
+    ``normalised``: queries and keys are divided by their root mean square within a head, and the perceptron's hidden layer
+    is standardised before its activation; this makes the weights ``query``, ``key`` and ``up`` scale invariant.
     Call :func:`initialise` before use.
     """
 
-    def __init__(self, *, vocab: int, context: int, width: int = 32, layers: int = 2, heads: int = 2) -> None:
+    def __init__(
+        self, *, vocab: int, context: int, width: int = 32, layers: int = 2, heads: int = 2, normalised: bool = False
+    ) -> None:
         super().__init__()
         if width % heads:
             raise ValueError(f"width must be a multiple of heads, got width={width}, heads={heads}")
         self.tokens = nn.Embedding(vocab, width)
         self.positions = nn.Parameter(torch.empty(context, width))
-        self.blocks = nn.ModuleList(Block(width, heads, context) for _ in range(layers))
+        self.blocks = nn.ModuleList(Block(width, heads, context, normalised=normalised) for _ in range(layers))
         self.norm = nn.LayerNorm(width, elementwise_affine=False)
         self.head = nn.Linear(width, vocab, bias=False)
 
@@ -37,9 +41,12 @@ class Block(nn.Module):
 
     mask: Tensor
 
-    def __init__(self, width: int, heads: int, context: int) -> None:
+    def __init__(self, width: int, heads: int, context: int, *, normalised: bool = False) -> None:
         super().__init__()
         self.heads = heads
+        # eps = 0 in both: with an eps the weights before them would be scale invariant only nearly.
+        self.unit = nn.RMSNorm(width // heads, eps=0.0, elementwise_affine=False) if normalised else nn.Identity()
+        self.standard = nn.LayerNorm(4 * width, eps=0.0, elementwise_affine=False) if normalised else nn.Identity()
         self.norm1 = nn.LayerNorm(width, elementwise_affine=False)
         self.query = nn.Linear(width, width, bias=False)
         self.key = nn.Linear(width, width, bias=False)
@@ -53,11 +60,11 @@ class Block(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         x = x + self.attention(self.norm1(x))
-        return x + self.down(F.gelu(self.up(self.norm2(x))))
+        return x + self.down(F.gelu(self.standard(self.up(self.norm2(x)))))
 
     def attention(self, x: Tensor) -> Tensor:
         q, k, v = (self.split_heads(project(x)) for project in (self.query, self.key, self.value))
-        scores = q @ k.transpose(-1, -2) / q.shape[-1] ** 0.5 + self.mask
+        scores = self.unit(q) @ self.unit(k).transpose(-1, -2) / q.shape[-1] ** 0.5 + self.mask
         mixed = scores.softmax(-1) @ v
         return self.out(mixed.transpose(1, 2).flatten(2))
 

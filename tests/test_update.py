@@ -120,6 +120,16 @@ def test_an_ensemble_equals_separate_runs(k, eps, device):
             torch.testing.assert_close(ensemble.params[name][e], p.detach(), **ROUNDING)
 
 
+def test_an_ensembles_last_moments_make_its_update():
+    ensemble = Ensemble(Net(), loss, MEMBERS[1], lr=0.01)
+    for batch in BATCHES[:5]:
+        ensemble.step(batch)
+    for name, u in ensemble.updates.items():
+        m_hat, v_hat = ensemble.corrected_moments(name)
+        torch.testing.assert_close(m_hat / v_hat.sqrt(), u, rtol=1e-10, atol=1e-12)
+        assert ensemble.gradients[name].shape == u.shape
+
+
 def test_an_ensembles_members_have_their_own_weight_decay():
     decays, rates = [MEMBERS[1][0]] * 3, [0.0, 0.1, 5.0]
     ensemble = Ensemble(Net(), loss, decays, lr=0.01, weight_decay=rates)

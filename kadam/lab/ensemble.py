@@ -28,7 +28,7 @@ class Ensemble:
     decoupled, one number a member; none by default.
 
     Attributes: ``params``, name -> (E, ...) tensors, moved in place by :meth:`step`; ``updates``, name -> (E, size)
-    tensors, the last step's u^(k) by which they moved, in units of the learning rate.
+    tensors, the last step's u^(k) by which they moved, in units of the learning rate; ``gradients``, name -> (E, size).
     """
 
     def __init__(
@@ -50,6 +50,7 @@ class Ensemble:
         members = len(decays)
         self.params = {n: _copies(p.detach(), members) for n, p in model.named_parameters()}
         self.updates: dict[str, Tensor] = {}
+        self.gradients: dict[str, Tensor] = {}
         device = next(model.parameters()).device
         self._betas = [_columns([stages[i] for stages in decays], device) for i in range(len(decays[0]))]
         self._moments = {
@@ -64,12 +65,19 @@ class Ensemble:
         gradients, losses = self._gradients(batch)
         stages = [StageAtStep.at(beta1, beta2, self.steps).to(losses.dtype) for beta1, beta2 in self._betas]
         for name, param in self.params.items():
-            u = kadam_update(_rows(gradients[name]), self._moments[name], stages, eps=self.eps)
+            self.gradients[name] = _rows(gradients[name])
+            u = kadam_update(self.gradients[name], self._moments[name], stages, eps=self.eps)
             if self._kept is not None:
                 _rows(param).mul_(self._kept[:, None].to(param.dtype))
             _rows(param).sub_(u, alpha=self.lr)
             self.updates[name] = u
         return losses
+
+    def corrected_moments(self, name: str) -> tuple[Tensor, Tensor]:
+        """The last stage's m^ and v^ after the last step, bias-corrected, each (E, size)."""
+        m, v = self._moments[name][-1]
+        beta1, beta2 = self._betas[-1]
+        return m / (1 - beta1**self.steps).to(m.dtype), v / (1 - beta2**self.steps).to(v.dtype)
 
     def _gradients(self, batch: Tensor) -> tuple[dict[str, Tensor], Tensor]:
         """Gradients by name, each (E, ...), and losses (E,). No member's loss depends on another's weights, so the

@@ -1,5 +1,6 @@
 """Every experiment at its smoke profile: what it records, what it claims, and what it refuses."""
 
+import functools
 import json
 import shutil
 from pathlib import Path
@@ -9,7 +10,7 @@ import pytest
 import xarray as xr
 
 from kadam import experiments
-from kadam.experiments import growth, orders, stability, trajectories
+from kadam.experiments import growth, invariance, orders, stability, trajectories
 from kadam.lab import records
 from kadam.theory import stability as theory
 
@@ -214,6 +215,70 @@ def laptop_orders(**errors):
 )
 def test_the_criteria_of_the_orders_are_applied(slopes, id, verdict):
     assert {claim.id: claim.verdict for claim in orders.claims(laptop_orders(**slopes))}[id] == verdict
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"burn_in": 600}, "burn_in and late must be below steps = 600, got 600 and 200"),
+        ({"seeds": 0}, "seeds must be a whole number >= 1, got 0"),
+        ({"text": "latin"}, "text must be one of real, embedded; got 'latin'"),
+    ],
+)
+def test_a_bad_configuration_of_invariance_is_named(change, message):
+    with pytest.raises(ValueError, match=message):
+        invariance.Config(**change)
+
+
+def test_a_network_without_normalisation_is_refused_by_invariance(monkeypatch):
+    monkeypatch.setattr(invariance, "CharTransformer", functools.partial(plain_transformer, invariance.CharTransformer))
+    with pytest.raises(ValueError, match=r"blocks.0.query.weight is not scale invariant"):
+        invariance.run(invariance.PROFILES["smoke"])
+
+
+def plain_transformer(original, *, normalised, **sizes):
+    return original(**sizes)
+
+
+def test_invariance_holds_exact_statements_in_every_setting(smoke_records):
+    record = smoke_records["invariance"]
+    assert float(record.momentum_gap.max()) < 1e-12
+    assert record.sizes["step"] == 7
+    first = record.norm.isel(step=0)
+    np.testing.assert_allclose(
+        first, invariance.Config().start * np.array([64, 64, 256])[:, None, None] + 0 * first, rtol=1e-12
+    )
+    without = record.sel(gamma=0.0, weight_decay=0.0)  # no momentum: only v differs between the law and Adam
+    np.testing.assert_allclose(without.norm_corrected, without.norm_paper, rtol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "id", "verdict"),
+    [
+        ("growth_ratio", 1.05, "GT-5a", "reproduced"),
+        ("growth_ratio", 1.15, "GT-5a", "not reproduced"),
+        ("cosine", -0.14, "GT-5b", "reproduced"),
+        ("cosine", -0.16, "GT-5b", "not reproduced"),
+        ("momentum_gap", 1e-8, "D-5f", "not reproduced"),
+    ],
+)
+def test_the_criteria_of_invariance_are_applied(smoke_records, variable, value, id, verdict):
+    record = smoke_records["invariance"]
+    changed = record.assign({variable: xr.full_like(record[variable], value)})
+    assert {claim.id: claim.verdict for claim in invariance.claims(changed)}[id] == verdict
+
+
+def test_the_law_with_the_cross_term_is_judged_by_shares_of_the_cases(smoke_records):
+    record = smoke_records["invariance"]
+    exact = record.assign(
+        growth_ratio=record.growth_ratio * 0 + record.factor,
+        norm_corrected=record.norm,
+        rotation=record.rotation * 0 + record.rotation_law,
+    )
+    verdicts = {claim.id: claim.verdict for claim in invariance.claims(exact)}
+    assert [verdicts[id] for id in ("D-5c", "D-5d", "D-5e")] == ["reproduced"] * 3
+    one_gamma_off = exact.assign(growth_ratio=exact.growth_ratio.where(exact.gamma < 0.99, 1e3))
+    assert {c.id: c.verdict for c in invariance.claims(one_gamma_off)}["D-5c"] == "partly"
 
 
 def test_a_missing_gpu_is_named(monkeypatch):

@@ -6,7 +6,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from kadam.decay import Decay
-from kadam.report import growth, orders, stability, style, trajectories
+from kadam.report import growth, invariance, orders, stability, style, trajectories
 from kadam.report.advice import advise
 from kadam.theory import stability as theory
 
@@ -15,6 +15,7 @@ FIGURES = {
     "growth": [growth.curves, growth.slopes, growth.errors, growth.places],
     "trajectories": [trajectories.weights, trajectories.squares, trajectories.betas, trajectories.noise],
     "orders": [orders.errors],
+    "invariance": [invariance.growth, invariance.norms, invariance.orthogonality, invariance.rotation],
 }
 CASES = [(name, draw) for name, draws in FIGURES.items() for draw in draws]
 
@@ -89,6 +90,19 @@ def test_the_tables_of_chapter_3_say_what_the_experiments_judge_by(smoke_records
     )
     assert "the same path to 1e-8 of its length: True" in trajectories.noise_table(record)
     assert max(len(line) for line in orders.table(smoke_records["orders"]).splitlines()) <= 80
+
+
+def test_the_tables_of_chapter_5_hold_what_the_record_holds(smoke_records):
+    record = smoke_records["invariance"]
+    growth_at_09 = record.growth_ratio.sel(gamma=0.9, weight_decay=0.0)
+    assert (
+        f"{float(growth_at_09.mean()):.1f} ({float(growth_at_09.min()):.1f}" in invariance.growth_table(record).splitlines()[3]
+    )
+    assert f"{float(record.rotation.sel(gamma=0.5).isel(weight_decay=-1).mean()):.4f}" in invariance.rotation_table(record)
+    assert "recursion to 1e-9: True" in invariance.orthogonality_table(record)
+    assert len(invariance.norm_table(record).splitlines()) == 3
+    tables = (invariance.growth_table, invariance.norm_table, invariance.orthogonality_table, invariance.rotation_table)
+    assert max(len(line) for table in tables for line in table(record).splitlines()) <= 84
 
 
 def test_the_map_tells_pairs_inside_from_pairs_outside(smoke_records):

@@ -4,7 +4,7 @@ import pytest
 import xarray as xr
 
 from kadam.report import claims
-from kadam.report.claims import Claim, Test, judge_all, markdown_table, passes, plain_table
+from kadam.report.claims import Claim, Test, judge_all, markdown_table, passes, passes_for, plain_table, with_range
 
 ABOVE = Test("X-1", "here", "x is |large|", "x above 3", lambda d: (f"x = {float(d.x):g}", passes(float(d.x) > 3)))
 COLUMNS = ["id", "source", "statement", "measured", "criterion", "verdict", "profile", "record", "notebook"]
@@ -46,3 +46,15 @@ def test_the_plain_table_says_everything():
 
 def test_a_record_is_named_by_experiment_profile_and_hash():
     assert claims.record_name(record(1.0)) == "counting/smoke-0123abcd"
+
+
+@pytest.mark.parametrize(
+    ("share", "verdict"),
+    [(1.0, "reproduced"), (0.99, "partly"), (0.75, "partly"), (0.74, "not reproduced"), (0.0, "not reproduced")],
+)
+def test_a_criterion_met_in_part_of_the_cases_is_graded(share, verdict):
+    assert passes_for(share) == verdict
+
+
+def test_values_are_written_as_mean_and_range():
+    assert with_range(xr.DataArray([1.0, 2.0, 4.5]), ".1f") == "2.5 (1.0 to 4.5)"

@@ -23,8 +23,8 @@ from kadam.lab import data, probes, records
 from kadam.lab.ensemble import Ensemble
 from kadam.lab.models import CharTransformer, initialise, next_token_loss
 from kadam.lab.profiles import check_choice, check_counts
-from kadam.lab.sweep import Tick, sweep
-from kadam.report.claims import Claim, Finding, Test, judge_all, passes
+from kadam.lab.sweep import Tick, computed_s, sweep
+from kadam.report.claims import Claim, Finding, Test, judge_all, passes, passes_for
 from kadam.theory import stability
 
 NOTEBOOK = "02-growth"
@@ -84,9 +84,7 @@ PROFILES = {
 }
 
 
-def load_text(config: Config, *, fetch: bool = True) -> data.Text:
-    """The text that a configuration trains on; ``fetch``: may download it."""
-    return data.load_text(embedded=config.text == "embedded", fetch=fetch)
+load_text = data.configured_text
 
 
 @records.recorded("growth", PROFILES)
@@ -107,15 +105,14 @@ def run(config: Config, *, checkpoint: Path | None = None, jobs: int = 1) -> xr.
     )
     dataset = measured.assign(_predictions(beta, gamma, config.steps)).assign(_slopes(measured.max_update, config))
     dataset["parameter"] = ("parameter", parameter_names(config, text))
-    seconds = sum(result.attrs["computed_s"] for result in results.values())
     dataset.attrs = {
-        "computed_s": round(seconds, 3),  # over all processes, and over all runs if it was interrupted
+        "computed_s": computed_s(results),
         "fit_start": fit_start(config.steps),
         "one_e_fold": 1 / (config.steps - fit_start(config.steps)),
         **data.describe(text),
         **_device(config),
     }
-    return _with_units(dataset)
+    return records.with_units(dataset, UNITS)
 
 
 def train_piece(
@@ -259,21 +256,17 @@ def _slopes(max_update: xr.DataArray, config: Config) -> dict[str, xr.DataArray]
     return {"slope": fitted, "feedback": feedback}
 
 
-def _with_units(dataset: xr.Dataset) -> xr.Dataset:
-    units = {
-        "max_update": "learning rates",
-        "max_parameter": "index into parameter",
-        "max_absent": "1 where the maximum is in the head's row of a character that the batch never asks for",
-        "loss": "nats per character",
-        "slope": "1/iteration",
-        "rate_discrete": "1/iteration",
-        "rate_continuous": "1/iteration",
-        "rate_corrected": "1/iteration",
-        "feedback": "1 where some step moved a weight by more than 0.1",
-    }
-    for name, unit in units.items():
-        dataset[name].attrs["units"] = unit
-    return dataset
+UNITS = {
+    "max_update": "learning rates",
+    "max_parameter": "index into parameter",
+    "max_absent": "1 where the maximum is in the head's row of a character that the batch never asks for",
+    "loss": "nats per character",
+    "slope": "1/iteration",
+    "rate_discrete": "1/iteration",
+    "rate_continuous": "1/iteration",
+    "rate_corrected": "1/iteration",
+    "feedback": "1 where some step moved a weight by more than 0.1",
+}
 
 
 def relative_errors(dataset: xr.Dataset, law: str, *, setting: str = "fixed", least: float | None = None) -> xr.DataArray:
@@ -340,8 +333,7 @@ def _fresh_transition(dataset: xr.Dataset) -> Finding:
     inside = float(slopes.where(dataset.coefficient > 0).max())
     above = (slopes > inside).where(_outside(dataset))
     measured = f"{int(above.sum())} of {int(above.count())} points outside have a larger slope than any inside ({inside:.4f})"
-    share = float(above.mean())
-    return measured, "reproduced" if share == 1 else "partly" if share >= 0.75 else "not reproduced"
+    return measured, passes_for(float(above.mean()))
 
 
 @_where_something_grows

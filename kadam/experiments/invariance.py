@@ -25,8 +25,8 @@ from kadam.lab.ensemble import Ensemble
 from kadam.lab.models import CharTransformer, initialise, next_token_loss
 from kadam.lab.profiles import check_choice, check_counts
 from kadam.lab.scale import check_scale_invariant
-from kadam.lab.sweep import Tick, sweep
-from kadam.report.claims import Claim, Finding, Test, judge_all, passes
+from kadam.lab.sweep import Tick, computed_s, sweep
+from kadam.report.claims import Claim, Finding, Test, judge_all, passes, passes_for, with_range
 from kadam.theory import invariance as theory
 
 NOTEBOOK = "05-scale-invariance"
@@ -90,9 +90,7 @@ PROFILES = {
 }
 
 
-def load_text(config: Config, *, fetch: bool = True) -> data.Text:
-    """The text that a configuration trains on; ``fetch``: may download it."""
-    return data.load_text(embedded=config.text == "embedded", fetch=fetch)
+load_text = data.configured_text
 
 
 @records.recorded("invariance", PROFILES)
@@ -112,10 +110,10 @@ def run(config: Config, *, checkpoint: Path | None = None, jobs: int = 1) -> xr.
     dataset = xr.concat(by_setting, xr.Variable("setting", list(SETTINGS))).assign(_predictions(config))
     dataset.attrs = {
         "every": config.every,  # steps between two kept norms
-        "computed_s": round(sum(result.attrs["computed_s"] for result in results.values()), 3),
+        "computed_s": computed_s(results),
         **data.describe(text),
     }
-    return _with_units(dataset)
+    return records.with_units(dataset, UNITS)
 
 
 def train_piece(config: Config, text: data.Text, piece: str, tick: Tick) -> xr.Dataset:
@@ -215,8 +213,8 @@ class Trace:
 
     def summary(self, config: Config, size: int) -> xr.Dataset:
         """What the record keeps, by weight decay and gamma; members lie in the order of :func:`_members`."""
-        runs = iter(range(self.norm.shape[1]))
-        by_decay = [xr.concat([self._run(config, next(runs), size) for _ in GAMMAS], "gamma") for _ in _decays(config)]
+        runs = [self._run(config, member, size) for member in range(self.norm.shape[1])]
+        by_decay = [xr.concat(runs[i : i + len(GAMMAS)], "gamma") for i in range(0, len(runs), len(GAMMAS))]
         return xr.concat(by_decay, "weight_decay").assign_coords(weight_decay=_decays(config), gamma=list(GAMMAS))
 
     def _run(self, config: Config, member: int, size: int) -> xr.Dataset:
@@ -300,26 +298,22 @@ def _predictions(config: Config) -> dict[str, tuple[str, list[float]]]:
     }
 
 
-def _with_units(dataset: xr.Dataset) -> xr.Dataset:
-    units = {
-        "norm": "|W|^2 every so many steps",
-        "norm_paper": "the same by the paper's law from |u|^2",
-        "norm_corrected": "the same by the law with the cross term",
-        "growth_ratio": "growth of |W|^2 over eta^2 sum |u|^2, after the burn-in",
-        "factor": "(1 + gamma)/(1 - gamma)",
-        "rotation": "radians a step",
-        "rotation_law": "radians a step",
-        "rotation_paper": "radians a step",
-        "cosine": "of W and u",
-        "momentum_gap": "largest distance of <W, m^> from its recursion over the largest |W| |m^|",
-        "dropped": "the term that A1 drops over the one it keeps",
-        "correlation": "of a normalised gradient with the update before it",
-        "update_size": "|u|^2 an entry",
-        "gradient_size": "|g/sqrt(v)|^2 an entry",
-    }
-    for name, unit in units.items():
-        dataset[name].attrs["units"] = unit
-    return dataset
+UNITS = {
+    "norm": "|W|^2 every so many steps",
+    "norm_paper": "the same by the paper's law from |u|^2",
+    "norm_corrected": "the same by the law with the cross term",
+    "growth_ratio": "growth of |W|^2 over eta^2 sum |u|^2, after the burn-in",
+    "factor": "(1 + gamma)/(1 - gamma)",
+    "rotation": "radians a step",
+    "rotation_law": "radians a step",
+    "rotation_paper": "radians a step",
+    "cosine": "of W and u",
+    "momentum_gap": "largest distance of <W, m^> from its recursion over the largest |W| |m^|",
+    "dropped": "the term that A1 drops over the one it keeps",
+    "correlation": "of a normalised gradient with the update before it",
+    "update_size": "|u|^2 an entry",
+    "gradient_size": "|g/sqrt(v)|^2 an entry",
+}
 
 
 USUAL = 0.9  # the gamma at which the paper's claims are judged
@@ -331,10 +325,6 @@ def _usual(variable: xr.DataArray) -> xr.DataArray:
     return variable.sel(gamma=USUAL, weight_decay=0.0)
 
 
-def _range(values: xr.DataArray, digits: str = ".2f") -> str:
-    return f"{float(values.mean()):{digits}} ({float(values.min()):{digits}} to {float(values.max()):{digits}})"
-
-
 def _apart(ratio: xr.DataArray) -> xr.DataArray:
     """|ratio - 1|, mean over seeds."""
     return abs(ratio - 1).mean("seed")
@@ -342,34 +332,34 @@ def _apart(ratio: xr.DataArray) -> xr.DataArray:
 
 def _paper_growth(dataset: xr.Dataset) -> Finding:
     ratio = _usual(dataset.growth_ratio)
-    return f"measured over predicted growth: {_range(ratio, '.1f')}", passes(bool((np.abs(ratio - 1) <= 0.1).all()))
+    return f"measured over predicted growth: {with_range(ratio, '.1f')}", passes(bool((np.abs(ratio - 1) <= 0.1).all()))
 
 
 def _nearly_orthogonal(dataset: xr.Dataset) -> Finding:
     cosine = abs(_usual(dataset.cosine))
-    return f"|cosine| {_range(cosine, '.3f')}", passes(float(cosine.max()) <= 0.15)
+    return f"|cosine| {with_range(cosine, '.3f')}", passes(float(cosine.max()) <= 0.15)
 
 
 def _factor(dataset: xr.Dataset) -> Finding:
     ratio = (dataset.growth_ratio.sel(weight_decay=0.0) / dataset.factor).mean("seed")
     good = float((np.abs(ratio - 1) <= 0.15).mean())
-    measured = f"measured over corrected growth: {_range(ratio)}; {good:.0%} of the cases within 15%"
-    return measured, "reproduced" if good == 1 else "partly" if good >= 0.75 else "not reproduced"
+    measured = f"measured over corrected growth: {with_range(ratio)}; {good:.0%} of the cases within 15%"
+    return measured, passes_for(good)
 
 
 def _norms(dataset: xr.Dataset) -> Finding:
     ends = dataset.isel(step=-1)
     corrected, paper = (_apart(ends[name] / ends.norm) for name in ("norm_corrected", "norm_paper"))
     good = float((corrected <= 0.1).mean())
-    measured = f"error of |W|^2 at the end: {_range(corrected)}, the paper's {_range(paper)}; {good:.0%} within 10%"
-    return measured, "reproduced" if good == 1 else "partly" if good >= 0.75 else "not reproduced"
+    measured = f"error of |W|^2 at the end: {with_range(corrected)}, the paper's {with_range(paper)}; {good:.0%} within 10%"
+    return measured, passes_for(good)
 
 
 def _rotation(dataset: xr.Dataset) -> Finding:
     ratio = (dataset.rotation.isel(weight_decay=-1) / dataset.rotation_law).mean("seed")
     good = float((np.abs(ratio - 1) <= 0.1).mean())
-    measured = f"measured over predicted angle: {_range(ratio)}; {good:.0%} of the cases within 10%"
-    return measured, "reproduced" if good == 1 else "partly" if good >= 0.75 else "not reproduced"
+    measured = f"measured over predicted angle: {with_range(ratio)}; {good:.0%} of the cases within 10%"
+    return measured, passes_for(good)
 
 
 def _momentum(dataset: xr.Dataset) -> Finding:

@@ -21,7 +21,7 @@ from kadam.lab import data, problems, records
 from kadam.lab.flat import FlatLoss
 from kadam.lab.probes import distance, median_distance
 from kadam.lab.profiles import check_choice, check_counts
-from kadam.lab.sweep import Tick, sweep
+from kadam.lab.sweep import Tick, computed_s, sweep
 from kadam.report.claims import Claim, Finding, Test, judge_all, passes
 from kadam.theory.flow import adam, adam_flow
 from kadam.theory.neighbours import classical_limit
@@ -95,9 +95,7 @@ PROFILES = {
 }
 
 
-def load_text(config: Config, *, fetch: bool = True) -> data.Text:
-    """The text that a configuration trains on; ``fetch``: may download it."""
-    return data.load_text(embedded=config.text == "embedded", fetch=fetch)
+load_text = data.configured_text
 
 
 @records.recorded("orders", PROFILES)
@@ -110,10 +108,10 @@ def run(config: Config, *, checkpoint: Path | None = None, jobs: int = 1) -> xr.
     dataset = xr.concat([results[case].drop_attrs() for case in CASES], xr.Variable("case", list(CASES)), join="outer")
     dataset = dataset.assign(_orders(dataset))
     dataset.attrs = {
-        "computed_s": round(sum(result.attrs["computed_s"] for result in results.values()), 3),
+        "computed_s": computed_s(results),
         **data.describe(text),
     }
-    return _with_units(dataset)
+    return records.with_units(dataset, UNITS)
 
 
 def measure(config: Config, text: data.Text, name: str, tick: Tick) -> xr.Dataset:
@@ -187,19 +185,15 @@ def _slope(error: xr.DataArray, eta: xr.DataArray) -> xr.DataArray:
     return (x * np.log(error)).sum("rate", min_count=2) / (x**2).sum("rate")
 
 
-def _with_units(dataset: xr.Dataset) -> xr.Dataset:
-    units = {
-        "error": "largest distance from Adam over the distance that Adam went",
-        "median": "the same weight by weight: median of the largest gaps over median of the largest moves",
-        "again": "error at the largest learning rate with twice the substeps",
-        "eta": "learning rate",
-        "order": "slope of log error against log eta",
-        "median_order": "slope of log median against log eta",
-        "local_order": "the same between a learning rate and the one before it",
-    }
-    for name, unit in units.items():
-        dataset[name].attrs["units"] = unit
-    return dataset
+UNITS = {
+    "error": "largest distance from Adam over the distance that Adam went",
+    "median": "the same weight by weight: median of the largest gaps over median of the largest moves",
+    "again": "error at the largest learning rate with twice the substeps",
+    "eta": "learning rate",
+    "order": "slope of log error against log eta",
+    "median_order": "slope of log median against log eta",
+    "local_order": "the same between a learning rate and the one before it",
+}
 
 
 def _words(orders: xr.DataArray) -> str:

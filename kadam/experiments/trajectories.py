@@ -23,7 +23,7 @@ from kadam.lab import data, problems, records
 from kadam.lab.flat import FlatLoss
 from kadam.lab.probes import distance
 from kadam.lab.profiles import check_choice, check_counts
-from kadam.lab.sweep import Tick, sweep
+from kadam.lab.sweep import Tick, computed_s, sweep
 from kadam.report.claims import Claim, Finding, Test, judge_all, passes
 from kadam.theory.flow import Diverged, Gradient, adam, adam_flow
 from kadam.theory.neighbours import paper_flow_in_time
@@ -112,9 +112,7 @@ PROFILES = {
 }
 
 
-def load_text(config: Config, *, fetch: bool = True) -> data.Text:
-    """The text that a configuration trains on; ``fetch``: may download it."""
-    return data.load_text(embedded=config.text == "embedded", fetch=fetch)
+load_text = data.configured_text
 
 
 @records.recorded("trajectories", PROFILES)
@@ -133,12 +131,12 @@ def run(config: Config, *, checkpoint: Path | None = None, jobs: int = 1) -> xr.
     dataset = xr.merge([result.drop_attrs() for result in results.values()], join="outer", compat="no_conflicts")
     shown = results[f"path-{config.shown_steps}"].attrs
     dataset.attrs = {
-        "computed_s": round(sum(result.attrs["computed_s"] for result in results.values()), 3),
+        "computed_s": computed_s(results),
         **{name: shown[name] for name in ("d", "cost_paper", "cost_second")},
         "shown_eta": config.path_time / config.shown_steps,
         **data.describe(text),
     }
-    return _with_units(dataset)
+    return records.with_units(dataset, UNITS)
 
 
 def compute_piece(config: Config, text: data.Text, piece: str, tick: Tick) -> xr.Dataset:
@@ -291,24 +289,19 @@ KINDS: dict[str, Callable[[Config, data.Text, str], xr.Dataset]] = {
 }
 
 
-def _with_units(dataset: xr.Dataset) -> xr.Dataset:
-    mean = "mean over all weights of the squared"
-    units = {
-        "shown": "weight",
-        "evaluations": "gradients a step",
-        "path_mse": f"{mean} distance to Adam",
-        "path_moved": f"{mean} distance of Adam from its start",
-        "long_mse": f"{mean} distance to Adam",
-        "long_moved": f"{mean} distance of Adam from its start",
-        "long_loss": "nats per character",
-        "noise_error": "largest distance from Adam over the distance that Adam went",
-        "map_error": "largest distance from Adam over the distance that Adam went",
-        "p_mse": f"{mean} distance to Adam",
-        "p_gap": "largest distance from the equation without p over the distance that it went",
-    }
-    for name, unit in units.items():
-        dataset[name].attrs["units"] = unit
-    return dataset
+UNITS = {
+    "shown": "weight",
+    "evaluations": "gradients a step",
+    "path_mse": "mean over all weights of the squared distance to Adam",
+    "path_moved": "mean over all weights of the squared distance of Adam from its start",
+    "long_mse": "mean over all weights of the squared distance to Adam",
+    "long_moved": "mean over all weights of the squared distance of Adam from its start",
+    "long_loss": "nats per character",
+    "noise_error": "largest distance from Adam over the distance that Adam went",
+    "map_error": "largest distance from Adam over the distance that Adam went",
+    "p_mse": "mean over all weights of the squared distance to Adam",
+    "p_gap": "largest distance from the equation without p over the distance that it went",
+}
 
 
 def path_errors(dataset: xr.Dataset) -> xr.DataArray:

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from importlib.resources import files
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -108,6 +109,18 @@ def load_text(source: Source = TINY_SHAKESPEARE, *, embedded: bool = False, fetc
         return _excerpt(source)
     origin, path = found
     return Text(_verified(path, source.sha256).decode("utf-8"), source.title, origin, source.sha256)
+
+
+class WithText(Protocol):
+    """A configuration that says which text it trains on: "real", or "embedded" for the excerpt."""
+
+    @property
+    def text(self) -> str: ...
+
+
+def configured_text(config: WithText, *, fetch: bool = True) -> Text:
+    """The text that a configuration trains on; ``fetch``: may download it. Experiments on text name it ``load_text``."""
+    return load_text(embedded=config.text == "embedded", fetch=fetch)
 
 
 def locate(source: Source) -> tuple[str, Path] | None:

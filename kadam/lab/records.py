@@ -79,6 +79,13 @@ def provenance(experiment: str, profile: str, config: Any, seconds: float) -> di
     }
 
 
+def with_units(dataset: xr.Dataset, units: Mapping[str, str]) -> xr.Dataset:
+    """The dataset with the attribute ``units`` on each of the variables named."""
+    for name, unit in units.items():
+        dataset[name].attrs["units"] = unit
+    return dataset
+
+
 def config_hash(config: Any) -> str:
     """Eight hex digits that name a configuration."""
     return _sha256(json.dumps(asdict(config), sort_keys=True).encode())[:8]

@@ -22,36 +22,40 @@ def scale_changes(model: nn.Module, loss: Loss, batch: Any) -> dict[str, float]:
     :func:`check_scale_invariant`.
     """
     copy = deepcopy(model).double()
-    with torch.no_grad():
-        start = float(loss(copy, batch))
-        return {name: max(_change(copy, loss, batch, p, start, a) for a in FACTORS) for name, p in copy.named_parameters()}
+    return {name: _change(copy, loss, batch, p) for name, p in copy.named_parameters()}
 
 
 def check_scale_invariant(model: nn.Module, loss: Loss, batch: Any, name: str) -> None:
     """``ValueError`` unless halving and doubling this parameter leaves the loss the same to rounding, and setting its entries
     to their absolute values does not: a parameter that the loss does not use is no example of anything."""
-    changes = scale_changes(model, loss, batch)
-    if name not in changes:
-        raise ValueError(f"name must be one of {', '.join(changes)}; got {name!r}")
-    if not changes[name] <= ROUNDING:
+    copy = deepcopy(model).double()
+    parameters = dict(copy.named_parameters())
+    if name not in parameters:
+        raise ValueError(f"name must be one of {', '.join(parameters)}; got {name!r}")
+    change = _change(copy, loss, batch, parameters[name])
+    if not change <= ROUNDING:
         raise ValueError(
-            f"{name} is not scale invariant: halved or doubled it changes the loss by {changes[name]:.1e} of its value, "
+            f"{name} is not scale invariant: halved or doubled it changes the loss by {change:.1e} of its value, "
             f"allowed is {ROUNDING:.0e}"
         )
-    if not _is_used(model, loss, batch, name):
+    if not _is_used(copy, loss, batch, parameters[name]):
         raise ValueError(f"{name} is not used by this loss, so that it says nothing of scale")
 
 
-def _change(model: nn.Module, loss: Loss, batch: Any, p: torch.Tensor, start: float, factor: float) -> float:
-    p.mul_(factor)
-    changed = float(loss(model, batch))
-    p.mul_(1 / factor)  # exact: the factors are powers of two
-    return abs(changed - start) / abs(start)
+@torch.no_grad()
+def _change(model: nn.Module, loss: Loss, batch: Any, p: torch.Tensor) -> float:
+    """The largest relative change of the loss as the parameter is scaled; it is left as it was."""
+    start, changes = float(loss(model, batch)), []
+    for factor in FACTORS:
+        p.mul_(factor)
+        changes.append(abs(float(loss(model, batch)) - start) / abs(start))
+        p.mul_(1 / factor)  # exact: the factors are powers of two
+    return max(changes)
 
 
-def _is_used(model: nn.Module, loss: Loss, batch: Any, name: str) -> bool:
-    copy = deepcopy(model).double()
-    with torch.no_grad():
-        start = float(loss(copy, batch))
-        copy.get_parameter(name).abs_()
-        return float(loss(copy, batch)) != start
+@torch.no_grad()
+def _is_used(model: nn.Module, loss: Loss, batch: Any, p: torch.Tensor) -> bool:
+    """Whether the loss changes with the signs of the parameter's entries; they are lost."""
+    start = float(loss(model, batch))
+    p.abs_()
+    return float(loss(model, batch)) != start

@@ -1,7 +1,7 @@
 """One way to run the pieces of a long computation: with a progress bar, kept as they finish, resumed where it stopped."""
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -39,6 +39,11 @@ def sweep(
                 records.save(result, checkpoint / f"{piece}.nc")
             done[piece] = result
     return {piece: result for piece, result in done.items() if result is not None}
+
+
+def computed_s(results: Mapping[str, xr.Dataset]) -> float:
+    """Seconds that all pieces took, over all processes, and over all runs if the sweep was interrupted."""
+    return round(sum(result.attrs["computed_s"] for result in results.values()), 3)
 
 
 def _results(

@@ -65,6 +65,16 @@ def passes(condition: bool) -> Verdict:
     return "reproduced" if condition else "not reproduced"
 
 
+def passes_for(share: float) -> Verdict:
+    """The verdict of a criterion that is met in this share of the cases: in all, in three quarters, or in fewer."""
+    return "reproduced" if share == 1 else "partly" if share >= 0.75 else "not reproduced"
+
+
+def with_range(values: xr.DataArray, digits: str = ".2f") -> str:
+    """Mean and range of some values, as claims and tables write them."""
+    return f"{float(values.mean()):{digits}} ({float(values.min()):{digits}} to {float(values.max()):{digits}})"
+
+
 def markdown_table(claims: Sequence[Claim], *, mark: Callable[[Verdict], str] = str) -> str:
     """The ledger for a page: what is claimed, what was measured, the verdict; ``mark`` says how a verdict is written."""
     rows = [(c.id, c.statement, c.measured, mark(c.verdict), c.profile) for c in claims]

@@ -6,6 +6,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from kadam.report import style
+from kadam.report.claims import with_range
 
 SETTINGS = {"small batches": "o", "larger batches": "s", "one fixed batch": "^"}
 WEIGHTS = {"query": style.EXACT, "key": style.SECOND, "hidden": style.CORRECTED}
@@ -51,12 +52,8 @@ def growth_table(record: xr.Dataset) -> str:
     for gamma in record.gamma.values:
         ratio = record.growth_ratio.sel(weight_decay=0.0, gamma=gamma)
         factor = float(record.factor.sel(gamma=gamma))
-        lines.append(f"{gamma:>6g}{factor:>8.0f}{_words(ratio, '.1f'):>26}{_words(ratio / factor, '.2f'):>36}")
+        lines.append(f"{gamma:>6g}{factor:>8.0f}{with_range(ratio, '.1f'):>26}{with_range(ratio / factor, '.2f'):>36}")
     return "\n".join(lines)
-
-
-def _words(values: xr.DataArray, digits: str) -> str:
-    return f"{float(values.mean()):{digits}} ({float(values.min()):{digits}} to {float(values.max()):{digits}})"
 
 
 @style.styled
@@ -90,7 +87,7 @@ def norm_table(record: xr.Dataset) -> str:
     ends = record.sel(gamma=USUAL).isel(step=-1)
     for weight_decay in record.weight_decay.values:
         one = ends.sel(weight_decay=weight_decay)
-        errors = [_words(one[name] / one.norm - 1, "+.2f") for name in ("norm_corrected", "norm_paper")]
+        errors = [with_range(one[name] / one.norm - 1, "+.2f") for name in ("norm_corrected", "norm_paper")]
         lines.append(f"{weight_decay:>7g}{errors[0]:>32}{errors[1]:>30}")
     return "\n".join(lines)
 
@@ -119,8 +116,8 @@ def orthogonality_table(record: xr.Dataset) -> str:
     lines = [f"{'gamma':>6}{'cosine of W and u':>28}{'dropped over kept':>26}{'2 gamma/(1-gamma)':>20}"]
     for gamma in record.gamma.values:
         one = without.sel(gamma=gamma)
-        row = f"{gamma:>6g}{_words(one.cosine, '.3f'):>28}{_words(one.dropped, '.1f'):>26}{2 * gamma / (1 - gamma):>20.1f}"
-        lines.append(row)
+        cosine, dropped = with_range(one.cosine, ".3f"), with_range(one.dropped, ".1f")
+        lines.append(f"{gamma:>6g}{cosine:>28}{dropped:>26}{2 * gamma / (1 - gamma):>20.1f}")
     return "\n".join([*lines, f"<W, m^> follows its recursion to 1e-9: {bool(record.momentum_gap.max() < 1e-9)}"])
 
 
@@ -143,6 +140,6 @@ def rotation_table(record: xr.Dataset) -> str:
     lines = [f"{'gamma':>6}{'angle':>9}{'over the law':>26}{'over sqrt(2 eta lambda)':>28}"]
     for gamma in record.gamma.values:
         one = record.sel(gamma=gamma).isel(weight_decay=-1)
-        ratios = [_words(one.rotation / one[name], ".2f") for name in ("rotation_law", "rotation_paper")]
+        ratios = [with_range(one.rotation / one[name], ".2f") for name in ("rotation_law", "rotation_paper")]
         lines.append(f"{gamma:>6g}{float(one.rotation.mean()):>9.4f}{ratios[0]:>26}{ratios[1]:>28}")
     return "\n".join(lines)

@@ -77,9 +77,3 @@ def table(record: xr.Dataset) -> str:
         local = np.diff(np.log(one["median"].dropna("rate"))) / np.diff(np.log(one.eta.dropna("rate")))
         lines.append(f"{case:<21}{'median':<11}{float(one.median_order):>6.2f}  " + " ".join(f"{x:.2f}" for x in local))
     return "\n".join(lines)
-
-
-def smallest_errors(record: xr.Dataset, case: str) -> dict[str, float]:
-    """The errors of the paper's equation and of the half-step flow at the smallest learning rate of a case."""
-    last = record.sel(case=case).dropna("rate", how="all", subset=["error"]).isel(rate=-1).error
-    return {flow: float(last.sel(flow=flow)) for flow in ("paper", "second")}

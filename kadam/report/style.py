@@ -77,7 +77,7 @@ def panels(rows: int, columns: int, *, height: float, **options: Any) -> tuple[F
 def rate_axis(axes: Axes, rates: Sequence[float], label: str = "learning rate") -> None:
     """A logarithmic horizontal axis whose ticks are the smallest, a middle and the largest of the learning rates shown."""
     ordered = sorted(rates)
-    shown = sorted({ordered[0], ordered[len(ordered) // 2], ordered[-1]} if len(ordered) > 2 else set(ordered))
+    shown = sorted({ordered[0], ordered[len(ordered) // 2], ordered[-1]})
     axes.set_xscale("log")
     axes.set_xticks(shown, [f"{rate:.1e}".replace("e-0", "e-") for rate in shown])
     axes.set_xticks([], minor=True)

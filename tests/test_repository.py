@@ -32,6 +32,7 @@ def test_the_lock_pins_everything_that_is_asked_for():
     missing = [r for r in requirements() if name_of(r) != "kadam" and name_of(r).lower() not in locked]
     assert missing == []
     assert LOCK["torch"] == "2.13.0"
+    assert LOCK["triton"] == "3.7.1"  # what that torch asks for exactly where it comes with CUDA, as PyPI's does on Linux
 
 
 def test_the_locks_pins_are_exact_and_free_of_hashes_and_addresses():

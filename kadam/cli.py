@@ -157,15 +157,18 @@ def data() -> None:
 def status() -> None:
     """For each data set: where it was found and whether it is the right one."""
     from kadam.lab import data as lab_data
+    from kadam.lab import images
 
     for source in lab_data.SOURCES.values():
         found = lab_data.locate(source)
         if found is None:
-            click.echo(f"{source.name}: not on this machine; `kadam data fetch` downloads it, else an excerpt stands in")
+            click.echo(f"{source.name}: not on this machine; `kadam data fetch` downloads it, else a stand-in is used")
             continue
         origin, path = found
         lab_data.verify(source, path)
-        click.echo(f"{source.name}: {path} ({origin}), sha256 verified")
+        inexact = images.lossy_count(source, path) if isinstance(source, lab_data.ImageSource) else 0
+        remark = f"; the pixels of {inexact} images are not exact" if inexact else ""
+        click.echo(f"{source.name}: {path} ({origin}), sha256 verified{remark}")
 
 
 @data.command()
@@ -178,7 +181,10 @@ def fetch() -> None:
         try:
             click.echo(f"{source.name}: {lab_data.download(source)}")
         except OSError as error:
-            raise click.ClickException(f"{source.name}: no download from {source.url} ({error})") from error
+            file = source.download
+            raise click.ClickException(
+                f"{source.name}: no download from {file.url} ({error}); a copy in the folder $KADAM_DATA as {file.name} will do"
+            ) from error
 
 
 @commands.group()

@@ -114,7 +114,7 @@ def test_data_status_says_where_data_is_or_how_to_get_it(kadam, tmp_path, monkey
     (tmp_path / "tinyshakespeare.txt").write_text("something else")
     result = kadam("data", "status")
     assert result.exit_code == 1
-    assert data.TINY_SHAKESPEARE.sha256 in result.output
+    assert data.TINY_SHAKESPEARE.files[0].sha256 in result.output
 
 
 def test_data_fetch_without_a_network_says_so(kadam, offline):

@@ -18,7 +18,7 @@ CONTENT = "To be, or not to be\n" * 20
 def source():
     """A small data set with the checksum of CONTENT."""
     sha256 = hashlib.sha256(CONTENT.encode()).hexdigest()
-    return replace(data.TINY_SHAKESPEARE, file="small.txt", sha256=sha256)
+    return replace(data.TINY_SHAKESPEARE, files=(data.File("small.txt", sha256, "https://example.org/small.txt"),))
 
 
 @pytest.fixture
@@ -30,14 +30,14 @@ def folder(tmp_path, monkeypatch):
 
 
 def test_the_data_folder_comes_first(folder, source):
-    (folder / source.file).write_text(CONTENT)
+    (folder / "small.txt").write_text(CONTENT)
     text = data.load_text(source)
     assert (text.characters, text.origin, text.stand_in, text.label) == (CONTENT, "folder", False, source.title)
 
 
 def test_the_cache_comes_next(source):
     data.download_folder().mkdir(parents=True)
-    (data.download_folder() / source.file).write_text(CONTENT)
+    (data.download_folder() / "small.txt").write_text(CONTENT)
     assert data.load_text(source).origin == "cache"
 
 
@@ -52,8 +52,14 @@ def test_then_a_download_with_checksum_into_the_cache(source, monkeypatch):
 
     monkeypatch.setattr("pooch.retrieve", retrieve)
     assert data.load_text(source).origin == "download"
-    assert asked == {"url": source.url, "known_hash": f"sha256:{source.sha256}", "bar": True, "timeout": data.DOWNLOAD_TIMEOUT}
-    assert source.url.startswith("https://")
+    (file,) = source.files
+    assert asked == {"url": file.url, "known_hash": f"sha256:{file.sha256}", "bar": True, "timeout": data.DOWNLOAD_TIMEOUT}
+
+
+@pytest.mark.parametrize("source", data.SOURCES.values(), ids=lambda s: s.name)
+def test_every_source_can_be_downloaded_safely_and_has_checksums(source):
+    assert source.download.url.startswith("https://")
+    assert all(len(file.sha256) == 64 for file in source.files)
 
 
 def test_without_network_an_excerpt_stands_in_with_a_warning_and_a_label(offline):
@@ -69,11 +75,11 @@ def test_asking_for_the_excerpt_needs_no_network_and_warns_of_nothing(offline):
 
 @pytest.mark.parametrize("damage", [CONTENT[:-1], CONTENT.replace("not", "nut"), ""])
 def test_a_wrong_checksum_is_refused_with_what_was_found_and_expected(folder, source, damage):
-    (folder / source.file).write_text(damage)
+    (folder / "small.txt").write_text(damage)
     with pytest.raises(data.DataError) as refusal:
         data.load_text(source)
     found = hashlib.sha256(damage.encode()).hexdigest()
-    assert all(part in str(refusal.value) for part in (str(folder / source.file), found, source.sha256))
+    assert all(part in str(refusal.value) for part in (str(folder / "small.txt"), found, source.files[0].sha256))
 
 
 def test_a_download_with_a_wrong_checksum_is_refused_not_replaced_by_the_excerpt(source, monkeypatch):
@@ -114,11 +120,30 @@ def test_the_last_window_can_be_drawn_and_a_longer_one_is_refused():
         data.random_windows(text, batch=2, length=5, rng=rng)
 
 
-@pytest.mark.parametrize("source", data.SOURCES.values(), ids=lambda s: s.name)
-def test_the_excerpt_is_the_beginning_of_the_real_data(source):
+def test_the_excerpt_is_the_beginning_of_the_real_data():
+    source = data.TINY_SHAKESPEARE
     excerpt = data.load_text(source, embedded=True)
-    assert excerpt.sha256 == hashlib.sha256(excerpt.characters.encode()).hexdigest() == source.excerpt_sha256
-    real = REAL_FOLDER / source.file
+    assert excerpt.sha256 == hashlib.sha256(excerpt.characters.encode()).hexdigest() == source.excerpt.sha256
+    real = REAL_FOLDER / source.files[0].name
     if real.exists():  # on machines that have it
-        assert hashlib.sha256(real.read_bytes()).hexdigest() == source.sha256
+        assert hashlib.sha256(real.read_bytes()).hexdigest() == source.files[0].sha256
         assert real.read_text().startswith(excerpt.characters)
+
+
+def test_any_of_a_sources_files_is_found_the_folder_before_the_cache_and_then_the_first(folder, source):
+    source = replace(source, files=(data.File("a", "", "https://example.org/a"), data.File("b", "")))
+    data.download_folder().mkdir(parents=True)
+    for path in (data.download_folder() / "b", data.download_folder() / "a", folder / "b", folder / "a"):
+        path.touch()
+        assert data.locate(source) == ("folder" if path.parent == folder else "cache", path)
+
+
+def test_data_sets_together_have_one_description_that_any_of_them_changes():
+    one, other = data.Text("abc", "One", "folder", "1" * 64), data.Text("abcd", "Other", "cache", "2" * 64)
+    assert data.describe(data.together(one, other, one)) == {
+        "data": "One and Other and One",
+        "data_sha256": hashlib.sha256(b"1" * 64 + b"2" * 64 + b"1" * 64).hexdigest(),
+        "data_origin": "folder, cache",
+    }
+    assert data.together(one, replace(other, origin="embedded")).origin == "embedded"
+    assert data.together(one, other).sha256 != data.together(other, one).sha256

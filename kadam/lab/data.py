@@ -5,9 +5,10 @@ A data set is looked for in four places, in this order:
     folder     $KADAM_DATA, if set: a folder that holds the files under the names below
     cache      the cache folder, where an earlier download lies
     download   the canonical source, into the cache, with a progress bar
-    embedded   a small excerpt that ships with the package: a stand-in, and labelled as one wherever it is used
+    embedded   a small stand-in that comes with the installation, and is labelled as one wherever it is used
 
-Files are verified by sha256 wherever they are found; one that differs is refused, never passed over.
+A data set may lie in any of several files. Files are verified by sha256 wherever they are found; one that differs is
+refused, never passed over.
 """
 
 import functools
@@ -18,7 +19,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from importlib.resources import files
 from pathlib import Path
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,30 +39,93 @@ class DataError(ValueError):
 
 
 @dataclass(frozen=True)
+class File:
+    """A file by its name and checksum, and where it can be had; without ``url`` it cannot be downloaded."""
+
+    name: str
+    sha256: str
+    url: str | None = None
+
+
+@dataclass(frozen=True)
 class Source:
-    """A data set: what it is called, the file it lies in, and where it can be had."""
+    """A data set: what it is called, and the files each of which holds all of it, the preferred one first."""
 
     name: str
     title: str  # as figures name it
-    file: str
-    sha256: str
-    url: str
-    excerpt: str  # the embedded stand-in
-    excerpt_sha256: str
+    files: tuple[File, ...]
+
+    @property
+    def download(self) -> File:
+        """The file that a download brings."""
+        return next(file for file in self.files if file.url is not None)
+
+    def file_at(self, path: Path) -> File:
+        """Which of the files lies at ``path``, by its name."""
+        return next(file for file in self.files if file.name == path.name)
+
+
+@dataclass(frozen=True)
+class TextSource(Source):
+    """A text, in one file of UTF-8."""
+
+    excerpt: File  # the embedded stand-in
+
+
+class Checksums(NamedTuple):
+    """sha256 of uint8 arrays in C order: images (n, height, width, channels) and labels (n,)."""
+
+    train: str
+    train_labels: str
+    test: str
+    test_labels: str
+
+
+@dataclass(frozen=True)
+class ImageSource(Source):
+    """Labelled images, with checksums of what the files hold once decoded."""
+
+    classes: tuple[str, ...]
+    checksums: Checksums
 
 
 # Checksums computed from karpathy/char-rnn's data/tinyshakespeare/input.txt; the excerpt is its first 65,536 characters.
-TINY_SHAKESPEARE = Source(
+TINY_SHAKESPEARE = TextSource(
     name="tinyshakespeare",
     title="tiny Shakespeare",
-    file="tinyshakespeare.txt",
-    sha256="86c4e6aa9db7c042ec79f339dcb96d42b0075e16b8fc2e86bf0ca57e2dc565ed",
-    url="https://raw.githubusercontent.com/karpathy/char-rnn/master/data/tinyshakespeare/input.txt",
-    excerpt="tinyshakespeare-excerpt.txt",
-    excerpt_sha256="6ecb14ae69476c437037abfd1a16b348e2ff0dc994c04a08a5f9970a4492034f",
+    files=(
+        File(
+            "tinyshakespeare.txt",
+            "86c4e6aa9db7c042ec79f339dcb96d42b0075e16b8fc2e86bf0ca57e2dc565ed",
+            "https://raw.githubusercontent.com/karpathy/char-rnn/master/data/tinyshakespeare/input.txt",
+        ),
+    ),
+    excerpt=File("tinyshakespeare-excerpt.txt", "6ecb14ae69476c437037abfd1a16b348e2ff0dc994c04a08a5f9970a4492034f"),
 )
 
-SOURCES = {source.name: source for source in (TINY_SHAKESPEARE,)}
+# Krizhevsky's binary version of 2009, with the checksum that public loaders of it state; and a smaller file in which 93
+# images are not exact, with the checksums of its data card. Those of the arrays are of the smaller file.
+CIFAR10 = ImageSource(
+    name="cifar10",
+    title="CIFAR-10",
+    files=(
+        File(
+            "cifar-10-binary.tar.gz",
+            "c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd",
+            "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz",
+        ),
+        File("cifar10.npz", "6f69297d6293d733481f68abab1a1f8287693490d91f42e8d603a373f5de0824"),
+    ),
+    classes=("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"),
+    checksums=Checksums(
+        train="ff7f60d2696c4304c0d820eb732bc21fbd38c69122372c42aeb4ef8569a4dd60",
+        train_labels="2b7cd2f24487317614016b72ffd53071c3062f592f0eb300c18a770d41ae1253",
+        test="1249626010949d8f448e0faf792debbc3da0c50ed31bfff3678c99c37fbc7e48",
+        test_labels="cec8a24a1e92aa2ecaa0bbd3dbfa86bf6cd8759fbd209a832824c8cf0afca9d5",
+    ),
+)
+
+SOURCES: dict[str, Source] = {source.name: source for source in (TINY_SHAKESPEARE, CIFAR10)}
 
 
 @dataclass(frozen=True)
@@ -93,7 +157,7 @@ class Text:
         return np.array([index[c] for c in self.characters], dtype=np.int64)
 
 
-def load_text(source: Source = TINY_SHAKESPEARE, *, embedded: bool = False, fetch: bool = True) -> Text:
+def load_text(source: TextSource = TINY_SHAKESPEARE, *, embedded: bool = False, fetch: bool = True) -> Text:
     """The text of a source; with ``embedded`` the excerpt, as the smoke profile wants it; ``fetch``: may download.
 
     Warns with ``StandInWarning`` where the excerpt stands in for data that could not be had. Raises ``DataError``
@@ -101,14 +165,13 @@ def load_text(source: Source = TINY_SHAKESPEARE, *, embedded: bool = False, fetc
     """
     if embedded:
         return _excerpt(source)
-    found = locate(source)
-    if found is None and fetch:
-        found = _try_download(source)
+    found = find(source, fetch=fetch)
     if found is None:
         warnings.warn(f"{source.title}: no file, no download; using an embedded excerpt", StandInWarning, stacklevel=2)
         return _excerpt(source)
     origin, path = found
-    return Text(_verified(path, source.sha256).decode("utf-8"), source.title, origin, source.sha256)
+    (file,) = source.files
+    return Text(_verified(path, file.sha256).decode("utf-8"), source.title, origin, file.sha256)
 
 
 class WithText(Protocol):
@@ -123,11 +186,19 @@ def configured_text(config: WithText, *, fetch: bool = True) -> Text:
     return load_text(embedded=config.text == "embedded", fetch=fetch)
 
 
+def find(source: Source, *, fetch: bool = True) -> tuple[str, Path] | None:
+    """(origin, path) of a file of the source, unverified, downloaded if need be; None where it cannot be had."""
+    found = locate(source)
+    return _try_download(source) if found is None and fetch else found
+
+
 def locate(source: Source) -> tuple[str, Path] | None:
     """(origin, path) of a file that is already on this machine, unverified; None if there is none."""
     for origin, folder in (("folder", data_folder()), ("cache", download_folder())):
-        if folder is not None and (folder / source.file).is_file():
-            return origin, folder / source.file
+        paths = [folder / file.name for file in source.files] if folder is not None else []
+        for path in paths:
+            if path.is_file():
+                return origin, path
     return None
 
 
@@ -138,19 +209,18 @@ def download(source: Source) -> Path:
     """
     import pooch  # slow to import, and only needed here
 
+    file = source.download
     progress = pooch.HTTPDownloader(progressbar=True, timeout=DOWNLOAD_TIMEOUT)
     try:
-        path = pooch.retrieve(
-            source.url, f"sha256:{source.sha256}", fname=source.file, path=download_folder(), downloader=progress
-        )
+        path = pooch.retrieve(file.url, f"sha256:{file.sha256}", fname=file.name, path=download_folder(), downloader=progress)
     except ValueError as error:
-        raise DataError(f"{source.url}: {error}") from None
+        raise DataError(f"{file.url}: {error}") from None
     return Path(path)
 
 
-def verify(source: Source, path: Path) -> None:
-    """``DataError`` unless the file's sha256 is the source's."""
-    _verified(path, source.sha256)
+def verify(source: Source, path: Path) -> bytes:
+    """The content of the source's file at ``path``; ``DataError`` unless its sha256 is right."""
+    return _verified(path, source.file_at(path).sha256)
 
 
 def data_folder() -> Path | None:
@@ -175,10 +245,11 @@ def _try_download(source: Source) -> tuple[str, Path] | None:
         return None
 
 
-def _excerpt(source: Source) -> Text:
-    content = files("kadam.lab").joinpath("embedded", source.excerpt).read_bytes()
-    _check_sha256(source.excerpt, content, source.excerpt_sha256)
-    return Text(content.decode("utf-8"), source.title, "embedded", source.excerpt_sha256)
+def _excerpt(source: TextSource) -> Text:
+    excerpt = source.excerpt
+    content = files("kadam.lab").joinpath("embedded", excerpt.name).read_bytes()
+    _check_sha256(excerpt.name, content, excerpt.sha256)
+    return Text(content.decode("utf-8"), source.title, "embedded", excerpt.sha256)
 
 
 def _verified(path: Path, sha256: str) -> bytes:
@@ -202,6 +273,43 @@ def random_windows(text: Text, *, batch: int, length: int, rng: np.random.Genera
     return text.tokens[starts[:, None] + np.arange(length)]
 
 
-def describe(text: Text) -> dict[str, str]:
+class Described(Protocol):
+    """Data that can be named in a record: what figures call it, its checksum, and where it came from."""
+
+    @property
+    def label(self) -> str: ...
+
+    @property
+    def sha256(self) -> str: ...
+
+    @property
+    def origin(self) -> str: ...
+
+
+@dataclass(frozen=True)
+class Together:
+    """Several data sets described as one, which is embedded if any of them is."""
+
+    sets: tuple[Described, ...]
+
+    @property
+    def label(self) -> str:
+        return " and ".join(one.label for one in self.sets)
+
+    @property
+    def sha256(self) -> str:
+        return hashlib.sha256("".join(one.sha256 for one in self.sets).encode()).hexdigest()
+
+    @property
+    def origin(self) -> str:
+        origins = dict.fromkeys(one.origin for one in self.sets)
+        return "embedded" if "embedded" in origins else ", ".join(origins)
+
+
+def together(*sets: Described) -> Together:
+    return Together(sets)
+
+
+def describe(data: Described) -> dict[str, str]:
     """The attributes by which a record names its data."""
-    return {"data": text.label, "data_sha256": text.sha256, "data_origin": text.origin}
+    return {"data": data.label, "data_sha256": data.sha256, "data_origin": data.origin}

@@ -179,7 +179,7 @@ def test_trajectories_count_gradients_and_name_the_weights(smoke_records):
 
 def test_a_path_that_leaves_the_finite_numbers_is_infinite_on_the_map():
     config = trajectories.Config(map_gammas=(0.0, 0.9), map_steps=20, text="embedded")
-    errors = trajectories.compute_piece(config, trajectories.load_text(config), "map-0.0", lambda: None).map_error
+    errors = trajectories.compute_piece(config, trajectories.load_data(config), "map-0.0", lambda: None).map_error
     assert np.isfinite(errors.sel(gamma=0.0)).all()
     assert (errors.sel(gamma=0.9) > 1).any()
 

@@ -16,7 +16,7 @@ from kadam.lab.cache import cache_folder
 from kadam.lab.data import StandInWarning
 from kadam.report.claims import Claim
 
-NAMES = ("stability", "growth", "trajectories", "orders", "invariance")
+NAMES = ("stability", "growth", "trajectories", "orders", "invariance", "meta")
 
 # Experiments that measure a machine instead of mathematics: they run only when asked, and a record of them is shown at
 # every profile.
@@ -51,11 +51,11 @@ def request(name: str, profile: str) -> Request:
 
 
 def _data_sha256(module: ModuleType, config: Any, *, fetch: bool = False) -> str:
-    if not hasattr(module, "load_text"):
+    if not hasattr(module, "load_data"):
         return ""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", StandInWarning)  # the record and its figures say it
-        return str(module.load_text(config, fetch=fetch).sha256)
+        return str(module.load_data(config, fetch=fetch).sha256)
 
 
 def obtain(name: str, profile: str, *, fresh: bool = False, jobs: int = 1) -> xr.Dataset:

@@ -84,13 +84,13 @@ PROFILES = {
 }
 
 
-load_text = data.configured_text
+load_data = data.configured_text
 
 
 @records.recorded("growth", PROFILES)
 def run(config: Config, *, checkpoint: Path | None = None, jobs: int = 1) -> xr.Dataset:
     """Train every point in every setting. Dimensions: setting, seed, point, iteration; NaN where not run."""
-    text = load_text(config)
+    text = load_data(config)
     beta, gamma = stability.normal_curve(num=config.points)
     pieces = [
         f"{setting}-{seed}-{start}"

@@ -95,13 +95,13 @@ PROFILES = {
 }
 
 
-load_text = data.configured_text
+load_data = data.configured_text
 
 
 @records.recorded("orders", PROFILES)
 def run(config: Config, *, checkpoint: Path | None = None, jobs: int = 1) -> xr.Dataset:
     """Errors by case, flow and learning rate (NaN where a case has fewer rates), and their orders."""
-    text = load_text(config)
+    text = load_data(config)
     pieces = sorted(CASES, key=lambda case: "transformer" not in case)  # the slow ones first
     compute = functools.partial(measure, config, text)
     results = sweep(pieces, compute, steps=1, title="orders", checkpoint=checkpoint, jobs=jobs)

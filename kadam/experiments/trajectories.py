@@ -112,13 +112,13 @@ PROFILES = {
 }
 
 
-load_text = data.configured_text
+load_data = data.configured_text
 
 
 @records.recorded("trajectories", PROFILES)
 def run(config: Config, *, checkpoint: Path | None = None, jobs: int = 1) -> xr.Dataset:
     """Every comparison of the chapter in one Dataset; its variables say their dimensions and units."""
-    text = load_text(config)
+    text = load_data(config)
     pieces = [
         f"long-{config.long_steps}",  # the slow ones first
         *(f"path-{steps}" for steps in sorted(config.path_steps, reverse=True)),

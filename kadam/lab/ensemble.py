@@ -4,7 +4,7 @@ import ctypes
 import sys
 from collections.abc import Callable, Sequence
 from functools import cache
-from typing import cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -17,15 +17,16 @@ from kadam.optim.update import StageAtStep, kadam_update
 # is far below the square root of float32's smallest normal number, 1e-19.
 TINY = 1e-30
 
-Loss = Callable[[nn.Module, Tensor], Tensor]
+Loss = Callable[[nn.Module, Any], Tensor]
 
 
 class Ensemble:
     """E members that start from the same weights, see the same batches, and differ in their stages of k-Adam.
 
-    ``decays``: for every member its stages, all of one length k. ``loss(model, batch)`` returns a scalar. The update is
-    :func:`kadam.optim.update.kadam_update`, the optimizer's own, with decay rates of shape (E, 1). ``weight_decay``:
-    decoupled, one number a member; none by default.
+    ``decays``: for every member its stages, all of one length k. ``loss(model, batch)`` returns a scalar; a batch is a
+    tensor or tuples of them. The update is :func:`kadam.optim.update.kadam_update`, the optimizer's own, with decay rates of
+    shape (E, 1). ``lr``: the learning rate, for all or one a member. ``weight_decay``: decoupled, one number a member; none
+    by default.
 
     Attributes: ``params``, name -> (E, ...) tensors, moved in place by :meth:`step`; ``updates``, name -> (E, size)
     tensors, the last step's u^(k) by which they moved, in units of the learning rate; ``gradients``, name -> (E, size).
@@ -37,16 +38,17 @@ class Ensemble:
         loss: Loss,
         decays: Sequence[Sequence[Decay]],
         *,
-        lr: float,
+        lr: float | Sequence[float],
         eps: float = 0.0,
         weight_decay: Sequence[float] | None = None,
     ) -> None:
         if len(decays) == 0 or len({len(stages) for stages in decays}) != 1:
             raise ValueError(f"decays must hold one member or more with equally many stages, got {decays!r}")
-        if weight_decay is not None and len(weight_decay) != len(decays):
-            raise ValueError(f"weight_decay must hold one number a member, {len(decays)} of them, got {len(weight_decay)}")
+        for name, value in {"lr": lr, "weight_decay": weight_decay}.items():
+            if isinstance(value, Sequence) and len(value) != len(decays):
+                raise ValueError(f"{name} must hold one number a member, {len(decays)} of them, got {len(value)}")
         keep_freed_memory()
-        self.lr, self.eps, self.steps = lr, max(eps, TINY), 0
+        self.eps, self.steps = max(eps, TINY), 0
         members = len(decays)
         self.params = {n: _copies(p.detach(), members) for n, p in model.named_parameters()}
         self.updates: dict[str, Tensor] = {}
@@ -57,9 +59,12 @@ class Ensemble:
             n: [(torch.zeros_like(_rows(p)), torch.zeros_like(_rows(p))) for _ in self._betas] for n, p in self.params.items()
         }
         self._losses = _member_losses(model, loss)
-        self._kept = None if weight_decay is None else 1 - lr * torch.tensor(weight_decay, dtype=torch.float64, device=device)
+        self.lr = torch.tensor(lr, dtype=torch.float64, device=device) if isinstance(lr, Sequence) else lr
+        self._kept = (
+            None if weight_decay is None else 1 - self.lr * torch.tensor(weight_decay, dtype=torch.float64, device=device)
+        )
 
-    def step(self, batch: Tensor) -> Tensor:
+    def step(self, batch: Any) -> Tensor:
         """One step of every member on the same batch; returns the losses before it, shape (E,)."""
         self.steps += 1
         gradients, losses = self._gradients(batch)
@@ -69,9 +74,23 @@ class Ensemble:
             u = kadam_update(self.gradients[name], self._moments[name], stages, eps=self.eps)
             if self._kept is not None:
                 _rows(param).mul_(self._kept[:, None].to(param.dtype))
-            _rows(param).sub_(u, alpha=self.lr)
+            self._move_(_rows(param), u)
             self.updates[name] = u
         return losses
+
+    def spread(self, members: int) -> None:
+        """From now on so many members, all with the weights, moments and settings of the only one so far."""
+        if len(next(iter(self.params.values()))) != 1:
+            raise ValueError("only an ensemble of one member can be spread")
+
+        def copies(x: Any) -> Any:
+            return x.repeat(members, *[1] * (x.dim() - 1)) if isinstance(x, Tensor) else x
+
+        self.params = {n: copies(p) for n, p in self.params.items()}
+        self.updates, self.gradients = ({n: copies(x) for n, x in xs.items()} for xs in (self.updates, self.gradients))
+        self._moments = {n: [(copies(m), copies(v)) for m, v in pairs] for n, pairs in self._moments.items()}
+        self._betas = [(copies(beta1), copies(beta2)) for beta1, beta2 in self._betas]
+        self.lr, self._kept = copies(self.lr), copies(self._kept)
 
     def corrected_moments(self, name: str) -> tuple[Tensor, Tensor]:
         """The last stage's m^ and v^ after the last step, bias-corrected, each (E, size)."""
@@ -79,7 +98,13 @@ class Ensemble:
         beta1, beta2 = self._betas[-1]
         return m / (1 - beta1**self.steps).to(m.dtype), v / (1 - beta2**self.steps).to(v.dtype)
 
-    def _gradients(self, batch: Tensor) -> tuple[dict[str, Tensor], Tensor]:
+    def _move_(self, rows: Tensor, u: Tensor) -> None:
+        if isinstance(self.lr, Tensor):
+            rows.sub_(u * self.lr[:, None].to(u.dtype))
+        else:
+            rows.sub_(u, alpha=self.lr)
+
+    def _gradients(self, batch: Any) -> tuple[dict[str, Tensor], Tensor]:
         """Gradients by name, each (E, ...), and losses (E,). No member's loss depends on another's weights, so the
         gradient of their sum holds every member's own; that is faster than vmapping over the gradient."""
         leaves = {name: param.detach().requires_grad_() for name, param in self.params.items()}
@@ -88,13 +113,13 @@ class Ensemble:
         return dict(zip(leaves, gradients, strict=True)), losses.detach()
 
 
-def _member_losses(model: nn.Module, loss: Loss) -> Callable[[dict[str, Tensor], Tensor], Tensor]:
+def _member_losses(model: nn.Module, loss: Loss) -> Callable[[dict[str, Tensor], Any], Tensor]:
     objective = _Objective(model, loss)
 
-    def member_loss(params: dict[str, Tensor], batch: Tensor) -> Tensor:
+    def member_loss(params: dict[str, Tensor], batch: Any) -> Tensor:
         return cast(Tensor, functional_call(objective, {f"model.{n}": p for n, p in params.items()}, (batch,)))
 
-    return cast(Callable[[dict[str, Tensor], Tensor], Tensor], vmap(member_loss, in_dims=(0, None)))
+    return cast(Callable[[dict[str, Tensor], Any], Tensor], vmap(member_loss, in_dims=(0, None)))
 
 
 class _Objective(nn.Module):
@@ -104,7 +129,7 @@ class _Objective(nn.Module):
         super().__init__()
         self.model, self.loss = model, loss
 
-    def forward(self, batch: Tensor) -> Tensor:
+    def forward(self, batch: Any) -> Tensor:
         return self.loss(self.model, batch)
 
 

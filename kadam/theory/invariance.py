@@ -62,19 +62,70 @@ def corrected_norm(start: float, squares: ArrayLike, *, eta: float, gamma: float
     Exact for a scale-invariant weight whose second moment is one number that stays the same, whatever the gradients'
     correlation in time.
     """
-    q, square = _kept_share(eta, weight_decay), _squares(squares)
-    cross = cross_term(square, eta=eta, gamma=gamma, weight_decay=weight_decay)
-    return _accumulate(start, eta**2 * square - 2 * eta * q * cross, q**2)
+    law = NormLaw(start, eta=eta, gamma=gamma, weight_decay=weight_decay)
+    return np.array([law.norm, *(law.advance(square) for square in _squares(squares))])
 
 
 def cross_term(squares: ArrayLike, *, eta: float, gamma: float, weight_decay: float = 0.0) -> Array:
     """<W_n, u_n> from |u_0|^2, |u_1|^2, ..., under the assumptions of :func:`corrected_norm`; shape (n,)."""
-    q, square = _kept_share(eta, weight_decay), _squares(squares)
-    _check_gamma(gamma)
-    cross = np.zeros_like(square)
-    for n in range(1, len(square)):
-        cross[n] = _carried(n, gamma) * (q * cross[n - 1] - eta * square[n - 1])
-    return cross
+    law, cross = NormLaw(0.0, eta=eta, gamma=gamma, weight_decay=weight_decay), []
+    for square in _squares(squares):
+        law.advance(square)
+        cross.append(law.cross)
+    return np.array(cross)
+
+
+class NormLaw:
+    """:func:`corrected_norm` one step at a time: ``advance`` takes |u_n|^2 and returns |W_{n+1}|^2.
+
+    Attributes: ``norm``, |W_n|^2; ``cross``, the last step's <W_n, u_n>. gamma = 0 is the paper's law, with q^2 for
+    e^(-2 eta lambda).
+    """
+
+    def __init__(self, start: float, *, eta: float, gamma: float, weight_decay: float = 0.0) -> None:
+        check_number("start", start)
+        _check_gamma(gamma)
+        self.eta, self.gamma, self.kept = eta, gamma, _kept_share(eta, weight_decay)
+        self.norm, self.cross, self.steps = start, 0.0, 0
+        self._last = 0.0  # |u|^2 of the step before
+
+    def advance(self, square: float) -> float:
+        self.cross = _carried(self.steps, self.gamma) * (self.kept * self.cross - self.eta * self._last)
+        self.norm = self.kept**2 * self.norm - 2 * self.eta * self.kept * self.cross + self.eta**2 * square
+        self.steps, self._last = self.steps + 1, square
+        return self.norm
+
+
+class NormParts(NamedTuple):
+    """What has been added to |W|^2 since the start, by cause, at n = 0, 1, ..., each of shape (n + 1,).
+
+    With q^(2n) |W_0|^2 they sum up to |W_n|^2 exactly. The first two are the law of :func:`corrected_norm`.
+    """
+
+    kept: Array  # eta^2 |u|^2, all that the paper's law has
+    momentum: Array  # <W, u> as far as it follows from |u|^2
+    unequal: Array  # <W, g/sqrt(v)>, zero if v is one number for the whole weight
+    changing: Array  # what v's change makes of the momentum carried over
+
+
+def norm_parts(
+    cross: ArrayLike,
+    squares: ArrayLike,
+    gradient_cross: ArrayLike,
+    *,
+    eta: float,
+    gamma: float,
+    weight_decay: float = 0.0,
+) -> NormParts:
+    """|W|^2 of a scale-invariant weight under Adam by cause, from <W_n, u_n>, |u_n|^2 and <W_n, g_n/sqrt(v^_n)>, each (n,)."""
+    q, x, square, inner = _kept_share(eta, weight_decay), *(_squares(series) for series in (cross, squares, gradient_cross))
+    law = cross_term(square, eta=eta, gamma=gamma, weight_decay=weight_decay)
+    unequal = np.zeros_like(x)
+    for n in range(len(x)):
+        carried = _carried(n, gamma)
+        unequal[n] = carried * q * (unequal[n - 1] if n else 0.0) + (1 - carried) * inner[n]
+    gains = (eta**2 * square, *(-2 * eta * q * part for part in (law, unequal, x - law - unequal)))
+    return NormParts(*(_accumulate(0.0, gain, q**2) for gain in gains))
 
 
 def momentum_cross(products: ArrayLike, *, eta: float, gamma: float, weight_decay: float = 0.0) -> Array:

@@ -12,7 +12,6 @@ import functools
 import itertools
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -22,9 +21,9 @@ from kadam.decay import Decay
 from kadam.lab import records
 from kadam.lab.ensemble import Ensemble
 from kadam.lab.products import Lookback, Trace, Watch
-from kadam.lab.profiles import check_choice, check_counts
+from kadam.lab.profiles import check_counts
 from kadam.lab.sweep import Tick, computed_s, sweep
-from kadam.lab.tasks import IMAGE_WEIGHTS, LANGUAGE_WEIGHTS, Inputs, Task, classification, configured_sets, language
+from kadam.lab.tasks import IMAGE_WEIGHTS, LANGUAGE_WEIGHTS, LAPTOP, PAPER, SMOKE, Inputs, Sizes, configured_sets
 from kadam.report.claims import Claim, Finding, Test, judge_all, passes, passes_for, with_range
 from kadam.theory import invariance as theory
 
@@ -42,6 +41,11 @@ PHASES = ("early", "late")  # before and after the burn-in
 PARTS = ("start", *theory.NormParts._fields)  # of |W|^2 at the end
 WINDOWS = (1, 10, 50)  # steps over which a weight's displacement is compared with its updates
 
+# The dimension of a variable besides those by which all are ordered, and its values.
+DIMS = {"norm": "step", "norm_paper": "step", "norm_corrected": "step", "departure": "phase", "parts": "part"}
+DIMS |= {"past_cosine": "lag", "moved": "window", "moved_largest": "window"}
+COORDS = {"phase": list(PHASES), "part": list(PARTS), "lag": list(LAGS), "window": list(WINDOWS)}
+
 
 @dataclass(frozen=True)
 class Config:
@@ -51,36 +55,23 @@ class Config:
     eta: float = 2e-3
     weight_decays: tuple[float, ...] = (0.0, 1.0, 4.0)  # 1/(2 eta lambda) = 250 and 62 steps to equilibrium
     start: float = 1e-3  # mean square of the entries at the start: scale-invariant weights may start at any size
-    steps: int = 600
-    burn_in: int = 200  # steps before growth counts; the momentum of gamma = 0.99 fills in 100
-    late: int = 200  # steps at the end over which angles and cosines are averaged
+    steps: int = 480
+    burn_in: int = 160  # steps before growth counts; the momentum of gamma = 0.99 fills in 100
+    late: int = 160  # steps at the end over which angles and cosines are averaged
     every: int = 20  # steps between two kept norms, and between two looks back
     seeds: int = 3
     small: int = 4  # examples (windows of text, images) in a small batch
-    large: int = 16  # in a larger one
-    fixed: int = 16  # in the one fixed batch
-    context: int = 8  # characters a window
-    width: int = 16
-    layers: int = 1
-    heads: int = 2
-    channels: int = 4  # of the first convolution
-    pixels: int = 8  # images are averaged down to so many a side
-    examples: int = 2048  # images, the first of the training set
-    text: str = "real"  # "real", or "embedded" for the excerpt that ships with the package
-    images: str = "real"  # "real", or "embedded" for scikit-learn's digits
+    large: int = 12  # in a larger one
+    fixed: int = 24  # in the one fixed batch
+    sizes: Sizes = LAPTOP
     seed: int = 0
 
     def __post_init__(self) -> None:
         check_counts(self, "steps", "burn_in", "late", "every", "seeds", "small", "large", "fixed")
-        check_counts(self, "context", "width", "layers", "heads", "channels", "pixels", "examples")
-        check_choice("text", self.text, ("real", "embedded"))
-        check_choice("images", self.images, ("real", "embedded"))
         if max(self.burn_in, self.late) >= self.steps:
             raise ValueError(f"burn_in and late must be below steps = {self.steps}, got {self.burn_in} and {self.late}")
-        if self.late < 2 * max(self.every, 1) or self.steps <= max(LAGS + WINDOWS):
-            raise ValueError(
-                f"steps must be above {max(LAGS + WINDOWS)} and late at least 2 every, got {self.steps}, {self.late}"
-            )
+        if self.steps - self.every <= max(LAGS + WINDOWS):
+            raise ValueError(f"steps must be above every + {max(LAGS + WINDOWS)}, got {self.steps} and every = {self.every}")
 
 
 PROFILES = {
@@ -88,19 +79,16 @@ PROFILES = {
         steps=60,
         burn_in=20,
         late=20,
-        every=10,
+        every=5,
+        sizes=SMOKE,
         seeds=1,
         small=3,
         large=4,
         fixed=4,
-        width=8,
-        channels=2,
-        examples=64,
-        text="embedded",
-        images="embedded",
     ),
     "laptop": Config(),
     "paper": Config(
+        sizes=PAPER,
         steps=10000,
         burn_in=1000,
         late=5000,
@@ -108,13 +96,6 @@ PROFILES = {
         small=16,
         large=64,
         fixed=256,
-        context=64,
-        width=128,
-        layers=4,
-        heads=4,
-        channels=32,
-        pixels=32,
-        examples=16384,
     ),
 }
 
@@ -125,7 +106,7 @@ load_data = configured_sets
 @records.recorded("invariance", PROFILES)
 def run(config: Config, *, checkpoint: Path | None = None, jobs: int = 1) -> xr.Dataset:
     """Train every member in every setting. Dimensions: setting, seed, weight, weight_decay, gamma; step, lag, window."""
-    inputs = Inputs.of(config)
+    inputs = Inputs.of(config.sizes)
     pieces = [f"{n}-{s}-{seed}" for n in NETWORKS for s in reversed(SETTINGS) for seed in range(config.seeds)]
     compute = functools.partial(train_piece, config, inputs)
     results = sweep(pieces, compute, steps=config.steps, title="invariance", checkpoint=checkpoint, jobs=jobs)
@@ -153,7 +134,7 @@ def train_piece(config: Config, inputs: Inputs, piece: str, tick: Tick) -> xr.Da
     """All members of one network in one setting with one seed, named network-setting-seed."""
     network, setting, repetition = piece.split("-")
     seed = config.seed + int(repetition)
-    task = _task(config, inputs, network, seed)
+    task = inputs.language(seed) if network == "language" else inputs.classification(seed)
     size = dict(zip(SETTINGS, (config.small, config.large, config.fixed), strict=True))[setting]
     batches = task.batches(np.random.default_rng([seed, 1]), size, fixed=setting == "one fixed batch")
     task.check(task.draw(np.random.default_rng([seed, 2]), size))
@@ -170,13 +151,6 @@ def train_piece(config: Config, inputs: Inputs, piece: str, tick: Tick) -> xr.Da
             one.after(n)
         tick()
     return xr.concat([one.summary() for one in seen], xr.Variable("weight", list(task.weights)))
-
-
-def _task(config: Config, inputs: Inputs, network: str, seed: int) -> Task:
-    if network == "images":
-        return classification(inputs.images, width=config.channels, seed=seed)
-    sizes = {"context": config.context, "width": config.width, "layers": config.layers, "heads": config.heads}
-    return language(inputs.text, **sizes, seed=seed)
 
 
 def _members(config: Config) -> list[tuple[float, float]]:
@@ -201,25 +175,17 @@ class Seen:
     def summary(self) -> xr.Dataset:
         """What the record keeps, by weight decay and gamma; members lie in the order of :func:`_members`."""
         config, size = self.config, self.watch.weights[-1].shape[1]
-        members = [Run(config, *pair, self.watch.trace.of(i)).summary(size) for i, pair in enumerate(_members(config))]
-        by_decay = [xr.concat(members[i : i + len(GAMMAS)], "gamma") for i in range(0, len(members), len(GAMMAS))]
-        dataset = xr.concat(by_decay, xr.Variable("weight_decay", list(config.weight_decays))).assign_coords(gamma=list(GAMMAS))
-        return dataset.assign(self._looks_back())
-
-    def _looks_back(self) -> dict[str, xr.DataArray]:
+        runs = [Run(config, *pair, self.watch.trace.of(i)).summary(size) for i, pair in enumerate(_members(config))]
+        by_member = {name: np.stack([np.asarray(run[name]) for run in runs], axis=-1) for name in runs[0]}
         cosines, moved, largest = self.past.means
-        return {
-            "past_cosine": self._by_member(cosines, lag=list(LAGS)),
-            "moved": self._by_member(moved, window=list(WINDOWS)),
-            "moved_largest": self._by_member(largest, window=list(WINDOWS)),
-            "spread": self._by_member(self.watch.spread()),
-        }
+        by_member |= {"past_cosine": cosines, "moved": moved, "moved_largest": largest, "spread": self.watch.spread()}
+        coords = {"weight_decay": list(config.weight_decays), "gamma": list(GAMMAS), **COORDS}
+        return xr.Dataset({name: self._by_setting(name, values) for name, values in by_member.items()}, coords)
 
-    def _by_member(self, values: Array, **first: list[int]) -> xr.DataArray:
-        """Values of shape (..., members) by weight decay and gamma; ``first``: the dimension before, if there is one."""
-        shape = (*values.shape[:-1], len(self.config.weight_decays), len(GAMMAS))
-        dims = (*first, "weight_decay", "gamma")
-        return xr.DataArray(values.reshape(shape), dims=dims, coords=first)
+    def _by_setting(self, name: str, values: Array) -> tuple[tuple[str, ...], Array]:
+        """Values of shape (..., members) by weight decay and gamma."""
+        first = (DIMS[name],) if name in DIMS else ()
+        return (*first, "weight_decay", "gamma"), values.reshape(*values.shape[:-1], -1, len(GAMMAS))
 
 
 @dataclass(frozen=True)
@@ -231,9 +197,8 @@ class Run:
     gamma: float
     trace: Trace
 
-    def summary(self, size: int) -> xr.Dataset:
-        parts = xr.DataArray(self.parts(), dims="part", coords={"part": list(PARTS)})
-        return xr.Dataset({**self.norms(), **self.growth(), **self.turning(), **self.assumptions(size), "parts": parts})
+    def summary(self, size: int) -> dict[str, Array | float]:
+        return {**self.norms(), **self.growth(), **self.turning(), **self.assumptions(size), "parts": self.parts()}
 
     @property
     def all_norms(self) -> Array:
@@ -242,18 +207,18 @@ class Run:
         end = q**2 * self.trace.norm[-1] - 2 * eta * q * self.trace.cross[-1] + eta**2 * self.trace.square[-1]
         return np.append(self.trace.norm, end)
 
-    def norms(self) -> dict[str, tuple[str, Array]]:
+    @property
+    def law(self) -> Array:
+        """The same by the law with the cross term."""
+        setting = {"eta": self.config.eta, "weight_decay": self.weight_decay, "gamma": self.gamma}
+        return theory.corrected_norm(self.trace.norm[0], self.trace.square, **setting)
+
+    def norms(self) -> dict[str, Array]:
         """|W|^2 and what both laws say of it, every so many steps."""
         setting = {"eta": self.config.eta, "weight_decay": self.weight_decay}
-        kept = slice(0, None, self.config.every)
-        return {
-            "norm": ("step", self.all_norms[kept]),
-            "norm_paper": ("step", theory.paper_norm(self.trace.norm[0], self.trace.square, **setting)[kept]),
-            "norm_corrected": (
-                "step",
-                theory.corrected_norm(self.trace.norm[0], self.trace.square, **setting, gamma=self.gamma)[kept],
-            ),
-        }
+        paper = theory.paper_norm(self.trace.norm[0], self.trace.square, **setting)
+        paths = {"norm": self.all_norms, "norm_paper": paper, "norm_corrected": self.law}
+        return {name: path[:: self.config.every] for name, path in paths.items()}
 
     def parts(self) -> Array:
         """|W|^2 at the end by cause, as shares of it, (parts,)."""
@@ -263,14 +228,12 @@ class Run:
         start = (1 - eta * self.weight_decay) ** (2 * len(trace.norm)) * trace.norm[0]
         return np.array([start, *(part[-1] for part in added)]) / self.all_norms[-1]
 
-    def growth(self) -> dict[str, Any]:
+    def growth(self) -> dict[str, Array | float]:
         """Growth over what |u|^2 alone would give, after the burn-in; and over the law's, before and after it."""
-        eta, begin, last = self.config.eta, self.config.burn_in, self.config.steps
-        setting = {"eta": eta, "gamma": self.gamma, "weight_decay": self.weight_decay}
-        law = theory.corrected_norm(self.trace.norm[0], self.trace.square, **setting)
-        grown = [[path[b] - path[a] for path in (self.all_norms, law)] for a, b in ((0, begin), (begin, last))]
-        departure = xr.DataArray([x / y for x, y in grown], dims="phase", coords={"phase": list(PHASES)})
-        return {"growth_ratio": grown[1][0] / (eta**2 * self.trace.square[begin:].sum()), "departure": departure}
+        begin, last = self.config.burn_in, self.config.steps
+        measured, law = (np.diff(path[[0, begin, last]]) for path in (self.all_norms, self.law))
+        alone = self.config.eta**2 * self.trace.square[begin:].sum()
+        return {"growth_ratio": measured[1] / alone, "departure": measured / law}
 
     def turning(self) -> dict[str, float]:
         """Mean angle of a step, and mean cosine of weight and update, over the last part."""

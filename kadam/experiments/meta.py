@@ -25,10 +25,10 @@ from kadam.decay import Decay, stages
 from kadam.lab import records
 from kadam.lab.ensemble import Ensemble
 from kadam.lab.products import Trace, Watch
-from kadam.lab.profiles import check_choice, check_counts
+from kadam.lab.profiles import check_counts
 from kadam.lab.rules import Normed, OneSecondMoment, Rule, SecondAdam, obey
 from kadam.lab.sweep import Tick, computed_s, sweep
-from kadam.lab.tasks import Inputs, Task, classification, configured_sets, language
+from kadam.lab.tasks import LAPTOP, PAPER, SMOKE, Inputs, Sizes, Task, configured_sets
 from kadam.report.claims import Claim, Finding, Test, judge_all, passes, passes_for, with_range
 from kadam.theory import invariance as theory
 
@@ -50,33 +50,22 @@ class Config:
     gamma: float = 0.9
     eta: float = 2e-3
     weight_decay: float = 4.0  # 1/(2 eta lambda) = 62 steps: the norm's memory
-    steps: int = 500
-    change: int = 250  # the step before which gradients change
+    steps: int = 400
+    change: int = 200  # the step before which gradients change
     around: int = 50  # steps before the change, and at the end, over which sizes are averaged
     horizon: int = 30  # steps after the change at which directions are compared: half a memory of the norm
     every: int = 10  # steps between two kept values
     seeds: int = 3
     small: int = 4  # windows of text in a small batch
-    large: int = 16  # in a larger one
-    context: int = 8
-    width: int = 16
-    layers: int = 1
-    heads: int = 2
+    large: int = 12  # in a larger one
     rates: tuple[float, ...] = (5e-4, 1e-3, 2e-3, 4e-3, 8e-3, 1.6e-2)  # learning rates of the convolutional networks
     image_decay: float = 0.5  # their weight decay
     batch: int = 16  # images
-    channels: int = 4
-    pixels: int = 8
-    examples: int = 2048
-    text: str = "real"  # "real", or "embedded" for the excerpt that ships with the package
-    images: str = "real"  # "real", or "embedded" for scikit-learn's digits
-    seed: int = 0
+    sizes: Sizes = LAPTOP
+    seed: int = 10  # the criteria below were chosen on seeds 0 to 2
 
     def __post_init__(self) -> None:
         check_counts(self, "steps", "change", "around", "horizon", "every", "seeds", "small", "large", "batch")
-        check_counts(self, "context", "width", "layers", "heads", "channels", "pixels", "examples")
-        check_choice("text", self.text, ("real", "embedded"))
-        check_choice("images", self.images, ("real", "embedded"))
         if not self.around < self.change < self.steps - self.around:
             raise ValueError(
                 f"change must lie between around and steps - around, got {self.change}, {self.around}, {self.steps}"
@@ -95,35 +84,25 @@ PROFILES = {
         around=5,
         horizon=15,
         every=5,
+        sizes=SMOKE,
         seeds=1,
         small=2,
         large=4,
-        width=8,
         rates=(1e-3, 4e-3),
         batch=8,
-        channels=2,
-        examples=64,
-        text="embedded",
-        images="embedded",
     ),
     "laptop": Config(),
     "paper": Config(
+        sizes=PAPER,
         steps=10000,
         change=5000,
         around=500,
-        horizon=1000,
+        horizon=250,
         every=100,
         weight_decay=0.5,
         small=16,
         large=64,
-        context=64,
-        width=128,
-        layers=4,
-        heads=4,
         batch=64,
-        channels=32,
-        pixels=32,
-        examples=16384,
     ),
 }
 
@@ -134,7 +113,7 @@ load_data = configured_sets
 @records.recorded("meta", PROFILES)
 def run(config: Config, *, checkpoint: Path | None = None, jobs: int = 1) -> xr.Dataset:
     """Every change and every network with every seed. Dimensions: change, seed, weight, history, rule, step; network, rate."""
-    inputs = Inputs.of(config)
+    inputs = Inputs.of(config.sizes)
     pieces = [f"{kind}-{seed}" for kind in (*CHANGES, *NETWORKS) for seed in range(config.seeds)]
     compute = functools.partial(compute_piece, config, inputs)
     results = sweep(pieces, compute, steps=config.steps, title="meta", checkpoint=checkpoint, jobs=jobs)
@@ -142,6 +121,7 @@ def run(config: Config, *, checkpoint: Path | None = None, jobs: int = 1) -> xr.
     dataset.attrs = {
         "every": config.every,
         "change": config.change,
+        "horizon": config.horizon,
         "computed_s": computed_s(results),
         **inputs.described,
     }
@@ -165,8 +145,7 @@ def compute_piece(config: Config, inputs: Inputs, piece: str, tick: Tick) -> xr.
 
 def train_changed(config: Config, inputs: Inputs, change: str, seed: int, tick: Tick) -> xr.Dataset:
     """AdamW and the other rules side by side, through one change."""
-    sizes = {"context": config.context, "width": config.width, "layers": config.layers, "heads": config.heads}
-    task = language(inputs.text, **sizes, seed=seed)
+    task = inputs.language(seed)
     task.check(task.draw(np.random.default_rng([seed, 2]), config.large))
     task.resize(config.start)
     decays, loss = [(Decay(beta=config.beta, gamma=config.gamma),)], functools.partial(_scaled, task.loss)
@@ -308,7 +287,7 @@ def _root_mean_square(values: Array) -> float:
 
 def train_network(config: Config, inputs: Inputs, network: str, seed: int, tick: Tick) -> xr.Dataset:
     """A convolutional network at every learning rate; the loss is the mean over the last quarter, NaN if it diverged."""
-    task = classification(inputs.images, width=config.channels, seed=seed, normalised=network.startswith("normalised"))
+    task = inputs.classification(seed, normalised=network.startswith("normalised"))
     k = 2 if network.endswith("2-Adam") else 1
     decays = [stages(Decay(beta=config.beta, gamma=config.gamma), k, "meta")] * len(config.rates)
     decay = [config.image_decay] * len(config.rates)
@@ -380,15 +359,19 @@ def _close(dataset: xr.Dataset, rule: str) -> Finding:
 
 
 def best_losses(dataset: xr.Dataset) -> xr.DataArray:
-    """By network: the mean over seeds at the learning rate where it is lowest."""
-    return dataset.network_loss.mean("seed", skipna=False).min("rate")
+    """By network and seed: the loss at the learning rate where the mean over seeds is lowest."""
+    best = dataset.network_loss.mean("seed", skipna=False).fillna(np.inf).argmin("rate")
+    return dataset.network_loss.isel(rate=best)
 
 
 def _without_normalisation(dataset: xr.Dataset) -> Finding:
     best = best_losses(dataset)
-    normalised, plain, second = (float(best.sel(network=name)) for name in NETWORKS)
-    measured = f"best loss: normalised with Adam {normalised:.3f}, plain with Adam {plain:.3f}, plain with 2-Adam {second:.3f}"
-    return measured, passes(abs(second - normalised) <= abs(plain - normalised) / 2)
+    normalised, plain, second = (best.sel(network=name) for name in NETWORKS)
+    closed = (plain - second) / (plain - normalised)
+    losses = ", ".join(f"{float(loss.mean()):.3f}" for loss in (normalised, plain, second))
+    measured = f"best loss {losses} (normalised, plain, plain with 2-Adam); share of the gap closed {with_range(closed)}"
+    gap = float(plain.mean() - normalised.mean())
+    return measured, passes(abs(float(second.mean() - normalised.mean())) <= gap / 2)
 
 
 FOUR_TWO = "[G&T] Section 4.2 as we read it"

@@ -9,10 +9,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from kadam.lab.data import Text, Together, WithText, configured_text, describe, random_windows, together
+from kadam.lab.data import Text, Together, configured_text, describe, random_windows, together
 from kadam.lab.ensemble import Loss
-from kadam.lab.images import WithImages, configured_images, standardised
+from kadam.lab.images import configured_images, standardised
 from kadam.lab.models import CharTransformer, ConvNet, classification_loss, initialise, next_token_loss
+from kadam.lab.profiles import check_choice, check_counts
 from kadam.lab.scale import check_scale_invariant
 
 # The scale-invariant weights that are watched: their names in records, and in the network.
@@ -61,19 +62,41 @@ def language(text: Text, *, context: int, width: int, layers: int, heads: int, s
     return Task(model, next_token_loss, LANGUAGE_WEIGHTS, draw)
 
 
-class WithBoth(WithText, WithImages, Protocol):
-    """A configuration that trains on a text, and on so many images averaged down to so many pixels a side."""
+@dataclass(frozen=True)
+class Sizes:
+    """How large networks and data are; the defaults are those of the laptop profile."""
+
+    context: int = 8  # characters a window
+    width: int = 12  # of the transformer
+    layers: int = 1
+    heads: int = 2
+    channels: int = 3  # of the first convolution
+    pixels: int = 8  # images are averaged down to so many a side
+    examples: int = 2048  # images, the first of the training set
+    text: str = "real"  # "real", or "embedded" for the excerpt that ships with the package
+    images: str = "real"  # "real", or "embedded" for scikit-learn's digits
+
+    def __post_init__(self) -> None:
+        check_counts(self, "context", "width", "layers", "heads", "channels", "pixels", "examples")
+        check_choice("text", self.text, ("real", "embedded"))
+        check_choice("images", self.images, ("real", "embedded"))
+
+
+LAPTOP = Sizes()
+SMOKE = Sizes(width=8, channels=2, examples=64, text="embedded", images="embedded")
+PAPER = Sizes(context=64, width=128, layers=4, heads=4, channels=32, pixels=32, examples=16384)
+
+
+class WithSizes(Protocol):
+    """A configuration that has them."""
 
     @property
-    def examples(self) -> int: ...
-
-    @property
-    def pixels(self) -> int: ...
+    def sizes(self) -> Sizes: ...
 
 
-def configured_sets(config: WithBoth, *, fetch: bool = True) -> Together:
+def configured_sets(config: WithSizes, *, fetch: bool = True) -> Together:
     """Text and images of a configuration under one name and hash. Nothing is decoded."""
-    return together(configured_text(config, fetch=fetch), configured_images(config, fetch=fetch))
+    return together(configured_text(config.sizes, fetch=fetch), configured_images(config.sizes, fetch=fetch))
 
 
 @dataclass(frozen=True)
@@ -86,29 +109,48 @@ class LabelledImages:
 
 @dataclass(frozen=True)
 class Inputs:
-    """What a configuration trains on, ready for use, and the attributes by which a record names it."""
+    """What networks of some sizes train on, ready for use, and the attributes by which a record names it."""
 
+    sizes: Sizes
     text: Text
     images: LabelledImages
     described: dict[str, str]
 
     @classmethod
-    def of(cls, config: WithBoth) -> "Inputs":
-        """The first ``examples`` images of the training set stand for all."""
-        text, images = configured_text(config), configured_images(config)
-        pixels = standardised(images.train[: config.examples], pixels=config.pixels)
-        chosen = LabelledImages(pixels, images.train_labels[: config.examples])
-        return cls(text, chosen, describe(together(text, images)))
+    def of(cls, sizes: Sizes) -> "Inputs":
+        text, images = configured_text(sizes), configured_images(sizes)
+        pixels = standardised(images.train[: sizes.examples], pixels=sizes.pixels)
+        chosen = LabelledImages(pixels, images.train_labels[: sizes.examples])
+        return cls(sizes, text, chosen, describe(together(text, images)))
 
+    def language(self, seed: int) -> Task:
+        """The normalised character transformer; an example is a window of ``context`` + 1 characters."""
+        sizes, text = self.sizes, self.text
+        model = CharTransformer(
+            vocab=len(text.vocabulary),
+            context=sizes.context,
+            width=sizes.width,
+            layers=sizes.layers,
+            heads=sizes.heads,
+            normalised=True,
+        ).double()
+        initialise(model, seed)
 
-def classification(data: LabelledImages, *, width: int, seed: int, normalised: bool = True) -> Task:
-    """A network of three convolutions; an example is an image with its label. ``normalised``: with batch normalisation."""
-    classes = int(data.labels.max()) + 1
-    model = ConvNet(channels=data.images.shape[1], classes=classes, width=width, normalised=normalised).double()
-    initialise(model, seed)
+        def draw(rng: np.random.Generator, size: int) -> Tensor:
+            return torch.from_numpy(random_windows(text, batch=size, length=sizes.context + 1, rng=rng))
 
-    def draw(rng: np.random.Generator, size: int) -> tuple[Tensor, Tensor]:
-        chosen = rng.choice(len(data.labels), size, replace=False)
-        return torch.from_numpy(data.images[chosen]), torch.from_numpy(data.labels[chosen])
+        return Task(model, next_token_loss, LANGUAGE_WEIGHTS, draw)
 
-    return Task(model, classification_loss, IMAGE_WEIGHTS if normalised else {}, draw)
+    def classification(self, seed: int, *, normalised: bool = True) -> Task:
+        """A network of three convolutions, with batch normalisation or without; an example is an image with its label."""
+        images, labels = self.images.images, self.images.labels
+        classes = int(labels.max()) + 1
+        channels, width = images.shape[1], self.sizes.channels
+        model = ConvNet(channels=channels, classes=classes, width=width, normalised=normalised).double()
+        initialise(model, seed)
+
+        def draw(rng: np.random.Generator, size: int) -> tuple[Tensor, Tensor]:
+            chosen = rng.choice(len(labels), size, replace=False)
+            return torch.from_numpy(images[chosen]), torch.from_numpy(labels[chosen])
+
+        return Task(model, classification_loss, IMAGE_WEIGHTS if normalised else {}, draw)

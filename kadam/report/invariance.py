@@ -1,15 +1,31 @@
-"""The figures of chapter 5, each with the numbers that it shows."""
+"""The figures of chapter 5 on the norm of scale-invariant weights, each with the numbers that it shows."""
+
+from typing import Any
 
 import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from kadam.report import style
 from kadam.report.claims import with_range
 
 SETTINGS = {"small batches": "o", "larger batches": "s", "one fixed batch": "^"}
-WEIGHTS = {"query": style.EXACT, "key": style.SECOND, "hidden": style.CORRECTED}
+WEIGHTS = {
+    "query": style.EXACT,
+    "key": style.SECOND,
+    "hidden": style.CORRECTED,
+    "convolution 2": style.FOURTH,
+    "convolution 3": style.FIFTH,
+}
+PARTS = {
+    "start": ("#cccccc", "start"),
+    "kept": (style.PAPER, "|u|^2, the paper's law"),
+    "momentum": (style.EXACT, "momentum, from |u|^2"),
+    "unequal": (style.SECOND, "unequal v"),
+    "changing": (style.CORRECTED, "changing v"),
+}
 USUAL = 0.9
 
 
@@ -22,7 +38,7 @@ def growth(record: xr.Dataset) -> Figure:
     axes.axhline(1, color=style.PAPER, ls="--", lw=1, label="the paper's law")
     _points(axes, record.growth_ratio.sel(weight_decay=0.0))
     axes.set(yscale="log", ylabel="growth of |W|^2 / (eta^2 sum |u|^2)")
-    axes.legend(fontsize=7, ncols=2, loc="upper left")
+    _key(figure, axes)
     style.label_stand_in(figure, record)
     return figure
 
@@ -42,8 +58,16 @@ def _points(axes: Axes, values: xr.DataArray) -> None:
             one = values.sel(setting=setting, weight=weight)
             mean = one.mean("seed")
             reach = np.abs(np.stack([mean - one.min("seed"), one.max("seed") - mean]))
-            place = np.arange(one.sizes["gamma"]) + 0.06 * (3 * i + j - 4)
-            axes.errorbar(place, mean, reach, fmt=marker, ms=4, lw=0.7, color=colour, label=f"{weight}, {setting}")
+            place = np.arange(one.sizes["gamma"]) + 0.045 * (len(WEIGHTS) * i + j - 7)
+            axes.errorbar(place, mean, reach, fmt=marker, ms=3.5, lw=0.7, color=colour)
+
+
+def _key(figure: Figure, axes: Axes) -> None:
+    """What lines, markers and colours mean, above the panels; the lines are those of ``axes``."""
+    lines = axes.get_legend_handles_labels()[0]
+    markers = [Line2D([], [], ls="", marker=m, color=style.GUIDE, ms=4, label=setting) for setting, m in SETTINGS.items()]
+    colours = [Line2D([], [], ls="", marker="o", color=colour, ms=4, label=weight) for weight, colour in WEIGHTS.items()]
+    figure.legend(handles=[*lines, *markers, *colours], fontsize=7, loc="outside upper center", ncols=5)
 
 
 def growth_table(record: xr.Dataset) -> str:
@@ -58,10 +82,10 @@ def growth_table(record: xr.Dataset) -> str:
 
 @style.styled
 def norms(record: xr.Dataset, *, weight: str = "hidden", gamma: float = USUAL) -> Figure:
-    """|W|^2 over training beside both laws: without decay above, with decay below; one column a kind of batch."""
+    """|W|^2 over training beside both laws: without decay above, with the largest below; one column a kind of batch."""
     figure, all_axes = style.panels(2, len(SETTINGS), height=4.6, sharex=True, sharey="row")
     steps = _steps(record)
-    for row, weight_decay in zip(all_axes, record.weight_decay.values, strict=True):
+    for row, weight_decay in zip(all_axes, record.weight_decay.values[[0, -1]], strict=True):
         for axes, setting in zip(row, SETTINGS, strict=True):
             one = record.sel(setting=setting, weight=weight, gamma=gamma, weight_decay=weight_decay).isel(seed=0)
             axes.plot(steps, one.norm, color=style.MEASURED, lw=2, label="measured")
@@ -122,24 +146,121 @@ def orthogonality_table(record: xr.Dataset) -> str:
 
 
 @style.styled
+def past(record: xr.Dataset) -> Figure:
+    """Left: the cosine of a weight with earlier gradients. Right: its displacement over the length of its updates' way."""
+    figure, (cosines, moved) = style.panels(1, 2, height=3.4)
+    one = record.sel(gamma=USUAL, weight_decay=0.0).mean("seed")
+    for setting, marker in SETTINGS.items():
+        for weight, colour in WEIGHTS.items():
+            case = one.sel(setting=setting, weight=weight)
+            look: Any = {"marker": marker, "ms": 3.5, "lw": 0.7, "color": colour}
+            cosines.plot(record.lag, case.past_cosine, **look)
+            moved.plot(record.window, case.moved, **look)
+            moved.plot(record.window, case.moved_largest, **(look | {"ls": ":"}))
+    moved.plot([], [], ":", color=style.GUIDE, lw=0.7, label="largest entry")
+    cosines.set(xlabel="steps back", ylabel="cosine of W with that gradient", title="earlier gradients")
+    moved.axhline(1, color=style.PAPER, ls="--", lw=1, label="as far as |u| says")
+    moved.set(
+        xscale="log", xlabel="steps", ylabel="displacement / (eta sum |u|)", ylim=(0, 1.05), title="how far a weight goes"
+    )
+    _key(figure, moved)
+    style.label_stand_in(figure, record)
+    return figure
+
+
+def past_table(record: xr.Dataset) -> str:
+    """Cosines with earlier gradients, and displacements in both norms, over weights, batches and seeds."""
+    one = record.sel(gamma=USUAL, weight_decay=0.0)
+    lines = [f"{'steps':>6}{'cosine with a gradient so far back':>38}"]
+    lines += [f"{lag:>6}{with_range(one.past_cosine.sel(lag=lag), '.3f'):>38}" for lag in record.lag.values]
+    lines += [f"{'steps':>6}{'displacement, Euclidean':>28}{'largest entry':>28}"]
+    for window in record.window.values:
+        both = [with_range(one[name].sel(window=window), ".2f") for name in ("moved", "moved_largest")]
+        lines.append(f"{window:>6}{both[0]:>28}{both[1]:>28}")
+    return "\n".join(lines)
+
+
+@style.styled
+def causes(record: xr.Dataset) -> Figure:
+    """What |W|^2 at the end of training without decay is made of, mean over seeds: one bar a weight and kind of batch."""
+    figure, all_axes = style.panels(1, len(SETTINGS), height=3.4, sharey=True)
+    shares = record.parts.sel(gamma=USUAL, weight_decay=0.0).mean("seed")
+    for axes, setting in zip(all_axes, SETTINGS, strict=True):
+        above, below = np.zeros(len(WEIGHTS)), np.zeros(len(WEIGHTS))
+        for part, (colour, label) in PARTS.items():
+            share = shares.sel(setting=setting, part=part, weight=list(WEIGHTS)).values
+            axes.bar(range(len(WEIGHTS)), share, 0.7, bottom=np.where(share > 0, above, below), color=colour, label=label)
+            above, below = above + np.maximum(share, 0), below + np.minimum(share, 0)
+        axes.set_xticks(range(len(WEIGHTS)), [name.replace("olution", ".") for name in WEIGHTS], rotation=60)
+        axes.axhline(0, color="black", lw=0.6)
+        axes.set_title(setting)
+    all_axes[0].set_ylabel("share of |W|^2 at the end")
+    figure.legend(*all_axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=len(PARTS), fontsize=7)
+    style.label_stand_in(figure, record)
+    return figure
+
+
+def causes_table(record: xr.Dataset) -> str:
+    """Each cause's share of |W|^2 at the end by kind of batch, mean over weights and seeds; and the spread of v."""
+    one = record.sel(gamma=USUAL, weight_decay=0.0)
+    lines = [f"{'':>16}" + "".join(f"{part:>11}" for part in PARTS) + f"{'spread of sqrt(v)':>22}"]
+    for setting in SETTINGS:
+        shares = [float(one.parts.sel(setting=setting, part=part).mean()) for part in PARTS]
+        spread = with_range(one.spread.sel(setting=setting), ".1f")
+        lines.append(f"{setting:>16}" + "".join(f"{share:>11.3f}" for share in shares) + f"{spread:>22}")
+    return "\n".join(lines)
+
+
+@style.styled
+def departure(record: xr.Dataset) -> Figure:
+    """Measured growth without decay over that of the law with the cross term, before and after the burn-in."""
+    figure, both = style.panels(1, 2, height=3.4, sharey=True)
+    for axes, phase in zip(both, record.phase.values, strict=True):
+        _by_gamma(axes, record)
+        axes.axhline(1, color=style.EXACT, lw=1, label="law with the cross term")
+        _points(axes, record.departure.sel(weight_decay=0.0, phase=phase))
+        axes.set_title(f"{phase} in training")
+    both[0].set_ylabel("growth of |W|^2 / the law's")
+    _key(figure, both[0])
+    style.label_stand_in(figure, record)
+    return figure
+
+
+def departure_table(record: xr.Dataset) -> str:
+    """Growth over the law's at the usual gamma by kind of batch, with what late gradients and updates are like."""
+    one = record.sel(gamma=USUAL, weight_decay=0.0)
+    lines = [f"{'':>16}{'early':>22}{'late':>22}{'correlation':>13}{'|u|^2':>9}"]
+    for setting in SETTINGS:
+        case = one.sel(setting=setting)
+        grown = [with_range(case.departure.sel(phase=phase), ".2f") for phase in record.phase.values]
+        means = f"{float(case.correlation.mean()):>13.2f}{float(case.update_size.mean()):>9.4f}"
+        lines.append(f"{setting:>16}{grown[0]:>22}{grown[1]:>22}{means}")
+    return "\n".join(lines)
+
+
+@style.styled
 def rotation(record: xr.Dataset) -> Figure:
-    """The angle that a step turns a weight by, late in training with decay, against gamma."""
-    figure, axes = style.panels(1, 1, height=3.6)
-    place = _by_gamma(axes, record)
-    axes.plot(place, record.rotation_law, color=style.EXACT, lw=1, label="arccos((q+gamma)/(1+gamma q))")
-    axes.plot(place, record.rotation_paper, "--", color=style.PAPER, lw=1, label="without the cross term")
-    _points(axes, record.rotation.isel(weight_decay=-1))
-    axes.set(yscale="log", ylabel="angle of one step (radians)")
-    axes.legend(fontsize=7, ncols=2)
+    """The angle that a step turns a weight by, late in training with decay, against gamma: one panel a weight decay."""
+    decays = [rate for rate in record.weight_decay.values if rate > 0]
+    figure, all_axes = style.panels(1, len(decays), height=3.6, sharey=True, squeeze=False)
+    for axes, rate in zip(all_axes[0], decays, strict=True):
+        one = record.sel(weight_decay=rate)
+        place = _by_gamma(axes, record)
+        axes.plot(place, one.rotation_law, color=style.EXACT, lw=1, label="arccos((q+gamma)/(1+gamma q))")
+        axes.axhline(float(one.rotation_paper), ls="--", color=style.PAPER, lw=1, label="without the cross term")
+        _points(axes, one.rotation)
+        axes.set(yscale="log", title=f"lambda = {rate:g}")
+    all_axes[0, 0].set_ylabel("angle of one step (radians)")
+    _key(figure, all_axes[0, 0])
     style.label_stand_in(figure, record)
     return figure
 
 
 def rotation_table(record: xr.Dataset) -> str:
-    """Measured angle over both predictions by gamma: mean and range."""
+    """Measured angle over both predictions by gamma: mean and range over weight decays, weights, batches and seeds."""
     lines = [f"{'gamma':>6}{'angle':>9}{'over the law':>26}{'over sqrt(2 eta lambda)':>28}"]
     for gamma in record.gamma.values:
-        one = record.sel(gamma=gamma).isel(weight_decay=-1)
+        one = record.sel(gamma=gamma, weight_decay=record.weight_decay > 0)
         ratios = [with_range(one.rotation / one[name], ".2f") for name in ("rotation_law", "rotation_paper")]
         lines.append(f"{gamma:>6g}{float(one.rotation.mean()):>9.4f}{ratios[0]:>26}{ratios[1]:>28}")
     return "\n".join(lines)

@@ -17,6 +17,8 @@ EXACT = "#0072B2"  # the exact discrete law
 CORRECTED = "#009E73"  # the exact discrete law with its bias correction
 MEASURED = "#222222"  # what a run measured
 SECOND = "#CC79A7"  # a second measurement beside it
+FOURTH = "#E69F00"  # a fourth and a fifth thing told apart
+FIFTH = "#56B4E9"
 GUIDE = "#888888"  # grid, level curves, remarks
 
 GROWTH_MAP = "YlOrRd"  # how fast updates may grow

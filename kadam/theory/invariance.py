@@ -20,6 +20,7 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.signal import lfilter
 
 from kadam.theory.flow import check_number
 
@@ -62,21 +63,32 @@ def corrected_norm(start: float, squares: ArrayLike, *, eta: float, gamma: float
     Exact for a scale-invariant weight whose second moment is one number that stays the same, whatever the gradients'
     correlation in time.
     """
-    law = NormLaw(start, eta=eta, gamma=gamma, weight_decay=weight_decay)
-    return np.array([law.norm, *(law.advance(square) for square in _squares(squares))])
+    q, square = _kept_share(eta, weight_decay), _squares(squares)
+    cross = cross_term(square, eta=eta, gamma=gamma, weight_decay=weight_decay)
+    return _accumulate(start, eta**2 * square - 2 * eta * q * cross, q**2)
 
 
 def cross_term(squares: ArrayLike, *, eta: float, gamma: float, weight_decay: float = 0.0) -> Array:
     """<W_n, u_n> from |u_0|^2, |u_1|^2, ..., under the assumptions of :func:`corrected_norm`; shape (n,)."""
-    law, cross = NormLaw(0.0, eta=eta, gamma=gamma, weight_decay=weight_decay), []
-    for square in _squares(squares):
-        law.advance(square)
-        cross.append(law.cross)
-    return np.array(cross)
+    q, square = _kept_share(eta, weight_decay), _squares(squares)
+    _check_gamma(gamma)
+    fresh = np.zeros_like(square)
+    fresh[1:] = -eta * gamma * _filled(gamma, len(square))[:-1] * square[:-1]
+    return _momentum(fresh, gamma, q)
+
+
+def _momentum(fresh: Array, gamma: float, q: float) -> Array:
+    """x_n = y_n / (1 - gamma^(n+1)) with y_n = gamma q y_{n-1} + fresh_n: before bias correction the rate never changes."""
+    return np.asarray(lfilter([1.0], [1.0, -gamma * q], fresh)) / _filled(gamma, len(fresh))
+
+
+def _filled(gamma: float, steps: int) -> Array:
+    """1 - gamma^(n+1) for n = 0, 1, ..."""
+    return 1 - gamma ** np.arange(1.0, steps + 1)
 
 
 class NormLaw:
-    """:func:`corrected_norm` one step at a time: ``advance`` takes |u_n|^2 and returns |W_{n+1}|^2.
+    """:func:`corrected_norm` one step at a time, as the recursion says: ``advance`` takes |u_n|^2 and returns |W_{n+1}|^2.
 
     Attributes: ``norm``, |W_n|^2; ``cross``, the last step's <W_n, u_n>. gamma = 0 is the paper's law, with q^2 for
     e^(-2 eta lambda).
@@ -120,10 +132,7 @@ def norm_parts(
     """|W|^2 of a scale-invariant weight under Adam by cause, from <W_n, u_n>, |u_n|^2 and <W_n, g_n/sqrt(v^_n)>, each (n,)."""
     q, x, square, inner = _kept_share(eta, weight_decay), *(_squares(series) for series in (cross, squares, gradient_cross))
     law = cross_term(square, eta=eta, gamma=gamma, weight_decay=weight_decay)
-    unequal = np.zeros_like(x)
-    for n in range(len(x)):
-        carried = _carried(n, gamma)
-        unequal[n] = carried * q * (unequal[n - 1] if n else 0.0) + (1 - carried) * inner[n]
+    unequal = _momentum((1 - gamma) * inner, gamma, q)
     gains = (eta**2 * square, *(-2 * eta * q * part for part in (law, unequal, x - law - unequal)))
     return NormParts(*(_accumulate(0.0, gain, q**2) for gain in gains))
 
@@ -185,11 +194,7 @@ def _carried(n: int, gamma: float) -> float:
 def _accumulate(start: float, gains: Array, share: float) -> Array:
     """x_{n+1} = share x_n + gain_n from x_0 = start."""
     check_number("start", start)
-    norm = np.empty(len(gains) + 1)
-    norm[0] = start
-    for n, gain in enumerate(gains):
-        norm[n + 1] = share * norm[n] + gain
-    return norm
+    return np.asarray(lfilter([1.0], [1.0, -share], np.concatenate([[start], gains])))
 
 
 def _squares(squares: ArrayLike) -> Array:

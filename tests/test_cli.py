@@ -69,7 +69,10 @@ def test_run_all_runs_every_experiment(kadam, monkeypatch):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("run", "grwth"), "experiment must be one of stability, growth, trajectories, orders, invariance, speed; got 'grwth'"),
+        (
+            ("run", "grwth"),
+            "experiment must be one of stability, growth, trajectories, orders, invariance, meta, speed; got 'grwth'",
+        ),
         (("run", "growth", "--profile", "lap"), "'lap' is not one of 'smoke', 'laptop', 'paper'"),
         (("run", "growth", "--jobs", "0"), "0 is not in the range x>=1"),
         (("run", "growth", "--scheduler", "tcp://x:1"), "not available yet"),

@@ -6,8 +6,9 @@ import pytest
 from matplotlib.figure import Figure
 
 from kadam.decay import Decay
-from kadam.report import growth, invariance, orders, stability, style, trajectories
+from kadam.report import growth, invariance, meta, orders, stability, style, trajectories
 from kadam.report.advice import advise
+from kadam.report.claims import with_range
 from kadam.theory import stability as theory
 
 FIGURES = {
@@ -15,7 +16,15 @@ FIGURES = {
     "growth": [growth.curves, growth.slopes, growth.errors, growth.places],
     "trajectories": [trajectories.weights, trajectories.squares, trajectories.betas, trajectories.noise],
     "orders": [orders.errors],
-    "invariance": [invariance.growth, invariance.norms, invariance.orthogonality, invariance.rotation],
+    "invariance": [
+        invariance.growth,
+        invariance.norms,
+        invariance.causes,
+        invariance.departure,
+        invariance.orthogonality,
+        invariance.rotation,
+    ],
+    "meta": [meta.histories, meta.directions, meta.networks],
 }
 CASES = [(name, draw) for name, draws in FIGURES.items() for draw in draws]
 
@@ -92,17 +101,40 @@ def test_the_tables_of_chapter_3_say_what_the_experiments_judge_by(smoke_records
     assert max(len(line) for line in orders.table(smoke_records["orders"]).splitlines()) <= 80
 
 
-def test_the_tables_of_chapter_5_hold_what_the_record_holds(smoke_records):
+def test_the_tables_on_the_norm_hold_what_the_record_holds(smoke_records):
     record = smoke_records["invariance"]
-    growth_at_09 = record.growth_ratio.sel(gamma=0.9, weight_decay=0.0)
-    assert (
-        f"{float(growth_at_09.mean()):.1f} ({float(growth_at_09.min()):.1f}" in invariance.growth_table(record).splitlines()[3]
-    )
-    assert f"{float(record.rotation.sel(gamma=0.5).isel(weight_decay=-1).mean()):.4f}" in invariance.rotation_table(record)
+    usual = record.sel(gamma=0.9, weight_decay=0.0)
+    assert with_range(usual.growth_ratio, ".1f") in invariance.growth_table(record).splitlines()[3]
+    turned = record.rotation.sel(gamma=0.5, weight_decay=record.weight_decay > 0)
+    assert f"{float(turned.mean()):.4f}" in invariance.rotation_table(record).splitlines()[2]
     assert "recursion to 1e-9: True" in invariance.orthogonality_table(record)
-    assert len(invariance.norm_table(record).splitlines()) == 3
-    tables = (invariance.growth_table, invariance.norm_table, invariance.orthogonality_table, invariance.rotation_table)
-    assert max(len(line) for table in tables for line in table(record).splitlines()) <= 84
+    assert len(invariance.norm_table(record).splitlines()) == 1 + record.sizes["weight_decay"]
+    assert with_range(usual.past_cosine.sel(lag=20), ".3f") in invariance.past_table(record)
+    fixed = usual.sel(setting="one fixed batch")
+    momentum = float(fixed.parts.sel(part="momentum").mean())
+    assert f"{momentum:.3f}" in invariance.causes_table(record).splitlines()[3]
+    assert with_range(fixed.departure.sel(phase="late")) in invariance.departure_table(record).splitlines()[3]
+
+
+def test_the_tables_on_the_second_normalisation_hold_what_the_record_holds(smoke_records):
+    record = smoke_records["meta"]
+    scaled = record.sel(change="loss / 10")
+    line = meta.history_table(record).splitlines()[3]
+    assert line.split()[:3] == ["loss", "/", "10"]
+    assert f"{float(scaled.history_error.sel(history='constant').mean()):.3f}" in line
+    assert f"{float(scaled.norm_change.mean()):+.2f}" in line
+    ratio = (scaled.angle_at_horizon / scaled.angle_at_horizon.sel(rule="AdamW")).mean("seed")
+    assert with_range(ratio.sel(rule="one v")) in meta.direction_table(record).splitlines()[-1]
+    plain = record.network_loss.sel(network="plain, Adam").mean("seed")
+    assert f"{float(plain.min()):.3f}" in meta.network_table(record).splitlines()[2]
+
+
+@pytest.mark.parametrize("module", [invariance, meta], ids=lambda module: module.__name__)
+def test_the_tables_of_the_chapter_on_scale_invariance_fit_the_page(smoke_records, module):
+    record = smoke_records[module.__name__.rpartition(".")[2]]
+    tables = [table for name, table in vars(module).items() if name.endswith("_table")]
+    assert len(tables) >= 3
+    assert max(len(line) for table in tables for line in table(record).splitlines()) <= 90
 
 
 def test_the_map_tells_pairs_inside_from_pairs_outside(smoke_records):

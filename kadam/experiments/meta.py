@@ -70,6 +70,8 @@ class Config:
             raise ValueError(
                 f"change must lie between around and steps - around, got {self.change}, {self.around}, {self.steps}"
             )
+        if self.horizon > self.steps - self.change:
+            raise ValueError(f"horizon must be at most steps - change = {self.steps - self.change}, got {self.horizon}")
 
     @property
     def start(self) -> float:

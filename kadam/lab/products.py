@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from kadam.lab.ensemble import Ensemble
+from kadam.lab.ensemble import TINY, Ensemble
 
 Array = NDArray[np.float64]
 
@@ -63,7 +63,7 @@ class Watch:
             for x in (*self.ensemble.corrected_moments(self.path), self.weights[-1], self.updates[-1], self.gradients[-1])
         )
         before = self.updates[-2][: self.members] if n else torch.zeros_like(u)
-        s = g / v.sqrt()
+        s = g / (v.sqrt() + TINY)  # 0 where no gradient has come
         pairs = {"norm": (w, w), "cross": (w, u), "square": (u, u), "momentum": (w, m), "momentum_square": (m, m)}
         pairs |= {"product": (u, m), "normalised": (s, s), "inner": (w, s), "carried": (before, s)}
         for name, (x, y) in pairs.items():

@@ -118,20 +118,41 @@ def norm_table(record: xr.Dataset) -> str:
 
 @style.styled
 def orthogonality(record: xr.Dataset) -> Figure:
-    """Left: the mean cosine of W and u. Right: the dropped term over the kept one, with 2 gamma/(1-gamma)."""
-    figure, (cosines, terms) = style.panels(1, 2, height=3.6)
+    """Above: the cosine of W and u, and the dropped term over the kept one. Below: earlier gradients, and the way made."""
+    figure, ((cosines, terms), (earlier, moved)) = style.panels(2, 2, height=6.2)
     without = record.sel(weight_decay=0.0)
     _points(cosines, -without.cosine)
-    _points(terms, without.dropped)
-    expected = 2 * record.gamma / (1 - record.gamma)
     _by_gamma(cosines, record)
-    terms.plot(_by_gamma(terms, record), expected, color=style.EXACT, lw=1, label="2 gamma/(1-gamma)")
-    terms.axhline(1, color=style.PAPER, ls="--", lw=1)
-    terms.set_yscale("symlog", linthresh=1)
     cosines.set(ylabel="-cosine of W and u", ylim=(0, 1), title="a small cosine")
-    terms.set(ylabel="dropped term / kept term", title="is not a small term")
+    _terms(terms, record)
+    _looking_back(earlier, moved, without.sel(gamma=USUAL).mean("seed"))
+    _key(figure, moved)
     style.label_stand_in(figure, record)
     return figure
+
+
+def _terms(axes: Axes, record: xr.Dataset) -> None:
+    _points(axes, record.dropped.sel(weight_decay=0.0))
+    axes.plot(_by_gamma(axes, record), 2 * record.gamma / (1 - record.gamma), color=style.EXACT, lw=1)
+    axes.axhline(1, color=style.PAPER, ls="--", lw=1)
+    axes.set_yscale("symlog", linthresh=1)
+    axes.set(ylabel="dropped term / kept term", title="is not a small term")
+
+
+def _looking_back(earlier: Axes, moved: Axes, one: xr.Dataset) -> None:
+    for setting, marker in SETTINGS.items():
+        for weight, colour in WEIGHTS.items():
+            case = one.sel(setting=setting, weight=weight)
+            look: Any = {"marker": marker, "ms": 3.5, "lw": 0.7, "color": colour}
+            earlier.plot(one.lag, case.past_cosine, **look)
+            moved.plot(one.window, case.moved, **look)
+            moved.plot(one.window, case.moved_largest, **(look | {"ls": ":"}))
+    moved.plot([], [], ":", color=style.GUIDE, lw=0.7, label="largest entry")
+    moved.axhline(1, color=style.PAPER, ls="--", lw=1, label="the paper's")
+    earlier.set(xlabel="steps back", ylabel="cosine of W with that gradient", title="earlier gradients")
+    moved.set(
+        xscale="log", xlabel="steps", ylabel="displacement / (eta sum |u|)", ylim=(0, 1.05), title="how far a weight goes"
+    )
 
 
 def orthogonality_table(record: xr.Dataset) -> str:
@@ -143,29 +164,6 @@ def orthogonality_table(record: xr.Dataset) -> str:
         cosine, dropped = with_range(one.cosine, ".3f"), with_range(one.dropped, ".1f")
         lines.append(f"{gamma:>6g}{cosine:>28}{dropped:>26}{2 * gamma / (1 - gamma):>20.1f}")
     return "\n".join([*lines, f"<W, m^> follows its recursion to 1e-9: {bool(record.momentum_gap.max() < 1e-9)}"])
-
-
-@style.styled
-def past(record: xr.Dataset) -> Figure:
-    """Left: the cosine of a weight with earlier gradients. Right: its displacement over the length of its updates' way."""
-    figure, (cosines, moved) = style.panels(1, 2, height=3.4)
-    one = record.sel(gamma=USUAL, weight_decay=0.0).mean("seed")
-    for setting, marker in SETTINGS.items():
-        for weight, colour in WEIGHTS.items():
-            case = one.sel(setting=setting, weight=weight)
-            look: Any = {"marker": marker, "ms": 3.5, "lw": 0.7, "color": colour}
-            cosines.plot(record.lag, case.past_cosine, **look)
-            moved.plot(record.window, case.moved, **look)
-            moved.plot(record.window, case.moved_largest, **(look | {"ls": ":"}))
-    moved.plot([], [], ":", color=style.GUIDE, lw=0.7, label="largest entry")
-    cosines.set(xlabel="steps back", ylabel="cosine of W with that gradient", title="earlier gradients")
-    moved.axhline(1, color=style.PAPER, ls="--", lw=1, label="as far as |u| says")
-    moved.set(
-        xscale="log", xlabel="steps", ylabel="displacement / (eta sum |u|)", ylim=(0, 1.05), title="how far a weight goes"
-    )
-    _key(figure, moved)
-    style.label_stand_in(figure, record)
-    return figure
 
 
 def past_table(record: xr.Dataset) -> str:
@@ -203,11 +201,11 @@ def causes(record: xr.Dataset) -> Figure:
 def causes_table(record: xr.Dataset) -> str:
     """Each cause's share of |W|^2 at the end by kind of batch, mean over weights and seeds; and the spread of v."""
     one = record.sel(gamma=USUAL, weight_decay=0.0)
-    lines = [f"{'':>16}" + "".join(f"{part:>11}" for part in PARTS) + f"{'spread of sqrt(v)':>22}"]
+    lines = [f"{'':>16}" + "".join(f"{part:>10}" for part in PARTS) + f"{'spread':>17}"]
     for setting in SETTINGS:
         shares = [float(one.parts.sel(setting=setting, part=part).mean()) for part in PARTS]
         spread = with_range(one.spread.sel(setting=setting), ".1f")
-        lines.append(f"{setting:>16}" + "".join(f"{share:>11.3f}" for share in shares) + f"{spread:>22}")
+        lines.append(f"{setting:>16}" + "".join(f"{share:>10.3f}" for share in shares) + f"{spread:>17}")
     return "\n".join(lines)
 
 

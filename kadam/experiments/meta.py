@@ -396,7 +396,7 @@ TESTS = [
     Test(
         "D-5j",
         PREFIX + "what of the second normalisation",
-        "It follows the history of |g/sqrt(v)|^2 as well",
+        "|W|^2 follows the history of |g/sqrt(v)|^2 as well",
         HISTORY,
         functools.partial(_history, name="|g/sqrt(v)|^2"),
     ),
@@ -417,21 +417,21 @@ TESTS = [
     Test(
         "D-5m",
         PREFIX + "what of the second normalisation",
-        "It moves so at the rate of the law with the cross term",
+        "The direction moves as under 2-Adam with gamma_2 = 0, at the rate of the law with the cross term",
         ANGLE,
         functools.partial(_close, rule="2-Adam"),
     ),
     Test(
         "D-5n",
         PREFIX + "norm law",
-        "It moves as with the norm that the law with the cross term makes of |u|^2",
+        "The direction moves as with the norm that the law with the cross term makes of |u|^2",
         ANGLE,
         functools.partial(_close, rule="law's norm"),
     ),
     Test(
         "GT-5o",
         "[G&T] Section 4.2, assumption A2",
-        "It moves as under Adam with one second moment for the whole weight",
+        "The direction moves as under Adam with one second moment for the whole weight",
         ANGLE,
         functools.partial(_close, rule="one v"),
     ),

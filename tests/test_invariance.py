@@ -179,9 +179,100 @@ def test_the_effective_update_moves_the_direction():
     assert np.sum(theory.effective_update(w, u) * w) == pytest.approx(0, abs=1e-12)
 
 
+def train_by_parts(second_moment, *, eta, gamma, weight_decay, steps=60, beta=0.9, seed=0):
+    """|W_n|^2, <W_n, u_n>, |u_n|^2 and <W_n, g_n/sqrt(v^_n)> of AdamW, eps = 0, on a scale-invariant weight.
+
+    ``second_moment``: "adam", or what it is instead: "one" number that stays, "frozen" but one an entry, or "moving", one
+    number at every step.
+    """
+    rng = np.random.default_rng([seed, 2])
+    w, m, v, frozen = rng.standard_normal(N), np.zeros(N), np.zeros(N), 10 ** rng.uniform(-1, 1, N)
+    norms, products = [np.sum(w**2)], []
+    for n, raw in zip(range(steps), gradients(0.5, seed), strict=False):
+        g = orthogonal(w, raw * (1 + np.sin(n / 5) / 2))
+        m, v = gamma * m + (1 - gamma) * g, beta * v + (1 - beta) * g**2
+        v_hat = v / (1 - beta ** (n + 1))
+        root = np.sqrt({"adam": v_hat, "one": 2.0, "frozen": frozen, "moving": v_hat.mean()}[second_moment])
+        u = m / (1 - gamma ** (n + 1)) / root
+        products.append((np.sum(w * u), np.sum(u**2), np.sum(w * g / root)))
+        w = (1 - eta * weight_decay) * w - eta * u
+        norms.append(np.sum(w**2))
+    return np.array(norms), *np.array(products).T
+
+
+SETTINGS = [{"eta": 0.05, "gamma": gamma, "weight_decay": rate} for gamma in (0.0, 0.5, 0.9, 0.99) for rate in (0.0, 0.5)]
+
+
+@pytest.mark.parametrize("setting", SETTINGS)
+@pytest.mark.parametrize("second_moment", ["adam", "one", "frozen", "moving"])
+def test_the_parts_add_up_to_the_norm_at_every_step(second_moment, setting):
+    norms, *products = train_by_parts(second_moment, **setting)
+    parts = theory.norm_parts(*products, **setting)
+    assert all(part.shape == norms.shape and part[0] == 0 for part in parts)
+    start = norms[0] * (1 - setting["eta"] * setting["weight_decay"]) ** (2 * np.arange(len(norms)))
+    np.testing.assert_allclose(start + sum(parts), norms, rtol=2e-13)
+
+
+@pytest.mark.parametrize("setting", SETTINGS)
+def test_the_first_two_parts_are_the_corrected_law_whatever_the_second_moment(setting):
+    norms, cross, squares, inner = train_by_parts("adam", **setting)
+    parts = theory.norm_parts(cross, squares, inner, **setting)
+    start = norms[0] * (1 - setting["eta"] * setting["weight_decay"]) ** (2 * np.arange(len(norms)))
+    law = theory.corrected_norm(norms[0], squares, **setting)
+    np.testing.assert_allclose(start + parts.kept + parts.momentum, law, rtol=2e-13)
+    kept = theory.corrected_norm(norms[0], squares, **{**setting, "gamma": 0.0})
+    np.testing.assert_allclose(start + parts.kept, kept, rtol=2e-13)
+
+
+# What is left over, as a share of |W|^2: which part has which cause.
+@pytest.mark.parametrize("setting", SETTINGS)
+@pytest.mark.parametrize(
+    ("second_moment", "unequal", "changing"),
+    [("one", False, False), ("frozen", True, False), ("moving", False, True), ("adam", True, True)],
+)
+def test_a_part_is_there_exactly_where_its_cause_is(second_moment, unequal, changing, setting):
+    norms, *products = train_by_parts(second_moment, **setting)
+    parts = theory.norm_parts(*products, **setting)
+    changing = changing and setting["gamma"] > 0  # without momentum nothing is carried over
+    for part, there in ((parts.unequal, unequal), (parts.changing, changing)):
+        largest = np.abs(part / norms).max()
+        assert largest > 1e-4 if there else largest < 1e-13
+
+
+def test_without_momentum_nothing_is_carried_over():
+    setting = {"eta": 0.05, "gamma": 0.0, "weight_decay": 0.5}
+    _, cross, squares, inner = train_by_parts("adam", **setting)
+    parts = theory.norm_parts(cross, squares, inner, **setting)
+    np.testing.assert_allclose(cross, inner, atol=1e-13)
+    assert np.all(parts.momentum == 0)
+
+
+@pytest.mark.parametrize("setting", [*SETTINGS, {"eta": 0.1, "gamma": 0.9, "weight_decay": 10.0}])
+def test_the_law_step_by_step_is_the_law_at_once(setting):
+    squares = np.random.default_rng(4).uniform(0, 50, 200)
+    law = theory.NormLaw(3.0, **setting)
+    steps = [(law.advance(square), law.norm, law.cross) for square in squares]
+    returned, norms, crosses = np.array(steps).T
+    np.testing.assert_array_equal(returned, norms)
+    np.testing.assert_allclose(norms, theory.corrected_norm(3.0, squares, **setting)[1:], rtol=1e-12)
+    np.testing.assert_allclose(crosses, theory.cross_term(squares, **setting), rtol=1e-12)
+
+
+def test_the_law_without_momentum_and_decay_is_the_papers():
+    squares = np.random.default_rng(4).uniform(0, 50, 20)
+    law = theory.NormLaw(3.0, eta=0.05, gamma=0.0)
+    np.testing.assert_allclose([law.advance(x) for x in squares], theory.paper_norm(3.0, squares, eta=0.05)[1:], rtol=1e-13)
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [
+        (lambda: theory.NormLaw(-1.0, eta=0.1, gamma=0.5), "start must be a finite number >= 0, got -1.0"),
+        (lambda: theory.NormLaw(1.0, eta=0.1, gamma=1.0), r"gamma must lie in \[0, 1\), got 1.0"),
+        (lambda: theory.NormLaw(1.0, eta=0.0, gamma=0.5), "eta must be a finite number > 0, got 0.0"),
+        (lambda: theory.NormLaw(1.0, eta=0.1, gamma=0.5, weight_decay=-1.0), "weight_decay must be a finite number >= 0"),
+        (lambda: theory.norm_parts([0.0], [1.0], [0.0], eta=0.1, gamma=1.0), r"gamma must lie in \[0, 1\), got 1.0"),
+        (lambda: theory.norm_parts([0.0], [1.0], [0.0], eta=0.0, gamma=0.5), "eta must be a finite number > 0, got 0.0"),
         (
             lambda: theory.norm_terms(np.ones((3, 2)), np.ones((2, 2)), eta=0.1),
             r"both have shape \(n, N\), got \(3, 2\) and \(2, 2\)",

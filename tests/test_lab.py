@@ -11,7 +11,7 @@ from kadam.lab import probes, problems, profiles
 from kadam.lab.bench import batched_against_loops
 from kadam.lab.ensemble import Ensemble, keep_freed_memory
 from kadam.lab.flat import FlatLoss
-from kadam.lab.models import CharTransformer, initialise, next_token_loss
+from kadam.lab.models import CharTransformer, ConvNet, classification_loss, initialise, next_token_loss
 
 
 @pytest.fixture
@@ -78,6 +78,107 @@ def test_an_ensemble_needs_members_of_one_length(model):
         Ensemble(model, next_token_loss, [(Decay(),), (Decay(), Decay())], lr=1e-3)
     with pytest.raises(ValueError, match="decays must hold"):
         Ensemble(model, next_token_loss, [], lr=1e-3)
+
+
+RATES = [1e-3, 0.02, 0.1]
+DECAYS = [(Decay(beta=0.99, gamma=gamma),) for gamma in (0.0, 0.5, 0.9)]
+
+
+@pytest.mark.parametrize("weight_decay", [None, [0.0, 0.5, 2.0]])
+def test_an_ensembles_members_have_their_own_learning_rates(model, windows, weight_decay):
+    together = Ensemble(model, next_token_loss, DECAYS, lr=RATES, weight_decay=weight_decay)
+    apart = [Ensemble(model, next_token_loss, DECAYS, lr=rate, weight_decay=weight_decay) for rate in RATES]
+    for _ in range(3):
+        for ensemble in (together, *apart):
+            ensemble.step(windows)
+    for i, alone in enumerate(apart):
+        for name, p in together.params.items():
+            torch.testing.assert_close(p[i], alone.params[name][i], rtol=1e-12, atol=1e-15)
+        assert not torch.allclose(together.params["head.weight"][i], together.params["head.weight"][i - 1])
+
+
+def test_one_learning_rate_a_member_keeps_the_weights_dtype(model, windows):
+    ensemble = Ensemble(model.float(), next_token_loss, DECAYS, lr=RATES, weight_decay=[0.0, 0.5, 2.0])
+    ensemble.step(windows)
+    assert {x.dtype for x in (*ensemble.params.values(), *ensemble.updates.values())} == {torch.float32}
+
+
+@pytest.mark.parametrize("rates", [[0.1], (0.1,) * 4, []])
+def test_a_wrong_number_of_learning_rates_is_refused(model, rates):
+    with pytest.raises(ValueError, match=f"lr must hold one number a member, 3 of them, got {len(rates)}"):
+        Ensemble(model, next_token_loss, DECAYS, lr=rates)
+
+
+def test_a_batch_may_be_images_with_their_labels():
+    model = ConvNet(channels=1, classes=4, width=2).double()
+    initialise(model, 3)
+    rng = np.random.default_rng(0)
+    batch = torch.from_numpy(rng.standard_normal((5, 1, 8, 8))), torch.from_numpy(rng.integers(0, 4, 5))
+    ensemble = Ensemble(model, classification_loss, DECAYS, lr=0.02)
+    losses = ensemble.step(batch)
+    loss = classification_loss(model, batch)
+    gradients = torch.autograd.grad(loss, list(model.parameters()))
+    torch.testing.assert_close(losses, loss.detach().expand(3), rtol=1e-12, atol=0)
+    for (name, _), g in zip(model.named_parameters(), gradients, strict=True):
+        torch.testing.assert_close(ensemble.gradients[name], g.flatten().expand(3, -1), rtol=1e-10, atol=1e-13)
+    for _ in range(20):
+        last = ensemble.step(batch)
+    assert (last < losses).all()
+
+
+def ensemble_of_one(model, lr=0.02):
+    return Ensemble(model, next_token_loss, DECAYS[2:], lr=lr, weight_decay=[0.5])
+
+
+@pytest.mark.parametrize("lr", [0.02, [0.02]])
+@pytest.mark.parametrize("before", [0, 3])
+def test_a_spread_ensemble_trains_on_as_the_one_it_was(model, windows, before, lr):
+    alone, spread = ensemble_of_one(model, lr), ensemble_of_one(model, lr)
+    for _ in range(before):
+        alone.step(windows)
+        spread.step(windows)
+    spread.spread(3)
+    for _ in range(4):
+        loss, losses = alone.step(windows), spread.step(windows)
+        torch.testing.assert_close(losses, loss.expand(3), rtol=1e-12, atol=0)
+    assert spread.steps == alone.steps == before + 4
+    for name, p in alone.params.items():
+        pairs = [(spread.params[name], p), (spread.updates[name], alone.updates[name])]
+        pairs += zip(spread.corrected_moments(name), alone.corrected_moments(name), strict=True)
+        for ours, theirs in pairs:
+            torch.testing.assert_close(ours, theirs.expand(3, *theirs.shape[1:]), rtol=1e-9, atol=1e-12)
+            assert not torch.equal(ours, torch.zeros_like(ours))
+
+
+def test_to_spread_an_ensemble_changes_nothing_yet(model, windows):
+    ensemble = ensemble_of_one(model)
+    for _ in range(3):
+        ensemble.step(windows)
+    params, updates, gradients = dict(ensemble.params), dict(ensemble.updates), dict(ensemble.gradients)
+    moments = {name: ensemble.corrected_moments(name) for name in params}
+    ensemble.spread(4)
+    for name in params:
+        pairs = [(ensemble.params, params), (ensemble.updates, updates), (ensemble.gradients, gradients)]
+        pairs = [(ours[name], theirs[name]) for ours, theirs in pairs]
+        for ours, theirs in (*pairs, *zip(ensemble.corrected_moments(name), moments[name], strict=True)):
+            assert torch.equal(ours, theirs.expand(4, *theirs.shape[1:]))
+
+
+def test_spread_members_go_their_own_ways(model, windows):
+    ensemble = ensemble_of_one(model)
+    ensemble.step(windows)
+    ensemble.spread(3)
+    before = ensemble.params["head.weight"][0].clone()
+    ensemble.params["head.weight"][1] *= 2
+    assert torch.equal(ensemble.params["head.weight"][0], before)
+    losses = ensemble.step(windows)
+    assert losses[0] == pytest.approx(float(losses[2]), rel=1e-12)
+    assert abs(losses[0] - losses[1]) > 1e-6
+
+
+def test_only_an_ensemble_of_one_can_be_spread(model):
+    with pytest.raises(ValueError, match="only an ensemble of one member can be spread"):
+        Ensemble(model, next_token_loss, DECAYS[:2], lr=0.1).spread(3)
 
 
 def test_weights_that_no_gradient_reaches_do_not_move(model, windows):

@@ -1,11 +1,12 @@
 """Scale invariance of real weights: found where it is, refused where it is not."""
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
 from kadam.lab.flat import FlatLoss
-from kadam.lab.models import CharTransformer, initialise, next_token_loss
+from kadam.lab.models import CharTransformer, ConvNet, classification_loss, initialise, next_token_loss
 from kadam.lab.scale import ROUNDING, check_scale_invariant, scale_changes
 
 
@@ -72,3 +73,72 @@ def test_the_model_that_is_checked_stays_as_it_is(windows):
     check_scale_invariant(model, next_token_loss, windows, "blocks.0.key.weight")
     assert all(torch.equal(p, q) for p, q in zip(model.parameters(), before, strict=True))
     assert next(model.parameters()).dtype == torch.float32
+
+
+CONVOLUTIONS = {f"convolutions.{i}.weight" for i in range(3)}
+
+
+def pictures(height=8, width=8):
+    rng = np.random.default_rng(1)
+    return torch.from_numpy(rng.standard_normal((5, 2, height, width))), torch.from_numpy(rng.integers(0, 4, 5))
+
+
+def convolutional(*, normalised, **sizes):
+    model = ConvNet(**{"channels": 2, "classes": 4, "width": 3, **sizes}, normalised=normalised).double()
+    initialise(model, 3)
+    return model
+
+
+def test_exactly_the_convolutions_before_batch_normalisation_are_scale_invariant():
+    changes = scale_changes(convolutional(normalised=True), classification_loss, pictures())
+    assert {name for name, change in changes.items() if change <= ROUNDING} == CONVOLUTIONS
+    assert min(change for name, change in changes.items() if name not in CONVOLUTIONS) > 1e-6
+
+
+def test_without_batch_normalisation_no_convolution_is():
+    model = convolutional(normalised=False)
+    assert min(scale_changes(model, classification_loss, pictures()).values()) > 1e-6
+    with pytest.raises(ValueError, match=r"convolutions.1.weight is not scale invariant"):
+        check_scale_invariant(model, classification_loss, pictures(), "convolutions.1.weight")
+
+
+@pytest.mark.parametrize("normalised", [True, False])
+@pytest.mark.parametrize("name", sorted(CONVOLUTIONS))
+def test_the_gradient_of_a_convolution_is_orthogonal_to_it_only_before_batch_normalisation(normalised, name):
+    model = convolutional(normalised=normalised)
+    w = model.get_parameter(name)
+    (g,) = torch.autograd.grad(classification_loss(model, pictures()), w)
+    cosine = torch.cosine_similarity(w.flatten(), g.flatten(), dim=0).abs()
+    assert cosine < 1e-13 if normalised else cosine > 1e-6
+    assert g.norm() > 1e-6
+
+
+@pytest.mark.parametrize("normalised", [True, False])
+@pytest.mark.parametrize(("height", "width", "blocks"), [(8, 8, 3), (8, 12, 3), (4, 9, 2), (2, 2, 1)])
+def test_a_convolutional_network_has_one_logit_a_class_and_twice_the_channels_in_every_block(normalised, height, width, blocks):
+    model = convolutional(normalised=normalised, blocks=blocks)
+    logits = model(pictures(height, width)[0])
+    assert logits.shape == (5, 4)
+    assert torch.isfinite(logits).all()
+    assert [tuple(c.weight.shape) for c in model.convolutions] == [(3, 2, 3, 3), (6, 3, 3, 3), (12, 6, 3, 3)][:blocks]
+
+
+def test_the_batch_normalisation_is_by_the_batchs_own_statistics_also_when_evaluated():
+    model, (images, _) = convolutional(normalised=True), pictures()
+    logits = model(images)
+    assert torch.equal(model.eval()(images), logits)
+    assert not torch.allclose(model(images[:2]), logits[:2])
+
+
+def test_a_convolution_starts_with_variance_one_over_its_fan_in():
+    model = convolutional(normalised=True, channels=3, width=8)
+    for convolution in model.convolutions:
+        w = convolution.weight.detach()
+        fan_in = 9 * w.shape[1]
+        assert float(w.square().mean()) * fan_in == pytest.approx(1, abs=4 * (2 / w.numel()) ** 0.5)
+
+
+def test_the_classification_loss_is_the_mean_cross_entropy_of_the_labels():
+    model, (images, labels) = convolutional(normalised=True), pictures()
+    by_hand = -model(images).log_softmax(1).gather(1, labels[:, None]).mean()
+    torch.testing.assert_close(classification_loss(model, (images, labels)), by_hand)

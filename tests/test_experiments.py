@@ -373,6 +373,8 @@ def test_a_missing_gpu_is_named(monkeypatch):
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     with pytest.raises(ValueError, match="device is 'cuda', but torch finds no CUDA device"):
         growth.run(growth.Config(device="cuda", text="embedded"))
+    with pytest.raises(ValueError, match="device is 'cuda', but torch finds no CUDA device"):
+        tasks.Inputs.of(tasks.Sizes(device="cuda", text="embedded", images="embedded"))
 
 
 @pytest.mark.parametrize("change", [{"grid": 0}, {"length": 10}, {"pairs": -1}])

@@ -19,7 +19,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from kadam.decay import Decay
-from kadam.lab import data, probes, records
+from kadam.lab import data, devices, probes, records
 from kadam.lab.ensemble import Ensemble
 from kadam.lab.models import CharTransformer, initialise, next_token_loss
 from kadam.lab.profiles import check_choice, check_counts
@@ -110,7 +110,7 @@ def run(config: Config, *, checkpoint: Path | None = None, jobs: int = 1) -> xr.
         "fit_start": fit_start(config.steps),
         "one_e_fold": 1 / (config.steps - fit_start(config.steps)),
         **data.describe(text),
-        **_device(config),
+        **devices.described(config.device),
     }
     return records.with_units(dataset, UNITS)
 
@@ -180,7 +180,7 @@ def _model(config: Config, text: data.Text, seed: int) -> CharTransformer:
         width=config.width,
         layers=config.layers,
         heads=config.heads,
-    ).to(_torch_device(config), getattr(torch, config.dtype))
+    ).to(devices.chosen(config.device), getattr(torch, config.dtype))
     initialise(model, seed)
     return model
 
@@ -190,24 +190,12 @@ def _batches(config: Config, text: data.Text, seed: int, *, fresh: bool) -> Iter
 
     def draw() -> torch.Tensor:
         windows = data.random_windows(text, batch=config.batch, length=config.context + 1, rng=rng)
-        return torch.from_numpy(windows).to(_torch_device(config))
+        return torch.from_numpy(windows).to(devices.chosen(config.device))
 
     first = draw()
     while True:
         yield first
         first = draw() if fresh else first
-
-
-def _torch_device(config: Config) -> torch.device:
-    device = torch.device(config.device)
-    if device.type == "cuda" and not torch.cuda.is_available():
-        raise ValueError(f"device is {config.device!r}, but torch finds no CUDA device here; use a machine that has one")
-    return device
-
-
-def _device(config: Config) -> dict[str, str]:
-    device = _torch_device(config)
-    return {"device": torch.cuda.get_device_name(device)} if device.type == "cuda" else {}
 
 
 def _setting(results: dict[str, xr.Dataset], setting: str, config: Config) -> xr.Dataset:

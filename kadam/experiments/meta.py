@@ -121,9 +121,7 @@ def run(config: Config, *, checkpoint: Path | None = None, jobs: int = 1) -> xr.
     results = sweep(pieces, compute, steps=config.steps, title="meta", checkpoint=checkpoint, jobs=jobs)
     dataset = xr.merge([_over(results, config, "change", CHANGES), _over(results, config, "network", NETWORKS)])
     dataset.attrs = {
-        "every": config.every,
-        "change": config.change,
-        "horizon": config.horizon,
+        **{name: getattr(config, name) for name in ("every", "change", "horizon")},  # in steps
         "computed_s": computed_s(results),
         **inputs.described,
     }
@@ -159,7 +157,7 @@ def train_changed(config: Config, inputs: Inputs, change: str, seed: int, tick: 
             ensemble.spread(len(RULES))
         for company in companies:
             company.before(n)
-        losses += ensemble.step((scale, batch)).numpy() / float(scale) * (n >= config.steps - config.around)
+        losses += ensemble.step((scale, batch)).numpy(force=True) / float(scale) * (n >= config.steps - config.around)
         for company in companies:
             company.after(n)
         tick()
@@ -177,7 +175,8 @@ def _changing(
 ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
     """The loss's scale and a batch for every step."""
     rng = np.random.default_rng([seed, 1])
-    letters = torch.from_numpy(np.random.default_rng([seed, 3]).permutation(len(inputs.text.vocabulary)))
+    order = np.random.default_rng([seed, 3]).permutation(len(inputs.text.vocabulary))
+    letters = torch.from_numpy(order).to(inputs.device)
     first = config.large if change == "smaller batches" else config.small
     sizes = (first, {"larger batches": config.large, "smaller batches": config.small}.get(change, first))
     scales = (1.0, {"loss x 10": 10.0, "loss / 10": 0.1}.get(change, 1.0))
@@ -193,7 +192,9 @@ class Company:
     def __init__(self, config: Config, watch: Watch) -> None:
         self.config, self.watch = config, watch
         self.memory = (1 - config.eta * config.weight_decay) ** 2  # of the norm, a step
-        self.squares = torch.zeros(())  # the moving average of u^2 with this memory, (size,)
+        self.squares = torch.zeros(
+            (), device=watch.ensemble.params[watch.path].device
+        )  # the moving average of u^2 with this memory, (size,)
         self.rules: dict[int, Rule] = {}
         self.angles: list[Array] = []  # each (rules,); the first is AdamW's angle to where it was at the change
 
@@ -242,7 +243,7 @@ class Company:
             obey(self.watch.ensemble, self.watch.path, self.watch.weights[-1], self.rules)
             rows = self.watch.ensemble.params[self.watch.path].flatten(1)
             others = torch.cat([self.start[None], rows[1:]])
-            self.angles.append(torch.arccos(torch.cosine_similarity(rows[:1], others, dim=1).clamp(max=1)).numpy())
+            self.angles.append(torch.arccos(torch.cosine_similarity(rows[:1], others, dim=1).clamp(max=1)).numpy(force=True))
         self.watch.after(n)
 
     def summary(self) -> xr.Dataset:
@@ -297,13 +298,12 @@ def train_network(config: Config, inputs: Inputs, network: str, seed: int, tick:
     batches = task.batches(np.random.default_rng([seed, 1]), config.batch)
     losses = np.zeros((config.steps, len(config.rates)))
     for n in range(config.steps):
-        losses[n] = ensemble.step(next(batches)).numpy()
+        losses[n] = ensemble.step(next(batches)).numpy(force=True)
         tick()
     sizes = torch.stack([u.square().mean(1) for u in ensemble.updates.values()]).mean(0).sqrt()
     late = losses[-(config.steps // 4) :].mean(0)
-    return xr.Dataset(
-        {"network_loss": ("rate", late), "network_update": ("rate", sizes.numpy())}, coords={"rate": list(config.rates)}
-    )
+    values = {"network_loss": ("rate", late), "network_update": ("rate", sizes.numpy(force=True))}
+    return xr.Dataset(values, coords={"rate": list(config.rates)})
 
 
 UNITS = {

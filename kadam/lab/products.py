@@ -67,8 +67,8 @@ class Watch:
         pairs = {"norm": (w, w), "cross": (w, u), "square": (u, u), "momentum": (w, m), "momentum_square": (m, m)}
         pairs |= {"product": (u, m), "normalised": (s, s), "inner": (w, s), "carried": (before, s)}
         for name, (x, y) in pairs.items():
-            getattr(self.trace, name)[n] = torch.linalg.vecdot(x, y).numpy()
-        self.trace.largest[n] = u.abs().amax(1).numpy()
+            getattr(self.trace, name)[n] = torch.linalg.vecdot(x, y).numpy(force=True)
+        self.trace.largest[n] = u.abs().amax(1).numpy(force=True)
 
     @property
     def full(self) -> bool:
@@ -78,18 +78,19 @@ class Watch:
     def cosines(self, lags: Sequence[int]) -> Array:
         """Cosine of the weight with the gradient of so many steps before, (lags, members)."""
         w = self.weights[-1]
-        return np.stack([torch.cosine_similarity(w, self.gradients[-1 - lag], dim=1).numpy() for lag in lags])
+        return np.stack([torch.cosine_similarity(w, self.gradients[-1 - lag], dim=1).numpy(force=True) for lag in lags])
 
     def displacements(self, windows: Sequence[int]) -> tuple[Array, Array]:
         """How far the weight went in the last so many steps, Euclidean and largest entry, each (windows, members)."""
         moves = [self.weights[-1] - self.weights[-1 - window] for window in windows]
-        return np.stack([x.norm(dim=1).numpy() for x in moves]), np.stack([x.abs().amax(1).numpy() for x in moves])
+        lengths, heights = [x.norm(dim=1) for x in moves], [x.abs().amax(1) for x in moves]
+        return torch.stack(lengths).numpy(force=True), torch.stack(heights).numpy(force=True)
 
     def spread(self) -> Array:
         """90th over 10th percentile of sqrt(v^) among the entries: how unequal their learning rates are; (members,)."""
         _, v = self.ensemble.corrected_moments(self.path)
-        low, high = torch.quantile(v.sqrt(), torch.tensor([0.1, 0.9], dtype=v.dtype), dim=1)
-        return (high / low).numpy()
+        low, high = torch.quantile(v.sqrt(), torch.tensor([0.1, 0.9], dtype=v.dtype, device=v.device), dim=1)
+        return (high / low).numpy(force=True)
 
 
 class Lookback:

@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from kadam.lab import devices
 from kadam.lab.data import Text, Together, configured_text, describe, random_windows, together
 from kadam.lab.ensemble import Loss
 from kadam.lab.images import configured_images, standardised
@@ -75,6 +76,7 @@ class Sizes:
     examples: int = 2048  # images, the first of the training set
     text: str = "real"  # "real", or "embedded" for the excerpt that ships with the package
     images: str = "real"  # "real", or "embedded" for scikit-learn's digits
+    device: str = "cpu"
 
     def __post_init__(self) -> None:
         check_counts(self, "context", "width", "layers", "heads", "channels", "pixels", "examples")
@@ -84,7 +86,7 @@ class Sizes:
 
 LAPTOP = Sizes()
 SMOKE = Sizes(width=8, channels=2, examples=64, text="embedded", images="embedded")
-PAPER = Sizes(context=64, width=128, layers=4, heads=4, channels=32, pixels=32, examples=16384)
+PAPER = Sizes(context=64, width=128, layers=4, heads=4, channels=32, pixels=32, examples=16384, device="cuda")
 
 
 class WithSizes(Protocol):
@@ -121,7 +123,11 @@ class Inputs:
         text, images = configured_text(sizes), configured_images(sizes)
         pixels = standardised(images.train[: sizes.examples], pixels=sizes.pixels)
         chosen = LabelledImages(pixels, images.train_labels[: sizes.examples])
-        return cls(sizes, text, chosen, describe(together(text, images)))
+        return cls(sizes, text, chosen, describe(together(text, images)) | devices.described(sizes.device))
+
+    @property
+    def device(self) -> torch.device:
+        return devices.chosen(self.sizes.device)
 
     def language(self, seed: int) -> Task:
         """The normalised character transformer; an example is a window of ``context`` + 1 characters."""
@@ -133,11 +139,11 @@ class Inputs:
             layers=sizes.layers,
             heads=sizes.heads,
             normalised=True,
-        ).double()
+        ).to(self.device, torch.float64)
         initialise(model, seed)
 
         def draw(rng: np.random.Generator, size: int) -> Tensor:
-            return torch.from_numpy(random_windows(text, batch=size, length=sizes.context + 1, rng=rng))
+            return torch.from_numpy(random_windows(text, batch=size, length=sizes.context + 1, rng=rng)).to(self.device)
 
         return Task(model, next_token_loss, LANGUAGE_WEIGHTS, draw)
 
@@ -146,11 +152,12 @@ class Inputs:
         images, labels = self.images.images, self.images.labels
         classes = int(labels.max()) + 1
         channels, width = images.shape[1], self.sizes.channels
-        model = ConvNet(channels=channels, classes=classes, width=width, normalised=normalised).double()
+        model = ConvNet(channels=channels, classes=classes, width=width, normalised=normalised)
+        model = model.to(self.device, torch.float64)
         initialise(model, seed)
 
         def draw(rng: np.random.Generator, size: int) -> tuple[Tensor, Tensor]:
             chosen = rng.choice(len(labels), size, replace=False)
-            return torch.from_numpy(images[chosen]), torch.from_numpy(labels[chosen])
+            return torch.from_numpy(images[chosen]).to(self.device), torch.from_numpy(labels[chosen]).to(self.device)
 
         return Task(model, classification_loss, IMAGE_WEIGHTS if normalised else {}, draw)

@@ -266,6 +266,11 @@ def test_every_change_is_the_same_training_until_it_happens(smoke_records):
     assert float((after.max("change") - after.min("change")).min()) > 0
 
 
+def test_the_norm_law_is_closer_where_the_second_moment_is_one_number(smoke_records):
+    error = smoke_records["meta"].law_error.mean(("change", "seed", "weight"))
+    assert float(error.sel(moments="one a weight")) < float(error.sel(moments="one an entry")) / 2
+
+
 def test_a_copy_under_a_rule_starts_in_adamws_direction(smoke_records):
     first = smoke_records["meta"].angle.isel(since=0)
     relative = first / first.sel(rule="AdamW")

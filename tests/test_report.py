@@ -125,6 +125,7 @@ def test_the_tables_on_the_second_normalisation_hold_what_the_record_holds(smoke
     assert f"{float(scaled.norm_change.mean()):+.2f}" in line
     ratio = (scaled.angle_at_horizon / scaled.angle_at_horizon.sel(rule="AdamW")).mean("seed")
     assert with_range(ratio.sel(rule="one v")) in meta.direction_table(record).splitlines()[-1]
+    assert with_range(record.law_error.sel(moments="one a weight")) in meta.moment_table(record).splitlines()[2]
     plain = record.network_loss.sel(network="plain, Adam").mean("seed")
     assert f"{float(plain.min()):.3f}" in meta.network_table(record).splitlines()[2]
 

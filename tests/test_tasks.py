@@ -10,7 +10,18 @@ import pytest
 import torch
 
 from kadam.lab import data, images
-from kadam.lab.tasks import IMAGE_WEIGHTS, LANGUAGE_WEIGHTS, LAPTOP, PAPER, SMOKE, Inputs, Sizes, configured_sets
+from kadam.lab.tasks import (
+    CHANGES,
+    IMAGE_WEIGHTS,
+    LANGUAGE_WEIGHTS,
+    LAPTOP,
+    PAPER,
+    SMOKE,
+    Inputs,
+    Sizes,
+    configured_sets,
+    scaled,
+)
 
 KINDS = ["language", "images"]
 
@@ -173,3 +184,31 @@ def test_the_label_of_the_data_names_both_sets(inputs):
 @pytest.mark.usefixtures("small_sources")
 def test_the_label_of_real_data_names_both_sets():
     assert sets(text="real", images="real").label == "tiny Shakespeare and CIFAR-10"
+
+
+def test_a_change_is_what_its_name_says(inputs):
+    setting = {"at": 3, "steps": 6, "small": 2, "large": 5}
+    runs = {change: list(inputs.changing(change, 0, **setting)) for change in CHANGES}
+    for change, steps in runs.items():
+        first = 5 if change == "smaller batches" else 2
+        later = {"larger batches": 5, "smaller batches": 2}.get(change, first)
+        scale = {"loss x 10": 10, "loss / 10": 0.1}.get(change, 1)
+        assert [len(windows) for _, windows in steps] == [first] * 3 + [later] * 3
+        assert [float(s) for s, _ in steps] == pytest.approx([1] * 3 + [scale] * 3)
+    quiet, relabelled = (torch.cat([windows for _, windows in runs[change]]) for change in ("none", "other letters"))
+    assert torch.equal(quiet[:6], relabelled[:6])
+    pairs = set(zip(quiet[6:].flatten().tolist(), relabelled[6:].flatten().tolist(), strict=True))
+    assert len(pairs) == len({letter for letter, _ in pairs}) == len({letter for _, letter in pairs})
+    assert any(before != after for before, after in pairs)
+
+
+def test_an_unknown_change_is_refused(inputs):
+    with pytest.raises(ValueError, match="change must be one of none, loss x 10, .*; got 'weather'"):
+        next(inputs.changing("weather", 0, at=1, steps=2, small=2, large=3))
+
+
+def test_a_scaled_loss_is_the_loss_times_its_factor(inputs):
+    task = inputs.language(0)
+    batch = task.draw(np.random.default_rng(0), 3)
+    plain = task.loss(task.model, batch)
+    assert float(scaled(task.loss, task.model, (torch.tensor(10.0), batch))) == pytest.approx(10 * float(plain), rel=1e-14)

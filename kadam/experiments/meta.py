@@ -11,10 +11,8 @@ normalisation under AdamW, at several learning rates.
 """
 
 import functools
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -28,7 +26,7 @@ from kadam.lab.products import Trace, Watch
 from kadam.lab.profiles import check_counts
 from kadam.lab.rules import Normed, OneSecondMoment, Rule, SecondAdam, obey
 from kadam.lab.sweep import Tick, computed_s, sweep
-from kadam.lab.tasks import LAPTOP, PAPER, SMOKE, Inputs, Sizes, Task, configured_sets
+from kadam.lab.tasks import CHANGES, LAPTOP, PAPER, SMOKE, Inputs, Sizes, configured_sets, scaled
 from kadam.report.claims import Claim, Finding, Test, judge_all, passes, passes_for, with_range
 from kadam.theory import invariance as theory
 
@@ -36,9 +34,9 @@ NOTEBOOK = "05-scale-invariance"
 
 Array = NDArray[np.float64]
 
-CHANGES = ("none", "loss x 10", "loss / 10", "larger batches", "smaller batches", "other letters")
 HISTORIES = ("|u|^2", "|g/sqrt(v)|^2", "constant")
 RULES = ("AdamW", "1% larger", "law's norm", "paper's norm", "constant norm", "2-Adam", "2-Adam, paper's rate", "one v")
+MOMENTS = {"one an entry": "AdamW", "one a weight": "one v"}
 NETWORKS = ("normalised, Adam", "plain, Adam", "plain, 2-Adam")
 
 
@@ -148,11 +146,12 @@ def train_changed(config: Config, inputs: Inputs, change: str, seed: int, tick: 
     task = inputs.language(seed)
     task.check(task.draw(np.random.default_rng([seed, 2]), config.large))
     task.resize(config.start)
-    decays, loss = [(Decay(beta=config.beta, gamma=config.gamma),)], functools.partial(_scaled, task.loss)
+    decays, loss = [(Decay(beta=config.beta, gamma=config.gamma),)], functools.partial(scaled, task.loss)
     ensemble = Ensemble(task.model, loss, decays, lr=config.eta, weight_decay=[config.weight_decay])
     companies = [Company(config, Watch(ensemble, path, steps=config.steps, members=1)) for path in task.weights.values()]
     losses = np.zeros(len(RULES))
-    for n, (scale, batch) in enumerate(_changing(config, task, inputs, change, seed)):
+    sizes = {"small": config.small, "large": config.large}
+    for n, (scale, batch) in enumerate(inputs.changing(change, seed, at=config.change, steps=config.steps, **sizes)):
         if n == config.change:
             ensemble.spread(len(RULES))
         for company in companies:
@@ -165,36 +164,15 @@ def train_changed(config: Config, inputs: Inputs, change: str, seed: int, tick: 
     return weights.assign(loss=("rule", losses / config.around)).assign_coords(rule=list(RULES))
 
 
-def _scaled(loss: Any, model: torch.nn.Module, batch: tuple[torch.Tensor, Any]) -> torch.Tensor:
-    scale, rest = batch
-    return scale * loss(model, rest)
-
-
-def _changing(
-    config: Config, task: Task, inputs: Inputs, change: str, seed: int
-) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-    """The loss's scale and a batch for every step."""
-    rng = np.random.default_rng([seed, 1])
-    order = np.random.default_rng([seed, 3]).permutation(len(inputs.text.vocabulary))
-    letters = torch.from_numpy(order).to(inputs.device)
-    first = config.large if change == "smaller batches" else config.small
-    sizes = (first, {"larger batches": config.large, "smaller batches": config.small}.get(change, first))
-    scales = (1.0, {"loss x 10": 10.0, "loss / 10": 0.1}.get(change, 1.0))
-    for n in range(config.steps):
-        changed = int(n >= config.change)
-        windows = task.draw(rng, sizes[changed])
-        yield torch.tensor(scales[changed]), letters[windows] if changed and change == "other letters" else windows
-
-
 class Company:
     """One weight: AdamW's until the change, from there on under every rule side by side."""
 
     def __init__(self, config: Config, watch: Watch) -> None:
         self.config, self.watch = config, watch
         self.memory = (1 - config.eta * config.weight_decay) ** 2  # of the norm, a step
-        self.squares = torch.zeros(
-            (), device=watch.ensemble.params[watch.path].device
-        )  # the moving average of u^2 with this memory, (size,)
+        # the moving average of u^2 with this memory, (size,)
+        self.squares = torch.zeros((), device=watch.ensemble.params[watch.path].device)
+        self.sizes: list[Array] = []  # since the change: |W|^2 after the step and |u|^2, each of (rules,); (2, rules)
         self.rules: dict[int, Rule] = {}
         self.angles: list[Array] = []  # each (rules,); the first is AdamW's angle to where it was at the change
 
@@ -241,10 +219,17 @@ class Company:
             self.squares = self.memory * self.squares + (1 - self.memory) * new
         else:
             obey(self.watch.ensemble, self.watch.path, self.watch.weights[-1], self.rules)
-            rows = self.watch.ensemble.params[self.watch.path].flatten(1)
+            rows, updates = self.watch.ensemble.params[self.watch.path].flatten(1), self.watch.ensemble.updates[self.watch.path]
+            self.sizes.append(torch.stack([rows.square().sum(1), updates.square().sum(1)]).numpy(force=True))
             others = torch.cat([self.start[None], rows[1:]])
             self.angles.append(torch.arccos(torch.cosine_similarity(rows[:1], others, dim=1).clamp(max=1)).numpy(force=True))
         self.watch.after(n)
+
+    def law_error(self, rule: str) -> float:
+        """Root mean square of log(law/measured) of |W|^2 since the change, by the law from the member's own |u|^2."""
+        member = np.stack(self.sizes)[:, :, RULES.index(rule)]
+        law = self._law(float(self.start @ self.start))
+        return _root_mean_square(np.log([law.advance(square) / norm for norm, square in member]))
 
     def summary(self) -> xr.Dataset:
         config, trace = self.config, self.watch.trace.of(0)
@@ -261,8 +246,9 @@ class Company:
             "size_change": _change(config, trace.square),
             "angle": (("rule", "since"), np.stack(self.angles)[kept].T),
             "angle_at_horizon": ("rule", self.angles[config.horizon - 1]),
+            "law_error": ("moments", [self.law_error(rule) for rule in MOMENTS.values()]),
         }
-        return xr.Dataset(values, coords={"history": list(HISTORIES)})
+        return xr.Dataset(values, coords={"history": list(HISTORIES), "moments": list(MOMENTS)})
 
 
 def _predicted(config: Config, trace: Trace) -> dict[str, Array]:
@@ -315,6 +301,7 @@ UNITS = {
     "size_change": "log of late |u|^2 over that before the change",
     "angle": "radians to AdamW's direction; of AdamW itself to where it was at the change",
     "angle_at_horizon": "the same so many steps after the change",
+    "law_error": "root mean square of log(law/measured) of |W|^2 since the change",
     "loss": "nats a character, late in training, unscaled",
     "network_loss": "nats an image, mean over the last quarter of training",
     "network_update": "root mean square of the last update",

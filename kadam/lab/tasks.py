@@ -22,6 +22,10 @@ LANGUAGE_WEIGHTS = {"query": "blocks.0.query.weight", "key": "blocks.0.key.weigh
 IMAGE_WEIGHTS = {"convolution 2": "convolutions.1.weight", "convolution 3": "convolutions.2.weight"}
 
 
+# What may change on purpose in the middle of training.
+CHANGES = ("none", "loss x 10", "loss / 10", "larger batches", "smaller batches", "other letters")
+
+
 @dataclass(frozen=True)
 class Task:
     """A freshly initialised network in float64, and batches for it. ``weights``: name -> path in the network."""
@@ -147,6 +151,22 @@ class Inputs:
 
         return Task(model, next_token_loss, LANGUAGE_WEIGHTS, draw)
 
+    def changing(
+        self, change: str, seed: int, *, at: int, steps: int, small: int, large: int
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        """For every step the loss's scale and a batch of text, for :func:`scaled`; at step ``at`` one of ``CHANGES`` happens."""
+        check_choice("change", change, CHANGES)
+        task, rng = self.language(seed), np.random.default_rng([seed, 1])
+        order = np.random.default_rng([seed, 3]).permutation(len(self.text.vocabulary))
+        letters = torch.from_numpy(order).to(self.device)
+        first = large if change == "smaller batches" else small
+        sizes = (first, {"larger batches": large, "smaller batches": small}.get(change, first))
+        scales = (1.0, {"loss x 10": 10.0, "loss / 10": 0.1}.get(change, 1.0))
+        for n in range(steps):
+            changed = int(n >= at)
+            windows = task.draw(rng, sizes[changed])
+            yield torch.tensor(scales[changed]), letters[windows] if changed and change == "other letters" else windows
+
     def classification(self, seed: int, *, normalised: bool = True) -> Task:
         """A network of three convolutions, with batch normalisation or without; an example is an image with its label."""
         images, labels = self.images.images, self.images.labels
@@ -161,3 +181,9 @@ class Inputs:
             return torch.from_numpy(images[chosen]).to(self.device), torch.from_numpy(labels[chosen]).to(self.device)
 
         return Task(model, classification_loss, IMAGE_WEIGHTS if normalised else {}, draw)
+
+
+def scaled(loss: Loss, model: nn.Module, batch: tuple[Tensor, Any]) -> Tensor:
+    """The loss on the second part of a batch, times the first."""
+    scale, rest = batch
+    return scale * loss(model, rest)

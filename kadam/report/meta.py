@@ -90,6 +90,13 @@ def direction_table(record: xr.Dataset) -> str:
     return "\n".join(lines)
 
 
+def moment_table(record: xr.Dataset) -> str:
+    """The law's error since the change with Adam's second moments and with one a weight, over changes, weights and seeds."""
+    lines = [f"{'second moments':>16}{'error of log |W|^2 by the law':>32}"]
+    lines += [f"{moments:>16}{with_range(record.law_error.sel(moments=moments)):>32}" for moments in record.moments.values]
+    return "\n".join(lines)
+
+
 @style.styled
 def networks(record: xr.Dataset) -> Figure:
     """Late training loss of the convolutional networks against the learning rate; mean and range over seeds."""

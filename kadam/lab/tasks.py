@@ -154,7 +154,7 @@ class Inputs:
     def changing(
         self, change: str, seed: int, *, at: int, steps: int, small: int, large: int
     ) -> Iterator[tuple[Tensor, Tensor]]:
-        """For every step the loss's scale and a batch of text, for :func:`scaled`; at step ``at`` one of ``CHANGES`` happens."""
+        """For every step the loss's scale and a batch of text, for :func:`scaled`; one of ``CHANGES`` at step ``at``."""
         check_choice("change", change, CHANGES)
         task, rng = self.language(seed), np.random.default_rng([seed, 1])
         order = np.random.default_rng([seed, 3]).permutation(len(self.text.vocabulary))

@@ -279,7 +279,11 @@ def test_the_law_without_momentum_and_decay_is_the_papers():
         ),
         (lambda: theory.corrected_norm(1.0, [1.0], eta=0.1, gamma=1.0), r"gamma must lie in \[0, 1\), got 1.0"),
         (lambda: theory.corrected_norm(-1.0, [1.0], eta=0.1, gamma=0.5), "start must be a finite number >= 0, got -1.0"),
-        (lambda: theory.corrected_norm(1.0, [[1.0]], eta=0.1, gamma=0.5), r"squares must have shape \(n,\), one number a step"),
+        (
+            lambda: theory.corrected_norm(1.0, [[1.0]], eta=0.1, gamma=0.5),
+            r"squares and products must have shape \(n,\), one number a step",
+        ),
+        (lambda: theory.norm_parts([0.0, 0], [1.0], [0.0], eta=0.1, gamma=0.5), "must have one length, got 2, 1 and 1"),
         (lambda: theory.paper_norm(1.0, [1.0], eta=0.0), "eta must be a finite number > 0, got 0.0"),
         (lambda: theory.paper_norm(1.0, [1.0], eta=0.1, weight_decay=-1), "weight_decay must be a finite number >= 0, got -1"),
         (lambda: theory.equilibrium_norm(1.0, eta=0.1, weight_decay=0.0), "weight_decay must be a finite number > 0, got 0.0"),

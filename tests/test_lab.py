@@ -177,7 +177,7 @@ def test_spread_members_go_their_own_ways(model, windows):
 
 
 def test_only_an_ensemble_of_one_can_be_spread(model):
-    with pytest.raises(ValueError, match="only an ensemble of one member can be spread"):
+    with pytest.raises(ValueError, match="one member can be spread, to one or more; got members = "):
         Ensemble(model, next_token_loss, DECAYS[:2], lr=0.1).spread(3)
 
 

@@ -171,3 +171,20 @@ def test_a_look_back_averages_all_that_was_seen_and_sees_nothing_before_the_memo
     for ours, expected in zip(run.past.means, (cosines, moved, largest), strict=True):
         assert ours.shape == (3, 3)
         np.testing.assert_allclose(ours, np.mean(expected, axis=0), rtol=1e-11, atol=1e-12)
+
+
+@pytest.mark.parametrize("setting", [{"memory": 0, "members": 1}, {"memory": 1, "members": 0}, {"memory": 1, "members": 4}])
+def test_a_watch_that_could_not_look_is_refused(inputs, setting):
+    task = inputs.language(1)
+    ensemble = Ensemble(task.model, task.loss, [(Decay(),)] * 3, lr=LR)
+    with pytest.raises(ValueError, match="memory must be >= 1 and members between 1 and the ensemble's"):
+        Watch(ensemble, LANGUAGE_WEIGHTS["query"], steps=2, **setting)
+
+
+def test_a_watch_of_the_first_members_looks_at_these_alone(kept):
+    one = kept["query"]
+    assert one.first.cosines(LAGS).shape == (len(LAGS), 2)
+    np.testing.assert_array_equal(one.first.cosines(LAGS), one.watch.cosines(LAGS)[:, :2])
+    for few, all_of_them in zip(one.first.displacements(WINDOWS), one.watch.displacements(WINDOWS), strict=True):
+        np.testing.assert_array_equal(few, all_of_them[:, :2])
+    np.testing.assert_array_equal(one.first.spread(), one.watch.spread()[:2])

@@ -80,8 +80,8 @@ class Ensemble:
 
     def spread(self, members: int) -> None:
         """From now on so many members, all with the weights, moments and settings of the only one so far."""
-        if len(next(iter(self.params.values()))) != 1:
-            raise ValueError("only an ensemble of one member can be spread")
+        if members < 1 or len(next(iter(self.params.values()))) != 1:
+            raise ValueError(f"one member can be spread, to one or more; got members = {members}")
 
         def copies(x: Any) -> Any:
             return x.repeat(members, *[1] * (x.dim() - 1)) if isinstance(x, Tensor) else x

@@ -45,6 +45,8 @@ class Watch:
     """
 
     def __init__(self, ensemble: Ensemble, path: str, *, steps: int, members: int, memory: int = 1) -> None:
+        if not (memory >= 1 and 1 <= members <= len(ensemble.params[path])):
+            raise ValueError(f"memory must be >= 1 and members between 1 and the ensemble's, got {memory} and {members}")
         self.ensemble, self.path, self.members = ensemble, path, members
         self.trace = Trace.empty(steps, members)
         self.weights: deque[Tensor] = deque(maxlen=memory + 1)
@@ -77,19 +79,20 @@ class Watch:
 
     def cosines(self, lags: Sequence[int]) -> Array:
         """Cosine of the weight with the gradient of so many steps before, (lags, members)."""
-        w = self.weights[-1]
-        return np.stack([torch.cosine_similarity(w, self.gradients[-1 - lag], dim=1).numpy(force=True) for lag in lags])
+        pairs = [(self.weights[-1], self.gradients[-1 - lag]) for lag in lags]
+        cosines = [torch.cosine_similarity(w[: self.members], g[: self.members], dim=1) for w, g in pairs]
+        return torch.stack(cosines).numpy(force=True)
 
     def displacements(self, windows: Sequence[int]) -> tuple[Array, Array]:
         """How far the weight went in the last so many steps, Euclidean and largest entry, each (windows, members)."""
-        moves = [self.weights[-1] - self.weights[-1 - window] for window in windows]
+        moves = [(self.weights[-1] - self.weights[-1 - window])[: self.members] for window in windows]
         lengths, heights = [x.norm(dim=1) for x in moves], [x.abs().amax(1) for x in moves]
         return torch.stack(lengths).numpy(force=True), torch.stack(heights).numpy(force=True)
 
     def spread(self) -> Array:
         """90th over 10th percentile of sqrt(v^) among the entries: how unequal their learning rates are; (members,)."""
         _, v = self.ensemble.corrected_moments(self.path)
-        low, high = torch.quantile(v.sqrt(), torch.tensor([0.1, 0.9], dtype=v.dtype, device=v.device), dim=1)
+        low, high = torch.quantile(v[: self.members].sqrt(), torch.tensor([0.1, 0.9], dtype=v.dtype, device=v.device), dim=1)
         return (high / low).numpy(force=True)
 
 

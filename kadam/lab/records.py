@@ -123,7 +123,7 @@ def read(path: Path, *, command: str) -> xr.Dataset:
     try:
         with h5py.File(path):  # where this fails h5netcdf would leave a half-made file object behind
             pass
-        dataset = xr.load_dataset(path, engine="h5netcdf")
+        dataset = xr.load_dataset(path, engine="h5netcdf", decode_times=False)  # units here are words, "since" too
     except FileNotFoundError:
         raise RecordError(f"{path}: no such record; make it with: {command}") from None
     except Exception as error:  # h5py raises many kinds on a damaged file

@@ -45,7 +45,7 @@ class SecondAdam:
     """The direction is moved by u over the root of u^2's own moving average, entry by entry: 2-Adam with gamma_2 = 0.
 
     ``beta`` is that average's, ``v`` where it starts, (size,); ``rate``: how far an update of root mean square 1 turns the
-    weight, in radians. The norm stays what it is.
+    weight (the tangent of the angle). The norm stays what it is.
     """
 
     def __init__(self, *, beta: float, rate: float, v: Tensor) -> None:

@@ -55,18 +55,6 @@ class Task:
             weight.mul_((mean_square / weight.square().mean()).sqrt())
 
 
-def language(text: Text, *, context: int, width: int, layers: int, heads: int, seed: int) -> Task:
-    """The normalised character transformer; an example is a window of ``context`` + 1 characters."""
-    vocab = len(text.vocabulary)
-    model = CharTransformer(vocab=vocab, context=context, width=width, layers=layers, heads=heads, normalised=True).double()
-    initialise(model, seed)
-
-    def draw(rng: np.random.Generator, size: int) -> Tensor:
-        return torch.from_numpy(random_windows(text, batch=size, length=context + 1, rng=rng))
-
-    return Task(model, next_token_loss, LANGUAGE_WEIGHTS, draw)
-
-
 @dataclass(frozen=True)
 class Sizes:
     """How large networks and data are; the defaults are those of the laptop profile."""

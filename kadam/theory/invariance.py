@@ -131,6 +131,8 @@ def norm_parts(
 ) -> NormParts:
     """|W|^2 of a scale-invariant weight under Adam by cause, from <W_n, u_n>, |u_n|^2 and <W_n, g_n/sqrt(v^_n)>, each (n,)."""
     q, x, square, inner = _kept_share(eta, weight_decay), *(_squares(series) for series in (cross, squares, gradient_cross))
+    if not len(x) == len(square) == len(inner):
+        raise ValueError(f"the three series must have one length, got {len(x)}, {len(square)} and {len(inner)}")
     law = cross_term(square, eta=eta, gamma=gamma, weight_decay=weight_decay)
     unequal = _momentum((1 - gamma) * inner, gamma, q)
     gains = (eta**2 * square, *(-2 * eta * q * part for part in (law, unequal, x - law - unequal)))
@@ -200,7 +202,7 @@ def _accumulate(start: float, gains: Array, share: float) -> Array:
 def _squares(squares: ArrayLike) -> Array:
     square = np.asarray(squares, dtype=np.float64)
     if square.ndim != 1:
-        raise ValueError(f"squares must have shape (n,), one number a step, got {square.shape}")
+        raise ValueError(f"squares and products must have shape (n,), one number a step, got {square.shape}")
     return square
 
 

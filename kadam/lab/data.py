@@ -182,7 +182,7 @@ class WithText(Protocol):
 
 
 def configured_text(config: WithText, *, fetch: bool = True) -> Text:
-    """The text that a configuration trains on; ``fetch``: may download it. Experiments on text name it ``load_text``."""
+    """The text that a configuration trains on; ``fetch``: may download it. Experiments on text name it ``load_data``."""
     return load_text(embedded=config.text == "embedded", fetch=fetch)
 
 

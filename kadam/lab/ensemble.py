@@ -79,18 +79,19 @@ class Ensemble:
         return losses
 
     def spread(self, members: int) -> None:
-        """From now on so many members, all with the weights, moments and settings of the only one so far."""
+        """From now on so many members, all with the weights and moments of the only one so far.
+
+        Its settings are kept once, in tensors of one row that serve every member.
+        """
         if members < 1 or len(next(iter(self.params.values()))) != 1:
             raise ValueError(f"one member can be spread, to one or more; got members = {members}")
 
-        def copies(x: Any) -> Any:
-            return x.repeat(members, *[1] * (x.dim() - 1)) if isinstance(x, Tensor) else x
+        def copies(x: Tensor) -> Tensor:
+            return x.repeat(members, *[1] * (x.dim() - 1))
 
         self.params = {n: copies(p) for n, p in self.params.items()}
         self.updates, self.gradients = ({n: copies(x) for n, x in xs.items()} for xs in (self.updates, self.gradients))
         self._moments = {n: [(copies(m), copies(v)) for m, v in pairs] for n, pairs in self._moments.items()}
-        self._betas = [(copies(beta1), copies(beta2)) for beta1, beta2 in self._betas]
-        self.lr, self._kept = copies(self.lr), copies(self._kept)
 
     def corrected_moments(self, name: str) -> tuple[Tensor, Tensor]:
         """The last stage's m^ and v^ after the last step, bias-corrected, each (E, size)."""

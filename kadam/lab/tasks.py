@@ -133,18 +133,19 @@ class Inputs:
             normalised=True,
         ).to(self.device, torch.float64)
         initialise(model, seed)
+        return Task(model, next_token_loss, LANGUAGE_WEIGHTS, self.windows)
 
-        def draw(rng: np.random.Generator, size: int) -> Tensor:
-            return torch.from_numpy(random_windows(text, batch=size, length=sizes.context + 1, rng=rng)).to(self.device)
-
-        return Task(model, next_token_loss, LANGUAGE_WEIGHTS, draw)
+    def windows(self, rng: np.random.Generator, size: int) -> Tensor:
+        """A random batch of text, (size, context + 1)."""
+        tokens = random_windows(self.text, batch=size, length=self.sizes.context + 1, rng=rng)
+        return torch.from_numpy(tokens).to(self.device)
 
     def changing(
         self, change: str, seed: int, *, at: int, steps: int, small: int, large: int
     ) -> Iterator[tuple[Tensor, Tensor]]:
         """For every step the loss's scale and a batch of text, for :func:`scaled`; one of ``CHANGES`` at step ``at``."""
         check_choice("change", change, CHANGES)
-        task, rng = self.language(seed), np.random.default_rng([seed, 1])
+        rng = np.random.default_rng([seed, 1])
         order = np.random.default_rng([seed, 3]).permutation(len(self.text.vocabulary))
         letters = torch.from_numpy(order).to(self.device)
         first = large if change == "smaller batches" else small
@@ -152,7 +153,7 @@ class Inputs:
         scales = (1.0, {"loss x 10": 10.0, "loss / 10": 0.1}.get(change, 1.0))
         for n in range(steps):
             changed = int(n >= at)
-            windows = task.draw(rng, sizes[changed])
+            windows = self.windows(rng, sizes[changed])
             yield torch.tensor(scales[changed]), letters[windows] if changed and change == "other letters" else windows
 
     def classification(self, seed: int, *, normalised: bool = True) -> Task:

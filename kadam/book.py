@@ -25,7 +25,7 @@ from tqdm import tqdm
 from traitlets.config import Config
 
 from kadam import experiments
-from kadam.lab import records
+from kadam.lab import files, records
 from kadam.lab.sweep import all_cores
 from kadam.report import explorer
 from kadam.report.claims import Claim, Verdict, markdown_table
@@ -112,7 +112,7 @@ def execute(page: Page, parameters: Mapping[str, Any], used: Mapping[str, xr.Dat
     path = root / "_build" / "executed" / f"{page.name}-{key}.ipynb"
     if not path.exists():
         check_parameters(page, parameters)
-        with records.whole_file(path) as aside:
+        with files.whole_file(path) as aside:
             start = time.perf_counter()
             _run_notebook(page, parameters, aside)
             done = nbformat.read(aside, as_version=4)
@@ -195,7 +195,7 @@ def with_badge(notebook: Notebook, page: Page, used: Mapping[str, xr.Dataset], g
     """A copy with the page's provenance below its title, and what the badge links to put beside the book."""
     shown = {name: used[name] for name in page.experiments()}
     for record in shown.values():
-        records.save(records.unsealed(record), generated / _file_name(record))
+        records.save(record, generated / _file_name(record))
     _copy_aside(page.source, generated / page.source.name)
     source = f" · {{download}}`this page's source <../generated/{page.source.name}>`"
     badge = nbformat.v4.new_markdown_cell(badge_of(shown, folder="../generated", after=source), id="badge")
@@ -218,7 +218,7 @@ def badge_of(shown: Mapping[str, xr.Dataset], *, folder: str = "generated", afte
 
 
 def _badge_line(record: xr.Dataset, folder: str) -> str:
-    facts = "profile {profile} · {device} · {date} · commit {commit} · {wall_time_s:.1f} s · data: {data}"
+    facts = "profile {profile} · {device} · {date} · commit {commit} · {wall_time_s:.1f} s · data: {data} · result {sha256:.8}"
     return f"{facts.format(**record.attrs)} · {{download}}`{record.attrs['experiment']} record <{folder}/{_file_name(record)}>`"
 
 
@@ -290,12 +290,12 @@ def _to_text(notebook: Notebook) -> str:
 
 
 def _copy_aside(source: Path, target: Path) -> None:
-    with records.whole_file(target) as aside:
+    with files.whole_file(target) as aside:
         shutil.copyfile(source, aside)
 
 
 def _write(path: Path, text: str) -> None:
     """Write a file whole, and only if its text changes: Sphinx rebuilds what is newer."""
     if not path.exists() or path.read_text() != text:
-        with records.whole_file(path) as aside:
+        with files.whole_file(path) as aside:
             aside.write_text(text)

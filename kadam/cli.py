@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from kadam.decay import Decay
+from kadam.lab.cluster import CLUSTERS, ClusterError, chosen
 from kadam.lab.profiles import PROFILES
 
 
@@ -29,7 +30,7 @@ def _clear_errors(command: Callable[..., Any]) -> Callable[..., Any]:
     def run(*args: Any, **kwargs: Any) -> Any:
         try:
             return command(*args, **kwargs)
-        except (ValueError, FileNotFoundError) as error:
+        except (ValueError, OSError, ClusterError) as error:
             raise click.ClickException(str(error)) from error
 
     return run
@@ -43,28 +44,46 @@ profile_option = click.option(
 @commands.command()
 @click.argument("name")
 @profile_option
-@click.option("--jobs", type=click.IntRange(1), show_default="all cores", help="Processes.")
-@click.option("--scheduler", metavar="ADDRESS", help="Dask cluster to run on (not available yet).")
+@click.option("--jobs", type=click.IntRange(1), show_default="all cores", help="Processes; with --cluster, jobs.")
+@click.option("--scheduler", metavar="ADDRESS", help="Compute on the Dask cluster whose scheduler is at tcp://HOST:PORT.")
+@click.option("--cluster", type=click.Choice(CLUSTERS), help="Start --jobs workers there, one a job, and compute on them.")
 @click.option("--fresh", is_flag=True, help="Compute everything again, whatever is there.")
 @click.option("--out", type=click.Path(file_okay=False, path_type=Path), help="Copy the record to OUT/NAME-PROFILE.nc too.")
 @click.option("--commit", is_flag=True, help="Put the record into the repository's results/ and its manifest.")
 @_clear_errors
-def run(name: str, profile: str, jobs: int | None, scheduler: str | None, fresh: bool, out: Path | None, commit: bool) -> None:
+def run(
+    name: str,
+    profile: str,
+    jobs: int | None,
+    scheduler: str | None,
+    cluster: str | None,
+    fresh: bool,
+    out: Path | None,
+    commit: bool,
+) -> None:
     """Run experiment NAME, or all of them. What is done already is kept; an interrupted run goes on."""
     from kadam import experiments
     from kadam.lab.sweep import all_cores
 
-    if scheduler is not None:
-        raise click.UsageError("--scheduler is not available yet; use --jobs N for processes on this machine")
-    for one in experiments.NAMES if name == "all" else (name,):
-        record = experiments.obtain(one, profile, fresh=fresh, jobs=jobs or all_cores())
-        path = experiments.request(one, profile).path  # only now: a run may have downloaded its data
-        _say_where_data_is_from(one, record)
-        click.echo(f"{one}: {path}")
-        if out is not None:
-            _copy(path, out / f"{one}-{profile}.nc")
-        if commit:
-            _commit(record)
+    if scheduler is not None and cluster is not None:
+        raise click.UsageError("--scheduler is for a cluster that runs already, --cluster starts one; give one of them")
+    names = experiments.NAMES if name == "all" else (experiments.request(name, profile).name,)
+    with chosen(scheduler=scheduler, cluster=cluster, jobs=jobs or 1):
+        for one in names:
+            record = experiments.obtain(one, profile, fresh=fresh, jobs=jobs or all_cores())
+            _deliver(one, profile, record, out, commit)
+
+
+def _deliver(name: str, profile: str, record: Any, out: Path | None, commit: bool) -> None:
+    from kadam import experiments
+
+    path = experiments.request(name, profile).path  # only now: a run may have downloaded its data
+    _say_where_data_is_from(name, record)
+    click.echo(f"{name}: {path}")
+    if out is not None:
+        _copy(path, out / f"{name}-{profile}.nc")
+    if commit:
+        _commit(record)
 
 
 def _say_where_data_is_from(name: str, record: Any) -> None:
@@ -75,7 +94,7 @@ def _say_where_data_is_from(name: str, record: Any) -> None:
 
 
 def _copy(source: Path, target: Path) -> None:
-    from kadam.lab.records import whole_file
+    from kadam.lab.files import whole_file
 
     with whole_file(target) as aside:
         shutil.copyfile(source, aside)
@@ -84,9 +103,9 @@ def _copy(source: Path, target: Path) -> None:
 
 def _commit(record: Any) -> None:
     from kadam.book import repository
-    from kadam.lab.records import commit_record
+    from kadam.lab import results
 
-    click.echo(f"committed records: {commit_record(record, repository() / 'results')}")
+    click.echo(f"committed records: {results.commit(record, repository() / 'results')}")
 
 
 @commands.command()

@@ -11,7 +11,8 @@ import xarray as xr
 
 from kadam import experiments
 from kadam.experiments import growth, invariance, meta, orders, stability, trajectories
-from kadam.lab import records, tasks
+from kadam.lab import records, results, tasks
+from kadam.lab.progress import Progress
 from kadam.theory import stability as theory
 
 REAL = Path("tinyshakespeare.txt")
@@ -41,17 +42,18 @@ def test_no_recorded_verdict_has_changed_at_the_smoke_profile(smoke_records, nam
 
 @pytest.mark.parametrize("name", experiments.NAMES)
 def test_no_recorded_verdict_has_changed_in_the_committed_laptop_record(name):
-    record = experiments.committed(name, "laptop", RESULTS)
+    record = results.committed(RESULTS, name, "laptop")
     assert record is not None
     verdicts = {claim.id: claim.verdict for claim in getattr(experiments, name).claims(record)}
     assert verdicts == VERDICTS["laptop"][name]
 
 
 def test_every_committed_record_is_small_and_verified():
-    manifest = json.loads((RESULTS / "manifest.json").read_text())
+    manifest = results.manifest(RESULTS)
     assert manifest
-    for path, sha256 in manifest.items():
-        assert records.read_committed(RESULTS, path, sha256).attrs["commit"] not in ("unknown", "")
+    for path in manifest:
+        experiment, profile = path.removesuffix(".nc").rsplit("-", 1)[0].split("/")
+        assert results.committed(RESULTS, experiment, profile).attrs["commit"] not in ("unknown", "")
         assert (RESULTS / path).stat().st_size < 1_000_000
     assert {p.relative_to(RESULTS).as_posix() for p in RESULTS.rglob("*.nc")} == set(manifest)
 
@@ -154,11 +156,11 @@ def test_two_processes_give_the_bits_of_one_in_chapter_3(smoke_records, module):
 def test_pieces_of_chapter_3_that_are_done_are_not_done_again(tmp_path, monkeypatch, smoke_records):
     config, calls, original = trajectories.PROFILES["smoke"], [], trajectories.compute_piece
 
-    def stop_at_the_fourth(config, text, piece, tick):
+    def stop_at_the_fourth(config, text, piece, progress):
         calls.append(piece)
         if len(calls) == 4:
             raise KeyboardInterrupt
-        return original(config, text, piece, tick)
+        return original(config, text, piece, progress)
 
     monkeypatch.setattr(trajectories, "compute_piece", stop_at_the_fourth)
     with pytest.raises(KeyboardInterrupt):
@@ -179,7 +181,7 @@ def test_trajectories_count_gradients_and_name_the_weights(smoke_records):
 
 def test_a_path_that_leaves_the_finite_numbers_is_infinite_on_the_map():
     config = trajectories.Config(map_gammas=(0.0, 0.9), map_steps=20, text="embedded")
-    errors = trajectories.compute_piece(config, trajectories.load_data(config), "map-0.0", lambda: None).map_error
+    errors = trajectories.compute_piece(config, trajectories.load_data(config), "map-0.0", Progress(print)).map_error
     assert np.isfinite(errors.sel(gamma=0.0)).all()
     assert (errors.sel(gamma=0.9) > 1).any()
 
@@ -195,7 +197,7 @@ def test_claims_of_chapter_3_that_fail_are_reported_so(smoke_records):
 
 def laptop_orders(**errors):
     """The committed record of orders with some cases' errors replaced by given slopes."""
-    record = experiments.committed("orders", "laptop", RESULTS)
+    record = results.committed(RESULTS, "orders", "laptop")
     order = record.order.copy()
     for flow, slope in errors.items():
         order.loc[{"flow": flow, "case": list(orders.JUDGED)}] = slope

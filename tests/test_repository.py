@@ -11,6 +11,7 @@ import torch
 import yaml
 
 from kadam import Decay, __version__, experiments
+from kadam.lab import results
 from kadam.report.advice import advise
 from kadam.report.claims import markdown_table
 
@@ -63,7 +64,7 @@ def test_the_readmes_table_is_the_ledger_of_the_committed_records():
 
 
 def _committed_claims(name):
-    record = experiments.committed(name, "laptop", ROOT / "results")
+    record = results.committed(ROOT / "results", name, "laptop")
     return import_module(f"kadam.experiments.{name}").claims(record)
 
 
@@ -108,7 +109,7 @@ def test_the_readmes_example_of_a_flow_runs():
 
 def test_the_chapter_names_the_costs_that_its_record_holds():
     chapter = (ROOT / "notebooks" / "03-continuous-time.md").read_text()
-    record = experiments.committed("trajectories", "laptop", ROOT / "results")
+    record = results.committed(ROOT / "results", "trajectories", "laptop")
     ((paper, second),) = re.findall(r"costs about (\d+) steps of Adam and one of the half-step flow about (\d+)", chapter)
     assert (int(paper), int(second)) == (round(record.attrs["cost_paper"]), round(record.attrs["cost_second"]))
 

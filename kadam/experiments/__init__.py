@@ -1,6 +1,5 @@
 """One module per figure group: ``Config``, ``PROFILES``, ``run(config) -> Dataset`` and ``claims(dataset)``."""
 
-import json
 import shutil
 import warnings
 from dataclasses import dataclass
@@ -11,7 +10,7 @@ from typing import Any
 
 import xarray as xr
 
-from kadam.lab import profiles, records
+from kadam.lab import files, profiles, records, results
 from kadam.lab.cache import cache_folder
 from kadam.lab.data import StandInWarning
 from kadam.report.claims import Claim
@@ -39,6 +38,11 @@ class Request:
         """What makes the record anew."""
         return f"kadam run {self.name} --profile {self.profile} --fresh"
 
+    def read(self) -> xr.Dataset:
+        """The local record, verified."""
+        whose = {"experiment": self.name, "profile": self.profile, "config_hash": records.config_hash(self.config)}
+        return records.read(self.path, command=self.command, expected=whose)
+
 
 def request(name: str, profile: str) -> Request:
     """``ValueError`` listing the valid names for an unknown experiment or profile. Downloads nothing."""
@@ -61,32 +65,30 @@ def _data_sha256(module: ModuleType, config: Any, *, fetch: bool = False) -> str
 def obtain(name: str, profile: str, *, fresh: bool = False, jobs: int = 1) -> xr.Dataset:
     """The record of an experiment at a profile: the local one if it is current, else a run, which is then kept.
 
-    A run that was interrupted goes on from its checkpoint; ``fresh`` computes everything again. Data is looked for, and
-    downloaded, only when a run needs it. Raises ``RecordError`` for a damaged local record.
+    A run that was interrupted goes on from its checkpoint; ``fresh`` computes everything again. Of two processes that want
+    the same record one computes it and the other waits. Data is looked for, and downloaded, only when a run needs it. Raises
+    ``RecordError`` for a damaged local record.
     """
     wanted = request(name, profile)
     if fresh or not wanted.path.exists():
         _data_sha256(wanted.module, wanted.config, fetch=True)
         wanted = request(name, profile)
-        checkpoint = cache_folder() / "checkpoints" / wanted.path.stem / name
-        if fresh:
-            shutil.rmtree(checkpoint, ignore_errors=True)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", StandInWarning)
-            dataset = wanted.module.run(wanted.config, checkpoint=checkpoint, jobs=jobs)
-        records.save(dataset, wanted.path)
+        with files.locked(cache_folder() / "locks" / f"{name}-{wanted.path.stem}.lock"):
+            if fresh or not wanted.path.exists():
+                _run(wanted, fresh=fresh, jobs=jobs)
+    return wanted.read()
+
+
+def _run(wanted: Request, *, fresh: bool, jobs: int) -> None:
+    checkpoint = cache_folder() / "checkpoints" / wanted.path.stem / wanted.name
+    if fresh:
         shutil.rmtree(checkpoint, ignore_errors=True)
-    return records.read(wanted.path, command=wanted.command)
-
-
-def committed(name: str, profile: str, folder: Path) -> xr.Dataset | None:
-    """The record that the repository holds under ``folder`` (its ``results``), verified against the manifest; or None."""
-    manifest = folder / "manifest.json"
-    if not manifest.exists():
-        return None
-    listed = json.loads(manifest.read_text())
-    found = [path for path in listed if Path(path).parent.name == name and Path(path).name.startswith(f"{profile}-")]
-    return records.read_committed(folder, found[0], listed[found[0]]) if found else None
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", StandInWarning)
+        dataset = wanted.module.run(wanted.config, checkpoint=checkpoint, jobs=jobs)
+    files.remove_leftovers(wanted.path)
+    records.save(dataset, wanted.path)
+    shutil.rmtree(checkpoint, ignore_errors=True)
 
 
 def ledger(profile: str, folder: Path | None) -> list[Claim]:
@@ -106,11 +108,11 @@ def measured(name: str, folder: Path | None) -> xr.Dataset:
     wanted = request(name, MEASURED_PROFILE)
     found = _existing(wanted, folder)
     if found is None:
-        raise records.RecordError(f"{name}: no record on this machine or in the repository; make one with: {wanted.command}")
+        raise files.RecordError(f"{name}: no record on this machine or in the repository; make one with: {wanted.command}")
     return found
 
 
 def _existing(wanted: Request, folder: Path | None) -> xr.Dataset | None:
     if wanted.path.exists():
-        return records.read(wanted.path, command=wanted.command)
-    return committed(wanted.name, wanted.profile, folder) if folder else None
+        return wanted.read()
+    return results.committed(folder, wanted.name, wanted.profile) if folder else None

@@ -8,8 +8,7 @@ discrete rate with the bias correction of a run of finite length.
 """
 
 import functools
-import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,7 +22,9 @@ from kadam.lab import data, devices, probes, records
 from kadam.lab.ensemble import Ensemble
 from kadam.lab.models import CharTransformer, initialise, next_token_loss
 from kadam.lab.profiles import check_choice, check_counts
-from kadam.lab.sweep import Tick, computed_s, sweep
+from kadam.lab.progress import Progress
+from kadam.lab.sweep import computed_s, sweep
+from kadam.lab.tasks import Batches
 from kadam.report.claims import Claim, Finding, Test, judge_all, passes, passes_for
 from kadam.theory import stability
 
@@ -116,7 +117,7 @@ def run(config: Config, *, checkpoint: Path | None = None, jobs: int = 1) -> xr.
 
 
 def train_piece(
-    config: Config, text: data.Text, beta: NDArray[np.float64], gamma: NDArray[np.float64], piece: str, tick: Tick
+    config: Config, text: data.Text, beta: NDArray[np.float64], gamma: NDArray[np.float64], piece: str, progress: Progress
 ) -> xr.Dataset:
     """One chunk of the points of one setting and seed, named setting-seed-start."""
     setting, repetition, start = piece.split("-")
@@ -130,21 +131,20 @@ def train_piece(
         eps=PYTORCH_EPS if setting == "eps" else 0.0,
     )
     head = list(ensemble.params).index("head.weight")
-    sizes, places, absent, losses = [], [], [], []
-    for batch in itertools.islice(_batches(config, text, seed, fresh=setting == "fresh"), config.steps):
-        losses.append(ensemble.step(batch))
+    batches = _batches(config, text, seed, fresh=setting == "fresh")
+    seen: dict[str, list[torch.Tensor]] = {"max_update": [], "max_parameter": [], "max_absent": [], "loss": []}
+    for _ in progress.over(config.steps, {"ensemble": ensemble, "batches": batches, "seen": seen}):
+        batch = next(batches)
+        loss = ensemble.step(batch)
         size, place = probes.max_update(ensemble.updates)
-        sizes.append(size)
-        places.append(place)
-        absent.append((place == head) & _absent(ensemble.updates["head.weight"], config.width, batch))
-        tick()
+        absent = (place == head) & _absent(ensemble.updates["head.weight"], config.width, batch)
+        for name, value in zip(seen, (size, place, absent, loss), strict=True):
+            seen[name].append(value)
     dims = ("iteration", "point")
     return xr.Dataset(
         {
-            "max_update": (dims, _stack(sizes)),
-            "max_parameter": (dims, _stack(places)),
-            "max_absent": (dims, _stack(absent)),
-            "loss": (("loss_iteration", "point"), _stack(losses[::LOSS_EVERY])),
+            **{name: (dims, _stack(seen[name])) for name in ("max_update", "max_parameter", "max_absent")},
+            "loss": (("loss_iteration", "point"), _stack(seen["loss"][::LOSS_EVERY])),
         },
         coords={
             "point": points,
@@ -185,17 +185,12 @@ def _model(config: Config, text: data.Text, seed: int) -> CharTransformer:
     return model
 
 
-def _batches(config: Config, text: data.Text, seed: int, *, fresh: bool) -> Iterator[torch.Tensor]:
-    rng = np.random.default_rng([seed, 1])
-
-    def draw() -> torch.Tensor:
-        windows = data.random_windows(text, batch=config.batch, length=config.context + 1, rng=rng)
+def _batches(config: Config, text: data.Text, seed: int, *, fresh: bool) -> Batches:
+    def draw(rng: np.random.Generator, size: int) -> torch.Tensor:
+        windows = data.random_windows(text, batch=size, length=config.context + 1, rng=rng)
         return torch.from_numpy(windows).to(devices.chosen(config.device))
 
-    first = draw()
-    while True:
-        yield first
-        first = draw() if fresh else first
+    return Batches(draw, np.random.default_rng([seed, 1]), config.batch, fixed=not fresh)
 
 
 def _setting(results: dict[str, xr.Dataset], setting: str, config: Config) -> xr.Dataset:

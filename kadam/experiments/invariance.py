@@ -22,7 +22,9 @@ from kadam.lab import records
 from kadam.lab.ensemble import Ensemble
 from kadam.lab.products import Lookback, Trace, Watch
 from kadam.lab.profiles import check_counts
-from kadam.lab.sweep import Tick, computed_s, sweep
+from kadam.lab.progress import Progress
+from kadam.lab.states import Stateful
+from kadam.lab.sweep import computed_s, sweep
 from kadam.lab.tasks import IMAGE_WEIGHTS, LANGUAGE_WEIGHTS, LAPTOP, PAPER, SMOKE, Inputs, Sizes, configured_sets
 from kadam.report.claims import Claim, Finding, Test, judge_all, passes, passes_for, with_range
 from kadam.theory import invariance as theory
@@ -130,7 +132,7 @@ def _assembled(config: Config, results: dict[str, xr.Dataset]) -> xr.Dataset:
     return xr.concat(by_setting, xr.Variable("setting", list(SETTINGS)))
 
 
-def train_piece(config: Config, inputs: Inputs, piece: str, tick: Tick) -> xr.Dataset:
+def train_piece(config: Config, inputs: Inputs, piece: str, progress: Progress) -> xr.Dataset:
     """All members of one network in one setting with one seed, named network-setting-seed."""
     network, setting, repetition = piece.split("-")
     seed = config.seed + int(repetition)
@@ -143,13 +145,12 @@ def train_piece(config: Config, inputs: Inputs, piece: str, tick: Tick) -> xr.Da
     decays = [(Decay(beta=config.beta, gamma=gamma),) for _, gamma in members]
     ensemble = Ensemble(task.model, task.loss, decays, lr=config.eta, weight_decay=[rate for rate, _ in members])
     seen = [Seen(config, ensemble, path) for path in task.weights.values()]
-    for n in range(config.steps):
+    for n in progress.over(config.steps, {"ensemble": ensemble, "batches": batches, "seen": seen}):
         for one in seen:
             one.watch.before()
         ensemble.step(next(batches))
         for one in seen:
             one.after(n)
-        tick()
     return xr.concat([one.summary() for one in seen], xr.Variable("weight", list(task.weights)))
 
 
@@ -158,8 +159,10 @@ def _members(config: Config) -> list[tuple[float, float]]:
     return list(itertools.product(config.weight_decays, GAMMAS))
 
 
-class Seen:
+class Seen(Stateful):
     """One weight over a run: its products at every step, and from time to time, late in the run, a look back."""
+
+    STATE = ("watch", "past")
 
     def __init__(self, config: Config, ensemble: Ensemble, path: str) -> None:
         members = len(_members(config))

@@ -13,6 +13,7 @@ normalisation under AdamW, at several learning rates.
 import functools
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -24,8 +25,10 @@ from kadam.lab import records
 from kadam.lab.ensemble import Ensemble
 from kadam.lab.products import Trace, Watch
 from kadam.lab.profiles import check_counts
-from kadam.lab.rules import Normed, OneSecondMoment, Rule, SecondAdam, obey
-from kadam.lab.sweep import Tick, computed_s, sweep
+from kadam.lab.progress import Progress
+from kadam.lab.rules import Constant, Normed, OneSecondMoment, Rule, SecondAdam, obey
+from kadam.lab.states import Stateful
+from kadam.lab.sweep import computed_s, sweep
 from kadam.lab.tasks import CHANGES, LAPTOP, PAPER, SMOKE, Inputs, Sizes, configured_sets, scaled
 from kadam.report.claims import Claim, Finding, Test, judge_all, passes, passes_for, with_range
 from kadam.theory import invariance as theory
@@ -132,16 +135,16 @@ def _over(results: dict[str, xr.Dataset], config: Config, name: str, kinds: tupl
     return xr.concat(parts, xr.Variable(name, list(kinds)))
 
 
-def compute_piece(config: Config, inputs: Inputs, piece: str, tick: Tick) -> xr.Dataset:
+def compute_piece(config: Config, inputs: Inputs, piece: str, progress: Progress) -> xr.Dataset:
     """One change, or one convolutional network, with one seed: named kind-seed."""
     kind, _, repetition = piece.rpartition("-")
     seed = config.seed + int(repetition)
     if kind in NETWORKS:
-        return train_network(config, inputs, kind, seed, tick)
-    return train_changed(config, inputs, kind, seed, tick)
+        return train_network(config, inputs, kind, seed, progress)
+    return train_changed(config, inputs, kind, seed, progress)
 
 
-def train_changed(config: Config, inputs: Inputs, change: str, seed: int, tick: Tick) -> xr.Dataset:
+def train_changed(config: Config, inputs: Inputs, change: str, seed: int, progress: Progress) -> xr.Dataset:
     """AdamW and the other rules side by side, through one change."""
     task = inputs.language(seed)
     task.check(task.draw(np.random.default_rng([seed, 2]), config.large))
@@ -150,31 +153,40 @@ def train_changed(config: Config, inputs: Inputs, change: str, seed: int, tick: 
     ensemble = Ensemble(task.model, loss, decays, lr=config.eta, weight_decay=[config.weight_decay])
     companies = [Company(config, Watch(ensemble, path, steps=config.steps, members=1)) for path in task.weights.values()]
     losses = np.zeros(len(RULES))
-    sizes = {"small": config.small, "large": config.large}
-    for n, (scale, batch) in enumerate(inputs.changing(change, seed, at=config.change, steps=config.steps, **sizes)):
+    batches = inputs.changing(change, seed, at=config.change, small=config.small, large=config.large)
+    state = {"ensemble": ensemble, "batches": batches, "companies": companies, "losses": losses}
+    for n in progress.over(config.steps, state):
         if n == config.change:
             ensemble.spread(len(RULES))
         for company in companies:
             company.before(n)
+        scale, batch = next(batches)
         losses += ensemble.step((scale, batch)).numpy(force=True) / float(scale) * (n >= config.steps - config.around)
         for company in companies:
             company.after(n)
-        tick()
     weights = xr.concat([company.summary() for company in companies], xr.Variable("weight", list(task.weights)))
     return weights.assign(loss=("rule", losses / config.around)).assign_coords(rule=list(RULES))
 
 
-class Company:
+class Company(Stateful):
     """One weight: AdamW's until the change, from there on under every rule side by side."""
+
+    STATE = ("watch", "squares", "start", "sizes", "angles", "rules")
 
     def __init__(self, config: Config, watch: Watch) -> None:
         self.config, self.watch = config, watch
         self.memory = (1 - config.eta * config.weight_decay) ** 2  # of the norm, a step
         # the moving average of u^2 with this memory, (size,)
         self.squares = torch.zeros((), device=watch.ensemble.params[watch.path].device)
+        self.start = self.squares  # the weight at the change, (size,)
         self.sizes: list[Array] = []  # since the change: |W|^2 after the step and |u|^2, each of (rules,); (2, rules)
         self.rules: dict[int, Rule] = {}
         self.angles: list[Array] = []  # each (rules,); the first is AdamW's angle to where it was at the change
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        if state["start"].dim():  # the change has come: the rules are there, and are told below how far they are
+            self.rules = self._rules(self._law(1.0), 1.0)
+        super().load_state_dict(state)
 
     def before(self, n: int) -> None:
         if n == self.config.change:
@@ -202,9 +214,9 @@ class Company:
         config, square = self.config, law.norm
         setting = {"eta": config.eta, "weight_decay": config.weight_decay}
         rules: dict[str, Rule] = {
-            "law's norm": Normed(law.advance),
-            "paper's norm": Normed(theory.NormLaw(square, **setting, gamma=0.0).advance),
-            "constant norm": Normed(lambda _: square),
+            "law's norm": Normed(law),
+            "paper's norm": Normed(theory.NormLaw(square, **setting, gamma=0.0)),
+            "constant norm": Normed(Constant(square)),
             "one v": OneSecondMoment(v=v, beta=config.beta, **setting),
         }
         history = self.squares / (1 - self.memory**config.change)
@@ -274,7 +286,7 @@ def _root_mean_square(values: Array) -> float:
     return float(np.sqrt(np.mean(values**2)))
 
 
-def train_network(config: Config, inputs: Inputs, network: str, seed: int, tick: Tick) -> xr.Dataset:
+def train_network(config: Config, inputs: Inputs, network: str, seed: int, progress: Progress) -> xr.Dataset:
     """A convolutional network at every learning rate; the loss is the mean over the last quarter, NaN if it diverged."""
     task = inputs.classification(seed, normalised=network.startswith("normalised"))
     k = 2 if network.endswith("2-Adam") else 1
@@ -283,9 +295,8 @@ def train_network(config: Config, inputs: Inputs, network: str, seed: int, tick:
     ensemble = Ensemble(task.model, task.loss, decays, lr=config.rates, weight_decay=decay)
     batches = task.batches(np.random.default_rng([seed, 1]), config.batch)
     losses = np.zeros((config.steps, len(config.rates)))
-    for n in range(config.steps):
+    for n in progress.over(config.steps, {"ensemble": ensemble, "batches": batches, "losses": losses}):
         losses[n] = ensemble.step(next(batches)).numpy(force=True)
-        tick()
     sizes = torch.stack([u.square().mean(1) for u in ensemble.updates.values()]).mean(0).sqrt()
     late = losses[-(config.steps // 4) :].mean(0)
     values = {"network_loss": ("rate", late), "network_update": ("rate", sizes.numpy(force=True))}

@@ -21,7 +21,8 @@ from kadam.lab import data, problems, records
 from kadam.lab.flat import FlatLoss
 from kadam.lab.probes import distance, median_distance
 from kadam.lab.profiles import check_choice, check_counts
-from kadam.lab.sweep import Tick, computed_s, sweep
+from kadam.lab.progress import Progress
+from kadam.lab.sweep import computed_s, sweep
 from kadam.report.claims import Claim, Finding, Test, judge_all, passes
 from kadam.theory.flow import adam, adam_flow
 from kadam.theory.neighbours import classical_limit
@@ -114,10 +115,10 @@ def run(config: Config, *, checkpoint: Path | None = None, jobs: int = 1) -> xr.
     return records.with_units(dataset, UNITS)
 
 
-def measure(config: Config, text: data.Text, name: str, tick: Tick) -> xr.Dataset:
+def measure(config: Config, text: data.Text, name: str, progress: Progress) -> xr.Dataset:
     """The errors of one case: geometric means over its repetitions."""
     measured = [case.errors(config.substeps) for case in _repetitions(config, text, name)]
-    tick()
+    progress.tick()
     return xr.concat(measured, "repetition").map(lambda errors: np.exp(np.log(errors).mean("repetition")))
 
 

@@ -23,7 +23,8 @@ from kadam.lab import data, problems, records
 from kadam.lab.flat import FlatLoss
 from kadam.lab.probes import distance
 from kadam.lab.profiles import check_choice, check_counts
-from kadam.lab.sweep import Tick, computed_s, sweep
+from kadam.lab.progress import Progress
+from kadam.lab.sweep import computed_s, sweep
 from kadam.report.claims import Claim, Finding, Test, judge_all, passes
 from kadam.theory.flow import Diverged, Gradient, adam, adam_flow
 from kadam.theory.neighbours import paper_flow_in_time
@@ -139,11 +140,11 @@ def run(config: Config, *, checkpoint: Path | None = None, jobs: int = 1) -> xr.
     return records.with_units(dataset, UNITS)
 
 
-def compute_piece(config: Config, text: data.Text, piece: str, tick: Tick) -> xr.Dataset:
+def compute_piece(config: Config, text: data.Text, piece: str, progress: Progress) -> xr.Dataset:
     """One unit of work, named kind-which."""
     kind, _, which = piece.partition("-")
     result = KINDS[kind](config, text, which)
-    tick()
+    progress.tick()
     return result
 
 

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.func import functional_call, vmap
 
 from kadam.decay import Decay
+from kadam.lab.states import Stateful
 from kadam.optim.update import StageAtStep, kadam_update
 
 # Added to sqrt(v) where the theory takes eps = 0: it turns 0/0 (a parameter that no gradient has reached) into 0 and
@@ -20,7 +21,7 @@ TINY = 1e-30
 Loss = Callable[[nn.Module, Any], Tensor]
 
 
-class Ensemble:
+class Ensemble(Stateful):
     """E members that start from the same weights, see the same batches, and differ in their stages of k-Adam.
 
     ``decays``: for every member its stages, all of one length k. ``loss(model, batch)`` returns a scalar; a batch is a
@@ -31,6 +32,8 @@ class Ensemble:
     Attributes: ``params``, name -> (E, ...) tensors, moved in place by :meth:`step`; ``updates``, name -> (E, size)
     tensors, the last step's u^(k) by which they moved, in units of the learning rate; ``gradients``, name -> (E, size).
     """
+
+    STATE = ("params", "updates", "gradients", "_moments", "steps")
 
     def __init__(
         self,

@@ -3,6 +3,7 @@
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from typing import Any
 
 import numpy as np
 import torch
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from kadam.lab.ensemble import TINY, Ensemble
+from kadam.lab.states import Stateful, plain, restored
 
 Array = NDArray[np.float64]
 
@@ -33,16 +35,25 @@ class Trace:
     def empty(cls, steps: int, members: int) -> "Trace":
         return cls(*(np.zeros((steps, members)) for _ in fields(cls)))
 
+    def state_dict(self) -> dict[str, Any]:
+        return {name: plain(values) for name, values in vars(self).items()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        for name, values in vars(self).items():
+            restored(state[name], values)  # in place
+
     def of(self, member: int) -> "Trace":
         return Trace(*(getattr(self, field.name)[:, member] for field in fields(self)))
 
 
-class Watch:
+class Watch(Stateful):
     """One weight of an ensemble: call :meth:`before` and :meth:`after` around every step.
 
     Attributes: ``trace``, of the first ``members`` members; and of the last ``memory`` + 1 steps, newest last, each (E, size):
     ``weights`` before the step, ``updates`` and ``gradients``.
     """
+
+    STATE = ("trace", "weights", "updates", "gradients")
 
     def __init__(self, ensemble: Ensemble, path: str, *, steps: int, members: int, memory: int = 1) -> None:
         if not (memory >= 1 and 1 <= members <= len(ensemble.params[path])):
@@ -96,12 +107,14 @@ class Watch:
         return (high / low).numpy(force=True)
 
 
-class Lookback:
+class Lookback(Stateful):
     """Compares a watched weight from time to time with its recent past.
 
     With the gradients of so many steps (``lags``) before: the cosine. With itself ``windows`` of steps before: how far it
     went, as a share of the way that its updates describe, in the Euclidean norm and in that of the largest entry.
     """
+
+    STATE = ("_seen",)
 
     def __init__(self, watch: Watch, *, lr: float, lags: Sequence[int], windows: Sequence[int]) -> None:
         self.watch, self.lr, self.lags, self.windows = watch, lr, lags, windows

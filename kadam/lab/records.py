@@ -1,42 +1,41 @@
 """Records: what a run measured, together with everything needed to trust it.
 
-A record is an xarray Dataset in a netCDF file. Its attributes carry the experiment, profile, configuration and its
-hash, seed, versions, device, commit, date, wall time, data and its sha256, and the sha256 of the contents. It is
-written aside and renamed, so a file under its name is whole; on reading, contents and hash must agree.
+A record is an xarray Dataset in a sealed netCDF file. Its attributes carry the experiment, profile, configuration and its
+hash, seed, versions, device, commit, date, wall time, data and its sha256. Its own ``sha256`` names the result: every number
+and attribute but those that say where and when it was computed, so that two runs are equal to the bit where it is the same.
 """
 
 import functools
 import hashlib
+import io
 import json
 import os
 import platform
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Protocol
 
-import h5py
 import numpy as np
 import xarray as xr
 
-from kadam.lab import profiles
+from kadam.lab import files, profiles
 from kadam.lab.cache import cache_folder
+from kadam.lab.files import RecordError as RecordError
 
-SCHEMA = 1
+SCHEMA = 2
 PACKAGE = Path(__file__).parents[1]
 LIBRARIES = ("kadam", "numpy", "scipy", "torch")
 
 # What a result depends on besides its own experiment; figures and the command line do not change a number.
 SOURCES = ("decay.py", "theory", "optim", "lab")
 
-
-class RecordError(ValueError):
-    """A record is damaged, missing or not what it says it is."""
+# Attributes that say where, when and how fast a result was computed; two equal results may differ in them.
+CIRCUMSTANCES = ("date", "commit", "versions", "device", "wall_time_s", "computed_s", "cost_paper", "cost_second")
 
 
 class Experiment(Protocol):
@@ -93,8 +92,18 @@ def config_hash(config: Any) -> str:
 
 def source_hash(experiment: str) -> str:
     """Eight hex digits over the package's code that this experiment's numbers depend on, and the libraries' versions."""
+    return _code_hash((*SOURCES, f"experiments/{experiment}.py"))
+
+
+@functools.cache  # of the code as it was when this process first asked
+def code_hash() -> str:
+    """The same over the code of all experiments: what two processes must share to work on one result."""
+    return _code_hash((*SOURCES, "experiments"))
+
+
+def _code_hash(parts: tuple[str, ...]) -> str:
     digest = hashlib.sha256(json.dumps([version(name) for name in LIBRARIES]).encode())
-    for part in (*SOURCES, f"experiments/{experiment}.py"):
+    for part in parts:
         for file in sorted(_python_files(PACKAGE / part)):
             digest.update(file.relative_to(PACKAGE).as_posix().encode() + b"\0" + file.read_bytes())
     return digest.hexdigest()[:8]
@@ -111,68 +120,29 @@ def local_path(experiment: str, profile: str, config: Any, data_sha256: str) -> 
 
 
 def save(dataset: xr.Dataset, path: Path) -> None:
-    """Write a record, with the sha256 of its contents, under its name at once or not at all."""
-    complete = dataset.assign_attrs({"schema": SCHEMA} | dataset.attrs)
-    sealed = complete.assign_attrs(sha256=content_sha256(complete))
-    with whole_file(path) as aside:
-        sealed.to_netcdf(aside, engine="h5netcdf", encoding={name: {"zlib": True} for name in dataset.data_vars})
+    """Write a record, with the sha256 of its result, under its name at once or not at all."""
+    complete = dataset.assign_attrs(schema=SCHEMA)
+    named = complete.assign_attrs(sha256=result_sha256(complete))
+    encoding = {name: {"zlib": True} for name in dataset.data_vars}
+    files.write_sealed(path, bytes(named.to_netcdf(engine="h5netcdf", encoding=encoding)))
 
 
-def read(path: Path, *, command: str) -> xr.Dataset:
-    """A record, verified. Raises ``RecordError`` with the file, the reason and the command that makes it anew."""
-    try:
-        with h5py.File(path):  # where this fails h5netcdf would leave a half-made file object behind
-            pass
-        dataset = xr.load_dataset(path, engine="h5netcdf", decode_times=False)  # units here are words, "since" too
-    except FileNotFoundError:
-        raise RecordError(f"{path}: no such record; make it with: {command}") from None
-    except Exception as error:  # h5py raises many kinds on a damaged file
-        raise RecordError(f"{path}: cannot be read ({error}); make it anew with: {command}") from None
-    found, expected = content_sha256(dataset), dataset.attrs.get("sha256")
-    if found != expected:
-        raise RecordError(f"{path}: contents have sha256 {found}, recorded {expected}; make it anew with: {command}")
-    if dataset.attrs.get("schema") != SCHEMA:
-        raise RecordError(f"{path}: schema is {dataset.attrs.get('schema')}, expected {SCHEMA}; make it anew with: {command}")
+def read(path: Path, *, command: str, expected: Mapping[str, Any] | None = None) -> xr.Dataset:
+    """A record, verified; ``expected``: attributes that it must have.
+
+    Raises ``RecordError`` with the file, the reason and the command that makes it anew.
+    """
+    content = files.read_sealed(path, command=command)
+    dataset = xr.load_dataset(io.BytesIO(content), engine="h5netcdf", decode_times=False)  # units here are words, "since" too
+    for name, value in {"schema": SCHEMA, "sha256": result_sha256(dataset), **(expected or {})}.items():
+        found = dataset.attrs.get(name, "missing")
+        if found != value:
+            raise RecordError(f"{path}: {name} is {found}, expected {value}; make it anew with: {command}")
     return dataset
 
 
-def read_committed(folder: Path, name: str, sha256: str) -> xr.Dataset:
-    """A record of the repository's ``results`` folder; its file must be the one that the manifest lists."""
-    path = folder / name
-    command = f"git checkout -- {path}"
-    if not path.exists():
-        raise RecordError(f"{path}: listed in the manifest but missing; bring it back with: {command}")
-    found = _sha256(path.read_bytes())
-    if found != sha256:
-        raise RecordError(f"{path}: file has sha256 {found}, the manifest says {sha256}; bring it back with: {command}")
-    return read(path, command=command)
-
-
-def commit_record(dataset: xr.Dataset, folder: Path) -> Path:
-    """Put a record into the repository's ``results`` folder and its manifest, replacing that profile's earlier one."""
-    name = "{experiment}/{profile}-{config_hash}.nc".format(**dataset.attrs)
-    manifest = folder / "manifest.json"
-    listed: dict[str, str] = json.loads(manifest.read_text()) if manifest.exists() else {}
-    earlier = f"{dataset.attrs['experiment']}/{dataset.attrs['profile']}-"
-    for old in [path for path in listed if path.startswith(earlier)]:
-        del listed[old]
-        (folder / old).unlink(missing_ok=True)
-    save(unsealed(dataset), folder / name)
-    listed[name] = _sha256((folder / name).read_bytes())
-    with whole_file(manifest) as aside:
-        aside.write_text(json.dumps(dict(sorted(listed.items())), indent=2) + "\n")
-    return folder / name
-
-
-def unsealed(dataset: xr.Dataset) -> xr.Dataset:
-    """A copy without the sha256 that reading found; saving computes it again."""
-    copy = dataset.copy()
-    del copy.attrs["sha256"]
-    return copy
-
-
-def content_sha256(dataset: xr.Dataset) -> str:
-    """sha256 over every variable and attribute, independent of how the file stores them."""
+def result_sha256(dataset: xr.Dataset) -> str:
+    """sha256 over every variable and attribute but :data:`CIRCUMSTANCES`, independent of how a file stores them."""
     digest = hashlib.sha256(_attributes(dataset.attrs))
     for name in sorted(map(str, dataset.variables)):
         variable = dataset[name]
@@ -186,20 +156,9 @@ def content_sha256(dataset: xr.Dataset) -> str:
 
 
 def _attributes(attrs: Mapping[Any, Any]) -> bytes:
-    plain = {str(k): v.item() if isinstance(v, np.generic) else v for k, v in attrs.items() if k != "sha256"}
+    counted = {str(k): v for k, v in attrs.items() if k not in (*CIRCUMSTANCES, "sha256")}
+    plain = {k: v.item() if isinstance(v, np.generic) else v for k, v in counted.items()}
     return json.dumps(plain, sort_keys=True).encode()
-
-
-@contextmanager
-def whole_file(path: Path) -> Iterator[Path]:
-    """A path to write to; renamed to ``path`` when the block ends well, removed when it does not."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f".{os.getpid()}.{path.name}")
-    try:
-        yield aside
-        os.replace(aside, path)
-    finally:
-        aside.unlink(missing_ok=True)
 
 
 def device_name() -> str:

@@ -4,13 +4,14 @@ A rule is asked after every step of the ensemble, for one weight of one member, 
 the update, the gradient's second moment. It returns the weight that the member goes on with, and the update that led there.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from torch import Tensor
 
 from kadam.lab.ensemble import Ensemble
+from kadam.lab.states import Stateful
 
 
 @dataclass(frozen=True)
@@ -30,23 +31,47 @@ class Rule(Protocol):
         ...
 
 
+class Law(Protocol):
+    """What makes |W|^2 of |u|^2, step after step; its attributes are numbers."""
+
+    def advance(self, square: float) -> float: ...
+
+
+class Constant:
+    """A squared norm that no update changes."""
+
+    def __init__(self, norm: float) -> None:
+        self.norm = norm
+
+    def advance(self, square: float) -> float:
+        return self.norm
+
+
 class Normed:
     """AdamW's direction; the squared norm is what ``law`` makes of |u|^2."""
 
-    def __init__(self, law: Callable[[float], float]) -> None:
+    def __init__(self, law: Law) -> None:
         self.law = law
 
+    def state_dict(self) -> dict[str, Any]:
+        return dict(vars(self.law))
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        vars(self.law).update(state)
+
     def __call__(self, step: Step) -> tuple[Tensor, Tensor]:
-        square = self.law(float(step.update @ step.update))
+        square = self.law.advance(float(step.update @ step.update))
         return step.after * (square**0.5 / step.after.norm()), step.update
 
 
-class SecondAdam:
+class SecondAdam(Stateful):
     """The direction is moved by u over the root of u^2's own moving average, entry by entry: 2-Adam with gamma_2 = 0.
 
     ``beta`` is that average's, ``v`` where it starts, (size,); ``rate``: how far an update of root mean square 1 turns the
     weight (the tangent of the angle). The norm stays what it is.
     """
+
+    STATE = ("v",)
 
     def __init__(self, *, beta: float, rate: float, v: Tensor) -> None:
         self.beta, self.rate, self.v = beta, rate, v
@@ -58,11 +83,13 @@ class SecondAdam:
         return moved * (norm / moved.norm()), step.update
 
 
-class OneSecondMoment:
+class OneSecondMoment(Stateful):
     """AdamW whose v is one number for the whole weight: the moving average of the gradient's mean square, from ``v`` on.
 
     ``v`` and the average are those of Adam after bias correction.
     """
+
+    STATE = ("v",)
 
     def __init__(self, *, v: float, beta: float, eta: float, weight_decay: float) -> None:
         self.v, self.beta, self.eta, self.kept = v, beta, eta, 1 - eta * weight_decay

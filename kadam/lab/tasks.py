@@ -16,6 +16,7 @@ from kadam.lab.images import configured_images, standardised
 from kadam.lab.models import CharTransformer, ConvNet, classification_loss, initialise, next_token_loss
 from kadam.lab.profiles import check_choice, check_counts
 from kadam.lab.scale import check_scale_invariant
+from kadam.lab.states import Stateful
 
 # The scale-invariant weights that are watched: their names in records, and in the network.
 LANGUAGE_WEIGHTS = {"query": "blocks.0.query.weight", "key": "blocks.0.key.weight", "hidden": "blocks.0.up.weight"}
@@ -26,6 +27,22 @@ IMAGE_WEIGHTS = {"convolution 2": "convolutions.1.weight", "convolution 3": "con
 CHANGES = ("none", "loss x 10", "loss / 10", "larger batches", "smaller batches", "other letters")
 
 
+Draw = Callable[[np.random.Generator, int], Any]  # a random batch of so many examples
+
+
+class Batches(Stateful, Iterator[Any]):
+    """Random batches without end, or with ``fixed`` one random batch again and again. The generator is the whole state."""
+
+    STATE = ("rng",)
+
+    def __init__(self, draw: Draw, rng: np.random.Generator, size: int, *, fixed: bool = False) -> None:
+        self.draw, self.rng, self.size = draw, rng, size
+        self.one = draw(rng, size) if fixed else None
+
+    def __next__(self) -> Any:
+        return self.draw(self.rng, self.size) if self.one is None else self.one
+
+
 @dataclass(frozen=True)
 class Task:
     """A freshly initialised network in float64, and batches for it. ``weights``: name -> path in the network."""
@@ -33,14 +50,11 @@ class Task:
     model: nn.Module
     loss: Loss
     weights: Mapping[str, str]
-    draw: Callable[[np.random.Generator, int], Any]  # a random batch of so many examples
+    draw: Draw
 
-    def batches(self, rng: np.random.Generator, size: int, *, fixed: bool = False) -> Iterator[Any]:
+    def batches(self, rng: np.random.Generator, size: int, *, fixed: bool = False) -> Batches:
         """Random batches without end, or one random batch again and again."""
-        batch = self.draw(rng, size)
-        while True:
-            yield batch
-            batch = batch if fixed else self.draw(rng, size)
+        return Batches(self.draw, rng, size, fixed=fixed)
 
     def check(self, batch: Any) -> None:
         """``ValueError`` unless every watched weight is scale invariant on this batch."""
@@ -140,21 +154,9 @@ class Inputs:
         tokens = random_windows(self.text, batch=size, length=self.sizes.context + 1, rng=rng)
         return torch.from_numpy(tokens).to(self.device)
 
-    def changing(
-        self, change: str, seed: int, *, at: int, steps: int, small: int, large: int
-    ) -> Iterator[tuple[Tensor, Tensor]]:
-        """For every step the loss's scale and a batch of text, for :func:`scaled`; one of ``CHANGES`` at step ``at``."""
-        check_choice("change", change, CHANGES)
-        rng = np.random.default_rng([seed, 1])
-        order = np.random.default_rng([seed, 3]).permutation(len(self.text.vocabulary))
-        letters = torch.from_numpy(order).to(self.device)
-        first = large if change == "smaller batches" else small
-        sizes = (first, {"larger batches": large, "smaller batches": small}.get(change, first))
-        scales = (1.0, {"loss x 10": 10.0, "loss / 10": 0.1}.get(change, 1.0))
-        for n in range(steps):
-            changed = int(n >= at)
-            windows = self.windows(rng, sizes[changed])
-            yield torch.tensor(scales[changed]), letters[windows] if changed and change == "other letters" else windows
+    def changing(self, change: str, seed: int, *, at: int, small: int, large: int) -> "Changing":
+        """Batches of text of the small size or the large one; one of ``CHANGES`` comes at step ``at``."""
+        return Changing(self, change, seed, at=at, small=small, large=large)
 
     def classification(self, seed: int, *, normalised: bool = True) -> Task:
         """A network of three convolutions, with batch normalisation or without; an example is an image with its label."""
@@ -170,6 +172,29 @@ class Inputs:
             return torch.from_numpy(images[chosen]).to(self.device), torch.from_numpy(labels[chosen]).to(self.device)
 
         return Task(model, classification_loss, IMAGE_WEIGHTS if normalised else {}, draw)
+
+
+class Changing(Stateful, Iterator[tuple[Tensor, Tensor]]):
+    """For every step the loss's scale and a batch of text, for :func:`scaled`, with one of ``CHANGES`` at step ``at``."""
+
+    STATE = ("rng", "n")
+
+    def __init__(self, inputs: Inputs, change: str, seed: int, *, at: int, small: int, large: int) -> None:
+        check_choice("change", change, CHANGES)
+        self.windows, self.at = inputs.windows, at
+        self.rng, self.n = np.random.default_rng([seed, 1]), 0
+        first = large if change == "smaller batches" else small
+        self.sizes = (first, {"larger batches": large, "smaller batches": small}.get(change, first))
+        self.scales = (1.0, {"loss x 10": 10.0, "loss / 10": 0.1}.get(change, 1.0))
+        order = np.random.default_rng([seed, 3]).permutation(len(inputs.text.vocabulary))
+        self.letters = torch.from_numpy(order).to(inputs.device) if change == "other letters" else None
+
+    def __next__(self) -> tuple[Tensor, Tensor]:
+        changed = int(self.n >= self.at)
+        self.n += 1
+        windows = self.windows(self.rng, self.sizes[changed])
+        relabelled = windows if self.letters is None or not changed else self.letters[windows]
+        return torch.tensor(self.scales[changed]), relabelled
 
 
 def scaled(loss: Loss, model: nn.Module, batch: tuple[Tensor, Any]) -> Tensor:

@@ -1,19 +1,27 @@
-"""A sweep gives the same bits however many processes share it, keeps what is finished, and goes on from there."""
+"""A sweep gives the same bits wherever its pieces are computed, keeps what is finished, and goes on from there."""
+
+import os
+import threading
+import time
 
 import numpy as np
 import pytest
+import torch
 import xarray as xr
 
-from kadam.lab.sweep import sweep
+from kadam.lab import records
+from kadam.lab.files import RecordError
+from kadam.lab.sweep import SweepError, Work, end_with, sweep
 
 PIECES = ["a", "b", "c", "d"]
 
 
-def work(piece, tick):
-    for _ in range(3):
-        tick()
+def work(piece, progress):
+    x = torch.zeros(300, 300, dtype=torch.float64)
     rng = np.random.default_rng(ord(piece))
-    return xr.Dataset({"x": ("n", rng.standard_normal(1000))})
+    for _ in progress.over(3, {"rng": rng}):
+        x = x @ torch.from_numpy(rng.standard_normal(x.shape)) + 1
+    return xr.Dataset({"x": (("n", "m"), x.numpy())})
 
 
 class Failing:
@@ -22,29 +30,33 @@ class Failing:
     def __init__(self, at=None):
         self.at, self.done = at, []
 
-    def __call__(self, piece, tick):
+    def __call__(self, piece, progress):
         if piece == self.at:
             raise KeyboardInterrupt
         self.done.append(piece)
-        return work(piece, tick)
+        return work(piece, progress)
 
 
 def run(compute=work, **options):
     return sweep(PIECES, compute, steps=3, title="test", **options)
 
 
+def assert_equal(ours, theirs):
+    assert list(ours) == list(theirs) == PIECES
+    for piece in PIECES:
+        xr.testing.assert_equal(ours[piece], theirs[piece])
+
+
 def test_results_come_in_order_with_their_seconds():
     results = run()
     assert list(results) == PIECES
-    assert all(result.attrs["computed_s"] >= 0 for result in results.values())
+    assert all(result.attrs["computed_s"] > 0 for result in results.values())
 
 
 @pytest.mark.filterwarnings("ignore::ResourceWarning")
-def test_the_number_of_processes_changes_no_bit():
-    one, two = run(jobs=1), run(jobs=2)
-    assert list(two) == PIECES
-    for piece in PIECES:
-        xr.testing.assert_equal(one[piece], two[piece])
+@pytest.mark.parametrize("jobs", [2, 3, 8])
+def test_the_number_of_processes_changes_no_bit(jobs, tmp_path):
+    assert_equal(run(jobs=jobs, checkpoint=tmp_path), run())
 
 
 def test_an_interrupted_sweep_goes_on_where_it_stopped(tmp_path):
@@ -54,27 +66,65 @@ def test_an_interrupted_sweep_goes_on_where_it_stopped(tmp_path):
     second = Failing()
     resumed = run(second, checkpoint=tmp_path)
     assert (first.done, second.done) == (["a", "b"], ["c", "d"])
-    for piece, undisturbed in run().items():
-        xr.testing.assert_equal(resumed[piece], undisturbed)
+    assert_equal(resumed, run())
 
 
-def test_a_finished_sweep_computes_nothing(tmp_path):
-    run(checkpoint=tmp_path)
+def test_a_finished_sweep_computes_nothing_and_leaves_only_results(tmp_path):
+    run(checkpoint=tmp_path, keep_every_s=0)
     again = Failing()
     run(again, checkpoint=tmp_path)
     assert again.done == []
+    assert sorted(path.name for path in tmp_path.iterdir()) == [f"{piece}.nc" for piece in PIECES]
 
 
-def test_the_bar_counts_every_step_once(capsys, monkeypatch):
-    monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
-    seen = []
+def test_a_damaged_piece_is_refused_with_the_command_that_mends_it(tmp_path):
+    run(checkpoint=tmp_path)
+    path = tmp_path / "b.nc"
+    path.write_bytes(path.read_bytes()[:-3])
+    with pytest.raises(RecordError, match=rf"{path}: .*rm '{path}', then the same command again"):
+        run(checkpoint=tmp_path)
+    path.unlink()
+    assert_equal(run(checkpoint=tmp_path), run())
 
-    def count(piece, tick):
-        def counting():
-            seen.append(piece)
-            tick()
 
-        return work(piece, counting)
+def test_a_piece_under_anothers_name_is_refused(tmp_path):
+    run(checkpoint=tmp_path)
+    (tmp_path / "b.nc").write_bytes((tmp_path / "c.nc").read_bytes())
+    with pytest.raises(RecordError, match=r"b\.nc: piece is c, expected b"):
+        run(checkpoint=tmp_path)
 
-    run(count)
-    assert len(seen) == 3 * len(PIECES)
+
+def test_an_error_of_a_piece_is_the_sweeps(tmp_path):
+    with pytest.raises(ValueError, match="piece d"):
+        run(refuse, jobs=2, checkpoint=tmp_path)
+
+
+def refuse(piece, progress):
+    if piece == "d":
+        raise ValueError(f"piece {piece}")
+    return work(piece, progress)
+
+
+def test_the_bar_counts_every_step_once(monkeypatch):
+    updates = []
+    monkeypatch.setattr("kadam.lab.sweep.Bar.at", lambda self, piece, steps: updates.append((piece, steps)))
+    run()
+    assert updates == [(piece, steps) for piece in PIECES for steps in (1, 2, 3, 3)]
+
+
+def test_a_process_with_other_code_is_refused(monkeypatch):
+    foreign = Work(work, None, 1.0, "another")
+    with pytest.raises(SweepError, match="a: the process that was to compute it runs another version of kadam"):
+        foreign.elsewhere("a")
+    assert Work(work, None, 1.0, records.code_hash()).elsewhere("a")[0] == "a"
+
+
+def test_a_process_ends_with_its_parent(monkeypatch):
+    ended = threading.Event()
+    monkeypatch.setattr(os, "_exit", lambda status: ended.set())
+    end_with.__wrapped__(os.getppid() + 1)
+    assert ended.wait(5)
+    ended.clear()
+    end_with.__wrapped__(os.getppid())
+    time.sleep(0.05)
+    assert not ended.is_set()

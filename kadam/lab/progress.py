@@ -40,6 +40,9 @@ class Progress:
 
         ``state`` holds objects with ``state_dict``, generators, arrays that the loop changes in place, or nests of them.
         """
+        fixed = [name for name, part in state.items() if not states.can_be_set(part)]
+        if fixed:
+            raise TypeError(f"state must hold what can be set in place; {fixed[0]} is {state[fixed[0]]!r}")
         self._resume(state)
         while self.steps < steps:
             yield self.steps
@@ -50,10 +53,7 @@ class Progress:
 
     def _resume(self, state: Mapping[str, Any]) -> None:
         if self.path is not None and self.path.exists():
-            parts = dict(state)
-            found = states.load_into({"state": parts}, self.path)
-            if not all(parts[name] is part for name, part in state.items()):
-                raise TypeError(f"state must hold what can be set in place, got {', '.join(state)}")
+            found = states.load_into({"state": dict(state)}, self.path)
             self.steps, self.earlier_s = found["steps"], found["seconds"]
             self.tell(self.steps)
 

@@ -7,6 +7,7 @@ Only values are kept, never code: what reads them back is the same computation, 
 import io
 from collections import deque
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any, ClassVar
 
 import numpy as np
@@ -29,6 +30,11 @@ class Stateful:
             value = restored(state[name], present)
             if value is not present:
                 setattr(self, name, value)
+
+
+def can_be_set(value: Any) -> bool:
+    """Whether :func:`restored` sets this value itself, so that whoever holds it sees the state."""
+    return isinstance(value, np.ndarray | list | deque | dict | np.random.Generator) or hasattr(value, "load_state_dict")
 
 
 def plain(value: Any) -> Any:
@@ -102,5 +108,10 @@ def save(state: Any, path: Path) -> None:
 
 def load_into(state: Any, path: Path) -> Any:
     """The state of the file, set in place where that can be; ``RecordError`` for a damaged file."""
-    content = files.read_sealed(path, command=f"rm {path}, then the same command again")
-    return restored(torch.load(io.BytesIO(content), weights_only=True), state)
+    command = f"rm {path}, then the same command again"
+    content = files.read_sealed(path, command=command)
+    try:
+        kept = torch.load(io.BytesIO(content), weights_only=True)
+    except (UnpicklingError, RuntimeError) as error:
+        raise files.RecordError(f"{path}: is no state ({type(error).__name__}); make it anew with: {command}") from None
+    return restored(kept, state)

@@ -1,0 +1,98 @@
+"""A piece's steps are counted once wherever it is computed, and its loop goes on from the state that was kept."""
+
+import io
+import time
+
+import numpy as np
+import pytest
+import torch
+from tqdm import tqdm
+
+from kadam.lab import states
+from kadam.lab.progress import Bar, Note, Progress
+
+
+def walk(progress, steps, *, stop=None):
+    """A random walk whose position and generator are its state; stopped before a step, as a kill would."""
+    rng, path = np.random.default_rng(0), np.zeros(steps)
+    for n in progress.over(steps, {"rng": rng, "path": path}):
+        if n == stop:
+            raise KeyboardInterrupt
+        path[n] = (path[n - 1] if n else 0.0) + rng.standard_normal()
+    return path
+
+
+def nowhere(steps):
+    pass
+
+
+@pytest.mark.parametrize("stop", range(7))
+def test_a_stopped_loop_goes_on_to_the_bit(tmp_path, stop):
+    path, told = tmp_path / "x.state", []
+    with pytest.raises(KeyboardInterrupt):
+        walk(Progress(nowhere, path, keep_every_s=0), 7, stop=stop)
+    resumed = walk(Progress(told.append, path, keep_every_s=0), 7)
+    np.testing.assert_array_equal(resumed, walk(Progress(nowhere), 7))
+    assert told == list(range(stop or 1, 8))  # a loop that was stopped before its first step kept no state
+
+
+def test_a_state_is_kept_only_every_so_many_seconds(tmp_path, monkeypatch):
+    saved, clock = [], [0.0]
+    monkeypatch.setattr(time, "monotonic", lambda: clock[0])
+    monkeypatch.setattr(states, "save", lambda state, path: saved.append(state["steps"]))
+    progress = Progress(nowhere, tmp_path / "x", keep_every_s=10)
+    for n in progress.over(10, {}):
+        clock[0] += 4
+        assert progress.seconds == 4 * (n + 1)
+    assert saved == [3, 6, 9]
+
+
+def test_seconds_of_the_interrupted_run_count(tmp_path, monkeypatch):
+    clock = [0.0]
+    monkeypatch.setattr(time, "monotonic", lambda: clock[0])
+    for expected in (5.0, 10.0):
+        progress = Progress(nowhere, tmp_path / "x.state", keep_every_s=0)
+        for _ in progress.over(progress.steps + 5 if expected == 5.0 else 10, {}):
+            clock[0] += 1
+        assert progress.seconds == expected
+
+
+def test_a_state_that_cannot_be_set_in_place_is_refused():
+    for state in ({"n": 5}, {"n": (1, 2)}, {"list": [], "n": torch.zeros(3)}):
+        with pytest.raises(TypeError, match="state must hold what can be set in place; n is "):
+            next(Progress(nowhere).over(3, state))
+
+
+def shown(total):
+    return tqdm(total=total, disable=False, file=io.StringIO())
+
+
+def test_a_bar_counts_every_step_of_every_piece_once():
+    with shown(20) as inner:
+        bar = Bar(inner)
+        for piece, steps in (("a", 3), ("b", 2), ("a", 10), ("b", 2), ("b", 10)):
+            bar.at(piece, steps)
+        assert inner.n == 20
+
+
+def test_a_bar_believes_notes_from_elsewhere(tmp_path, monkeypatch):
+    monkeypatch.setattr("kadam.lab.progress.TELL_EVERY_S", 0.01)
+    notes = {piece: tmp_path / f"{piece}.steps" for piece in "abc"}
+    with shown(30) as inner:
+        bar = Bar(inner)
+        with bar.following(notes):
+            Note(notes["a"])(4)
+            notes["b"].write_text("")  # as it is for a moment while it is written
+            deadline = time.monotonic() + 5
+            while inner.n < 4 and time.monotonic() < deadline:
+                time.sleep(0.01)
+        assert inner.n == 4
+        bar.at("a", 10)
+        assert inner.n == 10
+
+
+def test_a_note_is_written_at_most_every_second(tmp_path):
+    note = Note(tmp_path / "folder" / "x.steps")
+    for steps in range(1, 100):
+        note(steps)
+    assert note.path.read_text() == "1"

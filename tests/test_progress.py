@@ -27,7 +27,8 @@ def nowhere(steps):
 
 
 @pytest.mark.parametrize("stop", range(7))
-def test_a_stopped_loop_goes_on_to_the_bit(tmp_path, stop):
+def test_a_stopped_loop_goes_on_to_the_bit(tmp_path, monkeypatch, stop):
+    monkeypatch.setattr("kadam.lab.progress.KEEPING_SHARE", float("inf"))
     path, told = tmp_path / "x.state", []
     with pytest.raises(KeyboardInterrupt):
         walk(Progress(nowhere, path, keep_every_s=0), 7, stop=stop)
@@ -36,20 +37,28 @@ def test_a_stopped_loop_goes_on_to_the_bit(tmp_path, stop):
     assert told == list(range(stop or 1, 8))  # a loop that was stopped before its first step kept no state
 
 
-def test_a_state_is_kept_only_every_so_many_seconds(tmp_path, monkeypatch):
-    saved, clock = [], [0.0]
-    monkeypatch.setattr(time, "monotonic", lambda: clock[0])
-    monkeypatch.setattr(states, "save", lambda state, path: saved.append(state["steps"]))
-    progress = Progress(nowhere, tmp_path / "x", keep_every_s=10)
-    for n in progress.over(10, {}):
+@pytest.fixture
+def clock(monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    return now
+
+
+@pytest.mark.parametrize(("cost", "kept"), [(0, [3, 6, 9]), (0.4, [3, 6, 9]), (1.0, [3, 8])])
+def test_a_state_is_kept_every_so_many_seconds_and_costs_a_twentieth_at_most(tmp_path, monkeypatch, clock, cost, kept):
+    saved = []
+
+    def save(state, path):
+        saved.append(state["steps"])
+        clock[0] += cost
+
+    monkeypatch.setattr(states, "save", save)
+    for _ in Progress(nowhere, tmp_path / "x", keep_every_s=10).over(10, {}):
         clock[0] += 4
-        assert progress.seconds == 4 * (n + 1)
-    assert saved == [3, 6, 9]
+    assert saved == kept
 
 
-def test_seconds_of_the_interrupted_run_count(tmp_path, monkeypatch):
-    clock = [0.0]
-    monkeypatch.setattr(time, "monotonic", lambda: clock[0])
+def test_seconds_of_the_interrupted_run_count(tmp_path, clock):
     for expected in (5.0, 10.0):
         progress = Progress(nowhere, tmp_path / "x.state", keep_every_s=0)
         for _ in progress.over(progress.steps + 5 if expected == 5.0 else 10, {}):

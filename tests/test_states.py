@@ -33,6 +33,13 @@ def test_plain_values_come_back(value, tmp_path):
     assert there_and_back(value, None, tmp_path / "x") == value
 
 
+@pytest.mark.parametrize("value", [np.float64(0.1), np.float32(0.1), np.int64(3), np.bool_(True)])
+def test_numpys_scalars_come_back_as_numbers(value, tmp_path):
+    back = there_and_back({"x": value}, None, tmp_path / "x")["x"]
+    assert back == value
+    assert type(back) in (float, int, bool)
+
+
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16, torch.float16, torch.int64, torch.bool])
 def test_tensors_come_back_with_their_dtype(dtype, tmp_path):
     value = torch.tensor([[0, 1, 2], [1, 0, 3]]).to(dtype)

@@ -12,6 +12,7 @@ from tqdm import tqdm
 from kadam.lab import states
 
 KEEP_EVERY_S = 30.0  # seconds of work between two states of a piece, which is what a kill may cost
+KEEPING_SHARE = 0.05  # of the time at most goes into that: large states are kept more rarely
 TELL_EVERY_S = 1.0
 
 Tell = Callable[[int], object]
@@ -23,7 +24,8 @@ class Progress:
     def __init__(self, tell: Tell, path: Path | None = None, *, keep_every_s: float = KEEP_EVERY_S) -> None:
         self.tell, self.path, self.keep_every_s = tell, path, keep_every_s
         self.steps, self.earlier_s = 0, 0.0  # seconds that interrupted runs worked on what is kept
-        self._begin = self._kept = time.monotonic()
+        self._begin = time.monotonic()
+        self._next = self._begin + keep_every_s
 
     @property
     def seconds(self) -> float:
@@ -47,9 +49,14 @@ class Progress:
         while self.steps < steps:
             yield self.steps
             self.tick()
-            if self.path is not None and time.monotonic() - self._kept >= self.keep_every_s:
-                states.save({"steps": self.steps, "seconds": self.seconds, "state": dict(state)}, self.path)
-                self._kept = time.monotonic()
+            if self.path is not None and time.monotonic() >= self._next:
+                self._keep(state, self.path)
+
+    def _keep(self, state: Mapping[str, Any], path: Path) -> None:
+        begin = time.monotonic()
+        states.save({"steps": self.steps, "seconds": self.seconds, "state": dict(state)}, path)
+        end = time.monotonic()
+        self._next = end + max(self.keep_every_s, (end - begin) / KEEPING_SHARE)
 
     def _resume(self, state: Mapping[str, Any]) -> None:
         if self.path is not None and self.path.exists():

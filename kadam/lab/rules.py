@@ -11,7 +11,7 @@ from typing import Any, Protocol
 from torch import Tensor
 
 from kadam.lab.ensemble import Ensemble
-from kadam.lab.states import Stateful
+from kadam.lab.states import Stateful, plain
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class Normed:
         self.law = law
 
     def state_dict(self) -> dict[str, Any]:
-        return dict(vars(self.law))
+        return {name: plain(value) for name, value in vars(self.law).items()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         vars(self.law).update(state)

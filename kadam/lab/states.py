@@ -40,10 +40,12 @@ def can_be_set(value: Any) -> bool:
 def plain(value: Any) -> Any:
     """A value as tensors, numbers, strings and (kind, content) pairs of them; ``TypeError`` for what cannot be kept."""
     match value:
+        case np.generic():
+            return value.item()
         case None | bool() | int() | float() | str() | torch.Tensor():
             return value
-        case np.ndarray() | np.generic():
-            return "array", torch.from_numpy(np.array(value))
+        case np.ndarray():
+            return "array", torch.from_numpy(value)
         case list() | tuple() | deque():
             return type(value).__name__, [plain(item) for item in value]
         case dict():

@@ -1,0 +1,179 @@
+"""Whatever kills a run, the same command ends with the same bits, and what was finished is not computed again."""
+
+import os
+import random
+import resource
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import long_sweep
+import pytest
+import xarray as xr
+
+from kadam import experiments
+from kadam.lab import records
+
+SWEEP = Path(long_sweep.__file__)
+
+
+def start(folder, *options):
+    folder.mkdir(exist_ok=True)
+    return subprocess.Popen(
+        [sys.executable, SWEEP, folder, *options], stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory):
+    """The bytes of a record that nobody disturbed."""
+    folder = tmp_path_factory.mktemp("undisturbed")
+    _, complaints = start(folder, "--jobs", "2").communicate()
+    assert complaints == ""
+    return (folder / "record.nc").read_bytes()
+
+
+def steps_taken(folder):
+    """Every step that was computed, as often as it was."""
+    log = folder / "log"
+    return [tuple(map(int, line.split())) for line in log.read_text().splitlines()] if log.exists() else []
+
+
+def finished(folder):
+    return {int(path.stem[-1]) for path in (folder / "checkpoint").glob("piece ?.nc")}
+
+
+def kill_when(process, folder, steps):
+    """SIGKILL once so many steps were taken altogether."""
+    while len(steps_taken(folder)) < steps:
+        assert process.poll() is None, "it ended before it could be killed"
+        time.sleep(0.005)
+    process.kill()
+    process.communicate()
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_a_sweep_that_is_killed_again_and_again_ends_with_the_same_bits(tmp_path, undisturbed, jobs):
+    rng, total = random.Random(), len(long_sweep.PIECES) * long_sweep.STEPS
+    for _ in range(2):
+        before, done = len(steps_taken(tmp_path)), finished(tmp_path)
+        kill_when(start(tmp_path, "--jobs", str(jobs)), tmp_path, before + rng.randint(1, total // 4))
+        time.sleep(1.2 if jobs > 1 else 0)  # its processes notice
+        assert {piece for piece, _ in steps_taken(tmp_path)[before:]}.isdisjoint(done)
+    before, done = len(steps_taken(tmp_path)), finished(tmp_path)
+    _, complaints = start(tmp_path, "--jobs", str(jobs)).communicate()
+    assert complaints == ""
+    assert (tmp_path / "record.nc").read_bytes() == undisturbed
+    taken = steps_taken(tmp_path)
+    assert {piece for piece, _ in taken[before:]}.isdisjoint(done)
+    assert len(set(taken)) == total
+    assert len(taken) < 2 * total
+
+
+def test_the_processes_of_a_killed_sweep_end_with_it(tmp_path):
+    process = start(tmp_path, "--jobs", "2")
+    kill_when(process, tmp_path, 10)
+    time.sleep(1.5)
+    before = len(steps_taken(tmp_path))
+    time.sleep(0.5)
+    assert len(steps_taken(tmp_path)) == before
+    assert before < len(long_sweep.PIECES) * long_sweep.STEPS
+
+
+def test_an_interrupt_from_the_keyboard_keeps_what_is_finished(tmp_path, undisturbed):
+    process = start(tmp_path, "--jobs", "2")
+    while not finished(tmp_path):
+        time.sleep(0.01)
+    os.killpg(process.pid, signal.SIGINT)
+    process.communicate()
+    assert process.returncode != 0
+    assert not (tmp_path / "record.nc").exists()
+    done = finished(tmp_path)
+    before = len(steps_taken(tmp_path))
+    start(tmp_path, "--jobs", "2").communicate()
+    assert {piece for piece, _ in steps_taken(tmp_path)[before:]}.isdisjoint(done)
+    assert (tmp_path / "record.nc").read_bytes() == undisturbed
+
+
+def kadam(*arguments, **options):
+    command = [sys.executable, "-m", "kadam", *arguments]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options)
+
+
+def growth_path():
+    return experiments.request("growth", "smoke").path
+
+
+def assert_is_growth(smoke_records):
+    record = records.read(growth_path(), command="x")
+    xr.testing.assert_identical(record.drop_attrs(deep=False), smoke_records["growth"].drop_attrs(deep=False))
+
+
+def test_an_experiment_that_is_killed_goes_on(smoke_records):
+    process = kadam("run", "growth", "--profile", "smoke", "--jobs", "2")
+    checkpoint = Path(os.environ["KADAM_CACHE"]) / "checkpoints"
+    while not list(checkpoint.rglob("*.nc")):
+        assert process.poll() is None
+        time.sleep(0.01)
+    process.kill()
+    process.communicate()
+    assert not growth_path().exists()
+    output, complaints = kadam("run", "growth", "--profile", "smoke").communicate()
+    assert output == f"growth: {growth_path()}\n", complaints
+    assert_is_growth(smoke_records)
+    assert not list(checkpoint.rglob("*.nc"))
+
+
+def test_two_runs_of_one_experiment_at_once_compute_it_once(smoke_records):
+    both = [kadam("run", "growth", "--profile", "smoke", "--jobs", "1") for _ in range(2)]
+    answers = [process.communicate() for process in both]
+    assert [output for output, _ in answers] == [f"growth: {growth_path()}\n"] * 2
+    assert sorted(complaints != "" for _, complaints in answers) == [False, True]
+    assert sum("another process is at it; waiting for its result" in complaints for _, complaints in answers) == 1
+    assert_is_growth(smoke_records)
+
+
+def small_files(largest):
+    """A limit on every file that a process writes, as of a disk that is full."""
+    return lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (largest, largest))
+
+
+def test_a_full_disk_stops_a_run_with_a_clear_error_and_it_goes_on_later(smoke_records):
+    output, complaints = kadam("run", "growth", "--profile", "smoke", "--jobs", "1", preexec_fn=small_files(9000)).communicate()
+    assert output == ""
+    assert "what was finished is kept, make room and run the same command" in complaints
+    assert "Traceback" not in complaints
+    cache = Path(os.environ["KADAM_CACHE"])
+    assert {path.suffix for path in cache.rglob("*") if path.is_file()} <= {".lock", ".nc"}
+    assert not growth_path().exists()
+    kadam("run", "growth", "--profile", "smoke", "--jobs", "1").communicate()
+    assert_is_growth(smoke_records)
+
+
+@pytest.mark.parametrize("fails", range(8))
+def test_whichever_write_fails_nothing_is_lost_and_nothing_half_written_is_read(fails, tmp_path, monkeypatch):
+    from kadam.experiments import growth
+
+    config = growth.Config(points=4, seeds=1, chunk=2, eps_every=2, steps=10, width=8, layers=1, text="embedded")
+    monkeypatch.setitem(growth.PROFILES, "smoke", config)
+    expected = growth.run(config)
+    count, write = [0], Path.write_bytes
+
+    def failing(path, content):
+        count[0] += 1
+        if count[0] - 1 == fails:
+            write(path, content[: len(content) // 2])
+            raise OSError(28, "No space left on device")
+        return write(path, content)
+
+    with monkeypatch.context() as full:
+        full.setattr(Path, "write_bytes", failing)
+        if fails < 6:  # five pieces and the record
+            with pytest.raises(OSError, match=r"No space left on device; what was finished is kept"):
+                experiments.obtain("growth", "smoke")
+        else:
+            experiments.obtain("growth", "smoke")
+    again = experiments.obtain("growth", "smoke")
+    xr.testing.assert_identical(again.drop_attrs(deep=False), expected.drop_attrs(deep=False))

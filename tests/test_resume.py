@@ -1,0 +1,65 @@
+"""Every piece that trains goes on from the state it kept, and ends with the bits of an undisturbed one."""
+
+import functools
+
+import pytest
+import xarray as xr
+
+from kadam.experiments import growth, invariance, meta
+from kadam.lab.progress import Progress
+from kadam.lab.tasks import Inputs
+from kadam.theory import stability
+
+
+@functools.cache
+def pieces():
+    """Every kind of piece of the experiments that train, by name: its function of (piece, progress), and its steps."""
+    growing, scaling, changing = (module.PROFILES["smoke"] for module in (growth, invariance, meta))
+    curve = stability.normal_curve(num=growing.points)
+    train = {
+        "growth": (functools.partial(growth.train_piece, growing, growth.load_data(growing), *curve), growing.steps),
+        "invariance": (functools.partial(invariance.train_piece, scaling, Inputs.of(scaling.sizes)), scaling.steps),
+        "meta": (functools.partial(meta.compute_piece, changing, Inputs.of(changing.sizes)), changing.steps),
+    }
+    names = {
+        "growth": ["fixed-0-0", "fresh-1-0"],
+        "invariance": ["language-one fixed batch-0", "images-small batches-0"],
+        "meta": ["loss x 10-0", "smaller batches-0", "other letters-0", "plain, 2-Adam-0"],
+    }
+    return {(module, piece): train[module] for module, some in names.items() for piece in some}
+
+
+class Killed(BaseException):
+    """What stops a piece here."""
+
+
+class KilledAt(Progress):
+    """Keeps its state once, and is killed a step later."""
+
+    def __init__(self, stop, path):
+        super().__init__(self.hear, path)
+        self.stop = stop
+
+    def hear(self, steps):
+        self._next = 0 if steps == self.stop - 1 else float("inf")
+        if steps == self.stop:
+            raise Killed
+
+
+@pytest.mark.parametrize("part", [0.1, 0.6, 1.0], ids="stopped after {}".format)
+@pytest.mark.parametrize("name", pieces(), ids=" ".join)
+def test_a_piece_that_is_stopped_goes_on_to_the_bit(name, part, tmp_path):
+    (compute, steps), (_, piece) = pieces()[name], name
+    path = tmp_path / "piece.state"
+    with pytest.raises(Killed):
+        compute(piece, KilledAt(round(part * steps), path))
+    told = []
+    resumed = compute(piece, Progress(told.append, path))
+    assert told[0] == round(part * steps) - 1
+    xr.testing.assert_identical(resumed, undisturbed(name))
+
+
+@functools.cache
+def undisturbed(name):
+    compute, _ = pieces()[name]
+    return compute(name[1], Progress(lambda steps: None))

@@ -22,7 +22,7 @@ class Decay:
     ``gamma``   ``betas[0]``  decay of the momentum, m
     ==========  ============  ===========================================
 
-    Keyword-only and not iterable, so that the two cannot be swapped in passing.
+    Keyword-only and not iterable, so that the two cannot be swapped in passing. Other real numbers become floats.
     Raises ``ValueError`` naming the field and its value if either lies outside [0, 1).
     """
 
@@ -31,7 +31,7 @@ class Decay:
 
     def __post_init__(self) -> None:
         for field in fields(self):
-            _check_rate(field.name, getattr(self, field.name))
+            object.__setattr__(self, field.name, _rate(field.name, getattr(self, field.name)))
 
     @classmethod
     def from_betas(cls, betas: Sequence[float]) -> "Decay":
@@ -40,9 +40,8 @@ class Decay:
             beta1, beta2 = betas
         except (TypeError, ValueError):
             raise ValueError(f"betas must be a pair (beta1, beta2), got {betas!r}") from None
-        _check_rate("beta1", beta1, f" in betas={tuple(betas)!r}")
-        _check_rate("beta2", beta2, f" in betas={tuple(betas)!r}")
-        return cls(beta=beta2, gamma=beta1)
+        where = f" in betas={(beta1, beta2)!r}"
+        return cls(gamma=_rate("beta1", beta1, where), beta=_rate("beta2", beta2, where))
 
     @property
     def betas(self) -> tuple[float, float]:
@@ -50,9 +49,19 @@ class Decay:
         return (self.gamma, self.beta)
 
 
-def _check_rate(name: str, value: Any, where: str = "") -> None:
-    if not isinstance(value, Real) or not 0.0 <= float(value) < 1.0:
+def as_float(value: Any) -> float:
+    """The value as a float; NaN where it is not a real number, or too large for a float."""
+    try:
+        return float(value) if isinstance(value, Real) else math.nan
+    except OverflowError:
+        return math.nan
+
+
+def _rate(name: str, value: Any, where: str = "") -> float:
+    rate = as_float(value)
+    if not 0.0 <= rate < 1.0:
         raise ValueError(f"{name} must lie in [0, 1), got {value!r}{where}")
+    return rate
 
 
 def _repeat(x: float, k: int) -> float:
@@ -80,6 +89,8 @@ _SAME_FOR_EVERY_STAGE: dict[str, Callable[[float, int], float]] = {
 
 STRATEGIES: tuple[str, ...] = (*_SAME_FOR_EVERY_STAGE, "meta")
 
+MOST_STAGES = 10**6  # far beyond use, and still within memory
+
 
 def stages(decay: Decay, k: int, strategy: str = "inverse_exp") -> tuple[Decay, ...]:
     """The k pairs of decay rates that a strategy derives from Adam's one pair.
@@ -97,8 +108,11 @@ def stages(decay: Decay, k: int, strategy: str = "inverse_exp") -> tuple[Decay, 
     ===============  ===========================================  ================================================
 
     With k = 1 each of them is Adam. Source: k-Adam and four strategies are Gould & Tanaka's (arXiv 2411.05746);
-    these formulas are our own reading. Raises ``ValueError`` for k < 1 or an unknown strategy.
+    these formulas are our own reading. Raises ``TypeError`` for a ``decay`` that is none, and ``ValueError`` for k < 1, an
+    unknown strategy, or a stage whose rate rounds to 1.
     """
+    if not isinstance(decay, Decay):
+        raise TypeError(f"decay must be a kadam.Decay, got {decay!r}")
     check_stage_count(k)
     check_strategy(strategy)
     if k == 1:
@@ -113,9 +127,11 @@ def check_stage_count(k: Any) -> None:
     """``ValueError`` unless k is a whole number of at least one."""
     if isinstance(k, bool) or not isinstance(k, Integral) or k < 1:
         raise ValueError(f"k must be a whole number >= 1, got {k!r}")
+    if int(k) > MOST_STAGES:
+        raise ValueError(f"k must be at most {MOST_STAGES:,} stages, got {k!r}")
 
 
-def check_strategy(strategy: str) -> None:
+def check_strategy(strategy: Any) -> None:
     """``ValueError`` listing the strategies unless this is one of them."""
-    if strategy not in STRATEGIES:
+    if not isinstance(strategy, str) or strategy not in STRATEGIES:
         raise ValueError(f"strategy must be one of {', '.join(STRATEGIES)}; got {strategy!r}")

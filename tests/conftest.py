@@ -1,12 +1,14 @@
-"""What all tests share: a cache of their own, no user data, no network, and pictures that go nowhere."""
+"""What all tests share: a cache of their own, no user data, no network, pictures that go nowhere, and profiles of fuzzing."""
 
 import matplotlib
 import matplotlib.pyplot as plt
 import pytest
+from fuzzing import register_profiles
 
 from kadam.lab import data
 
 matplotlib.use("Agg")
+register_profiles()  # HYPOTHESIS_PROFILE, or --hypothesis-profile, takes another than quick
 
 
 @pytest.fixture(autouse=True)

@@ -7,9 +7,6 @@ from typing import Any
 from kadam.decay import Decay
 from kadam.theory import stability
 
-# An iteration so late that the bound of a stable pair has reached its limit.
-LATE = 10**9
-
 
 @dataclass(frozen=True)
 class Advice:
@@ -55,7 +52,9 @@ class Advice:
 
 
 def advise(decay: Decay) -> Advice:
-    """What the theory of Adam's largest update says of this pair (see the book's theory page)."""
+    """What the theory of Adam's largest update says of this pair (see the book's theory page); ``TypeError`` if it is none."""
+    if not isinstance(decay, Decay):
+        raise TypeError(f"decay must be a kadam.Decay, got {decay!r}")
     pair: Any = {"beta": decay.beta, "gamma": decay.gamma}
     stable = bool(stability.is_stable(**pair))
     return Advice(
@@ -65,9 +64,15 @@ def advise(decay: Decay) -> Advice:
         stable_discrete=stable,
         stable_continuous=bool(stability.is_stable(**pair, time="continuous")),
         growth_rate=_finite(stability.growth_rate(**pair)),
-        largest_update=_finite(stability.max_update_bound(LATE, **pair)) if stable else None,
+        largest_update=_largest_update(decay) if stable else None,
         smallest_stable_beta2=float(stability.boundary(decay.gamma)),
     )
+
+
+def _largest_update(decay: Decay) -> float:
+    """Of a stable pair: the limit of the discrete bound, which never falls."""
+    beta, gamma = decay.beta, decay.gamma
+    return (1 - gamma) / math.sqrt(1 - beta) * (math.sqrt(beta / (beta - gamma**2)) if gamma > 0 else 1.0)
 
 
 def _finite(x: float) -> float | None:

@@ -18,7 +18,8 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from kadam.decay import Decay
+from kadam.decay import Decay, as_float
+from kadam.theory.arguments import finite_array
 
 Array = NDArray[np.float64]
 
@@ -27,7 +28,8 @@ def kadam_updates(gradients: ArrayLike, stages: Sequence[Decay], *, eps: float =
     """The updates u^(k)_n of k-Adam, k = len(stages); the parameters would move by -eta * u.
 
     ``gradients``: shape (n, ...), one row an iteration. Returns the same shape, float64.
-    With eps = 0 a coordinate whose moments are still zero has update 0.
+    With eps = 0 a coordinate whose moments are still zero has update 0. Float64 has squares of what lies between 1e-150
+    and 1e150: larger gradients raise ``ValueError``, and with eps = 0 smaller ones lose digits, in the end all of them.
     """
     g = _gradients(gradients, stages, eps)
     updates = np.empty_like(g)
@@ -67,11 +69,13 @@ def _quotient(numerator: Array, denominator: Array) -> Array:
 
 
 def _gradients(gradients: ArrayLike, stages: Sequence[Decay], eps: float) -> Array:
-    g = np.asarray(gradients, dtype=np.float64)
+    g = finite_array("gradients", gradients, largest=1e150)
     if g.ndim == 0:
         raise ValueError("gradients must have shape (n, ...), one row an iteration; got a single number")
+    if not isinstance(stages, Sequence) or not all(isinstance(stage, Decay) for stage in stages):
+        raise TypeError(f"stages must be a sequence of kadam.Decay, got {stages!r}")
     if len(stages) == 0:
         raise ValueError("stages must hold at least one Decay, got none")
-    if not eps >= 0:
+    if not 0 <= as_float(eps) < np.inf:
         raise ValueError(f"eps must be >= 0, got {eps!r}")
     return g

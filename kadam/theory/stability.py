@@ -16,6 +16,7 @@ Values on the edges of the square, all reached without warnings:
     beta = 0 < gamma (sign of       unstable; C = -inf, growth rate +inf; both bounds are +inf for n >= 1
       the momentum over |g|)        (m_n / |g_n| is unbounded as g_n -> 0)
     beta = gamma = 0 (SignSGD)      |u_n| = 1 always, so it counts as stable: C = +inf, growth 0, discrete bound 1
+    beta or gamma below 1e-307      where C overflows, it and the continuous expression are infinite as at 0
     on the boundary itself          growth rate 0, but not stable: the bound grows like sqrt(n)
 
 Sources: the continuous bound, C and the rate |C|/2 are Gould & Tanaka's (arXiv 2411.05746; the prefactor is our
@@ -27,11 +28,14 @@ from typing import Any, Literal, get_args
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from kadam.theory.arguments import real_array
+
 Time = Literal["discrete", "continuous"]
 Array = NDArray[np.float64]
 
 # exp of anything above this squares to an overflow in float64 (ln(1.8e308) / 2 = 354.9).
 _LARGEST_SAFE_EXPONENT = 300.0
+_BELOW_ONE = np.nextafter(1.0, 0.0)
 
 
 def coefficient(*, beta: ArrayLike, gamma: ArrayLike) -> Any:
@@ -51,7 +55,8 @@ def growth_rate(*, beta: ArrayLike, gamma: ArrayLike, time: Time = "discrete") -
     _check_time(time)
     beta, gamma = _decays(beta, gamma)
     rate = _log_ratio(beta, gamma) / 2 if time == "discrete" else -_coefficient(beta, gamma) / 2
-    return np.where(beta < boundary(gamma, time=time), rate, 0.0)[()]
+    outside = (beta < boundary(gamma, time=time)) | ((beta == 0) & (gamma > 0))  # the boundary may round to 0
+    return np.where(outside, np.maximum(rate, 0.0), 0.0)[()]
 
 
 def is_stable(*, beta: ArrayLike, gamma: ArrayLike, time: Time = "discrete") -> Any:
@@ -114,7 +119,10 @@ def worst_case_gradients(n: int, *, beta: ArrayLike, gamma: ArrayLike) -> Array:
     In float64 the equality ends where beta^n itself underflows.
     At beta = 0 < gamma that limit is (1, 0, ..., 0), which makes the update infinite, as the bound says.
     """
-    steps_left = _iterations(n)[()] - np.arange(int(n) + 1.0)
+    last = _iterations(n)
+    if last.ndim or last >= 2**53:
+        raise ValueError(f"n must be one whole number below 2^53 here, got {n!r}")
+    steps_left = last[()] - np.arange(int(last) + 1.0)
     beta, gamma = np.broadcast_arrays(*_decays(beta, gamma))
     slope = _log(gamma) - np.where(gamma > 0, _log(beta), 0.0)
     steps_left = steps_left.reshape(-1, *[1] * slope.ndim)
@@ -131,24 +139,24 @@ def normal_curve(*, beta: float = 0.999, gamma: float = 0.9, num: int = 64) -> t
     inside the unit square, from the end with the smallest gamma (most stable) to the largest. The pair itself is on
     the curve but need not be one of the points.
     """
-    if isinstance(num, bool) or not isinstance(num, int | np.integer) or num < 1:
+    if isinstance(num, bool) or not isinstance(num, int | np.integer) or not 1 <= num < 2**53:
         raise ValueError(f"num must be a whole number >= 1, got {num!r}")
     b, g = _decays(beta, gamma)
     if b.ndim or g.ndim:
         raise ValueError(f"beta and gamma must be single numbers, got shapes {b.shape} and {g.shape}")
-    if b == 0 and g == 0:
-        raise ValueError("beta and gamma must not both be 0: the curve through (0, 0) is that one point")
     constant = 2 * b**3 + g**3
+    if constant < np.finfo(np.float64).tiny:
+        raise ValueError("beta and gamma must not both be 0, nor their cubes: the curve through (0, 0) is that one point")
     lowest, highest = np.cbrt(np.clip([constant - 2, constant], 0, 1))
-    gammas = lowest + (highest - lowest) * (np.arange(num) + 0.5) / num
-    return np.cbrt((constant - gammas**3) / 2), gammas
+    gammas = np.minimum(lowest + (highest - lowest) * (np.arange(num) + 0.5) / num, _BELOW_ONE)
+    return np.minimum(np.cbrt((constant - gammas**3) / 2), _BELOW_ONE), gammas
 
 
 def _discrete_bound(n: Array, beta: Array, gamma: Array) -> Array:
     log_ratio = _log_ratio(beta, gamma)
     prefactor = _bias_correction(n, beta, gamma) * (1 - gamma) / np.sqrt(1 - beta)
     size = np.abs(log_ratio)
-    with np.errstate(invalid="ignore"):
+    with np.errstate(invalid="ignore", over="ignore"):
         series = np.where(size > 0, np.expm1(-(n + 1) * size) / np.expm1(-size), n + 1)
     return prefactor * np.sqrt(series) * _growth(n, log_ratio / 2)
 
@@ -157,10 +165,10 @@ def _continuous_bound(n: Array, beta: Array, gamma: Array) -> Array:
     C = _coefficient(beta, gamma)
     size = np.abs(C)
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-        prefactor = _bias_correction(n, beta, gamma) * (1 - gamma) / gamma * np.sqrt(beta / (1 - beta))
+        prefactor = _bias_correction(n, beta, gamma) * (1 - gamma) / gamma
         integral = np.where(size > 0, -np.expm1(-n * size) / size, n)
-        bound = prefactor * np.sqrt(integral) * _growth(n, -C / 2)
-    return np.where((beta == 0) | (gamma == 0), np.where(n > 0, np.inf, 0.0), bound)
+        bound = prefactor * np.sqrt(integral) * np.sqrt(beta / (1 - beta)) * _growth(n, -C / 2)
+    return np.where(np.isinf(C), np.where(n > 0, np.inf, 0.0), bound)
 
 
 def _bias_correction(n: Array, beta: Array, gamma: Array) -> Array:
@@ -169,7 +177,7 @@ def _bias_correction(n: Array, beta: Array, gamma: Array) -> Array:
 
 def _one_minus_power(x: Array, n: Array) -> Array:
     """1 - x^n for n >= 1, without cancellation where x is close to 1."""
-    return -np.expm1(n * _log(x))
+    return -np.expm1(_times(n, _log(x)))
 
 
 def _growth(n: Array, rate: Array) -> Array:
@@ -180,7 +188,9 @@ def _growth(n: Array, rate: Array) -> Array:
 
 def _coefficient(beta: Array, gamma: Array) -> Array:
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-        C = 2 * (1 - gamma) / gamma - (1 - beta) / beta
+        forth, back = 2 * (1 - gamma) / gamma, (1 - beta) / beta
+        both_infinite = np.isinf(forth) & np.isinf(back)
+        C = np.where(both_infinite, (2 * (1 - gamma) * (beta / gamma) - (1 - beta)) / beta, forth - back)
     return np.where(gamma == 0, np.inf, np.where((beta == 0), -np.inf, C))
 
 
@@ -195,16 +205,21 @@ def _log(x: Array) -> Array:
 
 
 def _times(count: Array, rate: Array) -> Array:
-    with np.errstate(invalid="ignore"):
+    with np.errstate(invalid="ignore", over="ignore"):
         return count * rate
 
 
 def _decays(beta: ArrayLike, gamma: ArrayLike) -> tuple[Array, Array]:
-    return _unit_interval("beta", beta), _unit_interval("gamma", gamma)
+    b, g = _unit_interval("beta", beta), _unit_interval("gamma", gamma)
+    try:
+        np.broadcast_shapes(b.shape, g.shape)
+    except ValueError:
+        raise ValueError(f"beta and gamma must broadcast, got shapes {b.shape} and {g.shape}") from None
+    return b, g
 
 
 def _unit_interval(name: str, value: ArrayLike) -> Array:
-    x = np.asarray(value, dtype=np.float64)
+    x = real_array(name, value)
     inside = (x >= 0) & (x < 1)
     if not inside.all():
         raise ValueError(f"{name} must lie in [0, 1), got {x[~inside].ravel()[0].item()!r}")
@@ -212,13 +227,13 @@ def _unit_interval(name: str, value: ArrayLike) -> Array:
 
 
 def _iterations(n: ArrayLike) -> Array:
-    x = np.asarray(n, dtype=np.float64)
+    x = real_array("n", n)
     allowed = (x >= 0) & (x == np.floor(x)) & np.isfinite(x)
     if not allowed.all():
         raise ValueError(f"n must be a whole number >= 0, got {x[~allowed].ravel()[0].item()!r}")
     return x
 
 
-def _check_time(time: str) -> None:
-    if time not in get_args(Time):
+def _check_time(time: Any) -> None:
+    if not isinstance(time, str) or time not in get_args(Time):
         raise ValueError(f"time must be one of {', '.join(get_args(Time))}; got {time!r}")

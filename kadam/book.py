@@ -94,9 +94,9 @@ def build(profile: str, parameters: Mapping[str, Any], *, update_smoke: bool = F
     for page in tqdm(pages, desc="notebooks", unit="page", disable=None):
         executed = execute(page, {"profile": profile, **known_to(page, parameters)}, used, root)
         seconds[page.name] = executed.metadata.get("seconds", 0.0)
-        _write(root / "book" / "notebooks" / f"{page.name}.ipynb", _to_text(with_badge(executed, page, used, generated)))
+        _write(root / "book" / "notebooks" / f"{page.name}.ipynb", as_text(with_badge(executed, page, used, generated)))
         if update_smoke:
-            _write(root / "notebooks" / "smoke" / f"{page.name}.ipynb", _to_text(without_images(executed)))
+            _write(root / "notebooks" / "smoke" / f"{page.name}.ipynb", as_text(without_images(executed)))
     ledger = experiments.ledger(profile, root / "results")
     _write(generated / "badge.md", badge_of(used))
     _write(generated / "claims.md", ledger_page(ledger))
@@ -117,7 +117,7 @@ def execute(page: Page, parameters: Mapping[str, Any], used: Mapping[str, xr.Dat
             _run_notebook(page, parameters, aside)
             done = nbformat.read(aside, as_version=4)
             done.metadata["seconds"] = round(time.perf_counter() - start, 1)
-            aside.write_text(_to_text(normalised(done)))
+            aside.write_text(as_text(normalised(done)))
     return nbformat.read(path, as_version=4)
 
 
@@ -285,7 +285,8 @@ def _render(root: Path, profile: str) -> Path:
     return output / "_build" / "html" / "index.html"
 
 
-def _to_text(notebook: Notebook) -> str:
+def as_text(notebook: Notebook) -> str:
+    """A notebook as its file holds it."""
     return nbformat.writes(notebook) + "\n"
 
 

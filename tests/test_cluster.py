@@ -12,8 +12,9 @@ import long_sweep
 import pytest
 from click.testing import CliRunner
 
+from kadam import experiments
 from kadam.cli import commands
-from kadam.lab import cluster
+from kadam.lab import cluster, records
 
 SWEEP = Path(long_sweep.__file__)
 TOTAL = len(long_sweep.PIECES) * long_sweep.STEPS
@@ -97,6 +98,15 @@ def test_whoever_of_a_cluster_is_killed_the_bits_are_the_same(tmp_path, undistur
         _, complaints = process.communicate()
     assert (two / "record.nc").read_bytes() == undisturbed, complaints
     assert steps_taken(two) - before <= TOTAL - len(done) * long_sweep.STEPS
+
+
+def test_an_experiment_on_a_cluster_gives_the_bits_of_one_process(tmp_path, smoke_records):
+    with scheduler(tmp_path) as (_, address), worker(address, tmp_path), worker(address, tmp_path):
+        for name in ("growth", "meta"):
+            result = CliRunner().invoke(commands, ["run", name, "--profile", "smoke", "--scheduler", address])
+            assert result.exit_code == 0, result.output
+            record = experiments.obtain(name, "smoke")
+            assert record.attrs["sha256"] == records.result_sha256(smoke_records[name].assign_attrs(schema=records.SCHEMA))
 
 
 def test_a_scheduler_that_does_not_answer_is_an_error_that_says_how_to_start_one(monkeypatch):

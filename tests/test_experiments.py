@@ -28,13 +28,6 @@ def test_every_variable_is_labelled_and_every_record_says_where_it_is_from(smoke
 
 
 @pytest.mark.parametrize("name", experiments.NAMES)
-def test_a_run_repeats_to_the_bit(smoke_records, name):
-    module = getattr(experiments, name)
-    again = module.run(module.PROFILES["smoke"])
-    xr.testing.assert_identical(again.drop_attrs(deep=False), smoke_records[name].drop_attrs(deep=False))
-
-
-@pytest.mark.parametrize("name", experiments.NAMES)
 def test_no_recorded_verdict_has_changed_at_the_smoke_profile(smoke_records, name):
     verdicts = {claim.id: claim.verdict for claim in getattr(experiments, name).claims(smoke_records[name])}
     assert verdicts == VERDICTS["smoke"][name]
@@ -99,13 +92,6 @@ def test_processes_and_an_interruption_change_no_bit_of_growth(tmp_path, monkeyp
     xr.testing.assert_identical(resumed.drop_attrs(deep=False), undisturbed.drop_attrs(deep=False))
 
 
-@pytest.mark.filterwarnings("ignore::ResourceWarning")
-def test_two_processes_give_the_bits_of_one():
-    config = growth.Config(points=4, seeds=1, chunk=2, steps=10, width=8, layers=1, dtype="float64", text="embedded")
-    one, two = growth.run(config), growth.run(config, jobs=2)
-    xr.testing.assert_identical(one.drop_attrs(deep=False), two.drop_attrs(deep=False))
-
-
 def test_the_slope_of_an_exponential_is_its_rate():
     n = np.arange(50.0)
     np.testing.assert_allclose(growth.slope(np.stack([0.02 * n + 3, -0.1 * n], axis=1)), [0.02, -0.1])
@@ -142,15 +128,6 @@ def test_a_bad_growth_configuration_is_named(change, message):
 def test_a_bad_configuration_of_chapter_3_is_named(module, change, message):
     with pytest.raises(ValueError, match=message):
         module.Config(**change)
-
-
-@pytest.mark.filterwarnings("ignore::ResourceWarning")
-@pytest.mark.parametrize("module", [trajectories, orders])
-def test_two_processes_give_the_bits_of_one_in_chapter_3(smoke_records, module):
-    two = module.run(module.PROFILES["smoke"], jobs=2)
-    xr.testing.assert_identical(
-        two.drop_attrs(deep=False), smoke_records[module.__name__.split(".")[-1]].drop_attrs(deep=False)
-    )
 
 
 def test_pieces_of_chapter_3_that_are_done_are_not_done_again(tmp_path, monkeypatch, smoke_records):

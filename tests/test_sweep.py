@@ -10,8 +10,9 @@ import torch
 import xarray as xr
 
 from kadam.lab import records
+from kadam.lab.cluster import ClusterError
 from kadam.lab.files import RecordError
-from kadam.lab.sweep import SweepError, Work, end_with, sweep
+from kadam.lab.sweep import Work, end_with, sweep
 
 PIECES = ["a", "b", "c", "d"]
 
@@ -114,7 +115,7 @@ def test_the_bar_counts_every_step_once(monkeypatch):
 
 def test_a_process_with_other_code_is_refused(monkeypatch):
     foreign = Work(work, None, 1.0, "another")
-    with pytest.raises(SweepError, match="a: the process that was to compute it runs another version of kadam"):
+    with pytest.raises(ClusterError, match="a: the process that was to compute it runs another version of kadam"):
         foreign.elsewhere("a")
     assert Work(work, None, 1.0, records.code_hash()).elsewhere("a")[0] == "a"
 

@@ -20,10 +20,6 @@ from kadam.lab.progress import KEEP_EVERY_S, Bar, Note, Progress, Tell
 Compute = Callable[[str, Progress], xr.Dataset]
 
 
-class SweepError(RuntimeError):
-    """A piece cannot be computed where it was sent."""
-
-
 def all_cores() -> int:
     """How many processes this machine lets us run at once."""
     return int(cpu_count())
@@ -46,7 +42,8 @@ def sweep(
 
     Inside :func:`kadam.lab.cluster.running` or :func:`kadam.lab.cluster.slurm` the pieces go to that cluster, else to
     ``jobs`` processes of this machine. A piece computes in one thread wherever it is, so that no bit of a result depends on
-    that. Every result has the attribute ``computed_s``, its seconds.
+    that. Every result has the attribute ``computed_s``, its seconds. Raises ``ClusterError`` where pieces cannot be computed
+    where they were sent.
     """
     work = Work(compute, checkpoint, keep_every_s, records.code_hash())
     done = {piece: work.finished(piece) for piece in pieces}
@@ -102,7 +99,7 @@ class Work:
     def elsewhere(self, piece: str) -> tuple[str, xr.Dataset]:
         """The same in a process that does nothing else, which tells of its steps through a file."""
         if self.code != records.code_hash():
-            raise SweepError(
+            raise cluster.ClusterError(
                 f"{piece}: the process that was to compute it runs another version of kadam or of its libraries; "
                 "install the same everywhere and start the workers anew"
             )

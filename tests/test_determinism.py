@@ -1,0 +1,57 @@
+"""The same command twice gives the same bits: records with any number of processes, notebooks to the byte, pictures too."""
+
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+import xarray as xr
+
+from kadam import book, experiments
+from kadam.lab import records
+
+NOTEBOOKS = Path(__file__).parents[1] / "notebooks"
+SOURCES = sorted(NOTEBOOKS.glob("*.md"))
+
+
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
+@pytest.mark.parametrize("name", experiments.NAMES)
+def test_a_second_run_in_two_processes_gives_the_bits_of_one(smoke_records, name, tmp_path):
+    module = import_module(f"kadam.experiments.{name}")
+    again = module.run(module.PROFILES["smoke"], jobs=2, checkpoint=tmp_path)
+    assert records.result_sha256(again) == records.result_sha256(smoke_records[name])
+    xr.testing.assert_identical(again.drop_attrs(deep=False), smoke_records[name].drop_attrs(deep=False))
+
+
+@pytest.fixture
+def executed(smoke_records, tmp_path):
+    """Executes a notebook of the book at the smoke profile, in a folder of its own."""
+    used = {}
+    for name, record in smoke_records.items():
+        wanted = experiments.request(name, "smoke")
+        records.save(record, wanted.path)
+        used[name] = wanted.read()
+    used |= {name: experiments.measured(name, NOTEBOOKS.parent / "results") for name in experiments.MEASURED}
+
+    def execute(page, folder="once"):
+        return book.execute(page, book.known_to(page, {"profile": "smoke"}), used, tmp_path / folder)
+
+    return execute
+
+
+@pytest.mark.parametrize("source", SOURCES, ids=lambda path: path.stem)
+def test_a_notebook_is_executed_to_the_bytes_that_are_committed(source, executed):
+    text = book.as_text(book.without_images(executed(book.Page(source))))
+    assert text == (NOTEBOOKS / "smoke" / f"{source.stem}.ipynb").read_text()
+
+
+def test_pictures_are_equal_to_the_byte_too(executed):
+    page = book.Page(SOURCES[0])
+    once, twice = (book.as_text(executed(page, folder)) for folder in ("once", "twice"))
+    assert "image/png" in once
+    assert once.replace(*_seconds(once)) == twice.replace(*_seconds(twice))
+
+
+def _seconds(text):
+    """The line of the metadata that tells how long it took, and nothing."""
+    (line,) = [line for line in text.splitlines() if line.strip().startswith('"seconds"')]
+    return line, ""

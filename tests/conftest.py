@@ -2,12 +2,15 @@
 
 import matplotlib
 import matplotlib.pyplot as plt
+import pooch
 import pytest
 from fuzzing import register_profiles
 
 from kadam.lab import data
 
 matplotlib.use("Agg")
+
+RETRIEVE = pooch.retrieve
 register_profiles()  # HYPOTHESIS_PROFILE, or --hypothesis-profile, takes another than quick
 
 
@@ -18,6 +21,12 @@ def alone(tmp_path, monkeypatch):
     data._try_download.cache_clear()
     yield
     plt.close("all")
+
+
+@pytest.fixture
+def retrieve(monkeypatch):
+    """The real download again, for tests that speak to this machine alone."""
+    monkeypatch.setattr("pooch.retrieve", RETRIEVE)
 
 
 @pytest.fixture(autouse=True)

@@ -106,3 +106,45 @@ def test_the_theory_runs_without_torch():
     modules = ", ".join(f"kadam.{name}" for name in TORCH_FREE)
     code = f"import sys, {modules}; print('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "False\n"
+
+
+def dangers(tree: ast.AST) -> list[str]:
+    """Calls that could run what a file brings, and addresses without TLS."""
+    found = [
+        name
+        for name in imported(tree)
+        if name.split(".")[0] in {"pickle", "cPickle", "dill", "cloudpickle", "shelve", "marshal"}
+    ]
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Constant) and str(node.value).startswith("http://"):
+            found.append(node.value)
+        if isinstance(node, ast.Call):
+            name, options = ast.unparse(node.func), {k.arg: ast.unparse(k.value) for k in node.keywords}
+            if name in {"torch.load", "joblib.load", "np.load", "numpy.load", "torch.jit.load"}:
+                safe = {"torch.load": {"weights_only": "True"}, "np.load": {"allow_pickle": "False"}}.get(name)
+                found += [name] * (not safe or not safe.items() <= options.items())
+            found += [name] * (name in {"eval", "exec", "__import__"})
+    return [name for name in found if name != "pickle.UnpicklingError"]  # what torch.load raises
+
+
+@pytest.mark.parametrize("module", MODULES, ids=lambda m: m.stem)
+def test_no_file_that_is_read_can_run_code(module):
+    assert dangers(ast.parse(module.read_text())) == []
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "import pickle",
+        "from pickle import loads",
+        "torch.load(path)",
+        "torch.load(path, weights_only=False)",
+        "np.load(path)",
+        "np.load(path, allow_pickle=True)",
+        "joblib.load(path)",
+        "url = 'http://example.org'",
+        "eval(text)",
+    ],
+)
+def test_what_could_run_code_is_found(statement):
+    assert dangers(ast.parse(statement))

@@ -1,7 +1,9 @@
 """Data comes from where it should, is verified wherever it is found, and a stand-in always says so."""
 
 import hashlib
+import http.server
 import os
+import threading
 from dataclasses import replace
 from pathlib import Path
 
@@ -147,3 +149,30 @@ def test_data_sets_together_have_one_description_that_any_of_them_changes():
     }
     assert data.together(one, replace(other, origin="embedded")).origin == "embedded"
     assert data.together(one, other).sha256 != data.together(other, one).sha256
+
+
+@pytest.fixture
+def plain_http():
+    """The address of a server that answers without TLS."""
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), http.server.SimpleHTTPRequestHandler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}/"
+        server.shutdown()
+
+
+def test_nothing_is_downloaded_without_tls(source, plain_http, retrieve, capfd):
+    plain = replace(source, files=(replace(source.files[0], url=plain_http),))
+    with pytest.raises(data.DataError, match=r"http://127.* is not https"):
+        data.download(plain)
+    assert list(data.download_folder().iterdir()) == []
+
+
+def test_a_download_that_breaks_off_leaves_nothing(source, retrieve, monkeypatch):
+    def break_off(self, url, output_file, pooch):
+        output_file.write(b"half") if hasattr(output_file, "write") else Path(output_file).write_bytes(b"half")
+        raise ConnectionError("cable pulled")
+
+    monkeypatch.setattr("pooch.HTTPDownloader.__call__", break_off)
+    with pytest.raises(OSError, match="cable pulled"):
+        data.download(source)
+    assert list(data.download_folder().iterdir()) == []

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from importlib.resources import files
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -203,19 +203,25 @@ def locate(source: Source) -> tuple[str, Path] | None:
 
 
 def download(source: Source) -> Path:
-    """Fetch a source into the cache, with a progress bar; raises ``OSError`` without a network.
+    """Fetch a source into the cache over TLS, with a progress bar; raises ``OSError`` without a network.
 
     The file appears under its name only when it is complete and its checksum right (``DataError`` otherwise).
     """
     import pooch  # slow to import, and only needed here
 
     file = source.download
-    progress = pooch.HTTPDownloader(progressbar=True, timeout=DOWNLOAD_TIMEOUT)
+    over_tls = pooch.HTTPDownloader(progressbar=True, timeout=DOWNLOAD_TIMEOUT, hooks={"response": _refuse_plain_http})
     try:
-        path = pooch.retrieve(file.url, f"sha256:{file.sha256}", fname=file.name, path=download_folder(), downloader=progress)
+        path = pooch.retrieve(file.url, f"sha256:{file.sha256}", fname=file.name, path=download_folder(), downloader=over_tls)
     except ValueError as error:
         raise DataError(f"{file.url}: {error}") from None
     return Path(path)
+
+
+def _refuse_plain_http(response: Any, *_: Any, **__: Any) -> None:
+    """``ValueError`` where an answer, or a redirection, did not come over TLS; nothing of it is kept."""
+    if not response.url.startswith("https://"):
+        raise ValueError(f"{response.url} is not https, so that anybody on the way could have changed it")
 
 
 def verify(source: Source, path: Path) -> bytes:

@@ -108,13 +108,12 @@ def test_the_theory_runs_without_torch():
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "False\n"
 
 
+UNSAFE = {"pickle", "dill", "cloudpickle", "shelve", "marshal"}
+
+
 def dangers(tree: ast.AST) -> list[str]:
     """Calls that could run what a file brings, and addresses without TLS."""
-    found = [
-        name
-        for name in imported(tree)
-        if name.split(".")[0] in {"pickle", "cPickle", "dill", "cloudpickle", "shelve", "marshal"}
-    ]
+    found = [name for name in imported(tree) if name.split(".")[0] in UNSAFE]
     for node in ast.walk(tree):
         if isinstance(node, ast.Constant) and str(node.value).startswith("http://"):
             found.append(node.value)

@@ -1,5 +1,6 @@
 # make book   the environment, every experiment at the laptop profile, and the book in _build/html
 # make test   everything that CI checks
+# make fuzz   the nightly setting of the fuzz tests: 10,000 cases and more
 # Needs Python 3.11 or newer, make and git.
 
 PYTHON ?= python3
@@ -7,7 +8,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 KADAM := $(BIN)/python -m kadam
 
-.PHONY: help env book test lint types unit notebooks smoke-book update-smoke records paper serve pdf bench lock clean
+.PHONY: help env book test lint types unit fuzz notebooks smoke-book update-smoke records paper serve pdf bench lock clean
 
 help:
 	@sed -n 's/^# \(make .*\)/\1/p' Makefile
@@ -35,10 +36,14 @@ types: env
 	$(BIN)/mypy
 
 # Tests and smoke notebooks keep their records apart from the user's own.
-unit notebooks smoke-book update-smoke: export KADAM_CACHE := $(CURDIR)/.cache
+unit fuzz notebooks smoke-book update-smoke: export KADAM_CACHE := $(CURDIR)/.cache
 
 unit: env
 	$(BIN)/python -m pytest tests
+
+# Other cases every time; a failure prints how to repeat it.
+fuzz: env
+	HYPOTHESIS_PROFILE=nightly $(BIN)/python -m pytest tests/test_fuzz_theory.py tests/test_fuzz_optimizer.py
 
 # Strict: every printed number must be the committed one.
 notebooks: env

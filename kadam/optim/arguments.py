@@ -1,24 +1,27 @@
 """What may be asked of KAdam: a group's hyperparameters, verified, and the stages that they describe."""
 
-import math
 from collections.abc import Sequence
 from functools import lru_cache
-from numbers import Real
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from kadam.decay import Decay, check_stage_count, check_strategy, stages
+from kadam.decay import Decay, as_float, check_stage_count, check_strategy, stages
 
 Pair = tuple[float, float]
 Group = dict[str, Any]
 
+# The largest lr, eps and weight_decay: lr * weight_decay and lr / (1 - beta1) then stay within float32.
+LARGEST = 1e15
+
 
 def checked(group: Group) -> Group:
-    """The group's hyperparameters, verified, with ``betas`` split into one pair and the explicit stages, if any."""
-    for name in ("lr", "eps", "weight_decay"):
-        _check_not_negative(name, group[name])
+    """The group's hyperparameters, verified, with ``betas`` split into one pair and the explicit stages, if any.
+
+    Numbers of every kind become Python's: they can multiply any tensor, and a checkpoint with them loads anywhere.
+    """
+    numbers = {name: _not_negative(name, group[name]) for name in ("lr", "eps", "weight_decay")}
     check_stage_count(group["k"])
     check_strategy(group["strategy"])
     _check_path(group)
@@ -26,7 +29,7 @@ def checked(group: Group) -> Group:
     if explicit is not None and len(explicit) != group["k"]:
         raise ValueError(f"betas holds {len(explicit)} pairs but k={group['k']}; give one pair, or one for each stage")
     hyper = {name: value for name, value in group.items() if name != "params"}
-    complete = {**hyper, "betas": pair, "stage_betas": explicit}
+    complete = {**hyper, **numbers, "k": int(group["k"]), "betas": pair, "stage_betas": explicit}
     stage_decays(complete)  # fails here, before any step, where a derived stage rounds to 1
     return complete
 
@@ -55,12 +58,14 @@ def _split_betas(betas: Any, explicit: tuple[Pair, ...] | None) -> tuple[Pair, t
     return Decay.from_betas(betas).betas, explicit
 
 
-def _check_not_negative(name: str, value: Any) -> None:
-    if isinstance(value, Tensor) and value.numel() != 1:
-        raise ValueError(f"{name} must be one number, got a tensor of shape {tuple(value.shape)}")
-    number = value.detach() if isinstance(value, Tensor) else value
-    if not isinstance(number, Real | Tensor) or not 0.0 <= float(number) < math.inf:
-        raise ValueError(f"{name} must be a finite number >= 0, got {value!r}")
+def _not_negative(name: str, value: Any) -> float | Tensor:
+    """The value as a float, or the tensor of one real number that it is."""
+    if isinstance(value, Tensor) and (value.numel() != 1 or value.is_complex()):
+        raise ValueError(f"{name} must be one real number, got a {value.dtype} tensor of shape {tuple(value.shape)}")
+    number = value.item() if isinstance(value, Tensor) else as_float(value)
+    if not 0.0 <= number <= LARGEST:
+        raise ValueError(f"{name} must be a finite number >= 0, and at most {LARGEST:g}; got {value!r}")
+    return value if isinstance(value, Tensor) else number
 
 
 def _check_path(group: Group) -> None:

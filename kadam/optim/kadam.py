@@ -1,6 +1,6 @@
 """The optimizer: its groups, its state, and a step."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, overload
 
 import torch
@@ -54,6 +54,10 @@ class KAdam(Optimizer):
     loaded state dict lacks start fresh, and ``first_step_2``, ... (0 otherwise) say from which step. An AdamW state dict
     brings moments made with Adam's own decays: go on from it with ``repeat`` or ``meta``, whose first stage has these decays.
 
+    Moments and weights stay finite while gradients do, below the root of the largest number of the moments' dtype (1.8e19 in
+    float32, 1.3e154 in float64), if eps > 0 and each stage has beta2 > beta1^2. A larger gradient's square is infinite, as in
+    AdamW: stage 1 then says 0 for that coordinate forever.
+
     Complex parameters are two reals each. Raises ``ValueError`` naming the argument, its value and what is allowed;
     ``RuntimeError`` for sparse gradients. Source: Gould & Tanaka, arXiv 2411.05746; the strategies' formulas are our reading.
 
@@ -95,12 +99,16 @@ class KAdam(Optimizer):
             "differentiable": differentiable,
         }
         checked(defaults)
+        if not isinstance(params, Iterable):
+            raise TypeError(f"params must be an iterable of tensors or of groups, got {params!r}")
         self._walks: dict[int, Walk | None] = {}
         super().__init__(params, defaults)
 
     def add_param_group(self, param_group: Group) -> None:
         """Add a group, checking its hyperparameters before anything changes."""
         if isinstance(param_group, dict):
+            if "params" not in param_group:
+                raise ValueError(f"a group must hold its params, got {param_group!r}")
             param_group = {**param_group, **checked({**self.defaults, **param_group})}
         super().add_param_group(param_group)
 

@@ -52,7 +52,7 @@ class Hyper:
 
     @property
     def on_host(self) -> dict[str, float]:
-        return {"lr": float(self.lr), "eps": self.eps, "weight_decay": float(self.weight_decay)}
+        return {"lr": float(self.lr), "eps": float(self.eps), "weight_decay": float(self.weight_decay)}
 
     @property
     def numbers(self) -> Numbers:
@@ -60,7 +60,7 @@ class Hyper:
 
     @property
     def as_given(self) -> dict[str, Any]:
-        return {"lr": widened(self.lr), "eps": self.eps, "weight_decay": self.weight_decay}
+        return {"lr": widened(self.lr), "eps": widened(self.eps), "weight_decay": widened(self.weight_decay)}
 
 
 def host_step(batch: Batch, hyper: Hyper, path: Path) -> None:

@@ -49,8 +49,11 @@ class StageAtStep(Generic[N]):
 
 
 def widened(number: Number) -> Number:
-    """A number on a device in float64, where the device has it; other numbers as they are."""
-    return number.double() if isinstance(number, Tensor) and number.device.type != "mps" else number
+    """A number on a device without dimensions and in float64, where the device has it; other numbers as they are."""
+    if not isinstance(number, Tensor):
+        return number
+    number = number.reshape(())
+    return number.double() if number.device.type != "mps" else number
 
 
 def _one_minus_power(beta: float, step: Tensor) -> Tensor:

@@ -12,6 +12,7 @@ from kadam.decay import Decay
 from kadam.experiments import orders
 from kadam.lab import data, problems
 from kadam.lab.probes import distance
+from kadam.lab.progress import Progress
 from kadam.theory import exponential
 from kadam.theory.flow import Diverged, adam, adam_flow, exact_rate, lead
 from kadam.theory.neighbours import classical_limit, paper_flow_in_time
@@ -67,7 +68,10 @@ def measured():
     """Errors over at least five learning rates on the three problems and the crowd."""
     config = orders.Config(text="embedded", seeds=1)
     text = data.load_text(embedded=True)
-    return {case: orders.measure(config, text, case, lambda: None) for case in (*orders.JUDGED, "crowd")}
+    cases = (*orders.JUDGED, "crowd")
+    pieces = [piece for piece in orders.pieces(config) if piece.split("-")[0] in cases]
+    results = {piece: orders.measure(config, text, piece, Progress(print)) for piece in pieces}
+    return {case: orders.together(config, case, results) for case in cases}
 
 
 def slopes(measured, flow, name="error"):

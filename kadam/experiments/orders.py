@@ -7,7 +7,6 @@ against that of eta: fitted over all learning rates, and local, between one and 
 """
 
 import functools
-import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -103,10 +102,10 @@ load_data = data.configured_text
 def run(config: Config, *, checkpoint: Path | None = None, jobs: int = 1) -> xr.Dataset:
     """Errors by case, flow and learning rate (NaN where a case has fewer rates), and their orders."""
     text = load_data(config)
-    pieces = sorted(CASES, key=lambda case: "transformer" not in case)  # the slow ones first
     compute = functools.partial(measure, config, text)
-    results = sweep(pieces, compute, steps=1, title="orders", checkpoint=checkpoint, jobs=jobs)
-    dataset = xr.concat([results[case].drop_attrs() for case in CASES], xr.Variable("case", list(CASES)), join="outer")
+    results = sweep(pieces(config), compute, steps=1, title="orders", checkpoint=checkpoint, jobs=jobs)
+    cases = [together(config, case, results) for case in CASES]
+    dataset = xr.concat(cases, xr.Variable("case", list(CASES)), join="outer")
     dataset = dataset.assign(_orders(dataset))
     dataset.attrs = {
         "computed_s": computed_s(results),
@@ -115,11 +114,30 @@ def run(config: Config, *, checkpoint: Path | None = None, jobs: int = 1) -> xr.
     return records.with_units(dataset, UNITS)
 
 
-def measure(config: Config, text: data.Text, name: str, progress: Progress) -> xr.Dataset:
-    """The errors of one case: geometric means over its repetitions."""
-    measured = [case.errors(config.substeps) for case in _repetitions(config, text, name)]
+def pieces(config: Config) -> list[str]:
+    """A learning rate of a repetition of a case, named case-repetition-rate; the slow ones, of many small steps, first."""
+    named = [(case, i, j) for case in CASES for i in range(_repeated(config, case)) for j in range(len(_steps(config, case)))]
+    slow_first = sorted(named, key=lambda piece: ("transformer" in piece[0], piece[2]), reverse=True)
+    return [f"{case}-{repetition}-{rate}" for case, repetition, rate in slow_first]
+
+
+def measure(config: Config, text: data.Text, piece: str, progress: Progress) -> xr.Dataset:
+    """The errors of one piece."""
+    name, repetition, rate = piece.split("-")
+    case = _repetitions(config, text, name)[int(repetition)]
+    result = case.errors(int(rate), config.substeps)
     progress.tick()
-    return xr.concat(measured, "repetition").map(lambda errors: np.exp(np.log(errors).mean("repetition")))
+    return result
+
+
+def together(config: Config, case: str, results: dict[str, xr.Dataset]) -> xr.Dataset:
+    """The errors of one case: geometric means over its repetitions."""
+    repetitions = []
+    for i in range(_repeated(config, case)):
+        rates = [results[f"{case}-{i}-{j}"].drop_attrs() for j in range(len(_steps(config, case)))]
+        by_rate = xr.concat([rate.drop_vars("again", errors="ignore") for rate in rates], "rate")
+        repetitions.append(by_rate.merge(rates[0].again))
+    return xr.concat(repetitions, "repetition").map(lambda errors: np.exp(np.log(errors).mean("repetition")))
 
 
 @dataclass(frozen=True)
@@ -132,45 +150,54 @@ class Case:
     time: float
     steps: list[int]
 
-    def errors(self, substeps: int) -> xr.Dataset:
-        """Error and median error of every flow at every learning rate, and the first errors again with twice the substeps."""
-        references = [self._path(adam, steps) for steps in self.steps]
-        error, median = np.empty((2, len(self.flows), len(self.steps)))
-        for (i, flow), (j, steps) in itertools.product(enumerate(self.flows), enumerate(self.steps)):
-            path = self._path(FLOWS[flow], steps, substeps=substeps)
-            error[i, j], median[i, j] = distance(path, references[j]), median_distance(path, references[j])
-        again = [self._path(FLOWS[flow], self.steps[0], substeps=2 * substeps) for flow in self.flows]
-        return xr.Dataset(
-            {
-                "error": (("flow", "rate"), error),
-                "median": (("flow", "rate"), median),
-                "again": ("flow", [distance(path, references[0]) for path in again]),
-                "eta": ("rate", self.time / np.array(self.steps)),
-            },
-            coords={"flow": list(self.flows), "rate": np.arange(len(self.steps))},
-        )
+    def errors(self, rate: int, substeps: int) -> xr.Dataset:
+        """Error and median error of every flow at one learning rate; at the first the errors again with twice the substeps."""
+        steps = self.steps[rate]
+        reference = self._path(adam, steps)
+        paths = [self._path(FLOWS[flow], steps, substeps=substeps) for flow in self.flows]
+        values = {
+            "error": (("flow", "rate"), [[distance(path, reference)] for path in paths]),
+            "median": (("flow", "rate"), [[median_distance(path, reference)] for path in paths]),
+            "eta": ("rate", [self.time / steps]),
+        }
+        dataset = xr.Dataset(values, coords={"flow": list(self.flows), "rate": [rate]})
+        if rate > 0:
+            return dataset
+        again = [self._path(FLOWS[flow], steps, substeps=2 * substeps) for flow in self.flows]
+        return dataset.assign(again=("flow", [distance(path, reference) for path in again]))
 
     def _path(self, flow: Callable[..., Array], steps: int, **options: int) -> Array:
         return flow(self.problem.grad, self.problem.start, decay=self.decay, eta=self.time / steps, steps=steps, **options)
 
 
 def _repetitions(config: Config, text: data.Text, name: str) -> list[Case]:
-    default = Decay(beta=config.beta, gamma=config.gamma)
-    steps = [config.first_steps * 2**i for i in range(config.rates)]
-    small_steps = [round(config.small_first_steps * config.small_factor**i) for i in range(config.small_rates)]
+    default, steps = Decay(beta=config.beta, gamma=config.gamma), _steps(config, name)
     seeds = range(config.seed, config.seed + config.seeds)
     losses = (problems.Language(text, config.width, 1, 1, config.batch, config.context, seed).loss() for seed in seeds)
     if name == "transformer":
         shorter = Decay(beta=SHORTER_BETA, gamma=config.gamma)
-        return [Case(loss, shorter, ("paper", "second"), config.small_time, small_steps) for loss in losses]
+        return [Case(loss, shorter, ("paper", "second"), config.small_time, steps) for loss in losses]
     if name == "transformer, default":
-        doubled = [config.small_first_steps * 2**i for i in range(config.small_rates)]
-        return [Case(next(losses), default, ("paper",), config.small_time, doubled)]
+        return [Case(next(losses), default, ("paper",), config.small_time, steps)]
     if name == "crowd":
         return [Case(problems.crowd(config.crowd)[0], default, ("paper", "second"), config.time, steps)]
     if name == "quadratic":
         return [Case(problems.quadratic(seed=config.seed)[0], default, ALL_FLOWS, config.time, steps)]
     return [Case(problems.perceptron(seed=seed), default, ALL_FLOWS, config.time, steps) for seed in seeds]
+
+
+def _repeated(config: Config, case: str) -> int:
+    """How many repetitions a case has."""
+    return config.seeds if case in ("transformer", "perceptron") else 1
+
+
+def _steps(config: Config, case: str) -> list[int]:
+    """Steps of Adam over a case's stretch of time, at every learning rate from the largest on."""
+    if case == "transformer, default":
+        return [config.small_first_steps * 2**i for i in range(config.small_rates)]
+    if case == "transformer":
+        return [round(config.small_first_steps * config.small_factor**i) for i in range(config.small_rates)]
+    return [config.first_steps * 2**i for i in range(config.rates)]
 
 
 def _orders(dataset: xr.Dataset) -> dict[str, xr.DataArray]:

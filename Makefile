@@ -39,11 +39,11 @@ types: env
 unit fuzz notebooks smoke-book update-smoke: export KADAM_CACHE := $(CURDIR)/.cache
 
 unit: env
-	$(BIN)/python -m pytest tests
+	$(BIN)/python -m pytest tests -n auto --maxprocesses 4 --dist worksteal
 
 # Other cases every time; a failure prints how to repeat it.
 fuzz: env
-	HYPOTHESIS_PROFILE=nightly $(BIN)/python -m pytest tests/test_fuzz_theory.py tests/test_fuzz_optimizer.py
+	HYPOTHESIS_PROFILE=nightly $(BIN)/python -m pytest tests/test_fuzz_*.py
 
 # Strict: every printed number must be the committed one.
 notebooks: env

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 import numpy as np
+import test_fuzz_flow
 import test_fuzz_theory
 import torch
 from fuzzing import (
@@ -25,6 +26,7 @@ from fuzzing import (
     refuses,
     strategies,
 )
+from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from numpy.testing import assert_allclose
@@ -403,8 +405,11 @@ def test_a_run_goes_on_from_a_file_bit_for_bit(dtype, path, hyper, data):
 
 
 def test_all_properties_together_have_the_cases_that_are_promised():
+    """Counted from the register, to which every module of properties adds its own when it is imported."""
     assert len(PROPERTIES) == len(set(PROPERTIES))
-    assert [name for name in dir(test_fuzz_theory) if name in PROPERTIES]
+    assert all(set(PROPERTIES) & set(dir(module)) for module in (test_fuzz_theory, test_fuzz_flow))
+    assert settings.get_profile("quick").max_examples == QUICK
+    assert settings.get_profile("nightly").max_examples == NIGHTLY
     assert len(PROPERTIES) * QUICK >= AT_LEAST["quick"]
     assert len(PROPERTIES) * NIGHTLY >= AT_LEAST["nightly"]
 

@@ -18,6 +18,8 @@ from collections.abc import Callable, Iterator
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from kadam.theory.arguments import finite_array
+
 Array = NDArray[np.float64]
 Target = Callable[[float, Array, int], Array]  # (s, y, nearest whole number to s) -> targets, shaped like y
 Mend = Callable[[Array, Array], Array]  # (stage, plain average) -> the stage to go on with
@@ -79,8 +81,13 @@ class _Scheme:
 
 
 def phi(z: ArrayLike) -> tuple[Array, Array, Array]:
-    """phi_1, phi_2, phi_3 at real z, phi_k(z) = sum_j z^j / (j+k)!; they start at 1, 1/2, 1/6 for z = 0."""
-    z = np.asarray(z, dtype=np.float64)
+    """phi_1, phi_2, phi_3 at real z, phi_k(z) = sum_j z^j / (j+k)!; they start at 1, 1/2, 1/6 for z = 0.
+
+    Raises ``ValueError`` where z is not finite, or above 700: there e^z ends.
+    """
+    z = finite_array("z", z)
+    if (z > 700).any():
+        raise ValueError(f"z must be at most 700, got {z.max()}")
     small = np.abs(z) < SERIES_BELOW
     away = np.where(small, 1.0, z)
     one = np.where(small, _series(z * small, 1), np.expm1(away) / away)

@@ -25,13 +25,14 @@ the book, on the page "Continuous time": M and V are the moments half a step ear
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from numbers import Integral, Real
+from numbers import Integral
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from kadam.decay import Decay
+from kadam.decay import Decay, as_float
+from kadam.theory.arguments import real_array
 from kadam.theory.exponential import FASTEST, integrate
 
 Array = NDArray[np.float64]
@@ -91,8 +92,7 @@ def adam_flow(
     order 1, and four gradients and four products at order 2. With a sequence of minibatches (and of ``jvp``) number n
     is in force from s = n - 1/2 to n + 1/2, so ``substeps`` must be even. Order 2 needs ``eta * weight_decay < 1``.
     """
-    if order not in (1, 2):
-        raise ValueError(f"order must be 1 (the paper's equation) or 2 (the second-order flow), got {order!r}")
+    _check_order(order)
     problem = Problem.checked(grad, theta0, decay=decay, eta=eta, steps=steps, weight_decay=weight_decay, jvp=jvp)
     return follow(EQUATIONS[order](problem), steps=steps, substeps=substeps)
 
@@ -124,11 +124,10 @@ class Problem:
         if not isinstance(decay, Decay):
             raise TypeError(f"decay must be a kadam.Decay, got {decay!r}")
         check_count("steps", steps)
-        check_number("eta", eta, above=0.0)
-        check_number("weight_decay", weight_decay)
+        numbers = check_number("eta", eta, above=0.0), check_number("weight_decay", weight_decay)
         grads = _one_a_step("grad", grad, steps)
         jvps = None if jvp is None else _one_a_step("jvp", jvp, steps)
-        return cls(grads, jvps, _vector(theta0), decay, float(eta), float(weight_decay))
+        return cls(grads, jvps, _vector(theta0), decay, *numbers)
 
     @property
     def minibatches(self) -> bool:
@@ -161,7 +160,7 @@ class Problem:
         return (m if self.decay.gamma > 0 else m_target), (v if self.decay.beta > 0 else v_target)
 
     def _like_theta(self, name: str, result: Any) -> Array:
-        vector = np.asarray(result, dtype=np.float64)
+        vector = real_array(name, result)
         if vector.shape != self.theta0.shape:
             raise ValueError(f"{name} must return shape {self.theta0.shape}, the shape of theta0; got {vector.shape}")
         return vector
@@ -284,6 +283,8 @@ def exact_rate(x: float) -> float:
 
 def lead(x: float) -> float:
     """k_x = 1/(-ln x) - (1+x)/(2(1-x)), between -1/2 at x = 0 and 0 at x = 1: how much earlier the flow reads g."""
+    if 1 - x < 1e-4:  # the two terms have the same digits; what is left out is below 1e-14
+        return float(np.log(x)) / 12
     return (1 / -float(np.log(x)) if x > 0 else 0.0) - (1 + x) / (2 * (1 - x))
 
 
@@ -320,21 +321,27 @@ def _what_is_not_finite(y: Array, names: tuple[str, ...]) -> str:
     return f"{names[row]}[{coordinate}] became {y[row, coordinate]}"
 
 
+def _check_order(order: Any) -> None:
+    if isinstance(order, bool) or not isinstance(order, Integral) or order not in (1, 2):
+        raise ValueError(f"order must be 1 (the paper's equation) or 2 (the second-order flow), got {order!r}")
+
+
 def check_count(name: str, value: Any) -> None:
-    """``ValueError`` unless ``value`` is a whole number of at least one."""
-    if isinstance(value, bool) or not isinstance(value, Integral) or value < 1:
+    """``ValueError`` unless ``value`` is a whole number of at least one (and below 2^53, where floats stop counting)."""
+    if isinstance(value, bool) or not isinstance(value, Integral) or not 1 <= int(value) < 2**53:
         raise ValueError(f"{name} must be a whole number >= 1, got {value!r}")
 
 
-def check_number(name: str, value: Any, *, above: float | None = None) -> None:
-    """``ValueError`` unless ``value`` is finite and > ``above``, or >= 0 where no ``above`` is given."""
-    number = float(value) if isinstance(value, Real) else np.nan
+def check_number(name: str, value: Any, *, above: float | None = None) -> float:
+    """The value as a float; ``ValueError`` unless it is finite and > ``above``, or >= 0 where no ``above`` is given."""
+    number = as_float(value)
     if not (number >= 0 if above is None else number > above) or np.isinf(number):
         raise ValueError(f"{name} must be a finite number {'>= 0' if above is None else f'> {above:g}'}, got {value!r}")
+    return number
 
 
 def _vector(theta0: ArrayLike) -> Array:
-    theta = np.array(theta0, dtype=np.float64)
+    theta = real_array("theta0", theta0).copy()
     if theta.ndim != 1 or len(theta) == 0:
         raise ValueError(f"theta0 must be a vector of shape (d,) with d >= 1, got shape {theta.shape}")
     if not np.all(np.isfinite(theta)):

@@ -13,18 +13,23 @@ assumed of the correlation of gradients in time.
 
 Source: the integral law and its assumptions are Gould & Tanaka's (arXiv 2411.05746, Section 4.2, our reading); that
 momentum speeds up the growth is Heo et al.'s (AdamP, arXiv 2006.08217), for SGD. The rest is derived in the book, on the
-page "Scale invariance".
+page "Scale invariance". Arguments that are not allowed raise ``ValueError``, results beyond float64 ``FloatingPointError``.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.signal import lfilter
 
+from kadam.decay import as_float
+from kadam.theory.arguments import finite_array
 from kadam.theory.flow import check_number
 
 Array = NDArray[np.float64]
+
+# The largest eta and weight_decay, and the largest number in a series: products of a few of them are finite.
+LARGEST_RATE, LARGEST = 1e50, 1e150
 
 
 class NormTerms(NamedTuple):
@@ -37,11 +42,13 @@ class NormTerms(NamedTuple):
 
 def norm_terms(weights: ArrayLike, updates: ArrayLike, *, eta: float, weight_decay: float = 0.0) -> NormTerms:
     """|W_{n+1}|^2 term by term, along a path. ``weights``: W_n, ``updates``: u_n, both of shape (n, N)."""
-    q = _kept_share(eta, weight_decay)
-    w, u = np.asarray(weights, dtype=np.float64), np.asarray(updates, dtype=np.float64)
+    eta, decayed = _rates(eta, weight_decay)
+    q, w, u = 1 - decayed, finite_array("weights", weights, largest=LARGEST), finite_array("updates", updates, largest=LARGEST)
     if w.ndim != 2 or w.shape != u.shape:
         raise ValueError(f"weights and updates must both have shape (n, N), got {w.shape} and {u.shape}")
-    return NormTerms(q**2 * np.sum(w**2, 1), -2 * eta * q * np.sum(w * u, 1), eta**2 * np.sum(u**2, 1))
+    with np.errstate(over="ignore", invalid="ignore"):
+        terms = q**2 * np.sum(w**2, 1), -2 * eta * q * np.sum(w * u, 1), eta**2 * np.sum(u**2, 1)
+    return NormTerms(*map(_in_range, terms))
 
 
 def paper_norm(start: float, squares: ArrayLike, *, eta: float, weight_decay: float = 0.0) -> Array:
@@ -50,11 +57,9 @@ def paper_norm(start: float, squares: ArrayLike, *, eta: float, weight_decay: fl
     |W(t)|^2 = e^(-2 lambda t) |W(0)|^2 + eta int_0^t e^(-2 lambda (t - tau)) |u(tau)|^2 dtau at t = n eta, with |u|^2
     constant over a step. It rests on A1, <W, u> = 0.
     """
-    check_number("eta", eta, above=0.0)
-    check_number("weight_decay", weight_decay)
-    decay = np.exp(-2 * eta * weight_decay)
-    fill = -np.expm1(-2 * eta * weight_decay) / (2 * eta * weight_decay) if weight_decay else 1.0
-    return _accumulate(start, eta**2 * fill * _squares(squares), decay)
+    eta, decayed = _rates(eta, weight_decay)
+    fill = -np.expm1(-2 * decayed) / (2 * decayed) if decayed else 1.0
+    return _accumulate(start, eta**2 * fill * _squares(squares), np.exp(-2 * decayed))
 
 
 def corrected_norm(start: float, squares: ArrayLike, *, eta: float, gamma: float, weight_decay: float = 0.0) -> Array:
@@ -63,23 +68,27 @@ def corrected_norm(start: float, squares: ArrayLike, *, eta: float, gamma: float
     Exact for a scale-invariant weight whose second moment is one number that stays the same, whatever the gradients'
     correlation in time.
     """
-    q, square = _kept_share(eta, weight_decay), _squares(squares)
+    square = _squares(squares)
     cross = cross_term(square, eta=eta, gamma=gamma, weight_decay=weight_decay)
-    return _accumulate(start, eta**2 * square - 2 * eta * q * cross, q**2)
+    eta, decayed = _rates(eta, weight_decay)
+    q = 1 - decayed
+    with np.errstate(over="ignore", invalid="ignore"):
+        gains = eta**2 * square - 2 * eta * q * cross
+    return _accumulate(start, gains, q**2)
 
 
 def cross_term(squares: ArrayLike, *, eta: float, gamma: float, weight_decay: float = 0.0) -> Array:
     """<W_n, u_n> from |u_0|^2, |u_1|^2, ..., under the assumptions of :func:`corrected_norm`; shape (n,)."""
-    q, square = _kept_share(eta, weight_decay), _squares(squares)
-    _check_gamma(gamma)
+    (eta, decayed), gamma, square = _rates(eta, weight_decay), _checked_gamma(gamma), _squares(squares)
     fresh = np.zeros_like(square)
     fresh[1:] = -eta * gamma * _filled(gamma, len(square))[:-1] * square[:-1]
-    return _momentum(fresh, gamma, q)
+    return _momentum(fresh, gamma, 1 - decayed)
 
 
 def _momentum(fresh: Array, gamma: float, q: float) -> Array:
     """x_n = y_n / (1 - gamma^(n+1)) with y_n = gamma q y_{n-1} + fresh_n: before bias correction the rate never changes."""
-    return np.asarray(lfilter([1.0], [1.0, -gamma * q], fresh)) / _filled(gamma, len(fresh))
+    with np.errstate(over="ignore", invalid="ignore"):
+        return _in_range(np.asarray(lfilter([1.0], [1.0, -gamma * q], fresh)) / _filled(gamma, len(fresh)))
 
 
 def _filled(gamma: float, steps: int) -> Array:
@@ -95,17 +104,17 @@ class NormLaw:
     """
 
     def __init__(self, start: float, *, eta: float, gamma: float, weight_decay: float = 0.0) -> None:
-        check_number("start", start)
-        _check_gamma(gamma)
-        self.eta, self.gamma, self.kept = eta, gamma, _kept_share(eta, weight_decay)
-        self.norm, self.cross, self.steps = start, 0.0, 0
+        self.eta, decayed = _rates(eta, weight_decay)
+        self.gamma, self.kept = _checked_gamma(gamma), 1 - decayed
+        self.norm, self.cross, self.steps = check_number("start", start), 0.0, 0
         self._last = 0.0  # |u|^2 of the step before
 
     def advance(self, square: float) -> float:
+        square = check_number("square", square)
         self.cross = _carried(self.steps, self.gamma) * (self.kept * self.cross - self.eta * self._last)
         self.norm = self.kept**2 * self.norm - 2 * self.eta * self.kept * self.cross + self.eta**2 * square
         self.steps, self._last = self.steps + 1, square
-        return self.norm
+        return float(_in_range(self.norm))
 
 
 class NormParts(NamedTuple):
@@ -130,12 +139,15 @@ def norm_parts(
     weight_decay: float = 0.0,
 ) -> NormParts:
     """|W|^2 of a scale-invariant weight under Adam by cause, from <W_n, u_n>, |u_n|^2 and <W_n, g_n/sqrt(v^_n)>, each (n,)."""
-    q, x, square, inner = _kept_share(eta, weight_decay), *(_squares(series) for series in (cross, squares, gradient_cross))
+    x, square, inner = (_squares(series) for series in (cross, squares, gradient_cross))
     if not len(x) == len(square) == len(inner):
         raise ValueError(f"the three series must have one length, got {len(x)}, {len(square)} and {len(inner)}")
     law = cross_term(square, eta=eta, gamma=gamma, weight_decay=weight_decay)
+    (eta, decayed), gamma = _rates(eta, weight_decay), _checked_gamma(gamma)
+    q = 1 - decayed
     unequal = _momentum((1 - gamma) * inner, gamma, q)
-    gains = (eta**2 * square, *(-2 * eta * q * part for part in (law, unequal, x - law - unequal)))
+    with np.errstate(over="ignore", invalid="ignore"):
+        gains = (eta**2 * square, *(-2 * eta * q * part for part in (law, unequal, x - law - unequal)))
     return NormParts(*(_accumulate(0.0, gain, q**2) for gain in gains))
 
 
@@ -149,7 +161,7 @@ def momentum_cross(products: ArrayLike, *, eta: float, gamma: float, weight_deca
 
 def growth_factor(gamma: float) -> float:
     """(1 + gamma)/(1 - gamma): how many times faster |W|^2 grows at constant |u|^2 and lambda = 0 than by the paper's law."""
-    _check_gamma(gamma)
+    gamma = _checked_gamma(gamma)
     return (1 + gamma) / (1 - gamma)
 
 
@@ -159,9 +171,9 @@ def equilibrium_norm(square: float, *, eta: float, weight_decay: float, gamma: f
     eta^2 |u|^2 (1 + gamma q) / ((1 - gamma q)(1 - q^2)), about eta |u|^2 / (2 lambda) * (1 + gamma)/(1 - gamma). gamma = 0
     gives the paper's.
     """
-    q = _decaying_share(eta, weight_decay)
-    _check_gamma(gamma)
-    return eta**2 * square * (1 + gamma * q) / ((1 - gamma * q) * (1 - q**2))
+    (eta, decayed), gamma, square = _decaying(eta, weight_decay), _checked_gamma(gamma), check_number("square", square)
+    forgotten = 1 - gamma + gamma * decayed  # 1 - gamma q, and 1 - q^2 below, without cancellation
+    return float(_in_range(eta**2 * square * (2 - forgotten) / forgotten / (2 - decayed) / decayed))
 
 
 def rotation_per_step(*, eta: float, weight_decay: float, gamma: float = 0.0) -> float:
@@ -169,23 +181,26 @@ def rotation_per_step(*, eta: float, weight_decay: float, gamma: float = 0.0) ->
 
     About sqrt(2 eta lambda (1 - gamma)/(1 + gamma)).
     """
-    q = _decaying_share(eta, weight_decay)
-    _check_gamma(gamma)
-    return 2 * float(np.arcsin(np.sqrt((1 - gamma) * (1 - q) / (2 * (1 + gamma * q)))))
+    (_, decayed), gamma = _decaying(eta, weight_decay), _checked_gamma(gamma)
+    return 2 * float(np.arcsin(np.sqrt((1 - gamma) * decayed / (2 * (1 + gamma * (1 - decayed))))))
 
 
 def equilibrium_time(*, eta: float, weight_decay: float) -> float:
     """Steps in which the distance of |W|^2 from its equilibrium falls by e: -1/(2 ln q), about 1/(2 eta lambda)."""
-    return -1 / (2 * float(np.log(_decaying_share(eta, weight_decay))))
+    _, decayed = _decaying(eta, weight_decay)
+    return float(_in_range(-1 / (2 * float(np.log1p(-decayed)))))
 
 
 def effective_update(weight: ArrayLike, update: ArrayLike) -> Array:
     """What moves W/|W|: (u - <u, W> W/|W|^2)/|W|, by which the direction changes at rate -eta to first order; shape (N,)."""
-    w, u = np.asarray(weight, dtype=np.float64), np.asarray(update, dtype=np.float64)
-    square = float(np.sum(w**2))
-    if w.shape != u.shape or square == 0:
+    w, u = finite_array("weight", weight, largest=LARGEST), finite_array("update", update, largest=LARGEST)
+    size = np.max(np.abs(w), initial=0.0)
+    if w.shape != u.shape or size == 0:
         raise ValueError(f"weight and update must have one shape and weight must not be zero, got {w.shape} and {u.shape}")
-    return (u - np.sum(u * w) / square * w) / np.sqrt(square)
+    direction = w / size  # its square is finite and not zero, however large or small the weight
+    norm = np.sqrt(np.sum(direction**2))
+    with np.errstate(over="ignore"):
+        return _in_range((u - np.sum(u * direction) / norm**2 * direction) / norm / size)
 
 
 def _carried(n: int, gamma: float) -> float:
@@ -195,32 +210,43 @@ def _carried(n: int, gamma: float) -> float:
 
 def _accumulate(start: float, gains: Array, share: float) -> Array:
     """x_{n+1} = share x_n + gain_n from x_0 = start."""
-    check_number("start", start)
-    return np.asarray(lfilter([1.0], [1.0, -share], np.concatenate([[start], gains])))
+    first = check_number("start", start)
+    return _in_range(np.asarray(lfilter([1.0], [1.0, -share], np.concatenate([[first], gains]))))
 
 
 def _squares(squares: ArrayLike) -> Array:
-    square = np.asarray(squares, dtype=np.float64)
+    square = finite_array("squares and products", squares, largest=LARGEST)
     if square.ndim != 1:
         raise ValueError(f"squares and products must have shape (n,), one number a step, got {square.shape}")
     return square
 
 
-def _kept_share(eta: float, weight_decay: float) -> float:
-    """q = 1 - eta lambda."""
-    check_number("eta", eta, above=0.0)
-    check_number("weight_decay", weight_decay)
-    return 1 - eta * weight_decay
+def _rates(eta: float, weight_decay: float) -> tuple[float, float]:
+    """eta and eta lambda, as floats."""
+    eta, weight_decay = check_number("eta", eta, above=0.0), check_number("weight_decay", weight_decay)
+    if max(eta, weight_decay) > LARGEST_RATE:
+        raise ValueError(f"eta and weight_decay must be at most {LARGEST_RATE:g}, got {eta} and {weight_decay}")
+    return eta, eta * weight_decay
 
 
-def _decaying_share(eta: float, weight_decay: float) -> float:
+def _decaying(eta: float, weight_decay: float) -> tuple[float, float]:
     check_number("weight_decay", weight_decay, above=0.0)
-    q = _kept_share(eta, weight_decay)
-    if q <= 0:
+    eta, decayed = _rates(eta, weight_decay)
+    if decayed == 0:
+        raise ValueError(f"eta * weight_decay must not round to 0, got {eta} * {weight_decay}")
+    if decayed >= 1:
         raise ValueError(f"eta * weight_decay must be below 1, got {eta} * {weight_decay}")
-    return q
+    return eta, decayed
 
 
-def _check_gamma(gamma: float) -> None:
-    if not 0 <= gamma < 1:
+def _checked_gamma(gamma: float) -> float:
+    number = as_float(gamma)
+    if not 0 <= number < 1:
         raise ValueError(f"gamma must lie in [0, 1), got {gamma!r}")
+    return number
+
+
+def _in_range(result: Any) -> Any:
+    if not np.all(np.isfinite(result)):
+        raise FloatingPointError("|W|^2, or a part of it, leaves float64: eta, weight_decay or the series are too large")
+    return result

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.integrate import solve_ivp
 
-from kadam.decay import Decay
+from kadam.decay import Decay, as_float
 from kadam.theory.flow import Array, Diverged, Gradient, Problem, follow, ratio
 
 
@@ -29,15 +29,21 @@ def paper_flow_in_time(
     lambda theta + eta^(p-1) theta' + eta^(2p-1)/2 theta'' = -u(t), with the moments' kernels of rate
     (1-gamma)/(gamma eta^p) and (1-beta)/(beta eta^p) and u = sqrt(1-beta^(1+t/eta^p))/(1-gamma^(1+t/eta^p)) m/sqrt(v).
     Start values are our reading, as in :mod:`kadam.theory.flow`. ``rtol``: scipy's DOP853 keeps every component to this
-    part of the largest. Both decays must be positive. Source: Gould & Tanaka (arXiv 2411.05746).
+    part of the largest, from 1e-13. Both decays must be positive, and eta^p and eta^(2p-1) within float64.
+    Source: Gould & Tanaka (arXiv 2411.05746).
     """
     problem = Problem.checked(grad, theta0, decay=decay, eta=eta, steps=steps, weight_decay=weight_decay)
     if problem.minibatches:
         raise ValueError(f"grad must be one function here, got {len(problem.grads)}: minibatches jump, and the solver adapts")
-    if not np.isfinite(p):
+    if not np.isfinite(as_float(p)):
         raise ValueError(f"p must be a finite number, got {p!r}")
+    if not 1e-13 <= as_float(rtol) < 1:
+        raise ValueError(f"rtol must lie in [1e-13, 1), got {rtol!r}")
     if min(decay.beta, decay.gamma) == 0:
         raise ValueError(f"decay must have beta > 0 and gamma > 0 here, got {decay}")
+    p, rtol, eta, weight_decay = float(p), float(rtol), problem.eta, problem.weight_decay
+    if max(abs(p), abs(2 * p - 1)) * abs(np.log10(eta)) > 150:
+        raise ValueError(f"p must be such that eta^p and eta^(2p-1) lie between 1e-150 and 1e150, got p={p!r} at eta={eta!r}")
     d, unit = len(problem.theta0), eta**p
 
     def u(t: float, m: Array, v: Array) -> Array:
@@ -51,17 +57,20 @@ def paper_flow_in_time(
         slopes = (1 - decay.gamma) / decay.gamma * (g - m), (1 - decay.beta) / decay.beta * (g**2 - v)
         return np.concatenate([velocity, 2 * force / eta ** (2 * p - 1), slopes[0] / unit, slopes[1] / unit])
 
-    g = problem.gradient(problem.theta0, 0)
-    m, v = (1 - decay.gamma) * g, (1 - decay.beta) * g**2
-    velocity = -(eta ** (1 - p)) * (u(0.0, m, v) + weight_decay * problem.theta0)
-    start = np.concatenate([problem.theta0, velocity, m, v])
-    sizes = np.repeat([np.max(np.abs(part)) or 1.0 for part in start.reshape(4, d)], d)
     with np.errstate(all="ignore"):
+        g = problem.gradient(problem.theta0, 0)
+        m, v = (1 - decay.gamma) * g, (1 - decay.beta) * g**2
+        velocity = -(eta ** (1 - p)) * (u(0.0, m, v) + weight_decay * problem.theta0)
+        start = np.concatenate([problem.theta0, velocity, m, v])
+        if not np.all(np.isfinite(start)):
+            raise Diverged(0, "the velocity or a moment at the start is not finite", problem.theta0)
+        sizes = np.repeat([np.max(np.abs(part)) or 1.0 for part in start.reshape(4, d)], d)
         times = np.arange(steps + 1) * unit
         solved = solve_ivp(derivative, (0, times[-1]), start, "DOP853", times, rtol=rtol, atol=rtol * sizes)
-    if not solved.success:
-        raise Diverged(solved.y.shape[1] - 1, f"scipy gave up: {solved.message}", solved.y[:d, -1])
-    return np.asarray(solved.y[:d].T)
+    reached = np.reshape(solved.y, (4 * d, -1))[:d] if len(solved.y) else problem.theta0[:, None]
+    if not solved.success or not np.all(np.isfinite(reached)):
+        raise Diverged(reached.shape[1] - 1, f"scipy gave up: {solved.message}", reached[:, -1])
+    return np.asarray(reached.T)
 
 
 def classical_limit(

@@ -211,21 +211,45 @@ def bench() -> None:
     """Speeds, always as ratios measured side by side."""
 
 
+def _measuring(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The options of commands that measure this machine and save a record."""
+    for option in (
+        click.option("--commit", is_flag=True, help="Put the record into the repository's results/ and its manifest."),
+        click.option("--json", "as_json", is_flag=True, help="The medians as an object instead of a table."),
+        profile_option,
+    ):
+        command = option(command)
+    return command
+
+
+def _measure(name: str, report: Any, profile: str, as_json: bool, commit: bool) -> None:
+    from kadam import experiments
+
+    record = experiments.obtain(name, profile, fresh=True)
+    click.echo(json.dumps(report.medians(record), indent=2) if as_json else report.table(record))
+    click.echo(f"record: {experiments.request(name, profile).path}", err=True)
+    if commit:
+        _commit(record)
+
+
 @bench.command()
-@profile_option
-@click.option("--json", "as_json", is_flag=True, help="The medians as an object instead of a table.")
-@click.option("--commit", is_flag=True, help="Put the record into the repository's results/ and its manifest.")
+@_measuring
 @_clear_errors
 def optimizer(profile: str, as_json: bool, commit: bool) -> None:
     """A step of KAdam against torch's fused AdamW and against the bandwidth of this machine; saves a record."""
-    from kadam import experiments
     from kadam.report import speed
 
-    record = experiments.obtain("speed", profile, fresh=True)
-    click.echo(json.dumps(speed.medians(record), indent=2) if as_json else speed.table(record))
-    click.echo(f"record: {experiments.request('speed', profile).path}", err=True)
-    if commit:
-        _commit(record)
+    _measure("speed", speed, profile, as_json, commit)
+
+
+@bench.command()
+@_measuring
+@_clear_errors
+def engine(profile: str, as_json: bool, commit: bool) -> None:
+    """What the engine costs a task, here, in processes and on a Dask cluster, and its records; saves a record."""
+    from kadam.report import scale
+
+    _measure("engine", scale, profile, as_json, commit)
 
 
 @bench.command()

@@ -71,7 +71,7 @@ def test_run_all_runs_every_experiment(kadam, monkeypatch):
     [
         (
             ("run", "grwth"),
-            "experiment must be one of stability, growth, trajectories, orders, invariance, meta, speed; got 'grwth'",
+            "experiment must be one of stability, growth, trajectories, orders, invariance, meta, speed, engine; got 'grwth'",
         ),
         (("run", "growth", "--profile", "lap"), "'lap' is not one of 'smoke', 'laptop', 'paper'"),
         (("run", "growth", "--jobs", "0"), "0 is not in the range x>=1"),

@@ -19,7 +19,7 @@ NAMES = ("stability", "growth", "trajectories", "orders", "invariance", "meta")
 
 # Experiments that measure a machine instead of mathematics: they run only when asked, and a record of them is shown at
 # every profile.
-MEASURED = ("speed",)
+MEASURED = ("speed", "engine")
 MEASURED_PROFILE = "laptop"
 
 

@@ -16,7 +16,7 @@ from tqdm import tqdm
 from kadam.lab import records, stopwatch
 from kadam.lab.profiles import check_choice, check_counts
 from kadam.optim.fused_cpu import BLOCK
-from kadam.report.claims import Claim, Finding, Test, Verdict, judge_all, passes
+from kadam.report.claims import Claim, Finding, Test, judge_all, passes, passes_each
 
 NOTEBOOK = "11-speed"
 
@@ -166,13 +166,7 @@ def _within(dataset: xr.Dataset, names: list[str], way: str, limits: dict[int, f
                 value = float(measured.sel(k=k))
                 found.append(f"{case} k={k}: {value:.2f} (limit {limit:.3g})")
                 held.append(value <= limit)
-    return "; ".join(found) or "-", _verdict(held)
-
-
-def _verdict(held: list[bool]) -> Verdict:
-    if not held:
-        return "not run at this profile"
-    return "partly" if any(held) and not all(held) else passes(all(held))
+    return "; ".join(found) or "-", passes_each(held)
 
 
 def _large(dataset: xr.Dataset) -> list[str]:
@@ -209,7 +203,7 @@ def _never_slower_than_foreach(dataset: xr.Dataset) -> Finding:
     worst = max(
         float(ratio(dataset, case, way, "foreach").sel(k=list(limits)).max()) for case in names for way in ("fused", "chained")
     )
-    return f"at most {worst:.2f} of foreach's time", _verdict(held)
+    return f"at most {worst:.2f} of foreach's time", passes_each(held)
 
 
 def _little_memory(dataset: xr.Dataset) -> Finding:

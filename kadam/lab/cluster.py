@@ -69,6 +69,18 @@ def slurm(jobs: int) -> Iterator[None]:
 
 
 @contextmanager
+def local(workers: int) -> Iterator[None]:
+    """While the block runs sweeps go to a Dask cluster of so many workers on this machine, processes of one thread each.
+
+    Raises ``ClusterError`` where Dask is not installed.
+    """
+    distributed = _imported("distributed")
+    cluster = distributed.LocalCluster(n_workers=workers, threads_per_worker=1, processes=True, dashboard_address=None)
+    with cluster, _connected(cluster, "the scheduler on this machine does not answer"):
+        yield
+
+
+@contextmanager
 def _connected(to: Any, complaint: str) -> Iterator[None]:
     distributed = _imported("distributed")
     try:

@@ -70,6 +70,13 @@ def passes_for(share: float) -> Verdict:
     return "reproduced" if share == 1 else "partly" if share >= 0.75 else "not reproduced"
 
 
+def passes_each(held: Sequence[bool]) -> Verdict:
+    """The verdict of a criterion that each of several cases met or not: partly where some did."""
+    if not held:
+        return "not run at this profile"
+    return "partly" if any(held) and not all(held) else passes(all(held))
+
+
 def with_range(values: xr.DataArray, digits: str = ".2f") -> str:
     """Mean and range of some values, as claims and tables write them."""
     return f"{float(values.mean()):{digits}} ({float(values.min()):{digits}} to {float(values.max()):{digits}})"

@@ -1,0 +1,321 @@
+"""The figures of the chapter on scale, and its tables: the engine's costs as measured, and plans made of them."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from kadam.report import plan, style
+from kadam.report.plan import PRECISIONS, Runs
+
+# Colour and words of each way to compute tasks, and the line of what a sweep writes.
+WAYS = {
+    "here": (style.MEASURED, "in this process"),
+    "processes": (style.EXACT, "two processes"),
+    "dask": (style.FOURTH, "two Dask workers"),
+}
+KEEPING = {"nothing": ("o--", "nothing kept"), "each result": ("s-", "each result written")}
+
+STAGES = {1: style.MEASURED, 2: style.EXACT, 4: style.SECOND}  # colour by k
+MODELS = {"7B": 7e9, "70B": 70e9}  # parameters
+GPUS = (8, 64, 512)
+
+ROUNDINGS = {
+    "float32": (style.MEASURED, "-"),
+    "bfloat16, nearest": (style.PAPER, "-"),
+    "bfloat16, stochastic": (style.CORRECTED, "--"),
+}
+
+NUMBER = 10_000  # runs that are planned
+SECONDS = np.geomspace(0.1, 1000, 200)  # of a run, on one worker
+
+
+def per_task(record: xr.Dataset) -> xr.DataArray:
+    """Median seconds a task: way, keeping, tasks; NaN where not measured."""
+    return record.seconds.median("round") / record.tasks
+
+
+def longest(record: xr.Dataset, way: str, keeping: str) -> float:
+    """Seconds a task in the longest sweep measured; NaN where none was."""
+    measured = per_task(record).sel(way=way, keeping=keeping).dropna("tasks")
+    return float(measured[-1]) if measured.size else float("nan")
+
+
+def clusters(record: xr.Dataset) -> str:
+    """The way whose overhead stands for a cluster's: Dask, or processes where there was no Dask."""
+    return "processes" if np.isnan(longest(record, "dask", "nothing")) else "dask"
+
+
+def overheads(record: xr.Dataset) -> dict[str, float]:
+    """Seconds that each part of the engine spends, one after another: a task handed out, its record, a commit."""
+    way = clusters(record)
+    return {
+        "scheduler": longest(record, way, "nothing"),
+        "scheduler and disk": longest(record, way, "each result"),
+        "manifest": float(record.commit.isel(listed=-1).median()),
+    }
+
+
+@style.styled
+def engine(record: xr.Dataset) -> Figure:
+    """Seconds a task by the length of the sweep, seconds a record by its size, seconds a commit by the manifest."""
+    figure, (tasks, disk, manifest) = style.panels(1, 3, height=3.7)
+    measured = per_task(record)
+    for way, (colour, words) in WAYS.items():
+        for keeping, (line, _) in KEEPING.items():
+            found = measured.sel(way=way, keeping=keeping).dropna("tasks")
+            label = words if keeping == "nothing" and found.size else None
+            tasks.plot(found.tasks, found * 1e3, line, color=colour, ms=4, label=label)
+    for line, words in KEEPING.values():
+        tasks.plot([], [], line, color=style.GUIDE, ms=4, label=words)
+    _logarithmic(tasks, "tasks in a sweep", "time a task (ms)")
+    for name, colour, line in (("save", style.EXACT, "s-"), ("read", style.CORRECTED, "o-")):
+        disk.plot(record.content / 1e3, record[name].median("saved") * 1e3, line, color=colour, ms=4, label=name)
+    _logarithmic(disk, "numbers in a record (kB)", "time a record (ms)")
+    disk.legend()
+    manifest.plot(record.listed, record.commit.median("committed") * 1e3, "s-", color=style.EXACT, ms=4)
+    _logarithmic(manifest, "records listed in the manifest", "time a commit (ms)")
+    figure.legend(*tasks.get_legend_handles_labels(), loc="outside lower center", ncols=3)
+    return figure
+
+
+def _logarithmic(axes: Axes, x: str, y: str) -> None:
+    axes.set(xscale="log", yscale="log", xlabel=x, ylabel=y)
+    axes.grid(True)
+
+
+LIMITS = {"scheduler": (style.FOURTH, "--"), "scheduler and disk": (style.FOURTH, "-"), "manifest": (style.SECOND, "-.")}
+COUNTS = {1: style.MEASURED, 8: style.EXACT}  # colour by number of workers
+CLUSTER = style.CORRECTED
+
+
+@style.styled
+def plans(record: xr.Dataset, nodes: int, workers_a_node: int) -> Figure:
+    """Left: how long 10,000 runs take by the seconds of one. Right: how many workers each limit lets work."""
+    figure, (time, limits) = style.panels(1, 2, height=3.6)
+    spent, many = overheads(record), nodes * workers_a_node
+    for workers, colour in (COUNTS | {many: CLUSTER}).items():
+        hours = [plan.elapsed(NUMBER, s, workers, spent["scheduler and disk"]) / 3600 for s in SECONDS]
+        time.plot(SECONDS, hours, color=colour, label=f"{workers} worker{'s' * (workers > 1)}")
+    for guide, words in ((1, "an hour"), (24, "a day"), (24 * 30, "30 days")):
+        time.axhline(guide, color=style.GUIDE, lw=0.8, ls=":")
+        time.annotate(words, (SECONDS[-1], guide), va="bottom", ha="right", fontsize=7, color=style.GUIDE)
+    _logarithmic(time, "a run on one worker (s)", "10,000 runs (hours)")
+    for name, (colour, line) in LIMITS.items():
+        limits.plot(SECONDS, plan.most_workers(SECONDS, spent[name]), line, color=colour, label=name)  # type: ignore[arg-type]
+    for workers, colour in (COUNTS | {many: CLUSTER}).items():
+        limits.axhline(workers, color=colour, lw=0.8)
+    _logarithmic(limits, "a run on one worker (s)", "workers kept busy")
+    time.legend(loc="upper left")
+    limits.legend(loc="upper left")
+    return figure
+
+
+@style.styled
+def memory() -> Figure:
+    """Bytes on each GPU against their number, for 7B and 70B parameters, by k and precision."""
+    figure, both = style.panels(1, 2, height=3.7, sharey=True)
+    gpus = np.geomspace(1, 512, 50)
+    for axes, (model, parameters) in zip(both, MODELS.items(), strict=True):
+        for k, colour in STAGES.items():
+            for name, line in (("float32", "-"), ("bfloat16 weights", "--"), ("bfloat16 weights and state", ":")):
+                held = parameters * PRECISIONS[name].kept(k) / gpus / plan.GIGA
+                axes.plot(gpus, held, line, color=colour, label=f"k = {k}" if line == "-" else None)
+        axes.axhline(plan.H100_MEMORY / plan.GIGA, color=style.PAPER, lw=1, zorder=1)
+        _logarithmic(axes, "GPUs that share the state", "")
+        axes.set(title=f"{model} parameters", ylim=(0.05, 3000))
+        axes.set_xticks([1, 8, 64, 512], ["1", "8", "64", "512"])
+        axes.minorticks_off()
+    both[0].annotate("80 GB", (1, 80), xytext=(0, 2), textcoords="offset points", color=style.PAPER, fontsize=8)
+    both[0].set_ylabel("weights, gradients, state (GB a GPU)")
+    for name, line in (("float32", "-"), ("bfloat16 weights", "--"), ("bfloat16 weights and state", ":")):
+        both[0].plot([], [], line, color=style.GUIDE, label=name)
+    figure.legend(*both[0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
+    return figure
+
+
+@style.styled
+def half(record: xr.Dataset) -> Figure:
+    """Left: the optimizer's share of a training step by its tokens. Right: second moments kept in bfloat16."""
+    figure, (share, ones, zeros) = style.panels(1, 3, height=3.6)
+    tokens = np.geomspace(1e3, 1e7, 100)
+    for k, colour in STAGES.items():
+        for name, line in (("bfloat16 weights", "-"), ("bfloat16 weights and state", ":")):
+            values = plan.optimizers_share(tokens, k, PRECISIONS[name], plan.H100_BANDWIDTH, plan.H100_FLOPS)
+            share.plot(tokens, 100 * values, line, color=colour, label=f"k = {k}" if line == "-" else None)
+    _logarithmic(share, "tokens a step and copy of the state", "optimizer's share of a step (%)")
+    share.legend(loc="lower left")
+    v = record.moment.isel(beta2=-1)
+    for axes, gradients in ((ones, "constant"), (zeros, "silent")):
+        for rounding, (colour, line) in ROUNDINGS.items():
+            axes.plot(v.moment_step, v.sel(rounding=rounding, gradients=gradients), line, color=colour, label=rounding)
+        axes.set(xlabel="step", title=f"gradients {gradients}", ylim=(-0.03, 1.1))
+        axes.grid(True)
+    ones.set_ylabel(f"second moment v, beta2 = {float(v.beta2):g}")
+    figure.legend(*ones.get_legend_handles_labels(), loc="outside lower center", ncols=3)
+    return figure
+
+
+def medians(record: xr.Dataset) -> dict[str, Any]:
+    """What was measured, as an object: seconds a task, a record and a commit; what was not measured is left out."""
+    measured = per_task(record)
+    return {
+        "seconds a task": {
+            way: {keeping: _by(measured.sel(way=way, keeping=keeping), "tasks") for keeping in KEEPING} for way in WAYS
+        },
+        "seconds to save": _by(record.save.median("saved"), "content"),
+        "seconds to read": _by(record.read.median("saved"), "content"),
+        "bytes on disk": _by(record.file_bytes, "content"),
+        "seconds to ask for an absent file": float(record.ask.median()),
+        "seconds to commit": _by(record.commit.median("committed"), "listed"),
+        "bytes of the manifest": _by(record.manifest_bytes, "listed"),
+    }
+
+
+def _by(values: xr.DataArray, name: str) -> dict[str, float]:
+    found = values.dropna(name)
+    return {str(x): float(value) for x, value in zip(found[name].values, found.values, strict=True)}
+
+
+def table(record: xr.Dataset) -> str:
+    """What a terminal shows."""
+    attrs = record.attrs
+    head = f"{attrs['device']}, {attrs['date']}, load before {attrs['load_before']:.2f}; medians"
+    return "\n\n".join([head, overhead_table(record), disk_table(record)])
+
+
+def overhead_table(record: xr.Dataset) -> str:
+    """Milliseconds a task, by the way, what is kept, and the number of tasks."""
+    measured = per_task(record) * 1e3
+    lines = ["ms a task, by tasks in a sweep" + " " * 9 + "".join(f"{int(n):>9,}" for n in record.tasks)]
+    for way, (_, words) in WAYS.items():
+        for keeping, (_, kept) in KEEPING.items():
+            cells = (_cell(float(ms)) for ms in measured.sel(way=way, keeping=keeping))
+            lines.append(f"  {words + ', ' + kept:37s}" + "".join(f"{cell:>9}" for cell in cells))
+    return "\n".join(lines)
+
+
+def _cell(value: float) -> str:
+    return "-" if np.isnan(value) else f"{value:.2f}"
+
+
+def disk_table(record: xr.Dataset) -> str:
+    """Records by size, and commits by the length of the manifest."""
+    save, read = (record[name].median("saved") * 1e3 for name in ("save", "read"))
+    lines = ["record: bytes of numbers, of the file, ms to save, ms to read"]
+    for i, content in enumerate(record.content.values):
+        lines.append(f"  {content:>9,}  {int(record.file_bytes[i]):>9,}  {float(save[i]):6.1f}  {float(read[i]):6.1f}")
+    lines.append("commit: records listed, kB of the manifest, ms")
+    for i, listed in enumerate(record.listed.values):
+        size, commit = float(record.manifest_bytes[i]) / 1e3, float(record.commit[i].median()) * 1e3
+        lines.append(f"  {listed:>9,}  {size:9.1f}  {commit:6.1f}")
+    lines.append(f"asking for a file that is not there: {float(record.ask.median()) * 1e6:.1f} us")
+    return "\n".join(lines)
+
+
+def runs_table(runs: Iterable[Runs]) -> str:
+    """What a run of each committed experiment took."""
+    lines = ["experiment   runs  s a run  kB a run"]
+    lines += [f"  {r.experiment:10s} {r.count:4d}  {r.seconds:7.3f}  {r.size / 1e3:8.2f}" for r in runs]
+    return "\n".join(lines)
+
+
+def cost_table(record: xr.Dataset, runs: Iterable[Runs], nodes: int, workers_a_node: int) -> str:
+    """What 10,000 runs of each experiment cost, one run a task: core-hours, and the time on 1, 8 and many workers."""
+    spent, many = overheads(record)["scheduler and disk"], nodes * workers_a_node
+    names = [_workers(count) for count in (1, 8, many)]
+    lines = ["10,000 runs, one a task  core-hours" + "".join(f"{name:>13}" for name in names) + "   engine"]
+    for r in runs:
+        times = [plan.elapsed(NUMBER, r.seconds, workers, spent) for workers in (1, 8, many)]
+        lines.append(f"  {r.experiment:17s}{NUMBER * r.seconds / 3600:16.2f}" + "".join(f"{_time(t):>13}" for t in times))
+        lines[-1] += f"{_time(NUMBER * spent):>9}"
+    return "\n".join(lines)
+
+
+def _workers(count: int) -> str:
+    return f"{count} worker{'s' * (count > 1)}"
+
+
+def _time(seconds: float) -> str:
+    """For people: s, min, h or days."""
+    for unit, name in ((86400, "days"), (3600, "h"), (60, "min")):
+        if seconds >= 2 * unit:
+            return f"{seconds / unit:.3g} {name}"
+    return f"{seconds:.3g} s"
+
+
+def limit_table(record: xr.Dataset, seconds: Sequence[float], together: Sequence[int]) -> str:
+    """How many workers each part of the engine keeps busy, by the seconds of a run and the runs in a task."""
+    lines = ["workers kept busy, by seconds a run" + "".join(f"{s:>11g}" for s in seconds)]
+    for name, spent in overheads(record).items():
+        for m in together:
+            cells = (plan.most_workers(s, spent, together=m) for s in seconds)
+            words = f"{name}, {m} run{'s' * (m > 1)} a task"
+            lines.append(f"  {words:33s}" + "".join(f"{int(cell):>11,}" for cell in cells))
+    return "\n".join(lines)
+
+
+def commit_table(record: xr.Dataset, numbers: Sequence[int]) -> str:
+    """The time to commit so many records one after another, and the manifest they leave."""
+    listed, seconds = record.listed.values.tolist(), record.commit.median("committed").values.tolist()
+    each, size = plan.slope(listed, seconds), plan.slope(listed, record.manifest_bytes.values.tolist())
+    lines = ["records, each committed: time, of it the manifest, MB of the manifest"]
+    for n in numbers:
+        total, plain = plan.commits(n, seconds[0], each), n * seconds[0]
+        lines.append(f"  {n:>9,}: {_time(total):>9} {(total - plain) / total:6.0%} {n * size / 1e6:8.1f}")
+    return "\n".join(lines)
+
+
+def memory_table() -> str:
+    """GB of weights, gradients and state a GPU, and the fewest GPUs of 80 GB."""
+    lines = [f"{'GB a GPU, on so many GPUs':44s}" + "".join(f"{n:>7d}" for n in GPUS) + "   fewest"]
+    for model, parameters in MODELS.items():
+        for name, precision in PRECISIONS.items():
+            for k in STAGES:
+                cells = (plan.a_gpu(parameters, k, precision, n) / plan.GIGA for n in GPUS)
+                words = f"{model} k={k} {name}, {precision.kept(k)} bytes"
+                lines.append(f"  {words:42s}" + "".join(f"{cell:7.1f}" for cell in cells))
+                lines[-1] += f"{plan.fewest_gpus(parameters, k, precision):>9d}"
+    return "\n".join(lines)
+
+
+def step_table(speed: xr.Dataset) -> str:
+    """Seconds of an optimizer's step: at the bandwidth measured on a CPU, and at an H100's by its maker."""
+    here = plan.bandwidth(speed)
+    machines = {f"CPU, {here / 1e9:.0f} GB/s measured": here, "H100, 3350 GB/s by its maker": plan.H100_BANDWIDTH}
+    lines = [f"{'ms a step, float32, 3 + 4k numbers moved':46s}" + "".join(f"{f'k={k}':>9}" for k in STAGES)]
+    for words, bandwidth in machines.items():
+        for model, number in (("7B", 8), ("70B", 64)):
+            times = (plan.step_seconds(MODELS[model], k, plan.FULL, bandwidth, gpus=number) for k in STAGES)
+            lines.append(f"  {f'{model} on {number} x {words}':44s}" + "".join(f"{1e3 * t:9.1f}" for t in times))
+    return "\n".join(lines)
+
+
+def share_table() -> str:
+    """The optimizer's share of a step on H100s at their maker's figures, and where it is 1%."""
+    counts, h100 = (10**4, 10**5, 10**6), (plan.H100_BANDWIDTH, plan.H100_FLOPS)
+    lines = [f"{'share of a step, by its tokens':38s}" + "".join(f"{n:>11,}" for n in counts) + "   1% at"]
+    for name in ("bfloat16 weights", "bfloat16 weights and state"):
+        for k in STAGES:
+            cells = (plan.optimizers_share(n, k, PRECISIONS[name], *h100) for n in counts)
+            lines.append(f"  {f'k={k} {name}':36s}" + "".join(f"{cell:11.2%}" for cell in cells))
+            lines[-1] += f"  {plan.tokens_at_share(0.01, k, PRECISIONS[name], *h100):.1e}"
+    return "\n".join(lines)
+
+
+def moment_table(record: xr.Dataset) -> str:
+    """Second moments at the end of the run, by decay and gradients."""
+    last = record.moment.isel(moment_step=-1)
+    lines = [f"v after {int(last.moment_step):,} steps" + " " * 5 + "".join(f"{name:>21}" for name in ROUNDINGS)]
+    for beta2 in record.beta2.values:
+        for gradients in record.gradients.values:
+            cells = _moments(last.sel(beta2=beta2, gradients=gradients))
+            lines.append(f"  {f'beta2={beta2:g}, {gradients}':22s}" + "".join(f"{cells[name]:21.3g}" for name in ROUNDINGS))
+    return "\n".join(lines)
+
+
+def _moments(values: xr.DataArray) -> Mapping[str, float]:
+    return {str(name): float(value) for name, value in zip(values.rounding.values, values.values, strict=True)}

@@ -16,12 +16,12 @@ from kadam.report.claims import record_name
 
 GIGA = 1e9
 
-# An H100 (SXM) as its maker describes it, {cite}`nvidia2023h100`: nothing of it was measured here.
+# An H100 (SXM) as its maker describes it (NVIDIA's data sheet, nvidia2023h100): nothing of it was measured here.
 H100_BANDWIDTH = 3.35e12  # bytes a second
 H100_FLOPS = 989e12  # bfloat16 a second, dense
 H100_MEMORY = 80e9  # bytes
 
-# Work of one parameter for one token, forward and backward {cite}`kaplan2020scaling`.
+# Work of one parameter for one token, forward and backward (kaplan2020scaling).
 FLOPS_A_TOKEN = 6
 
 
@@ -53,12 +53,13 @@ def runs(record: xr.Dataset, folder: Path) -> Runs:
 
 
 def elapsed(number: int, seconds: float, workers: int, overhead: float, *, together: int = 1) -> float:
-    """From start to end of so many runs of so many seconds each.
+    """From start to end of so many runs of so many seconds each, ``together`` of them in a task.
 
-    ``workers`` work at once; the engine spends ``overhead`` on every task of ``together`` runs, one task after another,
-    while they do. Whichever takes longer decides.
+    All ``workers`` take a task each until none is left, and the last ones wait for the last task; meanwhile the engine spends
+    ``overhead`` on one task after another. Whichever takes longer decides.
     """
-    return max(number * seconds / workers, number / together * overhead)
+    tasks = math.ceil(number / together)
+    return max(math.ceil(tasks / workers) * together * seconds, tasks * overhead)
 
 
 def most_workers(seconds: float, overhead: float, *, together: int = 1) -> float:

@@ -7,6 +7,7 @@ import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from kadam.report import plan, style
 from kadam.report.plan import PRECISIONS, Runs
@@ -62,28 +63,34 @@ def overheads(record: xr.Dataset) -> dict[str, float]:
 @style.styled
 def engine(record: xr.Dataset) -> Figure:
     """Seconds a task by the length of the sweep, seconds a record by its size, seconds a commit by the manifest."""
-    figure, (tasks, disk, manifest) = style.panels(1, 3, height=3.7)
+    figure, (tasks, disk, manifest) = style.panels(1, 3, height=3.5)
     measured = per_task(record)
     for way, (colour, words) in WAYS.items():
+        tasks.plot([], [], color=colour, label=words)
         for keeping, (line, _) in KEEPING.items():
             found = measured.sel(way=way, keeping=keeping).dropna("tasks")
-            label = words if keeping == "nothing" and found.size else None
-            tasks.plot(found.tasks, found * 1e3, line, color=colour, ms=4, label=label)
+            tasks.plot(found.tasks, found * 1e3, line, color=colour, ms=4)
     for line, words in KEEPING.values():
         tasks.plot([], [], line, color=style.GUIDE, ms=4, label=words)
-    _logarithmic(tasks, "tasks in a sweep", "time a task (ms)")
+    _logarithmic(tasks, "tasks in a sweep", "ms a task")
     for name, colour, line in (("save", style.EXACT, "s-"), ("read", style.CORRECTED, "o-")):
         disk.plot(record.content / 1e3, record[name].median("saved") * 1e3, line, color=colour, ms=4, label=name)
-    _logarithmic(disk, "numbers in a record (kB)", "time a record (ms)")
+    _logarithmic(disk, "numbers in a record (kB)", "ms a record")
     disk.legend()
     manifest.plot(record.listed, record.commit.median("committed") * 1e3, "s-", color=style.EXACT, ms=4)
-    _logarithmic(manifest, "records listed in the manifest", "time a commit (ms)")
-    figure.legend(*tasks.get_legend_handles_labels(), loc="outside lower center", ncols=3)
+    _logarithmic(manifest, "records in the manifest", "ms a commit")
+    for axes in (disk, manifest):
+        low, high = axes.get_ylim()
+        axes.set_ylim(low / 1.2, high * 1.2)
+        axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    figure.legend(*tasks.get_legend_handles_labels(), loc="outside lower center", ncols=5, columnspacing=1.2)
     return figure
 
 
 def _logarithmic(axes: Axes, x: str, y: str) -> None:
     axes.set(xscale="log", yscale="log", xlabel=x, ylabel=y)
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
+    axes.yaxis.set_minor_formatter(NullFormatter())
     axes.grid(True)
 
 
@@ -95,58 +102,64 @@ CLUSTER = style.CORRECTED
 @style.styled
 def plans(record: xr.Dataset, nodes: int, workers_a_node: int) -> Figure:
     """Left: how long 10,000 runs take by the seconds of one. Right: how many workers each limit lets work."""
-    figure, (time, limits) = style.panels(1, 2, height=3.6)
+    figure, (time, limits) = style.panels(1, 2, height=3.7)
     spent, many = overheads(record), nodes * workers_a_node
     for workers, colour in (COUNTS | {many: CLUSTER}).items():
         hours = [plan.elapsed(NUMBER, s, workers, spent["scheduler and disk"]) / 3600 for s in SECONDS]
-        time.plot(SECONDS, hours, color=colour, label=f"{workers} worker{'s' * (workers > 1)}")
+        time.plot(SECONDS, hours, color=colour, label=_workers(workers))
+        limits.axhline(workers, color=colour, lw=0.8)
+        _remark(limits, (SECONDS[-1], workers), _workers(workers), "right", colour)
     for guide, words in ((1, "an hour"), (24, "a day"), (24 * 30, "30 days")):
         time.axhline(guide, color=style.GUIDE, lw=0.8, ls=":")
-        time.annotate(words, (SECONDS[-1], guide), va="bottom", ha="right", fontsize=7, color=style.GUIDE)
-    _logarithmic(time, "a run on one worker (s)", "10,000 runs (hours)")
+        _remark(time, (SECONDS[0], guide), words, "left", style.GUIDE)
     for name, (colour, line) in LIMITS.items():
-        limits.plot(SECONDS, plan.most_workers(SECONDS, spent[name]), line, color=colour, label=name)  # type: ignore[arg-type]
-    for workers, colour in (COUNTS | {many: CLUSTER}).items():
-        limits.axhline(workers, color=colour, lw=0.8)
+        limits.plot(SECONDS, SECONDS / spent[name], line, color=colour, label=name)
+    _logarithmic(time, "a run on one worker (s)", "10,000 runs (hours)")
     _logarithmic(limits, "a run on one worker (s)", "workers kept busy")
-    time.legend(loc="upper left")
+    time.set_ylim(bottom=2e-3)
+    time.legend(loc="lower right")
     limits.legend(loc="upper left")
     return figure
 
 
+def _remark(axes: Axes, place: tuple[float, float], words: str, side: Any, colour: str) -> None:
+    options: Any = {"xytext": (0, 2), "textcoords": "offset points", "ha": side, "fontsize": 7, "color": colour}
+    axes.annotate(words, place, **options)
+
+
+PARTS = {"weights": style.GUIDE, "gradients": "#cccccc", "moments": style.EXACT}
+
+
 @style.styled
 def memory() -> Figure:
-    """Bytes on each GPU against their number, for 7B and 70B parameters, by k and precision."""
-    figure, both = style.panels(1, 2, height=3.7, sharey=True)
-    gpus = np.geomspace(1, 512, 50)
-    for axes, (model, parameters) in zip(both, MODELS.items(), strict=True):
-        for k, colour in STAGES.items():
-            for name, line in (("float32", "-"), ("bfloat16 weights", "--"), ("bfloat16 weights and state", ":")):
-                held = parameters * PRECISIONS[name].kept(k) / gpus / plan.GIGA
-                axes.plot(gpus, held, line, color=colour, label=f"k = {k}" if line == "-" else None)
-        axes.axhline(plan.H100_MEMORY / plan.GIGA, color=style.PAPER, lw=1, zorder=1)
-        _logarithmic(axes, "GPUs that share the state", "")
-        axes.set(title=f"{model} parameters", ylim=(0.05, 3000))
-        axes.set_xticks([1, 8, 64, 512], ["1", "8", "64", "512"])
-        axes.minorticks_off()
-    both[0].annotate("80 GB", (1, 80), xytext=(0, 2), textcoords="offset points", color=style.PAPER, fontsize=8)
-    both[0].set_ylabel("weights, gradients, state (GB a GPU)")
-    for name, line in (("float32", "-"), ("bfloat16 weights", "--"), ("bfloat16 weights and state", ":")):
-        both[0].plot([], [], line, color=style.GUIDE, label=name)
-    figure.legend(*both[0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
+    """Bytes a parameter by k and precision, and the fewest GPUs of 80 GB that hold 7B and 70B parameters."""
+    figure, axes = style.panels(1, 1, height=3.4)
+    rows = [(name, precision, k) for name, precision in PRECISIONS.items() for k in STAGES]
+    for row, (_, precision, k) in enumerate(rows):
+        start = 0
+        for part, size in zip(
+            PARTS, (precision.weight, precision.weight, precision.kept(k) - 2 * precision.weight), strict=True
+        ):
+            axes.barh(row, size, left=start, color=PARTS[part], height=0.7, label=None if row else part)
+            start += size
+        fewest = (f"{model} on {plan.fewest_gpus(parameters, k, precision)}" for model, parameters in MODELS.items())
+        axes.annotate(", ".join(fewest), (start, row), xytext=(4, 0), textcoords="offset points", va="center", fontsize=8)
+    axes.set_yticks(range(len(rows)), [f"{name}, k = {k}" for name, _, k in rows])
+    axes.set(xlabel="bytes a parameter", xlim=(0, 50))
+    axes.invert_yaxis()
+    axes.legend(loc="lower right")
     return figure
 
 
 @style.styled
 def half(record: xr.Dataset) -> Figure:
     """Left: the optimizer's share of a training step by its tokens. Right: second moments kept in bfloat16."""
-    figure, (share, ones, zeros) = style.panels(1, 3, height=3.6)
+    figure, (share, ones, zeros) = style.panels(1, 3, height=3.5)
     tokens = np.geomspace(1e3, 1e7, 100)
     for k, colour in STAGES.items():
-        for name, line in (("bfloat16 weights", "-"), ("bfloat16 weights and state", ":")):
-            values = plan.optimizers_share(tokens, k, PRECISIONS[name], plan.H100_BANDWIDTH, plan.H100_FLOPS)
-            share.plot(tokens, 100 * values, line, color=colour, label=f"k = {k}" if line == "-" else None)
-    _logarithmic(share, "tokens a step and copy of the state", "optimizer's share of a step (%)")
+        values = plan.optimizers_share(tokens, k, plan.WEIGHTS, plan.H100_BANDWIDTH, plan.H100_FLOPS)
+        share.plot(tokens, 100 * values, color=colour, label=f"k = {k}")
+    _logarithmic(share, "tokens a step", "optimizer's share of a step (%)")
     share.legend(loc="lower left")
     v = record.moment.isel(beta2=-1)
     for axes, gradients in ((ones, "constant"), (zeros, "silent")):
@@ -154,7 +167,7 @@ def half(record: xr.Dataset) -> Figure:
             axes.plot(v.moment_step, v.sel(rounding=rounding, gradients=gradients), line, color=colour, label=rounding)
         axes.set(xlabel="step", title=f"gradients {gradients}", ylim=(-0.03, 1.1))
         axes.grid(True)
-    ones.set_ylabel(f"second moment v, beta2 = {float(v.beta2):g}")
+    ones.set_ylabel(f"v with beta2 = {float(v.beta2):g}")
     figure.legend(*ones.get_legend_handles_labels(), loc="outside lower center", ncols=3)
     return figure
 
@@ -223,15 +236,18 @@ def runs_table(runs: Iterable[Runs]) -> str:
     return "\n".join(lines)
 
 
-def cost_table(record: xr.Dataset, runs: Iterable[Runs], nodes: int, workers_a_node: int) -> str:
-    """What 10,000 runs of each experiment cost, one run a task: core-hours, and the time on 1, 8 and many workers."""
-    spent, many = overheads(record)["scheduler and disk"], nodes * workers_a_node
-    names = [_workers(count) for count in (1, 8, many)]
-    lines = ["10,000 runs, one a task  core-hours" + "".join(f"{name:>13}" for name in names) + "   engine"]
-    for r in runs:
-        times = [plan.elapsed(NUMBER, r.seconds, workers, spent) for workers in (1, 8, many)]
-        lines.append(f"  {r.experiment:17s}{NUMBER * r.seconds / 3600:16.2f}" + "".join(f"{_time(t):>13}" for t in times))
-        lines[-1] += f"{_time(NUMBER * spent):>9}"
+def cost_table(
+    record: xr.Dataset, seconds: Mapping[str, float], nodes: int, workers_a_node: int, together: Sequence[int] = (1,)
+) -> str:
+    """What 10,000 runs cost: worker-hours, the time on 1, 8 and many workers, and how long the engine alone is at it."""
+    spent, counts = overheads(record)["scheduler and disk"], (1, 8, nodes * workers_a_node)
+    names = "".join(f"{_workers(count):>12}" for count in counts)
+    lines = [f"{'10,000 runs':26s}worker-hours{names}   engine"]
+    for name, s in seconds.items():
+        for m in together:
+            times = (plan.elapsed(NUMBER, s, count, spent, together=m) for count in counts)
+            lines.append(f"  {f'{name}, {m} a task':25s}{NUMBER * s / 3600:11,.1f}" + "".join(f"{_time(t):>12}" for t in times))
+            lines[-1] += f"{_time(NUMBER / m * spent):>9}"
     return "\n".join(lines)
 
 
@@ -313,7 +329,7 @@ def moment_table(record: xr.Dataset) -> str:
     for beta2 in record.beta2.values:
         for gradients in record.gradients.values:
             cells = _moments(last.sel(beta2=beta2, gradients=gradients))
-            lines.append(f"  {f'beta2={beta2:g}, {gradients}':22s}" + "".join(f"{cells[name]:21.3g}" for name in ROUNDINGS))
+            lines.append(f"  {f'beta2={beta2:g}, {gradients}':22s}" + "".join(f"{cells[name]:21.2f}" for name in ROUNDINGS))
     return "\n".join(lines)
 
 

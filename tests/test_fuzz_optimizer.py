@@ -235,9 +235,9 @@ def test_weights_and_moments_are_the_references(path, hyper, problem):
 
 @fuzz(dtype=dtypes, path=paths, hyper=hypers, data=st.data())
 def test_every_path_is_the_for_loop_to_rounding(dtype, path, hyper, data):
-    """Also where a second moment overflows, and where a gradient is not finite."""
+    """Also where a second moment overflows (not where m^ may as well), and where a gradient is not finite."""
     limit = square_root_of_largest(dtype)
-    beyond = [x for x in (1e4 * limit, LARGEST[dtype]) if 1e4 * limit <= x <= LARGEST[dtype]]
+    beyond = [x for x in (1e4 * limit, LARGEST[dtype] / 2) if 1e4 * limit <= x <= LARGEST[dtype] / 2]
     odd = st.sampled_from([*beyond, math.inf, -math.inf, math.nan])
     usual = sizes(torch.finfo(dtype).smallest_normal, min(limit, LARGEST[dtype]))
     problem = data.draw(problems(dtype, st.one_of(usual, usual, usual, odd)))

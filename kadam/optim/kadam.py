@@ -56,7 +56,7 @@ class KAdam(Optimizer):
 
     Moments and weights stay finite while gradients do, below the root of the largest number of the moments' dtype (1.8e19 in
     float32, 1.3e154 in float64), if eps > 0 and each stage has beta2 > beta1^2. A larger gradient's square is infinite, as in
-    AdamW: stage 1 then says 0 for that coordinate forever.
+    AdamW: stage 1 then says 0 for that coordinate forever, or NaN where m^ overflows too, at the largest number itself.
 
     Complex parameters are two reals each. Raises ``ValueError`` naming the argument, its value and what is allowed;
     ``RuntimeError`` for sparse gradients. Source: Gould & Tanaka, arXiv 2411.05746; the strategies' formulas are our reading.

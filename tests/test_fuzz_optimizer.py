@@ -322,7 +322,7 @@ several = st.sampled_from([(1,), (3,), (2, 3), (5, 1), (17,)])
 wide_dtypes = st.sampled_from([torch.float64, torch.float32, torch.bfloat16])
 
 
-@fuzz(dtype=wide_dtypes, path=paths, k=st.integers(1, 4), strategy=strategies, share=st.floats(0.01, 1), data=st.data())
+@fuzz(dtype=wide_dtypes, path=paths, k=st.integers(1, 4), strategy=strategies, share=st.floats(0.01, 0.5), data=st.data())
 def test_beyond_it_stage_one_is_silent_forever_and_later_momentum_fades(dtype, path, k, strategy, share, data):
     """The coordinate's first second moment is infinite, as AdamW's would be; everything else stays finite."""
     problem = data.draw(problems(dtype, sizes(1e-3, 1e3), shapes=several))

@@ -38,6 +38,8 @@ types: env
 # Tests and smoke notebooks keep their records apart from the user's own.
 unit fuzz notebooks smoke-book update-smoke: export KADAM_CACHE := $(CURDIR)/.cache
 
+# The processes share the cores, so each computes in one thread.
+unit: export OMP_NUM_THREADS := 1
 unit: env
 	$(BIN)/python -m pytest tests -n auto --maxprocesses 4 --dist worksteal
 
@@ -75,6 +77,7 @@ pdf: env
 
 bench: env
 	$(KADAM) bench optimizer
+	$(KADAM) bench engine
 	$(KADAM) bench sweep
 
 # The exact versions of everything, from the environment at hand.

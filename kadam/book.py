@@ -25,7 +25,7 @@ from tqdm import tqdm
 from traitlets.config import Config
 
 from kadam import experiments
-from kadam.lab import files, records
+from kadam.lab import files, records, results
 from kadam.lab.sweep import all_cores
 from kadam.report import explorer
 from kadam.report.claims import Claim, Verdict, markdown_table
@@ -161,6 +161,8 @@ def _key(page: Page, parameters: Mapping[str, Any], used: Mapping[str, xr.Datase
     digest = hashlib.sha256(page.source.read_bytes())
     digest.update(json.dumps(dict(parameters), sort_keys=True).encode())
     digest.update("".join(used[name].attrs["sha256"] for name in page.experiments()).encode())
+    if folder := results_folder():  # a page may read committed records too
+        digest.update(json.dumps(results.manifest(folder)).encode())
     for file in sorted(_package_files()):
         digest.update(file.read_bytes())
     return digest.hexdigest()[:12]

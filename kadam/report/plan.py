@@ -38,7 +38,7 @@ class Runs:
     """What the runs of one experiment took, all processes together."""
 
     experiment: str
-    device: str
+    record: str  # its name
     count: int
     seconds: float  # a run, in one thread
     size: float  # bytes of the record a run
@@ -46,10 +46,10 @@ class Runs:
 
 def runs(record: xr.Dataset, folder: Path) -> Runs:
     """From an experiment's record and the folder that holds its file."""
-    name, attrs = str(record.attrs["experiment"]), record.attrs
-    count = COUNTED[name](record)
-    size = (folder / f"{record_name(record)}.nc").stat().st_size
-    return Runs(name, str(attrs["device"]), count, float(attrs["computed_s"]) / count, size / count)
+    experiment, name = str(record.attrs["experiment"]), record_name(record)
+    count = COUNTED[experiment](record)
+    size = (folder / f"{name}.nc").stat().st_size
+    return Runs(experiment, name, count, float(record.attrs["computed_s"]) / count, size / count)
 
 
 def elapsed(number: int, seconds: float, workers: int, overhead: float, *, together: int = 1) -> float:
@@ -62,7 +62,7 @@ def elapsed(number: int, seconds: float, workers: int, overhead: float, *, toget
     return max(math.ceil(tasks / workers) * together * seconds, tasks * overhead)
 
 
-def most_workers(seconds: float, overhead: float, *, together: int = 1) -> float:
+def most_workers(seconds: Any, overhead: float, *, together: int = 1) -> Any:
     """How many workers can be kept busy by something that spends ``overhead`` on every task of ``together`` runs."""
     return seconds * together / overhead
 

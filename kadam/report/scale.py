@@ -113,7 +113,7 @@ def plans(record: xr.Dataset, nodes: int, workers_a_node: int) -> Figure:
         time.axhline(guide, color=style.GUIDE, lw=0.8, ls=":")
         _remark(time, (SECONDS[0], guide), words, "left", style.GUIDE)
     for name, (colour, line) in LIMITS.items():
-        limits.plot(SECONDS, SECONDS / spent[name], line, color=colour, label=name)
+        limits.plot(SECONDS, plan.most_workers(SECONDS, spent[name]), line, color=colour, label=name)
     _logarithmic(time, "a run on one worker (s)", "10,000 runs (hours)")
     _logarithmic(limits, "a run on one worker (s)", "workers kept busy")
     time.set_ylim(bottom=2e-3)
@@ -231,8 +231,8 @@ def disk_table(record: xr.Dataset) -> str:
 
 def runs_table(runs: Iterable[Runs]) -> str:
     """What a run of each committed experiment took."""
-    lines = ["experiment   runs  s a run  kB a run"]
-    lines += [f"  {r.experiment:10s} {r.count:4d}  {r.seconds:7.3f}  {r.size / 1e3:8.2f}" for r in runs]
+    lines = [f"{'record':30s} runs  s a run on one core  kB a run"]
+    lines += [f"  {r.record:28s} {r.count:4d} {r.seconds:20.3f}  {r.size / 1e3:8.2f}" for r in runs]
     return "\n".join(lines)
 
 
@@ -242,11 +242,11 @@ def cost_table(
     """What 10,000 runs cost: worker-hours, the time on 1, 8 and many workers, and how long the engine alone is at it."""
     spent, counts = overheads(record)["scheduler and disk"], (1, 8, nodes * workers_a_node)
     names = "".join(f"{_workers(count):>12}" for count in counts)
-    lines = [f"{'10,000 runs':26s}worker-hours{names}   engine"]
+    lines = [f"{'10,000 runs':24s} worker-h{names}   engine"]
     for name, s in seconds.items():
         for m in together:
             times = (plan.elapsed(NUMBER, s, count, spent, together=m) for count in counts)
-            lines.append(f"  {f'{name}, {m} a task':25s}{NUMBER * s / 3600:11,.1f}" + "".join(f"{_time(t):>12}" for t in times))
+            lines.append(f"  {f'{name}, {m} a task':22s}{NUMBER * s / 3600:9,.1f}" + "".join(f"{_time(t):>12}" for t in times))
             lines[-1] += f"{_time(NUMBER / m * spent):>9}"
     return "\n".join(lines)
 
@@ -287,13 +287,13 @@ def commit_table(record: xr.Dataset, numbers: Sequence[int]) -> str:
 
 def memory_table() -> str:
     """GB of weights, gradients and state a GPU, and the fewest GPUs of 80 GB."""
-    lines = [f"{'GB a GPU, on so many GPUs':44s}" + "".join(f"{n:>7d}" for n in GPUS) + "   fewest"]
+    lines = [f"{'GB a GPU, on so many GPUs':46s}" + "".join(f"{n:>7d}" for n in GPUS) + "   fewest"]
     for model, parameters in MODELS.items():
         for name, precision in PRECISIONS.items():
             for k in STAGES:
                 cells = (plan.a_gpu(parameters, k, precision, n) / plan.GIGA for n in GPUS)
                 words = f"{model} k={k} {name}, {precision.kept(k)} bytes"
-                lines.append(f"  {words:42s}" + "".join(f"{cell:7.1f}" for cell in cells))
+                lines.append(f"  {words:44s}" + "".join(f"{cell:7.1f}" for cell in cells))
                 lines[-1] += f"{plan.fewest_gpus(parameters, k, precision):>9d}"
     return "\n".join(lines)
 
@@ -313,25 +313,22 @@ def step_table(speed: xr.Dataset) -> str:
 def share_table() -> str:
     """The optimizer's share of a step on H100s at their maker's figures, and where it is 1%."""
     counts, h100 = (10**4, 10**5, 10**6), (plan.H100_BANDWIDTH, plan.H100_FLOPS)
-    lines = [f"{'share of a step, by its tokens':38s}" + "".join(f"{n:>11,}" for n in counts) + "   1% at"]
+    lines = [f"{'share of a step, by its tokens':36s}" + "".join(f"{n:>11,}" for n in counts) + "   1% at"]
     for name in ("bfloat16 weights", "bfloat16 weights and state"):
         for k in STAGES:
             cells = (plan.optimizers_share(n, k, PRECISIONS[name], *h100) for n in counts)
-            lines.append(f"  {f'k={k} {name}':36s}" + "".join(f"{cell:11.2%}" for cell in cells))
-            lines[-1] += f"  {plan.tokens_at_share(0.01, k, PRECISIONS[name], *h100):.1e}"
+            lines.append(f"  {f'k={k} {name}':34s}" + "".join(f"{cell:11.2%}" for cell in cells))
+            lines[-1] += f"{plan.tokens_at_share(0.01, k, PRECISIONS[name], *h100) / 1e3:7.0f}k"
     return "\n".join(lines)
 
 
 def moment_table(record: xr.Dataset) -> str:
     """Second moments at the end of the run, by decay and gradients."""
     last = record.moment.isel(moment_step=-1)
-    lines = [f"v after {int(last.moment_step):,} steps" + " " * 5 + "".join(f"{name:>21}" for name in ROUNDINGS)]
+    lines = [f"{f'v after {int(last.moment_step):,} steps':24s}" + "".join(f"  {name}" for name in ROUNDINGS)]
     for beta2 in record.beta2.values:
         for gradients in record.gradients.values:
-            cells = _moments(last.sel(beta2=beta2, gradients=gradients))
-            lines.append(f"  {f'beta2={beta2:g}, {gradients}':22s}" + "".join(f"{cells[name]:21.2f}" for name in ROUNDINGS))
+            v = last.sel(beta2=beta2, gradients=gradients)
+            cells = (f"{float(v.sel(rounding=name)):{len(name) + 2}.2f}" for name in ROUNDINGS)
+            lines.append(f"  {f'beta2={beta2:g}, {gradients}':22s}" + "".join(cells))
     return "\n".join(lines)
-
-
-def _moments(values: xr.DataArray) -> Mapping[str, float]:
-    return {str(name): float(value) for name, value in zip(values.rounding.values, values.values, strict=True)}

@@ -83,6 +83,12 @@ def test_what_a_page_depends_on_executes_it_again(page, used, tmp_path):
     assert len(keys) == 4
 
 
+def test_a_newly_committed_record_executes_pages_again(page, used, tmp_path, monkeypatch):
+    before = book._key(page(), {}, used)
+    monkeypatch.setattr(book, "results_folder", lambda: tmp_path)
+    assert book._key(page(), {}, used) != before
+
+
 def test_two_executions_are_equal_to_the_byte(page, used, tmp_path):
     texts = []
     for folder in ("a", "b"):

@@ -4,7 +4,7 @@ import pytest
 import xarray as xr
 
 from kadam.report import claims
-from kadam.report.claims import Claim, Test, judge_all, markdown_table, passes, passes_for, plain_table, with_range
+from kadam.report.claims import Claim, Test, judge_all, markdown_table, passes, passes_each, passes_for, plain_table, with_range
 
 ABOVE = Test("X-1", "here", "x is |large|", "x above 3", lambda d: (f"x = {float(d.x):g}", passes(float(d.x) > 3)))
 COLUMNS = ["id", "source", "statement", "measured", "criterion", "verdict", "profile", "record", "notebook"]
@@ -58,3 +58,16 @@ def test_a_criterion_met_in_part_of_the_cases_is_graded(share, verdict):
 
 def test_values_are_written_as_mean_and_range():
     assert with_range(xr.DataArray([1.0, 2.0, 4.5]), ".1f") == "2.5 (1.0 to 4.5)"
+
+
+@pytest.mark.parametrize(
+    ("held", "verdict"),
+    [
+        ([], "not run at this profile"),
+        ([True, True], "reproduced"),
+        ([True, False, False], "partly"),
+        ([False], "not reproduced"),
+    ],
+)
+def test_several_cases_pass_together_partly_or_not(held, verdict):
+    assert passes_each(held) == verdict

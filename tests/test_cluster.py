@@ -8,6 +8,8 @@ import time
 from contextlib import contextmanager
 from pathlib import Path
 
+import cloudpickle
+import dask
 import long_sweep
 import pytest
 from click.testing import CliRunner
@@ -15,6 +17,7 @@ from click.testing import CliRunner
 from kadam import experiments
 from kadam.cli import commands
 from kadam.lab import cluster, records
+from kadam.lab import sweep as engine
 
 SWEEP = Path(long_sweep.__file__)
 TOTAL = len(long_sweep.PIECES) * long_sweep.STEPS
@@ -107,6 +110,21 @@ def test_an_experiment_on_a_cluster_gives_the_bits_of_one_process(tmp_path, smok
             assert result.exit_code == 0, result.output
             record = experiments.obtain(name, "smoke")
             assert record.attrs["sha256"] == records.result_sha256(smoke_records[name].assign_attrs(schema=records.SCHEMA))
+
+
+def end_worker(piece, progress):
+    os._exit(1)
+
+
+def test_a_piece_that_takes_its_workers_with_it_is_named(tmp_path):
+    cloudpickle.register_pickle_by_value(sys.modules[__name__])
+    with (
+        dask.config.set({"distributed.scheduler.allowed-failures": 0}),
+        cluster.local(1),
+        pytest.raises(cluster.ClusterError, match=r"the deadly piece.*what is finished is kept, and the same command goes on"),
+    ):
+        engine.sweep(["the deadly piece"], end_worker, steps=1, title="deadly", checkpoint=tmp_path)
+    assert list(tmp_path.glob("*.nc")) == []
 
 
 def test_a_scheduler_that_does_not_answer_is_an_error_that_says_how_to_start_one(monkeypatch):

@@ -9,6 +9,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
 from importlib import import_module
 from typing import Any, TypeVar
+from uuid import uuid4
 
 from tqdm import tqdm
 
@@ -115,7 +116,8 @@ def results(client: Any, compute: Callable[[str], T], pieces: Sequence[str]) -> 
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Sending large graph")  # the data: once, to the scheduler
         shared = client.submit(functools.partial(_same, compute), pure=False)
-        futures = client.map(_call, [shared] * len(pieces), pieces, pure=False)
+        keys = [f"{piece} {uuid4().hex}" for piece in pieces]  # what errors name
+        futures = client.map(_call, [shared] * len(pieces), pieces, key=keys)
     try:
         for future in distributed.as_completed(futures, loop=client.loop):
             yield future.result()

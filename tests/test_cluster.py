@@ -163,7 +163,7 @@ def test_the_core_runs_without_dask():
 
 SBATCH = """#!/bin/sh
 cp "$1" "{folder}/job-$$"
-sh "$1" > "{folder}/output-$$" 2>&1 &
+sh "{folder}/job-$$" > "{folder}/output-$$" 2>&1 &
 echo $! >> "{folder}/pids"
 echo "Submitted batch job $!"
 """

@@ -1,4 +1,4 @@
-"""A sweep to be killed: python long_sweep.py FOLDER [--jobs N] [--scheduler ADDRESS] [--cluster NAME]. Not a test by itself.
+"""A sweep to be killed: python long_sweep.py FOLDER [--jobs N] [--scheduler ADDRESS] [--cluster NAME] [--step-s S]. Not a test.
 
 FOLDER/checkpoint is its checkpoint, FOLDER/record.nc its record; FOLDER/log gets a line "piece step" for every step taken.
 """
@@ -16,22 +16,21 @@ from kadam.lab.sweep import sweep
 
 PIECES = [f"piece {i}" for i in range(6)]
 STEPS = 30
-STEP_S = 0.02
 
 
-def walk(log, piece, progress):
+def walk(log, step_s, piece, progress):
     """A random walk that takes its time and writes down every step."""
     rng, path = np.random.default_rng(len(piece) + ord(piece[-1])), np.zeros(STEPS)
     with log.open("a", buffering=1) as file:
         for n in progress.over(STEPS, {"rng": rng, "path": path}):
             path[n] = path[n - 1] + rng.standard_normal()
             file.write(f"{piece[-1]} {n}\n")
-            time.sleep(STEP_S)
+            time.sleep(step_s)
     return xr.Dataset({"path": ("step", path)})
 
 
-def main(folder, jobs, scheduler, name):
-    work = functools.partial(walk, folder / "log")
+def main(folder, jobs, scheduler, name, step_s):
+    work = functools.partial(walk, folder / "log", step_s)
     with cluster.chosen(scheduler=scheduler, cluster=name, jobs=jobs):
         results = sweep(PIECES, work, steps=STEPS, title="long", checkpoint=folder / "checkpoint", jobs=jobs, keep_every_s=0.05)
     record = xr.concat([result.drop_attrs() for result in results.values()], "piece")
@@ -44,5 +43,6 @@ if __name__ == "__main__":
     parser.add_argument("--jobs", type=int, default=1)
     parser.add_argument("--scheduler")
     parser.add_argument("--cluster")
+    parser.add_argument("--step-s", type=float, default=0.02)
     given = parser.parse_args()
-    main(given.folder, given.jobs, given.scheduler, given.cluster)
+    main(given.folder, given.jobs, given.scheduler, given.cluster, given.step_s)

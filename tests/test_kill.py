@@ -72,14 +72,28 @@ def test_a_sweep_that_is_killed_again_and_again_ends_with_the_same_bits(tmp_path
     assert len(taken) < 2 * total
 
 
+def processes():
+    """(process, its parent) of every process that works for another one."""
+    listed = subprocess.run(["ps", "-A", "-ww", "-o", "pid=,ppid=,args="], capture_output=True, text=True, check=True).stdout
+    return [tuple(map(int, line.split()[:2])) for line in listed.splitlines() if "popen_loky" in line]
+
+
 def test_the_processes_of_a_killed_sweep_end_with_it(tmp_path):
-    process = start(tmp_path, "--jobs", "2")
-    kill_when(process, tmp_path, 10)
-    time.sleep(1.5)
-    before = len(steps_taken(tmp_path))
-    time.sleep(0.5)
-    assert len(steps_taken(tmp_path)) == before
-    assert before < len(long_sweep.PIECES) * long_sweep.STEPS
+    """Each has half a minute of work left; nobody waits for it."""
+    process = start(tmp_path, "--jobs", "2", "--step-s", "1")
+    while len({piece for piece, _ in steps_taken(tmp_path)}) < 2:
+        assert process.poll() is None
+        time.sleep(0.05)
+    workers = {pid for pid, parent in processes() if parent == process.pid}
+    assert len(workers) == 2
+    process.kill()
+    process.wait()
+    time.sleep(10)
+    alive = workers & {pid for pid, _ in processes()}
+    for pid in alive:
+        os.kill(pid, signal.SIGKILL)
+    process.communicate()
+    assert not alive
 
 
 def test_an_interrupt_from_the_keyboard_keeps_what_is_finished(tmp_path, undisturbed):

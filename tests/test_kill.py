@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import long_sweep
@@ -72,24 +73,36 @@ def test_a_sweep_that_is_killed_again_and_again_ends_with_the_same_bits(tmp_path
     assert len(taken) < 2 * total
 
 
-def processes():
-    """(process, its parent) of every process that works for another one."""
-    listed = subprocess.run(["ps", "-A", "-ww", "-o", "pid=,ppid=,args="], capture_output=True, text=True, check=True).stdout
-    return [tuple(map(int, line.split()[:2])) for line in listed.splitlines() if "popen_loky" in line]
+def workers_of(parent):
+    """The processes that compute for this one; Linux only."""
+    found = set()
+    for status in Path("/proc").glob("[0-9]*/status"):
+        with suppress(FileNotFoundError, ProcessLookupError):  # it ended meanwhile
+            if f"PPid:\t{parent}\n" in status.read_text() and b"popen_loky" in status.with_name("cmdline").read_bytes():
+                found.add(int(status.parent.name))
+    return found
 
 
+def lives(pid):
+    """Whether the process is there, and is not merely one whose end nobody has asked for."""
+    with suppress(FileNotFoundError, ProcessLookupError):
+        return "State:\tZ" not in Path(f"/proc/{pid}/status").read_text()
+    return False
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="looks for processes in /proc")
 def test_the_processes_of_a_killed_sweep_end_with_it(tmp_path):
     """Each has half a minute of work left; nobody waits for it."""
     process = start(tmp_path, "--jobs", "2", "--step-s", "1")
     while len({piece for piece, _ in steps_taken(tmp_path)}) < 2:
         assert process.poll() is None
         time.sleep(0.05)
-    workers = {pid for pid, parent in processes() if parent == process.pid}
+    workers = workers_of(process.pid)
     assert len(workers) == 2
     process.kill()
     process.wait()
     time.sleep(10)
-    alive = workers & {pid for pid, _ in processes()}
+    alive = {pid for pid in workers if lives(pid)}
     for pid in alive:
         os.kill(pid, signal.SIGKILL)
     process.communicate()

@@ -23,7 +23,7 @@ from tqdm import tqdm
 from kadam.lab import cluster, records, results
 from kadam.lab.cache import cache_folder
 from kadam.lab.profiles import check_counts
-from kadam.lab.progress import Progress
+from kadam.lab.progress import Progress, noted
 from kadam.lab.sweep import sweep
 from kadam.report.claims import NOT_RUN, Claim, Finding, Test, judge_all, passes, passes_each
 
@@ -207,16 +207,8 @@ def _asking(config: Config) -> xr.Dataset:
     """Seconds to look for a file that is not there, as the bar looks for a note of every task once a second."""
     with _folder() as folder:
         paths = [folder / str(i) for i in range(1_000)]
-        seconds = [_timed(lambda: [_absent(path) for path in paths]) / len(paths) for _ in range(config.rounds)]
+        seconds = [_timed(lambda: [noted(path) for path in paths]) / len(paths) for _ in range(config.rounds)]
     return xr.Dataset({"ask": ("round", seconds)})
-
-
-def _absent(path: Path) -> bool:
-    try:
-        path.read_text()
-    except FileNotFoundError:
-        return True
-    return False
 
 
 def _commits(config: Config) -> xr.Dataset:

@@ -3,7 +3,6 @@
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from typing import Any
 
 import numpy as np
 import torch
@@ -11,13 +10,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from kadam.lab.ensemble import TINY, Ensemble
-from kadam.lab.states import Stateful, plain, restored
+from kadam.lab.states import Stateful
 
 Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class Trace:
+class Trace(Stateful):
     """Products at every step for every member, each of shape (steps, members), or (steps,) of one member."""
 
     norm: Array  # |W|^2 before the step
@@ -35,15 +34,11 @@ class Trace:
     def empty(cls, steps: int, members: int) -> "Trace":
         return cls(*(np.zeros((steps, members)) for _ in fields(cls)))
 
-    def state_dict(self) -> dict[str, Any]:
-        return {name: plain(values) for name, values in vars(self).items()}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        for name, values in vars(self).items():
-            restored(state[name], values)  # in place
-
     def of(self, member: int) -> "Trace":
         return Trace(*(getattr(self, field.name)[:, member] for field in fields(self)))
+
+
+Trace.STATE = tuple(field.name for field in fields(Trace))
 
 
 class Watch(Stateful):

@@ -105,11 +105,11 @@ class Bar:
     def _follow(self, notes: Mapping[str, Path], stop: Event) -> None:
         while not stop.wait(TELL_EVERY_S):
             for piece, path in notes.items():
-                if (steps := _noted(path)) > self._steps.get(piece, 0):
+                if (steps := noted(path)) > self._steps.get(piece, 0):
                     self.at(piece, steps)
 
 
-def _noted(path: Path) -> int:
+def noted(path: Path) -> int:
     """What a note says, 0 where there is none, or while it is being written."""
     try:
         return int(path.read_text() or 0)

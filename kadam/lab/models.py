@@ -100,6 +100,52 @@ class ConvNet(nn.Module):
         return self.head(x.mean((2, 3)))
 
 
+class Vgg(nn.Module):
+    """Blocks of 3 x 3 convolutions, halved in between, as in VGG; for images.
+
+    Input: images (batch, channels, height, width), height and width at least 2**blocks. Output: logits (batch, classes).
+    A block is ``depth`` times convolution, batch normalisation (by running averages when evaluated), ReLU, and then the
+    largest of 2 x 2 neighbours; block i has ``width`` * 2**i channels. The head is a linear layer on the mean over what is left
+    of the image. Without ``normalised`` a convolution has a bias instead. Call :meth:`reset` before use.
+    """
+
+    def __init__(self, *, channels: int, classes: int, width: int, depth: int, blocks: int = 3, normalised: bool = True) -> None:
+        super().__init__()
+        self.blocks = nn.ModuleList()
+        before = channels
+        for after in (width * 2**i for i in range(blocks)):
+            layers: list[nn.Module] = []
+            for _ in range(depth):
+                layers.append(nn.Conv2d(before, after, 3, padding=1, bias=not normalised))
+                layers += [nn.BatchNorm2d(after), nn.ReLU()] if normalised else [nn.ReLU()]
+                before = after
+            self.blocks.append(nn.Sequential(*layers, nn.MaxPool2d(2)))
+        self.head = nn.Linear(before, classes)
+
+    def forward(self, images: Tensor) -> Tensor:
+        x = images
+        for block in self.blocks:
+            x = block(x)
+        return self.head(x.mean((2, 3)))
+
+    @torch.no_grad()
+    def reset(self, seed: int) -> None:
+        """In place: weights from N(0, gain/fan_in), gain 2 before a ReLU and 1 in the head; all else as at the start of training.
+
+        numpy draws in float64, so that the same seed gives the same weights on every machine.
+        """
+        rng = np.random.default_rng(seed)
+        for layer in self.modules():
+            if isinstance(layer, nn.BatchNorm2d):
+                layer.reset_parameters()
+            elif isinstance(layer, nn.Conv2d | nn.Linear):
+                gain = 2 if isinstance(layer, nn.Conv2d) else 1
+                scale = (gain / layer.weight[0].numel()) ** 0.5
+                layer.weight.copy_(torch.from_numpy(scale * rng.standard_normal(layer.weight.shape)))
+                if layer.bias is not None:
+                    layer.bias.zero_()
+
+
 def _batch_norm(channels: int) -> nn.Module:
     # PyTorch asks for a positive eps; this one is below the last digit of any variance above 1e-14.
     return nn.BatchNorm2d(channels, eps=1e-30, affine=False, track_running_stats=False)

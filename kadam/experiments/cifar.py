@@ -1,13 +1,12 @@
 """k-Adam on images: does a second stage help, or does it only take larger steps?
 
-A small convolutional network, with batch normalisation and without, learns CIFAR-10 with k-Adam under every strategy and k and with
-six baselines. First every method is tried at the same number of learning rates, judged on validation images alone. Then, with other
-seeds and on the test images, methods are compared three ways: at the same learning rate, as the paper does; at the rate that was best
-in validation; and at the rate at which the method's update is as large as Adam's at that same learning rate.
+A small convolutional network, with batch normalisation and without, learns CIFAR-10 with k-Adam under every strategy and k, and
+with six baselines. First every method is tried at the same number of learning rates, judged on validation images alone. Then,
+with other seeds and on the test images, methods are compared three ways: at the same learning rate, as the paper does; at the
+rate that was best in validation; and at the rate at which the method's update is as large as Adam's at that same learning rate.
 """
 
 import functools
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,13 +18,13 @@ from numpy.typing import NDArray
 
 from kadam.decay import STRATEGIES, Decay, check_stage_count, check_strategy
 from kadam.lab import baselines, devices, records
-from kadam.lab.data import describe
+from kadam.lab.contest import COMPARISONS, Runs, Trial, by_piece, contest, overall, peak_rates, search, unfolded
+from kadam.lab.data import DataError, describe
 from kadam.lab.ensemble import keep_freed_memory
 from kadam.lab.images import configured_images
 from kadam.lab.labelled import Augmentation, Batches, Counts, Seeds, Splits, split
 from kadam.lab.profiles import check_choice, check_counts
 from kadam.lab.progress import Progress
-from kadam.lab.states import Stateful
 from kadam.lab.sweep import computed_s, sweep
 from kadam.lab.train import Network, Schedule, Training, parameter_count
 
@@ -34,7 +33,7 @@ NOTEBOOK = "06-cifar"
 Array = NDArray[np.float64]
 
 NETWORKS = ("batch norm", "no norm")
-EQUAL, TUNED, MATCHED = COMPARISONS = ("equal rate", "tuned", "matched size")
+EQUAL, TUNED, MATCHED = COMPARISONS
 
 
 @dataclass(frozen=True)
@@ -115,8 +114,8 @@ PROFILES = {
         rates=(1e-3, 2e-3, 4e-3, 8e-3, 1.6e-2, 3.2e-2),
         tuning_seeds=2,
         seeds=5,
-        steps=500,
-        evaluations=8,
+        steps=400,
+        evaluations=5,
         train=16384,
         validation=2000,
         test=5000,
@@ -145,13 +144,6 @@ PROFILES = {
 
 
 load_data = configured_images
-
-
-class Trial(NamedTuple):
-    """One training run of a piece."""
-
-    rate: float  # peak learning rate
-    seed: int
 
 
 class Plan(NamedTuple):
@@ -185,11 +177,16 @@ class Inputs:
     splits: Splits
 
     @classmethod
-    def of(cls, config: Config) -> "Inputs":
+    @functools.cache  # once a process, also where pieces are computed elsewhere
+    def of(cls, config: Config, sha256: str) -> "Inputs":
+        """``sha256``: of the images that are meant; ``DataError`` where this process finds others."""
+        found = configured_images(config)
+        if found.sha256 != sha256:
+            raise DataError(f"images: sha256 is {found.sha256} where this piece is computed, expected {sha256}")
         keep_freed_memory()
         counts = Counts(config.train, config.validation, config.test)
         device, dtype = devices.chosen(config.device), torch.float64 if config.precision == "float64" else torch.float32
-        return cls(config, split(configured_images(config), counts, pixels=config.pixels, device=device, dtype=dtype))
+        return cls(config, split(found, counts, pixels=config.pixels, device=device, dtype=dtype))
 
     def network(self, name: str) -> Network:
         config, train = self.config, self.splits.train
@@ -201,149 +198,101 @@ class Inputs:
         config = self.config
         seeds = Seeds(*np.random.SeedSequence(trial.seed).generate_state(3).tolist())
         decay = Decay(beta=config.beta, gamma=config.gamma)
-        make = functools.partial(
-            baselines.optimizer, method, lr=trial.rate, decay=decay, weight_decay=config.weight_decay
-        )
+        make = functools.partial(baselines.optimizer, method, lr=trial.rate, decay=decay, weight_decay=config.weight_decay)
         changes = Augmentation(config.flip, config.shift, config.cutout)
         batches = Batches(self.splits.train, changes, config.batch, seeds)
-        return Training(
-            self.network(network), make, batches, Schedule(config.steps, config.warmup), smoothing=config.smoothing
-        )
+        return Training(self.network(network), make, batches, Schedule(config.steps, config.warmup), smoothing=config.smoothing)
 
 
 @records.recorded("cifar", PROFILES)
 def run(config: Config, *, checkpoint: Path | None = None, jobs: int = 1) -> xr.Dataset:
-    """Every method's search and comparisons. Dimensions: network, method; rate, tuning_seed; comparison, seed, evaluation."""
-    inputs = Inputs.of(config)
+    """Every method's search and contest. Dimensions: network, optimizer; rate, tuning_seed; comparison, seed, evaluation."""
+    sha256 = configured_images(config).sha256
+    tuning_seeds = [config.seed + i for i in range(config.tuning_seeds)]
+    seeds = [config.seed + 1000 + i for i in range(config.seeds)]  # that no search has seen
     pieces = {f"{network}, {method}": (network, method) for network in NETWORKS for method in config.methods}
 
-    def phase(name: str, trials: Mapping[str, Sequence[Trial]]) -> dict[str, xr.Dataset]:
-        compute = functools.partial(train_piece, inputs, trials, name == "tuning")
+    def trained(phase: str, trials: dict[str, list[Trial]]) -> dict[str, xr.Dataset]:
+        compute = functools.partial(train_piece, config, sha256, phase, trials)
         steps = config.steps * len(next(iter(trials.values())))
-        folder = None if checkpoint is None else checkpoint / name
-        return sweep(list(pieces), compute, steps=steps, title=f"cifar, {name}", checkpoint=folder, jobs=jobs)
+        folder = None if checkpoint is None else checkpoint / phase
+        return sweep(list(pieces), compute, steps=steps, title=f"cifar, {phase}", checkpoint=folder, jobs=jobs)
 
-    first = phase("tuning", {piece: search(config, method) for piece, (_, method) in pieces.items()})
-    tuned = _by_piece(config, first).pipe(_searched, config)
-    second = phase("comparing", {p: contest(config, tuned, *which) for p, which in pieces.items()})
-    dataset = xr.merge([tuned, _by_piece(config, second).pipe(_compared, config)])
-    parameters = [parameter_count(inputs.network(network)) for network in NETWORKS]
-    sizes = {f"{name}_images": len(part) for name, part in inputs.splits._asdict().items()}
-    facts = {"steps": config.steps, "equal_rate": config.equal_rate, "parameters": parameters, **sizes}
-    dataset.attrs = {
-        **facts,
-        "computed_s": round(computed_s(first) + computed_s(second), 3),
-        **describe(configured_images(config)),
-        **devices.described(config.device),
-    }
-    return records.with_units(dataset.astype(np.float32).assign_coords(_method_coords(config)), UNITS)
+    first = trained(SEARCH, {name: search(method, config.rates, tuning_seeds) for name, (_, method) in pieces.items()})
+    found = _found(config, first, tuning_seeds)
+    rates = peak_rates(found, config.equal_rate)
+    second = trained(CONTEST, {name: contest(rates.sel(network=n, optimizer=m), seeds) for name, (n, m) in pieces.items()})
+    results = by_piece(second, NETWORKS, config.methods)
+    compared = unfolded(results, xr.Variable("comparison", list(COMPARISONS)), xr.Variable("seed", seeds))
+    searched = found.rename({name: f"search_{name}" for name in ("accuracy", "loss", "update_rms", "diverged_at")})
+    dataset = xr.merge([searched, compared, rates.rename("peak_rate")]).astype(np.float32)
+    dataset.attrs = _facts(Inputs.of(config, sha256)) | {"computed_s": round(computed_s(first) + computed_s(second), 3)}
+    return records.with_units(dataset.assign_coords(_described(config)), UNITS)
 
 
-def search(config: Config, method: str) -> list[Trial]:
-    """The runs in which a method's learning rate is sought."""
-    seeds = range(config.seed, config.seed + config.tuning_seeds)
-    return [Trial(rate, seed) for rate in baselines.rates(method, config.rates) for seed in seeds]
-
-
-def contest(config: Config, tuned: xr.Dataset, network: str, method: str) -> list[Trial]:
-    """The runs in which a method is compared, with seeds that no search has seen."""
-    rates = tuned.peak_rate.sel(network=network, method=method).values.tolist()
-    first = config.seed + 1000
-    return [Trial(rate, seed) for rate in rates for seed in range(first, first + config.seeds)]
+SEARCH, CONTEST = "search", "contest"
 
 
 def train_piece(
-    inputs: Inputs, trials: Mapping[str, Sequence[Trial]], tuning: bool, piece: str, progress: Progress
+    config: Config, sha256: str, phase: str, trials: dict[str, list[Trial]], piece: str, progress: Progress
 ) -> xr.Dataset:
-    """All runs of one network with one method, named "network, method"; ``tuning``: on validation images alone."""
-    network, method = piece.split(", ")
-    runs = Runs(inputs, network, method, trials[piece], on_test=not tuning)
-    for n in progress.over(len(trials[piece]) * inputs.config.steps, {"runs": runs}):
+    """All runs of one network with one method, named "network, method"; test images are for the contest alone."""
+    inputs, (network, method) = Inputs.of(config, sha256), piece.split(", ")
+    data = inputs.splits.test if phase == CONTEST else inputs.splits.validation
+    runs = Runs(
+        trials[piece],
+        functools.partial(inputs.training, network, method),
+        lambda training: training.evaluate(data),
+        steps=config.steps,
+        evaluations=config.evaluations,
+    )
+    for n in progress.over(len(trials[piece]) * config.steps, {"runs": runs}):
         runs.step(n)
     return runs.dataset()
 
 
-class Runs(Stateful):
-    """The training runs of one piece, one after another; each leaves a row in every table."""
-
-    STATE = ("current", "tables")
-
-    def __init__(self, inputs: Inputs, network: str, method: str, trials: Sequence[Trial], *, on_test: bool) -> None:
-        self.inputs, self.network, self.method, self.trials = inputs, network, method, trials
-        self.data = inputs.splits.test if on_test else inputs.splits.validation
-        count, config = len(trials), inputs.config
-        self.marks = [(i + 1) * config.steps // config.evaluations for i in range(config.evaluations)]
-        names = ("accuracy", "loss", "train_loss", "update")
-        self.tables = {name: np.full((count, config.evaluations), np.nan) for name in names}
-        self.tables["diverged_at"] = np.full(count, np.nan)
-        self.current = self._begin(0)
-
-    def _begin(self, i: int) -> Training:
-        self.i = i
-        return self.inputs.training(self.network, self.method, self.trials[i])
-
-    def state_dict(self) -> dict[str, Any]:
-        return super().state_dict() | {"i": self.i}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.current = self._begin(state["i"])
-        super().load_state_dict(state)
-
-    def step(self, n: int) -> None:
-        """Step n of all runs together; a run that has diverged takes no more steps."""
-        i, step = divmod(n, self.inputs.config.steps)
-        if i != self.i:
-            self.current = self._begin(i)
-        if np.isfinite(self.tables["diverged_at"][i]):
-            return
-        self.current.step(step)
-        if step + 1 in self.marks:
-            self._look(self.marks.index(step + 1))
-
-    def _look(self, mark: int) -> None:
-        """Evaluate, and keep the means since the last time; or say when the run diverged."""
-        end, begin = self.marks[mark], ([0, *self.marks])[mark]
-        diverged = self.current.diverged_at(end)
-        if diverged is not None:
-            self.tables["diverged_at"][self.i] = diverged
-            return
-        loss, accuracy = self.current.evaluate(self.data)
-        since = slice(begin, end)
-        seen = {
-            "loss": loss,
-            "accuracy": accuracy,
-            "train_loss": float(self.current.losses[since].mean()),
-            "update": float(self.current.squares[since].mean().sqrt()),
-        }
-        for name, value in seen.items():
-            self.tables[name][self.i, mark] = value
-
-    def dataset(self) -> xr.Dataset:
-        """The tables, one row a trial."""
-        dims = {name: ("trial", "evaluation")[: table.ndim] for name, table in self.tables.items()}
-        rates = [trial.rate for trial in self.trials]
-        return xr.Dataset({name: (dims[name], table) for name, table in self.tables.items()}).assign(peak=("trial", rates))
+def _found(config: Config, results: dict[str, xr.Dataset], seeds: list[int]) -> xr.Dataset:
+    """What the search gave at the end of each run. Dimensions: network, optimizer, rate, tuning_seed."""
+    place = xr.Variable("rate", list(config.rates))
+    trials = unfolded(by_piece(results, NETWORKS, config.methods), place, xr.Variable("tuning_seed", seeds))
+    ends = trials[["accuracy", "loss", "diverged_at"]].isel(evaluation=-1, missing_dims="ignore")
+    tried = [baselines.rates(method, config.rates) for method in config.methods]
+    return ends.assign(update_rms=overall(trials.update_rms), tried=(("optimizer", "rate"), tried))
 
 
-def _by_piece(config: Config, results: Mapping[str, xr.Dataset]) -> xr.Dataset:
-    """All results side by side. Dimensions: network, method, trial, evaluation."""
-    methods = xr.Variable("method", config.methods)
-    rows = [xr.concat([results[f"{network}, {m}"].drop_attrs() for m in config.methods], methods) for network in NETWORKS]
-    return xr.concat(rows, xr.Variable("network", list(NETWORKS)))
+def _facts(inputs: Inputs) -> dict[str, Any]:
+    config = inputs.config
+    images = configured_images(config)
+    counts = {f"{name}_images": len(part) for name, part in inputs.splits._asdict().items()}
+    return {
+        "steps": config.steps,
+        "equal_rate": config.equal_rate,
+        "classes": len(images.classes),
+        "pixels": inputs.splits.train.images.shape[1],
+        "parameters": [parameter_count(inputs.network(network)) for network in NETWORKS],
+        **counts,
+        **describe(images),
+        **devices.described(config.device),
+    }
 
 
-def _unstacked(trials: xr.Dataset, **dims: Sequence[Any]) -> xr.Dataset:
-    """The dimension trial as two, whose coordinates are given."""
-    index = xr.Coordinates.from_pandas_multiindex(_product(dims), "trial")
-    return trials.assign_coords(index).unstack("trial")
+def _described(config: Config) -> dict[str, Any]:
+    """Each method's k (0: no k-Adam) and strategy, and the steps at which runs are evaluated."""
+    k, strategy = zip(*map(baselines.stages_of, config.methods), strict=True)
+    marks = [(i + 1) * config.steps // config.evaluations for i in range(config.evaluations)]
+    return {"k": ("optimizer", list(k)), "strategy": ("optimizer", list(strategy)), "evaluation": marks}
 
 
-def _product(dims: Mapping[str, Sequence[Any]]) -> Any:
-    import pandas as pd  # xarray's own dependency
-
-    return pd.MultiIndex.from_product(list(dims.values()), names=list(dims))
-
-
-def final_accuracy(record: xr.Dataset, name: str = "accuracy") -> xr.DataArray:
-    """Share of right answers at the end; a diverged run counts as guessing."""
-    return record[name].isel(evaluation=-1).fillna(1 / record.attrs["classes"])
+UNITS = {
+    "search_accuracy": "share of validation images that are right, at the end; NaN: diverged",
+    "search_loss": "nats a validation image, at the end",
+    "search_update_rms": "root mean square of u over all weights and steps",
+    "search_diverged_at": "step; NaN: did not diverge",
+    "tried": "peak learning rate in the search",
+    "peak_rate": "peak learning rate in the contest",
+    "accuracy": "share of test images that are right; NaN: diverged",
+    "loss": "nats a test image",
+    "train_loss": "nats an image, labels smoothed, mean since the evaluation before",
+    "update_rms": "root mean square of u over all weights, since the evaluation before",
+    "diverged_at": "step; NaN: did not diverge",
+}

@@ -54,7 +54,6 @@ def rates(method: str, adams: Sequence[float]) -> list[float]:
 def optimizer(method: str, params: Iterable[Parameter], *, lr: float, decay: Decay, weight_decay: float) -> Optimizer:
     """The optimizer of this name. ``weight_decay`` is AdamW's; the others have none. ``decay``: of all but Lion and SGD."""
     k, strategy = stages_of(method)
-    beta1, beta2 = decay.betas
     common: dict[str, Any] = {"lr": lr, "betas": decay.betas}
     makers: dict[str, Callable[[], Optimizer]] = {
         "Adam": lambda: torch.optim.Adam(params, **common),
@@ -62,7 +61,7 @@ def optimizer(method: str, params: Iterable[Parameter], *, lr: float, decay: Dec
         "NAdam": lambda: torch.optim.NAdam(params, **common),
         "LaProp": lambda: LaProp(params, **common),
         "Lion": lambda: Lion(params, lr=lr, betas=LION_BETAS),
-        "SGD": lambda: torch.optim.SGD(params, lr=lr, momentum=beta1, nesterov=True),
+        "SGD": lambda: torch.optim.SGD(params, lr=lr, momentum=decay.gamma, nesterov=True),
     }
     return makers[method]() if method in makers else KAdam(params, **common, k=k, strategy=strategy)
 
@@ -112,7 +111,10 @@ class LaProp(Optimizer):
             torch._foreach_add_(params, momenta, alpha=-group["lr"] / (1 - beta1 ** group["steps"]))
 
 
-def _with_state(optimizer: Optimizer, group: dict[str, Any], *names: str) -> tuple[list[Tensor], list[Tensor], list[list[Tensor]]]:
+Tensors = list[Tensor]
+
+
+def _with_state(optimizer: Optimizer, group: dict[str, Any], *names: str) -> tuple[Tensors, Tensors, list[Tensors]]:
     """Parameters that have gradients, these, and a list of state tensors for each name, zeros at first."""
     params = [p for p in group["params"] if p.grad is not None]
     for p in params:

@@ -76,7 +76,7 @@ def split(images: Images, wanted: Counts, *, pixels: int, device: torch.device, 
     counts = _available(images, wanted) if images.stand_in else wanted
     most = len(images.train_labels) - counts.validation, len(images.test_labels)
     if not (1 <= counts.train <= most[0] and counts.validation >= 1 and 1 <= counts.test <= most[1]):
-        raise ValueError(f"{images.title} has {most[0]} training images beside those to validate, {most[1]} test images: {counts}")
+        raise ValueError(f"{images.title} has {most[0]} training images beside those to validate, {most[1]} to test: {counts}")
     pixels = min(pixels, images.train.shape[1])
     statistics = channel_statistics(images.train[: counts.train], pixels=pixels)
 

@@ -109,7 +109,9 @@ class Vgg(nn.Module):
     of the image. Without ``normalised`` a convolution has a bias instead. Call :meth:`reset` before use.
     """
 
-    def __init__(self, *, channels: int, classes: int, width: int, depth: int, blocks: int = 3, normalised: bool = True) -> None:
+    def __init__(
+        self, *, channels: int, classes: int, width: int, depth: int, blocks: int = 3, normalised: bool = True
+    ) -> None:
         super().__init__()
         self.blocks = nn.ModuleList()
         before = channels
@@ -130,7 +132,7 @@ class Vgg(nn.Module):
 
     @torch.no_grad()
     def reset(self, seed: int) -> None:
-        """In place: weights from N(0, gain/fan_in), gain 2 before a ReLU and 1 in the head; all else as at the start of training.
+        """In place: weights from N(0, gain/fan_in), gain 2 before a ReLU and 1 in the head; biases 0, norms as made.
 
         numpy draws in float64, so that the same seed gives the same weights on every machine.
         """

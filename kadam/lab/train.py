@@ -5,7 +5,6 @@ import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -88,14 +87,21 @@ class Training(Stateful):
     STATE = ("model", "optimizer", "losses", "squares")
 
     def __init__(
-        self, network: Network, optimizer: Callable[[list[nn.Parameter]], Optimizer], batches: Batches, schedule: Schedule,
-        *, smoothing: float = 0.0,
+        self,
+        network: Network,
+        optimizer: Callable[[list[nn.Parameter]], Optimizer],
+        batches: Batches,
+        schedule: Schedule,
+        *,
+        smoothing: float = 0.0,
     ) -> None:
         self.network, self.batches, self.schedule, self.smoothing = network, batches, schedule, smoothing
         self.model, self.forward = network.build()
+        self.model.train()
         self.model.reset(batches.seeds.initialisation)
-        self.params = list(self.model.parameters())
-        self.optimizer = optimizer(self.params)
+        parameters = list(self.model.parameters())
+        self.params: list[Tensor] = list(parameters)
+        self.optimizer = optimizer(parameters)
         self.rates = [group["lr"] for group in self.optimizer.param_groups]
         self.before = [torch.empty_like(p) for p in self.params]
         self.losses, self.squares = (torch.full((schedule.steps,), math.nan, device=self.params[0].device) for _ in range(2))
@@ -109,7 +115,6 @@ class Training(Stateful):
 
     def loss(self, images: Tensor, labels: Tensor) -> Tensor:
         """Mean cross-entropy of a batch (nats an image), the labels smoothed."""
-        self.model.train()
         with self.network.computing():
             logits = self.forward(images)
         return F.cross_entropy(logits.to(self.network.dtype), labels, label_smoothing=self.smoothing)
@@ -142,6 +147,7 @@ class Training(Stateful):
                 logits = self.forward(images.permute(0, 3, 1, 2)).double()
             loss += F.cross_entropy(logits, labels, reduction="sum")
             right += (logits.argmax(1) == labels).sum()
+        self.model.train()
         return float(loss) / len(data), float(right) / len(data)
 
 
@@ -149,5 +155,3 @@ def parameter_count(network: Network) -> int:
     """How many numbers a network learns."""
     model, _ = network.build()
     return sum(p.numel() for p in model.parameters())
-
-

@@ -89,6 +89,8 @@ def build(profile: str, parameters: Mapping[str, Any], *, update_smoke: bool = F
     _check_names("the notebooks", [name for page in pages for name in parameter_names(page)], parameters)
     used = {name: experiments.obtain(name, profile, jobs=all_cores()) for name in experiments.NAMES}
     used |= {name: experiments.measured(name, root / "results") for name in experiments.MEASURED}
+    larger = [experiments.larger(name, root / "results") for name in experiments.NAMES]
+    used |= {f"{r.attrs['experiment']}, {r.attrs['profile']}": r for r in larger if r is not None}
     generated = root / "book" / "generated"
     seconds = {}
     for page in tqdm(pages, desc="notebooks", unit="page", disable=None):
@@ -195,7 +197,7 @@ def without_images(notebook: Notebook) -> Notebook:
 
 def with_badge(notebook: Notebook, page: Page, used: Mapping[str, xr.Dataset], generated: Path) -> Notebook:
     """A copy with the page's provenance below its title, and what the badge links to put beside the book."""
-    shown = {name: used[name] for name in page.experiments()}
+    shown = {key: record for key, record in used.items() if record.attrs["experiment"] in page.experiments()}
     for record in shown.values():
         records.save(record, generated / _file_name(record))
     _copy_aside(page.source, generated / page.source.name)

@@ -11,7 +11,7 @@ import click
 
 from kadam.decay import Decay
 from kadam.lab.cluster import CLUSTERS, ClusterError, chosen
-from kadam.lab.profiles import PROFILES
+from kadam.lab.profiles import CPU, PROFILES
 
 
 def main() -> None:
@@ -40,10 +40,18 @@ profile_option = click.option(
     "--profile", type=click.Choice(PROFILES), default="laptop", show_default=True, help="How large: seconds, minutes, a GPU."
 )
 
+any_profile_option = click.option(
+    "--profile",
+    type=click.Choice((*PROFILES, CPU)),
+    default="laptop",
+    show_default=True,
+    help="How large: seconds, minutes, a GPU; cpu: an hour without one, where an experiment has it.",
+)
+
 
 @commands.command()
 @click.argument("name")
-@profile_option
+@any_profile_option
 @click.option("--jobs", type=click.IntRange(1), show_default="all cores", help="Processes; with --cluster, jobs.")
 @click.option("--scheduler", metavar="ADDRESS", help="Compute on the Dask cluster whose scheduler is at tcp://HOST:PORT.")
 @click.option("--cluster", type=click.Choice(CLUSTERS), help="Start --jobs workers there, one a job, and compute on them.")
@@ -67,11 +75,19 @@ def run(
 
     if scheduler is not None and cluster is not None:
         raise click.UsageError("--scheduler is for a cluster that runs already, --cluster starts one; give one of them")
-    names = experiments.NAMES if name == "all" else (experiments.request(name, profile).name,)
+    having = tuple(one for one in experiments.NAMES if profile in experiments.profiles_of(one))
+    names = having if name == "all" else (experiments.request(name, profile).name,)
     with chosen(scheduler=scheduler, cluster=cluster, jobs=jobs or 1):
         for one in names:
+            _announce(experiments.request(one, profile), fresh=fresh, jobs=jobs or all_cores())
             record = experiments.obtain(one, profile, fresh=fresh, jobs=jobs or all_cores())
             _deliver(one, profile, record, out, commit)
+
+
+def _announce(wanted: Any, *, fresh: bool, jobs: int) -> None:
+    """Say what a long experiment is going to do before it starts, if it is not done yet."""
+    if hasattr(wanted.module, "announcement") and (fresh or not wanted.path.exists()):
+        click.echo(f"{wanted.name}: {wanted.module.announcement(wanted.config, jobs)}", err=True)
 
 
 def _deliver(name: str, profile: str, record: Any, out: Path | None, commit: bool) -> None:
@@ -137,7 +153,7 @@ def _parse(settings: tuple[str, ...]) -> dict[str, Any]:
 
 
 @commands.command()
-@profile_option
+@any_profile_option
 @click.option("--json", "as_json", is_flag=True, help="A list of objects instead of a table.")
 @click.option("--markdown", is_flag=True, help="A Markdown table, as in the README.")
 @_clear_errors

@@ -7,6 +7,7 @@ rate that was best in validation; and at the rate at which the method's update i
 """
 
 import functools
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,7 +18,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from kadam.decay import STRATEGIES, Decay, check_stage_count, check_strategy
-from kadam.lab import baselines, devices, records
+from kadam.lab import baselines, devices, records, stopwatch
 from kadam.lab.contest import COMPARISONS, Runs, Trial, by_piece, contest, overall, peak_rates, search, unfolded
 from kadam.lab.data import DataError, describe
 from kadam.lab.ensemble import keep_freed_memory
@@ -25,7 +26,7 @@ from kadam.lab.images import configured_images
 from kadam.lab.labelled import Augmentation, Batches, Counts, Seeds, Splits, split
 from kadam.lab.profiles import check_choice, check_counts
 from kadam.lab.progress import Progress
-from kadam.lab.sweep import computed_s, sweep
+from kadam.lab.sweep import computed_s, one_thread, sweep
 from kadam.lab.train import Network, Schedule, Training, parameter_count
 from kadam.report import contest as judges
 from kadam.report.claims import Claim, Test, judge_all
@@ -163,6 +164,11 @@ class Plan(NamedTuple):
         )
 
 
+def announcement(config: Config, jobs: int) -> str:
+    """The plan and an estimate from a few steps on this machine."""
+    return plan(config).sentence(seconds_a_run(config), jobs)
+
+
 def plan(config: Config) -> Plan:
     """What :func:`run` would do."""
     each = len(NETWORKS) * len(config.methods)
@@ -203,6 +209,25 @@ class Inputs:
         changes = Augmentation(config.flip, config.shift, config.cutout)
         batches = Batches(self.splits.train, changes, config.batch, seeds)
         return Training(self.network(network), make, batches, Schedule(config.steps, config.warmup), smoothing=config.smoothing)
+
+
+def seconds_a_run(config: Config, *, steps: int = 20) -> float:
+    """How long one run takes here in one thread, from some steps and one evaluation, both after a first that is not counted."""
+    inputs = Inputs.of(config, configured_images(config).sha256)
+    training = inputs.training(NETWORKS[0], baselines.BASELINES[0], Trial(config.equal_rate, config.seed))
+
+    def seconds(action: Callable[[], object]) -> float:
+        action()
+        return float(stopwatch.paired({"it": action}, rounds=1, repeats=1, device=config.device)["it"][0])
+
+    def several() -> None:
+        for n in range(min(steps, config.steps)):
+            training.step(n)
+
+    with one_thread():
+        a_step = seconds(several) / min(steps, config.steps)
+        an_evaluation = seconds(lambda: training.evaluate(inputs.splits.test))
+    return a_step * config.steps + an_evaluation * config.evaluations
 
 
 @records.recorded("cifar", PROFILES)

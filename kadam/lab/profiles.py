@@ -6,6 +6,9 @@ from typing import Any, TypeVar
 
 PROFILES = ("smoke", "laptop", "paper")
 
+# What some experiments have between the last two, where there is no GPU: the part that two cores finish in an hour.
+CPU = "cpu"
+
 C = TypeVar("C")
 
 

@@ -116,7 +116,7 @@ def _results(pieces: Sequence[str], work: Work, bar: Bar, jobs: int) -> Iterator
     """(piece, result) as they finish."""
     client = cluster.active()
     if client is None and min(jobs, len(pieces)) <= 1:
-        with _one_thread():
+        with one_thread():
             for piece in pieces:
                 yield piece, work.here(piece, functools.partial(bar.at, piece))
         return
@@ -148,7 +148,8 @@ def end_with(parent: int) -> None:
 
 
 @contextmanager
-def _one_thread() -> Iterator[None]:
+def one_thread() -> Iterator[None]:
+    """The block computes in one thread, as every piece does."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:

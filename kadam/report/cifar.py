@@ -1,6 +1,7 @@
 """The figures of chapter 6, each with the numbers that it shows."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 import matplotlib as mpl
 import numpy as np
@@ -24,7 +25,15 @@ STRATEGIES = {
     "root": style.SECOND,
     "meta": style.FOURTH,
 }
-BASELINES = {"Adam": "-", "AdamW": "--", "NAdam": "-.", "LaProp": ":", "Lion": (0, (5, 1, 1, 1, 1, 1)), "SGD": (0, (1, 3))}
+BASELINES = {
+    "Adam": (style.MEASURED, "-"),
+    "AdamW": (style.MEASURED, "--"),
+    "NAdam": (style.MEASURED, "-."),
+    "LaProp": (style.MEASURED, ":"),
+    "Lion": (style.GUIDE, "-"),
+    "SGD": (style.GUIDE, "--"),
+}
+LARGEST = 0.5  # the largest size of a step that is drawn: beyond, nothing is learnt
 ACCURACY = "test accuracy (%)"
 
 
@@ -116,7 +125,7 @@ def rates(record: xr.Dataset) -> Figure:
             _search_line(above, one.tried, one, look, label=method)
             _search_line(below, size.sel(network=network, optimizer=method), one, look)
         above.set(xscale="log", xlabel="learning rate (peak)", title=network)
-        below.set(xscale="log", xlabel="size of a step: learning rate x rms of u")
+        below.set(xscale="log", xlabel="size of a step: learning rate x rms of u", xlim=(5e-5, LARGEST))
     for axes in all_axes[:, 0]:
         axes.set_ylabel("validation accuracy (%)")
     figure.legend(*all_axes[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=4, fontsize=7)
@@ -124,18 +133,21 @@ def rates(record: xr.Dataset) -> Figure:
     return figure
 
 
-def _looks(record: xr.Dataset) -> dict[str, dict[str, object]]:
-    """Baselines in black, told apart by their line; k = 2 in the colours of the strategies."""
-    second = {method: {"color": STRATEGIES[strategy], "marker": "o"} for strategy, method in two_stages(record).items()}
+def _looks(record: xr.Dataset) -> dict[str, dict[str, Any]]:
+    """Baselines in black and grey, told apart by their line; k = 2 in the colours of the strategies."""
+    second: dict[str, dict[str, Any]] = {
+        method: {"color": STRATEGIES[strategy], "marker": "o"} for strategy, method in two_stages(record).items()
+    }
     return {name: {"color": style.MEASURED, "ls": line, "marker": "."} for name, line in BASELINES.items()} | second
 
 
-def _search_line(axes: Axes, x: xr.DataArray, one: xr.Dataset, look: dict[str, object], label: str | None = None) -> None:
-    """Accuracy in the search, mean over seeds; a cross on the axis below where a run diverged."""
+def _search_line(axes: Axes, x: xr.DataArray, one: xr.Dataset, look: Mapping[str, Any], label: str | None = None) -> None:
+    """Accuracy in the search, mean over seeds; a cross at the bottom where a run diverged, at the edge if its x is beyond."""
     accuracy = 100 * one.search_accuracy.mean("tuning_seed", skipna=False)
-    axes.plot(x, accuracy, lw=1, ms=3, label=label, **look)  # type: ignore[arg-type]
-    diverged = np.isnan(accuracy.values) & np.isfinite(x.values)
-    axes.plot(x.values[diverged], np.full(diverged.sum(), 0.02), "x", color=look["color"], transform=axes.get_xaxis_transform())
+    axes.plot(x, accuracy, lw=1, ms=3, label=label, **look)
+    diverged = np.isnan(accuracy.values)
+    place = np.nan_to_num(x.values[diverged], nan=np.inf) if label else np.full(diverged.sum(), 0.8 * LARGEST)
+    axes.plot(place, np.full(diverged.sum(), 0.02), "x", color=look["color"], transform=axes.get_xaxis_transform())
 
 
 @style.styled
@@ -152,8 +164,8 @@ def rates_by_k(record: xr.Dataset) -> Figure:
                 one = record.sel(network=network).isel(optimizer=int(np.flatnonzero(chosen)[0]))
                 _search_line(axes, one.tried, one, {"color": shade, "marker": "."}, label=f"k = {k}")
             axes.set(xscale="log", title=strategy)
+            axes.set_xlabel("learning rate" if network == networks(record)[-1] else "")
         row[0].set_ylabel(f"{network}: accuracy (%)")
-    figure.supxlabel("learning rate (peak)", fontsize=9)
     figure.legend(*all_axes[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=len(ks))
     style.label_stand_in(figure, record)
     return figure
@@ -228,9 +240,9 @@ def curves(record: xr.Dataset, *, methods: Iterable[str]) -> Figure:
     return figure
 
 
-def _band(axes: Axes, values: xr.DataArray, look: dict[str, object], label: str) -> None:
+def _band(axes: Axes, values: xr.DataArray, look: Mapping[str, Any], label: str) -> None:
     mean, low, high = mean_interval(values.transpose("evaluation", "seed"))
-    axes.plot(values.evaluation, mean, lw=1.2, ms=3, label=label, **look)  # type: ignore[arg-type]
+    axes.plot(values.evaluation, mean, lw=1.2, ms=3, label=label, **look)
     axes.fill_between(values.evaluation, low, high, color=look["color"], alpha=0.15, lw=0)
 
 

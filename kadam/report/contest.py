@@ -4,7 +4,6 @@ A record of one has test accuracy by comparison, network, optimizer and seed, an
 optimizers with one seed start from the same weights and see the same images, so they are compared seed by seed.
 """
 
-import functools
 from collections.abc import Callable
 from typing import Concatenate, ParamSpec
 
@@ -56,8 +55,7 @@ P = ParamSpec("P")
 def _judged(judge: Callable[Concatenate[xr.Dataset, P], Finding]) -> Callable[Concatenate[xr.Dataset, P], Finding]:
     """A judge that says nothing on too few seeds."""
 
-    @functools.wraps(judge)
-    def wary(dataset: xr.Dataset, *args: P.args, **kwargs: P.kwargs) -> Finding:
+    def wary(dataset: xr.Dataset, /, *args: P.args, **kwargs: P.kwargs) -> Finding:
         seeds = dataset.sizes["seed"]
         if seeds < JUDGED_SEEDS:
             return f"too few seeds: {seeds}", "not run at this profile"
@@ -86,9 +84,8 @@ def two_stages(dataset: xr.Dataset) -> dict[str, str]:
 def most_strategies(dataset: xr.Dataset) -> Finding:
     ahead = [gain(dataset, method, ADAM, EQUAL).low > 0 for method in two_stages(dataset).values()]
     share = np.mean(ahead, axis=0)
-    counted = ", ".join(
-        f"{name} {sum(each)} of {len(each)}" for name, each in zip(networks(dataset), np.transpose(ahead), strict=True)
-    )
+    each = zip(networks(dataset), np.sum(ahead, axis=0), strict=True)
+    counted = ", ".join(f"{name} {count} of {len(ahead)}" for name, count in each)
     return f"strategies with k = 2 ahead of k = 1: {counted}", passes_each((share >= MOST).tolist())
 
 
@@ -148,15 +145,14 @@ def larger_steps(dataset: xr.Dataset) -> Finding:
 @_judged
 def best_of_all(dataset: xr.Dataset) -> Finding:
     found = dataset.search_accuracy.fillna(0).mean("tuning_seed").max("rate")
-    gains = []
+    words, held = [], []
     for place, network in enumerate(networks(dataset)):
-        one = found.sel(network=network)
-        second, baseline = (str(one.where(dataset.k == k, drop=True).idxmax("optimizer").values) for k in (2, 0))
-        adam = float(one.sel(optimizer=ADAM)) >= float(one.sel(optimizer=baseline))
-        rival = ADAM if adam else baseline
-        gains.append((second, rival, *(float(part[place]) for part in gain(dataset, second, rival, TUNED))))
-    measured = "; ".join(f"{a} over {b} {signed(*of)}" for a, b, *of in gains)
-    return measured + " points", passes_each([low > 0 for *_, low, _ in gains])
+        of = found.sel(network=network)
+        second, rival = (str(of.where(among, drop=True).idxmax("optimizer").values) for among in (found.k == 2, found.k < 2))
+        ahead = [float(part[place]) for part in gain(dataset, second, rival, TUNED)]
+        words.append(f"{second} over {rival} {signed(*ahead)}")
+        held.append(ahead[1] > 0)
+    return "; ".join(words) + " points", passes_each(held)
 
 
 def inside_the_grid(dataset: xr.Dataset) -> Finding:

@@ -5,6 +5,7 @@ update is as large as Adam's at that one learning rate. Size is learning rate ti
 and steps.
 """
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
@@ -68,36 +69,44 @@ class Runs(Stateful, Generic[T]):
         names = ("loss", "accuracy", "train_loss", "update_rms")
         self.tables: dict[str, Array] = {name: np.full((len(trials), evaluations), np.nan) for name in names}
         self.tables["diverged_at"] = np.full(len(trials), np.nan)
-        self.i, self.current = 0, begin(trials[0])
+        self.current: T | None = None
+        self._start(0)
+
+    def _start(self, i: int) -> None:
+        """Begin run i; one without a learning rate, since none gives that size, counts as diverged before its first step."""
+        self.i = i
+        if math.isfinite(self.trials[i].rate):
+            self.current = self.begin(self.trials[i])
+        else:
+            self.tables["diverged_at"][i] = 0
 
     def state_dict(self) -> dict[str, Any]:
         return super().state_dict() | {"i": self.i}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.i = state["i"]
-        self.current = self.begin(self.trials[self.i])
+        self._start(state["i"])
         super().load_state_dict(state)
 
     def step(self, n: int) -> None:
         """Step n of all runs together; a run that has diverged takes no more steps."""
         i, step = divmod(n, self.steps)
         if i != self.i:
-            self.i, self.current = i, self.begin(self.trials[i])
-        if np.isnan(self.tables["diverged_at"][i]):
+            self._start(i)
+        if self.current is not None and np.isnan(self.tables["diverged_at"][i]):
             self.current.step(step)
             if step + 1 in self.marks:
-                self._look(self.marks.index(step + 1))
+                self._look(self.current, self.marks.index(step + 1))
 
-    def _look(self, mark: int) -> None:
+    def _look(self, run: T, mark: int) -> None:
         """Evaluate, and keep the means since the last time; or keep when the run diverged."""
         begin, end = self.marks[mark - 1 : mark + 1]
-        diverged = self.current.diverged_at(end)
+        diverged = run.diverged_at(end)
         if diverged is not None:
             self.tables["diverged_at"][self.i] = diverged
             return
-        loss, accuracy = self.judge(self.current)
-        train_loss = float(self.current.losses[begin:end].mean())
-        update_rms = float(self.current.squares[begin:end].mean().sqrt())
+        loss, accuracy = self.judge(run)
+        train_loss = float(run.losses[begin:end].mean())
+        update_rms = float(run.squares[begin:end].mean().sqrt())
         seen = {"loss": loss, "accuracy": accuracy, "train_loss": train_loss, "update_rms": update_rms}
         for name, value in seen.items():
             self.tables[name][self.i, mark - 1] = value

@@ -135,10 +135,12 @@ def rates(record: xr.Dataset) -> Figure:
 
 def _looks(record: xr.Dataset) -> dict[str, dict[str, Any]]:
     """Baselines in black and grey, told apart by their line; k = 2 in the colours of the strategies."""
-    second: dict[str, dict[str, Any]] = {
-        method: {"color": STRATEGIES[strategy], "marker": "o"} for strategy, method in two_stages(record).items()
-    }
-    return {name: {"color": style.MEASURED, "ls": line, "marker": "."} for name, line in BASELINES.items()} | second
+    looks: dict[str, dict[str, Any]] = {}
+    for name, (colour, line) in BASELINES.items():
+        looks[name] = {"color": colour, "ls": line, "marker": "."}
+    for strategy, method in two_stages(record).items():
+        looks[method] = {"color": STRATEGIES[strategy], "marker": "o"}
+    return looks
 
 
 def _search_line(axes: Axes, x: xr.DataArray, one: xr.Dataset, look: Mapping[str, Any], label: str | None = None) -> None:

@@ -1,0 +1,188 @@
+"""The optimizers that are compared: each is what its name says, and goes on from its state."""
+
+import copy
+
+import numpy as np
+import pytest
+import torch
+from numpy.testing import assert_allclose
+from problems import assert_same_bits, dense_parameters, gradients, owned, parameters, random, run
+from torch.nn import Parameter
+
+from kadam import Decay, KAdam, stages
+from kadam.lab.baselines import BASELINES, RATE_FACTOR, LaProp, Lion, kadam_name, methods, optimizer, rates, stages_of
+from kadam.theory.reference import kadam_updates
+
+LR = 2**-7
+DECAY = Decay(beta=0.95, gamma=0.8)
+METHODS = methods([1, 2, 3])
+
+every = pytest.mark.parametrize("method", METHODS)
+
+
+def made(method, params, **kwargs):
+    return optimizer(method, params, **({"lr": LR, "decay": DECAY, "weight_decay": 0.25} | kwargs))
+
+
+def vector(seed=0):
+    return Parameter(random(40, seed=seed))
+
+
+def random_walk(optimizer, steps=20):
+    # Random gradients (steps, 40), and where they take a vector from where.
+    (p,) = owned(optimizer)
+    start, grads = p.detach().numpy().copy(), gradients([p], steps)
+    run(optimizer, grads)
+    return np.stack([g.numpy() for (g,) in grads]), start, p.detach().numpy()
+
+
+def test_laprop_is_its_formula():
+    beta1, beta2, eps = 0.8, 0.95, 1e-3
+    ours = LaProp([p := vector()], lr=LR, betas=(beta1, beta2), eps=eps)
+    grads, weights, end = random_walk(ours)
+    m, v = np.zeros(40), np.zeros(40)
+    for n, g in enumerate(grads, 1):
+        v = beta2 * v + (1 - beta2) * g**2
+        m = beta1 * m + (1 - beta1) * g / (np.sqrt(v / (1 - beta2**n)) + eps)
+        weights = weights - LR * m / (1 - beta1**n)
+    assert_allclose(end, weights, rtol=1e-12)
+    assert_allclose(ours.state[p]["exp_avg"], m, rtol=1e-12)
+    assert_allclose(ours.state[p]["exp_avg_sq"], v, rtol=1e-12)
+
+
+def test_lion_is_its_formula():
+    beta1, beta2 = 0.8, 0.95
+    ours = Lion([p := vector()], lr=LR, betas=(beta1, beta2))
+    grads, weights, end = random_walk(ours)
+    m = np.zeros(40)
+    for g in grads:
+        weights = weights - LR * np.sign(beta1 * m + (1 - beta1) * g)
+        m = beta2 * m + (1 - beta2) * g
+    assert_allclose(end, weights, rtol=1e-12)
+    assert_allclose(ours.state[p]["exp_avg"], m, rtol=1e-12)
+
+
+def test_laprop_without_momentum_is_adam():
+    ours, theirs = (
+        LaProp([vector()], lr=LR, betas=(0.0, 0.95)),
+        KAdam([vector()], lr=LR, betas=(0.0, 0.95), k=1, weight_decay=0),
+    )
+    assert_allclose(random_walk(ours)[2], random_walk(theirs)[2], rtol=1e-12)
+
+
+def test_laprop_is_the_mean_of_what_a_stage_without_momentum_gives():
+    grads, start, end = random_walk(made("LaProp", [vector()]))
+    normalised = kadam_updates(grads, [Decay(beta=DECAY.beta, gamma=0.0)], eps=1e-8)
+    age = np.arange(20)
+    weights = np.tril(DECAY.gamma ** np.clip(age[:, None] - age, 0, None))  # of gradient j at step i
+    updates = weights / weights.sum(1, keepdims=True) @ normalised
+    assert_allclose(end, start - LR * updates.sum(0), rtol=1e-12, atol=1e-14)
+
+
+def test_a_schedule_acts_on_laprop_at_once():
+    (p,) = owned(ours := made("LaProp", [vector()]))
+    random_walk(ours)
+    before, ours.param_groups[0]["lr"] = p.detach().clone(), 0.0
+    run(ours, gradients([p], 1))
+    assert torch.equal(p, before)
+
+
+def test_every_update_of_lion_is_as_large_as_the_learning_rate():
+    (p,) = owned(ours := made("Lion", [vector()]))
+    for grads in gradients([p], 10):
+        before = p.detach().clone()
+        run(ours, [grads])
+        assert_allclose((p - before).detach().abs(), LR, rtol=1e-12)
+
+
+@every
+def test_a_method_goes_on_from_its_state_to_the_bit(method):
+    params = dense_parameters()
+    first, rest = (steps := gradients(params, 6))[:3], steps[3:]
+    ours = run(made(method, params), first)
+    theirs = made(method, [Parameter(p.detach().clone()) for p in params])
+    theirs.load_state_dict(copy.deepcopy(ours.state_dict()))
+    assert_same_bits(run(ours, rest), run(theirs, rest))
+    whole = run(made(method, dense_parameters()), steps)
+    assert all(torch.equal(p, q) for p, q in zip(owned(theirs), owned(whole), strict=True))
+
+
+def test_the_state_of_laprop_counts_its_steps():
+    steps = gradients(params := parameters(), 4)
+    theirs = made("LaProp", parameters())
+    theirs.load_state_dict(run(made("LaProp", params), steps).state_dict())
+    assert run(theirs, steps).param_groups[0]["steps"] == 8
+
+
+@pytest.mark.parametrize("method", ["LaProp", "Lion"])
+def test_a_parameter_without_gradient_stays(method):
+    params, without = [vector(), vector(1)], vector(1)
+    run(made(method, params), [[g, None] for g, _ in gradients(params, 3)])
+    assert torch.equal(params[1], without)
+    assert not torch.equal(params[0], vector())
+
+
+def test_names_say_stages_and_strategy():
+    assert METHODS[: len(BASELINES)] == list(BASELINES)
+    assert len(METHODS) == len(set(METHODS)) == len(BASELINES) + 2 * 5
+    for method in METHODS:
+        k, strategy = stages_of(method)
+        assert method == (kadam_name(k, strategy) if k > 1 else strategy)
+    assert [stages_of(name)[0] for name in BASELINES] == [1, 0, 0, 0, 0, 0]
+    assert stages_of("12-Adam inverse_exp") == (12, "inverse_exp")
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("Adagrad", "Adam, AdamW, NAdam, LaProp, Lion, SGD, or like '2-Adam meta'; got 'Adagrad'"),
+        ("2-Adam", "like '2-Adam meta'; got '2-Adam'"),
+        ("2-Adam nope", "strategy must be one of repeat, .*; got 'nope'"),
+        ("0-Adam meta", "k must be a whole number >= 1, got 0"),
+    ],
+)
+def test_unknown_names_are_refused(name, message):
+    with pytest.raises(ValueError, match=message):
+        made(name, [vector()])
+
+
+def test_adam_is_k_adam_with_one_stage_bit_for_bit():
+    steps = gradients(ours := parameters(), 5)
+    theirs = KAdam(parameters(), lr=LR, betas=DECAY.betas, k=1, weight_decay=0)
+    assert_same_bits(run(made("Adam", ours), steps), run(theirs, steps))
+
+
+@every
+def test_adamw_alone_has_weight_decay(method):
+    p = vector()
+    run(made(method, [p]), [[torch.zeros(40, dtype=torch.float64)]] * 2)
+    assert_allclose(p.detach(), vector().detach() * ((1 - LR / 4) ** 2 if method == "AdamW" else 1), rtol=1e-12)
+
+
+def test_adamw_is_torchs():
+    steps = gradients(ours := parameters(), 5)
+    theirs = torch.optim.AdamW(parameters(), lr=LR, betas=(0.8, 0.95), weight_decay=0.25)
+    assert_same_bits(run(made("AdamW", ours), steps), run(theirs, steps))
+
+
+def test_sgd_looks_ahead_with_momentum_gamma():
+    grads, weights, end = random_walk(made("SGD", [vector()]))
+    velocity = np.zeros(40)
+    for g in grads:
+        velocity = DECAY.gamma * velocity + g
+        weights = weights - LR * (g + DECAY.gamma * velocity)
+    assert_allclose(end, weights, rtol=1e-11, atol=1e-11)
+
+
+@pytest.mark.parametrize("method", ["2-Adam meta", "3-Adam root", "2-Adam inverse_exp"])
+def test_k_adam_has_the_stages_of_its_name(method):
+    grads, start, end = random_walk(made(method, [vector()]))
+    updates = kadam_updates(grads, stages(DECAY, *stages_of(method)), eps=1e-8)
+    assert_allclose(end, start - LR * updates.sum(0), rtol=1e-9, atol=1e-12)
+
+
+@every
+def test_rates_are_adams_times_a_factor(method):
+    factor = {"Lion": 0.2, "SGD": 32.0}.get(method, 1.0)
+    assert rates(method, [1e-3, 4e-3]) == [factor * 1e-3, factor * 4e-3]
+    assert set(METHODS) >= set(RATE_FACTOR)

@@ -6,10 +6,17 @@ import pytest
 from matplotlib.figure import Figure
 
 from kadam.decay import Decay
-from kadam.report import growth, invariance, meta, orders, stability, style, trajectories
+from kadam.report import cifar, growth, invariance, meta, orders, stability, style, trajectories
 from kadam.report.advice import advise
 from kadam.report.claims import with_range
 from kadam.theory import stability as theory
+
+SHOWN = ["Adam", "SGD", "2-Adam meta"]
+
+
+def cifar_curves(record):
+    return cifar.curves(record, methods=SHOWN)
+
 
 FIGURES = {
     "stability": [stability.region, stability.boundaries, stability.bounds, stability.runs],
@@ -25,6 +32,15 @@ FIGURES = {
         invariance.rotation,
     ],
     "meta": [meta.histories, meta.directions, meta.networks],
+    "cifar": [
+        cifar.advantage,
+        cifar.stages,
+        cifar.rates,
+        cifar.rates_by_k,
+        cifar.ranking,
+        cifar_curves,
+        cifar.sizes,
+    ],
 }
 CASES = [(name, draw) for name, draws in FIGURES.items() for draw in draws]
 
@@ -39,16 +55,17 @@ def test_every_figure_draws_something_at_the_width_of_the_text(smoke_records, na
     assert len(np.unique(pixels.reshape(-1, 3), axis=0)) > 20
 
 
-ON_TEXT = [(name, draw) for name, draw in CASES if name != "stability" and draw is not trajectories.betas]
+WITH_DATA = [(name, draw) for name, draw in CASES if name != "stability" and draw is not trajectories.betas]
 
 
-@pytest.mark.parametrize(("name", "draw"), ON_TEXT, ids=lambda x: getattr(x, "__name__", x))
+@pytest.mark.parametrize(("name", "draw"), WITH_DATA, ids=lambda x: getattr(x, "__name__", x))
 def test_stand_in_data_is_labelled_on_the_figure_itself(smoke_records, name, draw):
     def texts(record):
         return [text.get_text() for text in draw(record).findobj(plt.Text)]
 
     record = smoke_records[name]
-    assert any("stand-in data: embedded excerpt of tiny Shakespeare" in text for text in texts(record))
+    stand_in = "scikit-learn's digits" if name == "cifar" else "embedded excerpt of tiny Shakespeare"
+    assert any(f"stand-in data: {stand_in}" in text for text in texts(record))
     assert not any("stand-in" in text for text in texts(record.assign_attrs(data_origin="folder")))
 
 
@@ -183,3 +200,56 @@ def test_advice_as_data_is_the_theorys():
     assert theory.coefficient(**pair) == advice.C
     assert advice.largest_update == pytest.approx(float(0.1 / 0.05**0.5 / (1 - 0.81 / 0.95) ** 0.5))
     assert advise(Decay(beta=0.0, gamma=0.5)).growth_rate is None
+
+
+def test_the_tables_of_chapter_6_hold_what_the_record_holds(smoke_records):
+    record = smoke_records["cifar"]
+    end = 100 * record.accuracy.isel(evaluation=-1).mean("seed")
+    three = float(end.sel(comparison="tuned", network="no norm", optimizer="3-Adam meta"))
+    assert cifar.stage_table(record, "tuned").splitlines()[-1].split()[-1] == f"{three:.1f}"
+    gap = end.sel(optimizer="2-Adam meta") - end.sel(optimizer="Adam")
+    line = cifar.advantage_table(record).splitlines()[-1]
+    assert f"{float(gap.sel(comparison='matched size', network='batch norm')):+.1f}" in line
+    sgd = float(end.sel(comparison="tuned", network="no norm", optimizer="SGD"))
+    assert row_of(cifar.curve_table(record, methods=SHOWN), "SGD")[-2] == f"{sgd:.1f}"
+    best = float(record.peak_rate.sel(comparison="tuned", network="batch norm", optimizer="Lion"))
+    assert row_of(cifar.rate_table(record), "Lion")[1] == f"{best:.2g}"
+
+
+def row_of(table, name):
+    return next(line for line in table.splitlines() if line.split()[:1] == [name]).split()
+
+
+def test_the_ranking_starts_with_the_best_and_has_every_baseline_once(smoke_records):
+    record = smoke_records["cifar"]
+    places = [line for line in cifar.ranking_table(record, shown=2).splitlines() if "batch norm" in line]
+    best = 100 * record.accuracy.isel(evaluation=-1).mean("seed").sel(comparison="tuned", network="batch norm").max()
+    assert float(places[0].split("(")[0].split()[-1]) == pytest.approx(float(best), abs=0.06)
+    names = [line.split("(")[0].split()[3] for line in places]
+    assert all(names.count(name) == 1 for name in ("Adam", "AdamW", "NAdam", "LaProp", "Lion", "SGD"))
+
+
+def test_the_size_table_is_the_root_of_the_mean_square(smoke_records):
+    record = smoke_records["cifar"]
+    one = record.update_rms.sel(comparison="equal rate", network="batch norm", optimizer="Adam")
+    size = float(((one**2).mean("evaluation") ** 0.5).mean())
+    assert cifar.size_table(record).splitlines()[0] == f"Adam: {size:.2f}"
+
+
+def test_the_tables_of_chapter_6_fit_the_page(smoke_records):
+    record = smoke_records["cifar"]
+    tables = [cifar.stage_table(record, "tuned"), cifar.curve_table(record, methods=SHOWN), cifar.rate_table(record)]
+    tables += [cifar.advantage_table(record), cifar.ranking_table(record), cifar.size_table(record)]
+    assert max(len(line) for table in tables for line in table.splitlines()) <= 90
+
+
+def test_a_diverged_run_is_drawn_as_a_cross(smoke_records):
+    def crosses(record):
+        axes = cifar.rates(record).axes
+        return sum(len(line.get_xdata()) for ax in axes for line in ax.lines if line.get_marker() == "x")
+
+    record = smoke_records["cifar"]
+    failed = record.search_accuracy.copy()
+    failed.loc[{"optimizer": "SGD", "network": "no norm"}] = np.nan
+    assert crosses(record) == 0
+    assert crosses(record.assign(search_accuracy=failed)) == 2 * record.sizes["rate"]

@@ -1,11 +1,13 @@
 """Every piece that trains goes on from the state it kept, and ends with the bits of an undisturbed one."""
 
 import functools
+from dataclasses import replace
 
 import pytest
 import xarray as xr
 
-from kadam.experiments import growth, invariance, meta
+from kadam.experiments import cifar, growth, invariance, meta
+from kadam.lab.contest import Trial
 from kadam.lab.progress import Progress
 from kadam.lab.tasks import Inputs
 from kadam.theory import stability
@@ -15,15 +17,20 @@ from kadam.theory import stability
 def pieces():
     """Every kind of piece of the experiments that train, by name: its function of (piece, progress), and its steps."""
     growing, scaling, changing = (module.PROFILES["smoke"] for module in (growth, invariance, meta))
+    images = replace(cifar.PROFILES["smoke"], evaluations=4)
+    trials = {name: [Trial(1e-2, 0), Trial(1e-3, 1)] for name in ("batch norm, LaProp", "no norm, 3-Adam meta")}
+    sha256 = cifar.load_data(images).sha256
     curve = stability.normal_curve(num=growing.points)
     train = {
         "growth": (functools.partial(growth.train_piece, growing, growth.load_data(growing), *curve), growing.steps),
         "invariance": (functools.partial(invariance.train_piece, scaling, Inputs.of(scaling.sizes)), scaling.steps),
+        "cifar": (functools.partial(cifar.train_piece, images, sha256, cifar.CONTEST, trials), 2 * images.steps),
         "meta": (functools.partial(meta.compute_piece, changing, Inputs.of(changing.sizes)), changing.steps),
     }
     names = {
         "growth": ["fixed-0-0", "fresh-1-0"],
         "invariance": ["language-one fixed batch-0", "images-small batches-0"],
+        "cifar": list(trials),
         "meta": ["loss x 10-0", "smaller batches-0", "other letters-0", "plain, 2-Adam-0"],
     }
     return {(module, piece): train[module] for module, some in names.items() for piece in some}

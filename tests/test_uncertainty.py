@@ -39,10 +39,6 @@ def test_a_list_of_numbers_has_one_interval():
     assert_allclose(high, 2 + 4.302652729911275 / 3**0.5)  # the table's t for two degrees of freedom
 
 
-def test_equal_repetitions_leave_no_doubt():
-    assert mean_interval([2.5, 2.5, 2.5]) == (2.5, 2.5, 2.5)
-
-
 def test_one_repetition_says_nothing_of_its_error():
     mean, low, high = mean_interval([[3.0], [4.0]])
     assert mean.tolist() == [3, 4]

@@ -250,14 +250,15 @@ def _band(axes: Axes, values: xr.DataArray, look: Mapping[str, Any], label: str)
 
 def curve_table(record: xr.Dataset, *, methods: Iterable[str]) -> str:
     """Test accuracy and loss at the end, mean over seeds, at equal and tuned rates."""
-    head = [f"{network}, {comparison}" for network in networks(record) for comparison in (EQUAL, TUNED)]
-    lines = [f"{'':>18}" + "".join(f"{name:>23}" for name in head)]
+    cases = [(network, comparison) for network in networks(record) for comparison in (EQUAL, TUNED)]
+    lines = [
+        "".join(f"{name:>18}" for name in (first, *(case[i] for case in cases))) for i, first in enumerate(("", "%, nats"))
+    ]
     for method in methods:
         cells = ""
-        for network in networks(record):
-            for comparison in (EQUAL, TUNED):
-                end = record.sel(network=network, comparison=comparison, optimizer=method).isel(evaluation=-1).mean("seed")
-                cells += f"{100 * float(end.accuracy):>13.1f}% {float(end.loss):>8.3f}"
+        for network, comparison in cases:
+            end = record.sel(network=network, comparison=comparison, optimizer=method).isel(evaluation=-1).mean("seed")
+            cells += f"{100 * float(end.accuracy):>10.1f}{float(end.loss):>8.3f}"
         lines.append(f"{method:>18}{cells}")
     return "\n".join(lines)
 

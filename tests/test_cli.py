@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 from click.testing import CliRunner
@@ -71,9 +72,11 @@ def test_run_all_runs_every_experiment(kadam, monkeypatch):
     [
         (
             ("run", "grwth"),
-            "experiment must be one of stability, growth, trajectories, orders, invariance, meta, speed, engine; got 'grwth'",
+            "experiment must be one of stability, growth, trajectories, orders, invariance, meta, cifar, speed, engine, training; "
+            "got 'grwth'",
         ),
-        (("run", "growth", "--profile", "lap"), "'lap' is not one of 'smoke', 'laptop', 'paper'"),
+        (("run", "growth", "--profile", "lap"), "'lap' is not one of 'smoke', 'laptop', 'paper', 'cpu'"),
+        (("run", "growth", "--profile", "cpu"), "profile must be one of smoke, laptop, paper; got 'cpu'"),
         (("run", "growth", "--jobs", "0"), "0 is not in the range x>=1"),
         (("run", "growth", "--scheduler", "here"), "scheduler must be an address like tcp://host:8786, got 'here'"),
         (("run", "growth", "--scheduler", "tcp://x:1", "--cluster", "slurm"), "give one of them"),
@@ -156,3 +159,26 @@ def test_a_run_that_downloads_its_data_still_finds_its_record(kadam, tmp_path, m
 def test_python_m_kadam_is_the_command_line():
     run = subprocess.run([sys.executable, "-m", "kadam", "--help"], capture_output=True, text=True, check=True)
     assert all(command in run.stdout for command in ("run", "book", "claims", "stability", "data"))
+
+
+def test_a_run_of_cifar_says_its_plan_before_it_starts_and_only_then(kadam, offline, monkeypatch):
+    from kadam.experiments import cifar
+
+    tiny = replace(cifar.PROFILES["smoke"], ks=(1, 2), strategies=("meta",), steps=4, seeds=1)
+    monkeypatch.setitem(cifar.PROFILES, "smoke", tiny)
+    first, again = (kadam("run", "cifar", "--profile", "smoke", "--jobs", "1") for _ in range(2))
+    assert first.exit_code == again.exit_code == 0, first.output
+    assert first.output.startswith("cifar: 28 runs to find learning rates, then 42 to compare, 280 steps in all; ")
+    assert "to find learning rates" not in again.output
+
+
+def test_all_experiments_at_profile_cpu_are_those_that_have_it(kadam, monkeypatch):
+    from kadam import experiments
+
+    ran = []
+    original = experiments.obtain
+    monkeypatch.setattr(experiments, "obtain", lambda name, *a, **k: ran.append(name) or original("stability", "smoke"))
+    monkeypatch.setattr("kadam.cli._announce", lambda *a, **k: None)
+    monkeypatch.setattr("kadam.cli._deliver", lambda *a, **k: None)
+    assert kadam("run", "all", "--profile", "cpu").exit_code == 0
+    assert ran == ["cifar"]

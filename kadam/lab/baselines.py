@@ -15,8 +15,9 @@ from kadam.optim import KAdam
 BASELINES = ("Adam", "AdamW", "NAdam", "LaProp", "Lion", "SGD")
 
 # The learning rates that a method is tried at are Adam's times this factor. Lion's sign moves every weight by a whole learning
-# rate, and its authors take a rate 3 to 10 times smaller. SGD's is what puts the usual 0.1 near the middle.
-RATE_FACTOR = {"Lion": 0.2, "SGD": 32.0}
+# rate, and its authors take a rate 3 to 10 times smaller. SGD's is what puts the usual 0.1 near the middle. k-Adam's stages
+# bring an update whose rms is about a quarter under Adam back towards one.
+RATE_FACTOR = {"Lion": 0.2, "SGD": 32.0, "k-Adam": 0.25}
 
 # PyTorch's betas of Lion, its authors' default.
 LION_BETAS = (0.9, 0.99)
@@ -48,7 +49,9 @@ def stages_of(method: str) -> tuple[int, str]:
 
 def rates(method: str, adams: Sequence[float]) -> list[float]:
     """The learning rates that a method is tried at, given Adam's."""
-    return [RATE_FACTOR.get(method, 1.0) * rate for rate in adams]
+    k, _ = stages_of(method)
+    factor = RATE_FACTOR.get("k-Adam" if k > 1 else method, 1.0)
+    return [factor * rate for rate in adams]
 
 
 def optimizer(method: str, params: Iterable[Parameter], *, lr: float, decay: Decay, weight_decay: float) -> Optimizer:

@@ -251,9 +251,8 @@ def _band(axes: Axes, values: xr.DataArray, look: Mapping[str, Any], label: str)
 def curve_table(record: xr.Dataset, *, methods: Iterable[str]) -> str:
     """Test accuracy and loss at the end, mean over seeds, at equal and tuned rates."""
     cases = [(network, comparison) for network in networks(record) for comparison in (EQUAL, TUNED)]
-    lines = [
-        "".join(f"{name:>18}" for name in (first, *(case[i] for case in cases))) for i, first in enumerate(("", "%, nats"))
-    ]
+    heads = (["", *(network for network, _ in cases)], ["%, nats", *(comparison for _, comparison in cases)])
+    lines = ["".join(f"{name:>18}" for name in head) for head in heads]
     for method in methods:
         cells = ""
         for network, comparison in cases:

@@ -164,6 +164,6 @@ def test_k_adam_has_the_stages_of_its_name(method):
 
 @every
 def test_rates_are_adams_times_a_factor(method):
-    factor = {"Lion": 0.2, "SGD": 32.0}.get(method, 1.0)
+    factor = {"Lion": 0.2, "SGD": 32.0}.get(method, 1.0 if method in BASELINES else 0.25)
     assert rates(method, [1e-3, 4e-3]) == [factor * 1e-3, factor * 4e-3]
-    assert set(METHODS) >= set(RATE_FACTOR)
+    assert factor in (1.0, *RATE_FACTOR.values())

@@ -1,5 +1,6 @@
 """Methods compared fairly: the learning rates of the three comparisons, and the runs that find them."""
 
+import functools
 from types import SimpleNamespace
 
 import numpy as np
@@ -152,13 +153,13 @@ TRIALS = [Trial(1.0, 0), Trial(2.0, 1), Trial(3.0, 2)]
 
 
 def pretended(trial, log, diverges=None):
-    # A run whose loss at step n is rate * n and whose squares are rate**2; log holds every step that is taken.
+    # A run whose loss at step n is rate * n and whose squares are (rate * n)**2; log holds every step that is taken.
     run = SimpleNamespace(losses=torch.full((STEPS,), NAN), squares=torch.full((STEPS,), NAN), trial=trial)
 
     def step(n):
         log.append((trial.seed, n))
         run.losses[n] = NAN if trial.seed == diverges and n >= 3 else trial.rate * n
-        run.squares[n] = trial.rate**2
+        run.squares[n] = (trial.rate * n) ** 2
 
     def load_state_dict(state):
         run.losses, run.squares = state["losses"], state["squares"]
@@ -169,11 +170,11 @@ def pretended(trial, log, diverges=None):
     return run
 
 
-def runs(log, diverges=None, evaluations=3):
+def runs(log, diverges=None, trials=TRIALS):
     def judge(run):
         return 100 * run.trial.rate + run.losses.isfinite().sum().item(), run.trial.rate / 10
 
-    return Runs(TRIALS, lambda t: pretended(t, log, diverges), judge, steps=STEPS, evaluations=evaluations)
+    return Runs(trials, lambda t: pretended(t, log, diverges), judge, steps=STEPS, evaluations=3)
 
 
 def went(some, start=0, end=3 * STEPS):
@@ -191,7 +192,7 @@ def test_every_trial_leaves_a_row():
     assert_allclose(found.loss, 100 * rate + [2, 4, 7])
     assert_allclose(found.accuracy, np.repeat(rate / 10, 3, 1))
     assert_allclose(found.train_loss, rate * [0.5, 2.5, 5])
-    assert_allclose(found.update_rms, np.repeat(rate, 3, 1))
+    assert_allclose(found.update_rms, rate * np.sqrt([1 / 2, 13 / 2, 77 / 3]), rtol=1e-6)
     assert found.diverged_at.isnull().all()
 
 
@@ -213,3 +214,14 @@ def test_runs_go_on_from_their_state(stop, diverges, tmp_path):
     again = went(states.load_into(runs(log, diverges), tmp_path / "state"), start=stop)
     xr.testing.assert_identical(again.dataset(), whole.dataset())
     assert len(log) == len(set(log)) == (3 * STEPS if diverges is None else 3 * STEPS - 3)
+
+
+@pytest.mark.parametrize("stop", [0, STEPS + 2, 2 * STEPS + 2])
+def test_a_run_without_a_learning_rate_counts_as_diverged_and_is_never_begun(stop, tmp_path):
+    begin = functools.partial(runs, trials=[*TRIALS[:2], Trial(NAN, 2)])
+    states.save(went(begin(log := []), end=stop), tmp_path / "state")
+    found = went(states.load_into(begin(log), tmp_path / "state"), start=stop).dataset()
+    assert_array_equal(found.diverged_at, [NAN, NAN, 0])
+    assert found.loss[2].isnull().all()
+    assert_array_equal(found.loss[:2], went(runs([])).dataset().loss[:2])
+    assert log == [(seed, n) for seed in range(2) for n in range(STEPS)]

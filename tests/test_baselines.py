@@ -89,15 +89,13 @@ def test_every_update_of_lion_is_as_large_as_the_learning_rate():
 
 @every
 def test_a_method_goes_on_from_its_state_to_the_bit(method):
-    # NAdam in float64 does not: it counts in a float32 number, which torch loads as float64.
-    dtype = torch.float32 if method == "NAdam" else torch.float64
-    params = dense_parameters(dtype)
+    params = dense_parameters(torch.float64)
     first, rest = (steps := gradients(params, 6))[:3], steps[3:]
     ours = run(made(method, params), first)
     theirs = made(method, [Parameter(p.detach().clone()) for p in params])
     theirs.load_state_dict(copy.deepcopy(ours.state_dict()))
     assert_same_bits(run(ours, rest), run(theirs, rest))
-    whole = run(made(method, dense_parameters(dtype)), steps)
+    whole = run(made(method, dense_parameters(torch.float64)), steps)
     assert all(torch.equal(p, q) for p, q in zip(owned(theirs), owned(whole), strict=True))
 
 
@@ -167,3 +165,12 @@ def test_rates_are_adams_times_a_factor(method):
     factor = {"Lion": 0.2, "SGD": 32.0}.get(method, 1.0 if method in BASELINES else 0.25)
     assert rates(method, [1e-3, 4e-3]) == [factor * 1e-3, factor * 4e-3]
     assert factor in (1.0, *RATE_FACTOR.values())
+
+
+@every
+def test_without_any_gradient_nothing_happens(method):
+    ours = made(method, [vector()])
+    (before,) = [p.detach().clone() for p in owned(ours)]
+    ours.step()
+    assert torch.equal(owned(ours)[0], before)
+    assert ours.param_groups[0].get("steps", 0) == 0

@@ -241,7 +241,14 @@ def test_bfloat16_keeps_the_weights_in_float32():
     assert rough.losses[-1] < rough.losses[0]
 
 
-@pytest.mark.parametrize("method", ["Adam", "LaProp", "Lion", "2-Adam meta"])
+def test_a_run_inherits_no_gradient_from_one_that_was_stopped():
+    stopped = begun()
+    stopped.loss(*stopped.batches[0]).backward()
+    assert stopped.params[0].grad is not None
+    assert begun().params[0].grad is None
+
+
+@pytest.mark.parametrize("method", ["Adam", "NAdam", "LaProp", "Lion", "2-Adam meta"])
 def test_a_run_goes_on_from_its_state_to_the_bit(method, tmp_path):
     whole = taken(begun(method=method))
     end, losses, squares = copied(whole.model.state_dict()), whole.losses, whole.squares

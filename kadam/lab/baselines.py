@@ -61,12 +61,23 @@ def optimizer(method: str, params: Iterable[Parameter], *, lr: float, decay: Dec
     makers: dict[str, Callable[[], Optimizer]] = {
         "Adam": lambda: torch.optim.Adam(params, **common),
         "AdamW": lambda: torch.optim.AdamW(params, **common, weight_decay=weight_decay),
-        "NAdam": lambda: torch.optim.NAdam(params, **common),
+        "NAdam": lambda: _resuming_exactly(torch.optim.NAdam(params, **common)),
         "LaProp": lambda: LaProp(params, **common),
         "Lion": lambda: Lion(params, lr=lr, betas=LION_BETAS),
         "SGD": lambda: torch.optim.SGD(params, lr=lr, momentum=decay.gamma, nesterov=True),
     }
     return makers[method]() if method in makers else KAdam(params, **common, k=k, strategy=strategy)
+
+
+def _resuming_exactly(nadam: torch.optim.NAdam) -> torch.optim.NAdam:
+    """NAdam keeps the product of its momenta in float32, and loading a state casts it to the weights' dtype; this casts it back."""
+
+    def cast_back(loaded: Optimizer) -> None:
+        for state in loaded.state.values():
+            state["mu_product"] = state["mu_product"].float()
+
+    nadam.register_load_state_dict_post_hook(cast_back)
+    return nadam
 
 
 class Lion(Optimizer):
@@ -82,6 +93,8 @@ class Lion(Optimizer):
     def step(self, closure: None = None) -> None:  # type: ignore[override]
         for group in self.param_groups:
             params, grads, (momenta,) = _with_state(self, group, "exp_avg")
+            if not params:
+                continue
             beta1, beta2 = group["betas"]
             ahead = torch._foreach_lerp(momenta, grads, 1 - beta1)
             torch._foreach_sign_(ahead)
@@ -93,7 +106,8 @@ class LaProp(Optimizer):
     """Momentum of the normalised gradient, where Adam normalises the momentum. Source: Ziyin et al., arXiv 2002.04839.
 
     v <- beta2 v + (1-beta2) g^2;  m <- beta1 m + (1-beta1) g / (sqrt(v^) + eps);  theta <- theta - lr m^; a hat is the bias
-    correction. The learning rate stands outside of the average, so that a schedule acts at once. Dense gradients on one device.
+    correction. The learning rate stands outside of the average, so that a schedule acts at once. Dense gradients on one device,
+    for all parameters of a group from its first step on.
     """
 
     def __init__(self, params: Iterable[Parameter], lr: float, betas: tuple[float, float], eps: float = 1e-8) -> None:
@@ -102,8 +116,10 @@ class LaProp(Optimizer):
     @torch.no_grad()
     def step(self, closure: None = None) -> None:  # type: ignore[override]
         for group in self.param_groups:
-            group["steps"] += 1
             params, grads, (momenta, squares) = _with_state(self, group, "exp_avg", "exp_avg_sq")
+            if not params:
+                continue
+            group["steps"] += 1
             beta1, beta2 = group["betas"]
             torch._foreach_mul_(squares, beta2)
             torch._foreach_addcmul_(squares, grads, grads, value=1 - beta2)
@@ -121,6 +137,6 @@ def _with_state(optimizer: Optimizer, group: dict[str, Any], *names: str) -> tup
     """Parameters that have gradients, these, and a list of state tensors for each name, zeros at first."""
     params = [p for p in group["params"] if p.grad is not None]
     for p in params:
-        for name in names:
-            optimizer.state[p].setdefault(name, torch.zeros_like(p))
+        state = optimizer.state[p]
+        state.update({name: torch.zeros_like(p) for name in names if name not in state})
     return params, [p.grad for p in params], [[optimizer.state[p][name] for p in params] for name in names]

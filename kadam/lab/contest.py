@@ -78,6 +78,7 @@ class Runs(Stateful, Generic[T]):
         if math.isfinite(self.trials[i].rate):
             self.current = self.begin(self.trials[i])
         else:
+            self.current = None
             self.tables["diverged_at"][i] = 0
 
     def state_dict(self) -> dict[str, Any]:
@@ -157,7 +158,8 @@ def peak_rates(found: xr.Dataset, equal_rate: float) -> xr.DataArray:
     target = _at(found.tried, sizes, equal_rate).sel(optimizer=REFERENCE, drop=True)
     matched = _at(sizes, found.tried, target)
     equal = xr.full_like(matched, equal_rate)
-    return xr.concat([equal, tuned, matched], xr.Variable("comparison", list(COMPARISONS)), coords="minimal")
+    rates = xr.concat([equal, tuned, matched], xr.Variable("comparison", list(COMPARISONS)), coords="minimal")
+    return rates.transpose("comparison", "network", "optimizer")
 
 
 def _at(x: xr.DataArray, y: xr.DataArray, at: xr.DataArray | float) -> xr.DataArray:

@@ -99,6 +99,7 @@ class Training(Stateful):
         self.model, self.forward = network.build()
         self.model.train()
         self.model.reset(batches.seeds.initialisation)
+        self.model.zero_grad()  # it may be left from a run that was stopped
         parameters = list(self.model.parameters())
         self.params: list[Tensor] = list(parameters)
         self.optimizer = optimizer(parameters)

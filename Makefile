@@ -78,6 +78,7 @@ pdf: env
 bench: env
 	$(KADAM) bench optimizer
 	$(KADAM) bench engine
+	$(KADAM) bench training
 	$(KADAM) bench sweep
 
 # The exact versions of everything, from the environment at hand.

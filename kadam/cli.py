@@ -269,6 +269,16 @@ def engine(profile: str, as_json: bool, commit: bool) -> None:
 
 
 @bench.command()
+@_measuring
+@_clear_errors
+def training(profile: str, as_json: bool, commit: bool) -> None:
+    """Images a second of our loop against a plain one, where a step's time goes, the cost of k, a race; saves a record."""
+    from kadam.report import training as report
+
+    _measure("training", report, profile, as_json, commit)
+
+
+@bench.command()
 @click.option("--steps", type=click.IntRange(1), default=10, show_default=True, help="Training steps timed a round.")
 @click.option("--rounds", type=click.IntRange(1), default=5, show_default=True, help="Paired rounds; medians are printed.")
 @click.option("--json", "as_json", is_flag=True, help="An object instead of a sentence.")

@@ -18,9 +18,8 @@ def pieces():
     """Every kind of piece of the experiments that train, by name: its function of (piece, progress), and its steps."""
     growing, scaling, changing = (module.PROFILES["smoke"] for module in (growth, invariance, meta))
     images = replace(cifar.PROFILES["smoke"], evaluations=4)
-    trials = {
-        name: [Trial(1e-2, 0), Trial(1e-3, 1)] for name in ("batch norm, LaProp", "batch norm, NAdam", "no norm, 3-Adam meta")
-    }
+    seen = ("batch norm, LaProp", "batch norm, NAdam", "no norm, 3-Adam meta")
+    trials = {name: [Trial(1e-2, 0), Trial(1e-3, 1)] for name in seen}
     sha256 = cifar.load_data(images).sha256
     curve = stability.normal_curve(num=growing.points)
     train = {

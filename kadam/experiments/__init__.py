@@ -19,7 +19,7 @@ NAMES = ("stability", "growth", "trajectories", "orders", "invariance", "meta", 
 
 # Experiments that measure a machine instead of mathematics: they run only when asked, and a record of them is shown at
 # every profile.
-MEASURED = ("speed", "engine")
+MEASURED = ("speed", "engine", "training")
 MEASURED_PROFILE = "laptop"
 
 # Profiles beyond the laptop's, the most convincing first. Not every experiment has both.

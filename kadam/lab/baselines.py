@@ -70,7 +70,7 @@ def optimizer(method: str, params: Iterable[Parameter], *, lr: float, decay: Dec
 
 
 def _resuming_exactly(nadam: torch.optim.NAdam) -> torch.optim.NAdam:
-    """NAdam keeps the product of its momenta in float32, and loading a state casts it to the weights' dtype; this casts it back."""
+    """With its product of momenta in float32 as it was: loading a state casts it to the weights' dtype."""
 
     def cast_back(loaded: Optimizer) -> None:
         for state in loaded.state.values():

@@ -41,10 +41,10 @@ def costs(record: xr.Dataset) -> xr.DataArray:
 def table(record: xr.Dataset) -> str:
     """Images a second, the parts of a step, the cost of every optimizer, and the races."""
     found = medians(record)
-    lines = [f"{'':>12}{'ours':>9}{'plain':>9} images/s{'ratio':>8}" + "".join(f"{part:>11}" for part in PARTS)]
+    lines = [f"{'':>12}{'ours':>9}{'plain':>9} images/s{'ratio':>8}" + "".join(f"{part:>10}" for part in PARTS)]
     for precision, ratio in found["ours_over_plain"].items():
         ours, plain = (found["images_a_second"][f"{precision}, {loop}"] for loop in ("ours", "plain"))
-        parts = "".join(f"{share:>11.0%}" for share in found["shares"][precision].values())
+        parts = "".join(f"{share:>10.0%}" for share in found["shares"][precision].values())
         lines.append(f"{precision:>12}{ours:>9,.0f}{plain:>9,.0f}{ratio:>17.2f}{parts}")
     lines.append(f"{'optimizer':>20}{'step over Adam':>18}{'bytes of state a byte of weights':>36}")
     lines += [f"{name:>20}{of:>18.2f}{found['state_bytes'][name]:>36.1f}" for name, of in found["step_over_adam"].items()]

@@ -41,6 +41,16 @@ def test_no_recorded_verdict_has_changed_in_the_committed_laptop_record(name):
     assert verdicts == VERDICTS["laptop"][name]
 
 
+def test_no_recorded_verdict_has_changed_in_a_larger_committed_record():
+    larger = {name: experiments.larger(name, RESULTS) for name in experiments.NAMES}
+    found = {record.attrs["profile"]: {} for record in larger.values() if record is not None}
+    for name, record in larger.items():
+        if record is not None:
+            claims = getattr(experiments, name).claims(record)
+            found[record.attrs["profile"]][name] = {claim.id: claim.verdict for claim in claims}
+    assert found == {profile: VERDICTS[profile] for profile in experiments.LARGER if profile in VERDICTS}
+
+
 def test_every_committed_record_is_small_and_verified():
     manifest = results.manifest(RESULTS)
     assert manifest

@@ -213,7 +213,8 @@ def hand_made(bench: Bench, precision: str) -> tuple[torch.nn.Module, stopwatch.
     """A network of the same kind as ours, and the plain loop on it."""
     model, _ = bench.network(precision).build.__wrapped__(bench.network(precision))
     model.reset(0)
-    forward: Forward = torch.compile(model, backend=bench.config.compiler) if bench.config.compiler else model
+    backend = bench.config.compiler
+    forward: Forward = torch.compile(model, backend=backend, dynamic=False) if backend else model
     return model, plain_loop(bench.splits, model, forward, batch=bench.config.batch, precision=precision)
 
 

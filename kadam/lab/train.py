@@ -50,7 +50,7 @@ class Network:
         shape = {"channels": self.channels, "classes": self.classes, "width": self.width, "depth": self.depth}
         model = Vgg(**shape, normalised=self.normalised).to(devices.chosen(self.device), self.dtype)
         model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        return model, torch.compile(model, backend=self.compiler) if self.compiler else model
+        return model, torch.compile(model, backend=self.compiler, dynamic=False) if self.compiler else model
 
     @contextmanager
     def computing(self) -> Iterator[None]:

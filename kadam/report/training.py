@@ -88,7 +88,12 @@ def cost(record: xr.Dataset) -> Figure:
         ]
         for (name, value), line in zip(others, ("--", ":"), strict=True):
             axes.axhline(value, color=style.GUIDE, ls=line, lw=1, label=name)
-        axes.set(xlabel="k", ylabel=label, ylim=(0, 1.1 * float(values.max())), xticks=sorted({int(k) for k in record.k[staged].values}))
+        axes.set(
+            xlabel="k",
+            ylabel=label,
+            ylim=(0, 1.1 * float(values.max())),
+            xticks=sorted({int(k) for k in record.k[staged].values}),
+        )
     times.legend()
     style.label_stand_in(figure, record)
     return figure

@@ -33,7 +33,7 @@ BASELINES = {
     "Lion": (style.GUIDE, "-"),
     "SGD": (style.GUIDE, "--"),
 }
-LARGEST = 0.5  # the largest size of a step that is drawn: beyond, nothing is learnt
+LARGEST = 0.05  # the largest size of a step that is drawn: beyond, nothing is learnt
 ACCURACY = "test accuracy (%)"
 
 
@@ -125,7 +125,7 @@ def rates(record: xr.Dataset) -> Figure:
             _search_line(above, one.tried, one, look, label=method)
             _search_line(below, size.sel(network=network, optimizer=method), one, look)
         above.set(xscale="log", xlabel="learning rate (peak)", title=network)
-        below.set(xscale="log", xlabel="size of a step: learning rate x rms of u", xlim=(5e-5, LARGEST))
+        below.set(xscale="log", xlabel="size of a step: learning rate x rms of u", xlim=(1e-4, LARGEST))
     for axes in all_axes[:, 0]:
         axes.set_ylabel("validation accuracy (%)")
     figure.legend(*all_axes[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=4, fontsize=7)
@@ -274,8 +274,8 @@ def sizes(record: xr.Dataset) -> Figure:
             chosen = (record.k == k) & ((record.strategy == strategy) | (record.k == 1))
             one = record.update_rms.sel(network=network, comparison=EQUAL).isel(optimizer=int(np.flatnonzero(chosen)[0]))
             axes.plot(one.evaluation, one.mean("seed"), marker=".", color=shade, lw=1, label=f"k = {k}")
-        axes.set(title=strategy, xlabel="step", ylim=(0, 1.05))
-    all_axes[0, 0].set_ylabel("rms of u")
+        axes.set(title=strategy, xlabel="step")
+    all_axes[0, 0].set(ylabel="rms of u", ylim=(0, None))
     figure.legend(*all_axes[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=len(ks))
     style.label_stand_in(figure, record)
     return figure

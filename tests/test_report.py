@@ -253,3 +253,10 @@ def test_a_diverged_run_is_drawn_as_a_cross(smoke_records):
     failed.loc[{"optimizer": "SGD", "network": "no norm"}] = np.nan
     assert crosses(record) == 0
     assert crosses(record.assign(search_accuracy=failed)) == 2 * record.sizes["rate"]
+
+
+def test_the_setting_of_chapter_6_names_data_and_sizes(smoke_records):
+    text = cifar.setting(smoke_records["cifar"])
+    assert text.startswith("profile smoke; scikit-learn's digits, standing in for CIFAR-10")
+    assert "128 images to train, 64 to validate, 64 to test; parameters: batch norm 496, no norm 482" in text
+    assert max(map(len, text.splitlines())) <= 110

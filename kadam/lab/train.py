@@ -50,6 +50,11 @@ class Network:
         shape = {"channels": self.channels, "classes": self.classes, "width": self.width, "depth": self.depth}
         model = Vgg(**shape, normalised=self.normalised).to(devices.chosen(self.device), self.dtype)
         model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        if self.compiler:
+            # Networks, precisions, training and evaluation share one function; the default of 8 would leave some uncompiled.
+            import torch._dynamo  # slow, and only needed here
+
+            torch._dynamo.config.recompile_limit = 64
         return model, torch.compile(model, backend=self.compiler, dynamic=False) if self.compiler else model
 
     @contextmanager

@@ -37,6 +37,17 @@ LARGEST = 0.05  # the largest size of a step that is drawn: beyond, nothing is l
 ACCURACY = "test accuracy (%)"
 
 
+def setting(record: xr.Dataset) -> str:
+    """What was trained on what."""
+    counts = zip(networks(record), record.parameters.values, strict=True)
+    learnt = ", ".join(f"{name} {count:,.0f}" for name, count in counts)
+    images = "{train_images:,} images to train, {validation_images:,} to validate, {test_images:,} to test"
+    return (
+        "profile {profile}; {data}, {pixels} x {pixels} pixels, {steps} steps, "
+        f"{record.sizes['seed']} seeds\n{images}; parameters: {learnt}"
+    ).format(**record.attrs)
+
+
 @style.styled
 def advantage(record: xr.Dataset) -> Figure:
     """How many points k = 2 is ahead of Adam, by strategy and comparison; means and 95% intervals over seeds."""

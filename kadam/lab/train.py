@@ -52,9 +52,9 @@ class Network:
         model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         if self.compiler:
             # Networks, precisions, training and evaluation share one function; the default of 8 would leave some uncompiled.
-            import torch._dynamo  # slow, and only needed here
+            from torch._dynamo import config as dynamo  # slow to import, and only needed here
 
-            torch._dynamo.config.recompile_limit = 64
+            dynamo.recompile_limit = 64
         return model, torch.compile(model, backend=self.compiler, dynamic=False) if self.compiler else model
 
     @contextmanager

@@ -64,7 +64,9 @@ def test_the_readmes_table_is_the_ledger_of_the_committed_records():
 
 
 def _committed_claims(name):
-    record = results.committed(ROOT / "results", name, "laptop")
+    record = experiments.larger(name, ROOT / "results")
+    if record is None:
+        record = results.committed(ROOT / "results", name, "laptop")
     return import_module(f"kadam.experiments.{name}").claims(record)
 
 

@@ -70,8 +70,11 @@ class Config:
         check_counts(self, "width", "depth")
         check_choice("images", self.images, ("real", "embedded"))
         check_choice("device", self.device, ("cpu", "cuda"))
+        check_choice("precision", self.precision, PRECISIONS)
         if not 0 < self.target < 1:
             raise ValueError(f"target must be a share of the test images in (0, 1), got {self.target!r}")
+        if not all(0 < rate < np.inf for rate in self.rates):
+            raise ValueError(f"rates must be finite and > 0, got {self.rates!r}")
         if not self.ks or min(self.ks) < 1:
             raise ValueError(f"ks must hold one whole number >= 1 or more, got {self.ks!r}")
 
@@ -350,7 +353,8 @@ def _cheap(dataset: xr.Dataset) -> Finding:
 
 
 def _speed_run(dataset: xr.Dataset) -> Finding:
-    if dataset.attrs["target"] < REFERENCE_ACCURACY or "CPU" in dataset.attrs["device"]:
+    stand_in = dataset.attrs["data_origin"] == "embedded"  # the digits are easily learnt
+    if stand_in or dataset.attrs["target"] < REFERENCE_ACCURACY or "CPU" in dataset.attrs["device"]:
         return "-", "not run at this profile"
     seconds = dataset.race_s.where(dataset.race_steps.notnull()).mean("race", skipna=False)
     measured = ", ".join(f"{name} {float(seconds.sel(racer=name)):.2f} s" for name in RACERS)

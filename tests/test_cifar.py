@@ -2,7 +2,6 @@
 
 import functools
 from dataclasses import replace
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,7 +11,7 @@ import xarray as xr
 from kadam import experiments
 from kadam.decay import STRATEGIES
 from kadam.experiments import cifar
-from kadam.lab import baselines, contest
+from kadam.lab import baselines, competition, contest
 from kadam.lab.contest import Trial
 from kadam.lab.data import DataError
 from kadam.lab.images import configured_images
@@ -39,7 +38,7 @@ def test_the_paper_profile_is_what_was_asked_for():
     assert (paper.ks, paper.strategies, paper.device) == (tuple(range(1, 11)), STRATEGIES, "cuda")
     assert paper.seeds >= 5
     assert paper.train + paper.validation == 50000
-    assert cifar.plan(paper).comparing == 2 * 51 * 3 * 5
+    assert cifar.competition(paper).plan.comparing == 2 * 51 * 3 * 5
 
 
 def test_the_plan_counts_the_runs_that_are_made(monkeypatch):
@@ -51,7 +50,7 @@ def test_the_plan_counts_the_runs_that_are_made(monkeypatch):
 
     monkeypatch.setattr(cifar.Inputs, "training", counted)
     cifar.run(TINY)
-    plan = cifar.plan(TINY)
+    plan = cifar.competition(TINY).plan
     assert (plan.tuning, plan.comparing) == (2 * 7 * 2, 2 * 7 * 3)
     assert len(begun) == plan.tuning + plan.comparing
     assert plan.steps == TINY.steps * len(begun)
@@ -64,10 +63,10 @@ def test_search_and_contest_share_no_seed():
 
 
 def test_the_search_never_looks_at_test_images(monkeypatch):
-    inputs, looked = cifar.Inputs.of(TINY, SHA256), []
-    monkeypatch.setattr(cifar.Training, "evaluate", lambda self, data: looked.append(data) or (0.0, 0.0))
+    inputs, looked, found = cifar.Inputs.of(TINY, SHA256), [], {"loss": 0.0, "accuracy": 0.0}
+    monkeypatch.setattr(cifar.Classification, "evaluate", lambda self, data: looked.append(data) or found)
     trials = {"batch norm, Adam": [Trial(1e-3, 0)]}
-    for phase in (cifar.SEARCH, cifar.CONTEST):
+    for phase in (competition.SEARCH, competition.CONTEST):
         cifar.train_piece(TINY, SHA256, phase, trials, "batch norm, Adam", Progress(print))
     assert [data is inputs.splits.validation for data in looked] == [True, True, False, False]
     assert looked[-1] is inputs.splits.test
@@ -113,7 +112,7 @@ def test_the_judges_know_the_comparisons_by_their_names():
 
 def test_images_that_differ_where_a_piece_is_computed_are_refused():
     with pytest.raises(DataError, match=f"images: sha256 is {SHA256} where this piece is computed, expected other"):
-        cifar.train_piece(TINY, "other", cifar.SEARCH, {}, "batch norm, Adam", Progress(print))
+        cifar.train_piece(TINY, "other", competition.SEARCH, {}, "batch norm, Adam", Progress(print))
 
 
 def test_a_diverged_run_is_marked_and_kept_and_counts_as_guessing():
@@ -264,17 +263,3 @@ def test_an_experiment_without_a_profile_is_not_run_at_it(monkeypatch, tmp_path)
     assert {c.verdict for c in experiments.ledger("cpu", tmp_path)} == {"not run at this profile"}
     with pytest.raises(ValueError, match="profile must be one of smoke, laptop, paper; got 'cpu'"):
         experiments.request("growth", "cpu")
-
-
-def test_the_estimate_grows_with_the_steps(monkeypatch):
-    monkeypatch.setattr(cifar.stopwatch, "paired", lambda actions, **how: dict.fromkeys(actions, np.array([1.0])))
-    monkeypatch.setattr(
-        cifar.Inputs,
-        "of",
-        lambda config, sha256: SimpleNamespace(
-            training=lambda *a: SimpleNamespace(step=lambda n: None, evaluate=lambda data: None),
-            splits=SimpleNamespace(test=None),
-        ),
-    )
-    few, many = (cifar.seconds_a_run(replace(TINY, steps=steps, evaluations=2)) for steps in (40, 80))
-    assert (few, many) == (40 / 20 + 2, 80 / 20 + 2)

@@ -84,7 +84,11 @@ def searched(accuracy=None):
 
 
 def chosen(comparison, **kwargs):
-    found = peak_rates(searched(**kwargs), EQUAL).sel(comparison=comparison).transpose("network", "optimizer")
+    found = (
+        peak_rates(found := searched(**kwargs), found.accuracy.fillna(0), EQUAL)
+        .sel(comparison=comparison)
+        .transpose("network", "optimizer")
+    )
     assert found.optimizer.values.tolist() == METHODS
     return found
 
@@ -119,14 +123,14 @@ def test_the_size_is_that_of_the_runs_that_did_not_diverge():
     found = searched()
     found.update_rms[0, 2, 2] = NAN
     found.update_rms[0, 2, 1, 0] = NAN  # the mean is then that of the other seed, 1.1 times larger
-    matched = peak_rates(found, EQUAL).sel(comparison="matched size", network="a", optimizer="2-Adam meta")
+    matched = peak_rates(found, found.accuracy, EQUAL).sel(comparison="matched size", network="a", optimizer="2-Adam meta")
     sizes = 0.4 * TRIED[2, :2] ** 0.8 * [1.0, 1.1]
     assert_allclose(matched, np.exp(np.interp(np.log(EQUAL), np.log(sizes), np.log(TRIED[2, :2]))), rtol=1e-9)
 
 
 def test_a_search_tries_the_methods_rates_with_every_seed_and_a_contest_takes_each_comparisons():
     assert search("Lion", [1.0, 2.0], [5, 6]) == [(0.2, 5), (0.2, 6), (0.4, 5), (0.4, 6)]
-    rates = peak_rates(searched(), EQUAL).sel(network="b", optimizer="Lion")
+    rates = peak_rates(found := searched(), found.accuracy, EQUAL).sel(network="b", optimizer="Lion")
     assert contest(rates, [7, 8]) == [(rate, seed) for rate in rates.values.tolist() for seed in (7, 8)]
 
 
@@ -166,15 +170,20 @@ def pretended(trial, log, diverges=None):
 
     run.step, run.load_state_dict = step, load_state_dict
     run.diverged_at = lambda n: next((i for i in range(n) if not run.losses[i].isfinite()), None)
+    run.watched = lambda begin, end: {
+        "train_loss": run.losses[begin:end].mean().item(),
+        "update_rms": run.squares[begin:end].mean().sqrt().item(),
+    }
     run.state_dict = lambda: {"losses": run.losses, "squares": run.squares}
     return run
 
 
 def runs(log, diverges=None, trials=TRIALS):
     def judge(run):
-        return 100 * run.trial.rate + run.losses.isfinite().sum().item(), run.trial.rate / 10
+        return {"loss": 100 * run.trial.rate + run.losses.isfinite().sum().item(), "accuracy": run.trial.rate / 10}
 
-    return Runs(trials, lambda t: pretended(t, log, diverges), judge, steps=STEPS, evaluations=3)
+    measures = ("loss", "accuracy", "train_loss", "update_rms")
+    return Runs(trials, lambda t: pretended(t, log, diverges), judge, measures=measures, steps=STEPS, evaluations=3)
 
 
 def went(some, start=0, end=3 * STEPS):

@@ -62,11 +62,11 @@ def test_our_loop_learns_from_batches_as_large_as_the_plain_loops(bench):
     training.plain_loop(bench.splits, *watched(bench, seen), batch=TINY.batch, precision="float32")()
     ours = bench.training("Adam", "float32", lr=1e-2)
     assert ours.batches[0][0].shape == seen[0].shape
-    before = ours.evaluate(bench.splits.test)[0]
+    before = ours.evaluate(bench.splits.test)["loss"]
     step = training.repeated(ours.step, TINY.limit)
     for _ in range(200):
         step()
-    assert ours.evaluate(bench.splits.test)[0] < before - 0.1
+    assert ours.evaluate(bench.splits.test)["loss"] < before - 0.1
 
 
 def test_the_plain_loop_trains_a_network_like_ours_and_learns(bench):
@@ -124,7 +124,7 @@ def test_steps_repeat_from_the_start_after_the_limit():
 
 def test_a_race_ends_at_the_first_look_that_finds_the_target(bench, monkeypatch):
     accuracies = iter([0.01, 0.5, 0.9])
-    monkeypatch.setattr(training.Training, "evaluate", lambda self, data: (0.0, next(accuracies)))
+    monkeypatch.setattr(training.Classification, "evaluate", lambda self, data: {"accuracy": next(accuracies)})
     steps, trained_s, looked_s, accuracy = training.race(bench, "Adam", 1e-3, 0)
     assert (steps, accuracy) == (4, 0.5)
     assert trained_s > 0
@@ -132,7 +132,7 @@ def test_a_race_ends_at_the_first_look_that_finds_the_target(bench, monkeypatch)
 
 
 def test_a_race_that_is_not_won_has_no_steps(bench, monkeypatch):
-    monkeypatch.setattr(training.Training, "evaluate", lambda self, data: (0.0, 0.01))
+    monkeypatch.setattr(training.Classification, "evaluate", lambda self, data: {"accuracy": 0.01})
     steps, _, _, accuracy = training.race(bench, "2-Adam meta", 1e-3, 0)
     assert np.isnan(steps)
     assert accuracy == 0.01

@@ -7,10 +7,9 @@ rate that was best in validation; and at the rate at which the method's update i
 """
 
 import functools
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,16 +17,17 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from kadam.decay import STRATEGIES, Decay, check_stage_count, check_strategy
-from kadam.lab import baselines, devices, records, stopwatch
-from kadam.lab.contest import COMPARISONS, Runs, Trial, by_piece, contest, overall, peak_rates, search, unfolded
+from kadam.lab import baselines, devices, records
+from kadam.lab.classify import Classification, ImageNetwork
+from kadam.lab.competition import CONTEST, Competition, Trials, seconds_a_step
+from kadam.lab.contest import COMPARISONS, Runs, Trial
 from kadam.lab.data import DataError, describe
 from kadam.lab.ensemble import keep_freed_memory
 from kadam.lab.images import configured_images
 from kadam.lab.labelled import Augmentation, Batches, Counts, Seeds, Splits, split
 from kadam.lab.profiles import check_choice, check_counts
 from kadam.lab.progress import Progress
-from kadam.lab.sweep import computed_s, one_thread, sweep
-from kadam.lab.train import Network, Schedule, Training, parameter_count
+from kadam.lab.train import Schedule, parameter_count
 from kadam.report import contest as judges
 from kadam.report.claims import Claim, Test, judge_all
 
@@ -148,32 +148,30 @@ PROFILES = {
 load_data = configured_images
 
 
-class Plan(NamedTuple):
-    """How many runs an experiment is, in two phases, and steps of all."""
-
-    tuning: int
-    comparing: int
-    steps: int
-
-    def sentence(self, seconds: float, processes: int) -> str:
-        """What is to come; ``seconds``: of one run here, just measured."""
-        minutes = (self.tuning + self.comparing) * seconds / processes / 60
-        return (
-            f"{self.tuning} runs to find learning rates, then {self.comparing} to compare, {self.steps:,} steps in all; "
-            f"{seconds:.2g} s a run here, about {minutes:.0f} min with {processes} at once"
-        )
-
-
 def announcement(config: Config, jobs: int) -> str:
     """The plan and an estimate from a few steps on this machine."""
-    return plan(config).sentence(seconds_a_run(config), jobs)
+    inputs = Inputs.of(config, configured_images(config).sha256)
+    training = inputs.training(NETWORKS[0], baselines.BASELINES[0], Trial(config.equal_rate, config.seed))
+    every = config.steps / config.evaluations
+    seconds = seconds_a_step(training, inputs.splits.test, every=every, device=config.device)
+    return competition(config).plan.sentence(seconds, jobs)
 
 
-def plan(config: Config) -> Plan:
-    """What :func:`run` would do."""
-    each = len(NETWORKS) * len(config.methods)
-    tuning, comparing = each * len(config.rates) * config.tuning_seeds, each * len(COMPARISONS) * config.seeds
-    return Plan(tuning, comparing, (tuning + comparing) * config.steps)
+def competition(config: Config) -> Competition:
+    """Who competes, and how."""
+    return Competition(
+        title="cifar",
+        networks=NETWORKS,
+        methods=tuple(config.methods),
+        rates=config.rates,
+        equal_rate=config.equal_rate,
+        tuning_seeds=config.tuning_seeds,
+        seeds=config.seeds,
+        seed=config.seed,
+        tuning_steps=config.steps,
+        steps=config.steps,
+        judged=("accuracy", "loss"),
+    )
 
 
 @dataclass(frozen=True)
@@ -195,12 +193,12 @@ class Inputs:
         device, dtype = devices.chosen(config.device), torch.float64 if config.precision == "float64" else torch.float32
         return cls(config, split(found, counts, pixels=config.pixels, device=device, dtype=dtype))
 
-    def network(self, name: str) -> Network:
+    def network(self, name: str) -> ImageNetwork:
         config, train = self.config, self.splits.train
         how = (config.precision, config.compiler, config.device)
-        return Network(train.images.shape[-1], train.classes, config.width, config.depth, name == NETWORKS[0], *how)
+        return ImageNetwork(train.images.shape[-1], train.classes, config.width, config.depth, name == NETWORKS[0], *how)
 
-    def training(self, network: str, method: str, trial: Trial) -> Training:
+    def training(self, network: str, method: str, trial: Trial) -> Classification:
         """A method's run from the start, its seed a seed for each thing that is drawn."""
         config = self.config
         seeds = Seeds(*np.random.SeedSequence(trial.seed).generate_state(3).tolist())
@@ -208,62 +206,28 @@ class Inputs:
         make = functools.partial(baselines.optimizer, method, lr=trial.rate, decay=decay, weight_decay=config.weight_decay)
         changes = Augmentation(config.flip, config.shift, config.cutout)
         batches = Batches(self.splits.train, changes, config.batch, seeds)
-        return Training(self.network(network), make, batches, Schedule(config.steps, config.warmup), smoothing=config.smoothing)
-
-
-def seconds_a_run(config: Config, *, steps: int = 20) -> float:
-    """How long one run takes here in one thread, from some steps and one evaluation, both after a first that is not counted."""
-    inputs = Inputs.of(config, configured_images(config).sha256)
-    training = inputs.training(NETWORKS[0], baselines.BASELINES[0], Trial(config.equal_rate, config.seed))
-
-    def seconds(action: Callable[[], object]) -> float:
-        action()
-        return float(stopwatch.paired({"it": action}, rounds=1, repeats=1, device=config.device)["it"][0])
-
-    def several() -> None:
-        for n in range(min(steps, config.steps)):
-            training.step(n)
-
-    with one_thread():
-        a_step = seconds(several) / min(steps, config.steps)
-        an_evaluation = seconds(lambda: training.evaluate(inputs.splits.test))
-    return a_step * config.steps + an_evaluation * config.evaluations
+        return Classification(
+            self.network(network), make, batches, Schedule(config.steps, config.warmup), smoothing=config.smoothing
+        )
 
 
 @records.recorded("cifar", PROFILES)
 def run(config: Config, *, checkpoint: Path | None = None, jobs: int = 1) -> xr.Dataset:
     """Every method's search and contest. Dimensions: network, optimizer; rate, tuning_seed; comparison, seed, evaluation."""
     sha256 = configured_images(config).sha256
-    tuning_seeds = [config.seed + i for i in range(config.tuning_seeds)]
-    seeds = [config.seed + 1000 + i for i in range(config.seeds)]  # that no search has seen
-    pieces = {f"{network}, {method}": (network, method) for network in NETWORKS for method in config.methods}
-
-    def trained(phase: str, trials: dict[str, list[Trial]]) -> dict[str, xr.Dataset]:
-        compute = functools.partial(train_piece, config, sha256, phase, trials)
-        steps = config.steps * len(next(iter(trials.values())))
-        folder = None if checkpoint is None else checkpoint / phase
-        return sweep(list(pieces), compute, steps=steps, title=f"cifar, {phase}", checkpoint=folder, jobs=jobs)
-
-    first = trained(SEARCH, {name: search(method, config.rates, tuning_seeds) for name, (_, method) in pieces.items()})
-    found = _found(config, first, tuning_seeds)
-    rates = peak_rates(found, config.equal_rate)
-    second = trained(CONTEST, {name: contest(rates.sel(network=n, optimizer=m), seeds) for name, (n, m) in pieces.items()})
-    results = by_piece(second, NETWORKS, config.methods)
-    compared = unfolded(results, xr.Variable("comparison", list(COMPARISONS)), xr.Variable("seed", seeds))
-    searched = found.rename({name: f"search_{name}" for name in ("accuracy", "loss", "update_rms", "diverged_at")})
-    dataset = xr.merge([searched, compared, rates.rename("peak_rate")]).astype(np.float32)
+    train, score = functools.partial(train_piece, config, sha256), lambda found: found.accuracy.fillna(0)
+    dataset = competition(config).hold(train, score, checkpoint=checkpoint, jobs=jobs)
     inputs = Inputs.of(config, sha256)
     dataset["parameters"] = "network", [parameter_count(inputs.network(network)) for network in NETWORKS]
-    dataset.attrs = _facts(inputs) | {"computed_s": round(computed_s(first) + computed_s(second), 3)}
-    return records.with_units(dataset.assign_coords(_described(config)), UNITS)
+    dataset.attrs |= _facts(inputs)
+    marks = [(i + 1) * config.steps // config.evaluations for i in range(config.evaluations)]
+    return records.with_units(dataset.assign_coords(evaluation=marks), UNITS)
 
 
-SEARCH, CONTEST = "search", "contest"
+MEASURES = ("loss", "accuracy", "train_loss", "update_rms")
 
 
-def train_piece(
-    config: Config, sha256: str, phase: str, trials: dict[str, list[Trial]], piece: str, progress: Progress
-) -> xr.Dataset:
+def train_piece(config: Config, sha256: str, phase: str, trials: Trials, piece: str, progress: Progress) -> xr.Dataset:
     """All runs of one network with one method, named "network, method"; test images are for the contest alone."""
     inputs, (network, method) = Inputs.of(config, sha256), piece.split(", ")
     data = inputs.splits.test if phase == CONTEST else inputs.splits.validation
@@ -271,21 +235,13 @@ def train_piece(
         trials[piece],
         functools.partial(inputs.training, network, method),
         lambda training: training.evaluate(data),
+        measures=MEASURES,
         steps=config.steps,
         evaluations=config.evaluations,
     )
     for n in progress.over(len(trials[piece]) * config.steps, {"runs": runs}):
         runs.step(n)
     return runs.dataset()
-
-
-def _found(config: Config, results: dict[str, xr.Dataset], seeds: list[int]) -> xr.Dataset:
-    """What the search gave at the end of each run. Dimensions: network, optimizer, rate, tuning_seed."""
-    place = xr.Variable("rate", list(config.rates))
-    trials = unfolded(by_piece(results, NETWORKS, config.methods), place, xr.Variable("tuning_seed", seeds))
-    ends = trials[["accuracy", "loss", "diverged_at"]].isel(evaluation=-1, missing_dims="ignore")
-    tried = [baselines.rates(method, config.rates) for method in config.methods]
-    return ends.assign(update_rms=overall(trials.update_rms), tried=(("optimizer", "rate"), tried))
 
 
 def _facts(inputs: Inputs) -> dict[str, Any]:
@@ -301,13 +257,6 @@ def _facts(inputs: Inputs) -> dict[str, Any]:
         **describe(images),
         **devices.described(config.device),
     }
-
-
-def _described(config: Config) -> dict[str, Any]:
-    """Each method's k (0: no k-Adam) and strategy, and the steps at which runs are evaluated."""
-    k, strategy = zip(*map(baselines.stages_of, config.methods), strict=True)
-    marks = [(i + 1) * config.steps // config.evaluations for i in range(config.evaluations)]
-    return {"k": ("optimizer", list(k)), "strategy": ("optimizer", list(strategy)), "evaluation": marks}
 
 
 UNITS = {

@@ -18,13 +18,14 @@ from torch.nn import functional as F
 
 from kadam.decay import Decay
 from kadam.lab import baselines, devices, records, stopwatch
+from kadam.lab.classify import Classification, ImageNetwork
 from kadam.lab.data import describe
 from kadam.lab.ensemble import keep_freed_memory
 from kadam.lab.images import configured_images
 from kadam.lab.labelled import Augmentation, Batches, Counts, Seeds, Splits, split
 from kadam.lab.profiles import check_choice, check_counts
 from kadam.lab.sweep import one_thread
-from kadam.lab.train import Network, Schedule, Training
+from kadam.lab.train import Schedule
 from kadam.report.claims import Claim, Finding, Test, judge_all, passes, passes_each
 
 NOTEBOOK = "06-cifar"
@@ -150,15 +151,16 @@ class Bench:
         device = devices.chosen(config.device)
         self.splits: Splits = split(configured_images(config), counts, pixels=config.pixels, device=device, dtype=torch.float32)
 
-    def network(self, precision: str) -> Network:
+    def network(self, precision: str) -> ImageNetwork:
         config, train = self.config, self.splits.train
         shape = (train.images.shape[-1], train.classes, config.width, config.depth)
-        return Network(*shape, True, precision, config.compiler, config.device)
+        return ImageNetwork(*shape, True, precision, config.compiler, config.device)
 
-    def training(self, method: str, precision: str, *, lr: float = 1e-3, seed: int = 0) -> Training:
+    def training(self, method: str, precision: str, *, lr: float = 1e-3, seed: int = 0) -> Classification:
         make = functools.partial(baselines.optimizer, method, lr=lr, decay=Decay(), weight_decay=0.0)
         batches = Batches(self.splits.train, self.change, self.config.batch, Seeds(seed, seed + 1, seed + 2))
-        return Training(self.network(precision), make, batches, Schedule(self.config.limit), smoothing=self.config.smoothing)
+        schedule, smoothing = Schedule(self.config.limit), self.config.smoothing
+        return Classification(self.network(precision), make, batches, schedule, smoothing=smoothing)
 
     def timed(self, steps: dict[str, stopwatch.Step]) -> np.ndarray:
         """Seconds a call, (ways, rounds)."""
@@ -244,11 +246,11 @@ def _parts(bench: Bench) -> xr.Dataset:
     return xr.Dataset({"part_s": (("precision", "part", "round"), seconds)}, coords={"part": list(PARTS)})
 
 
-def prefixes(training: Training) -> dict[str, Counted]:
+def prefixes(training: Classification) -> dict[str, Counted]:
     """A step up to the end of each part."""
 
     def forward(n: int) -> torch.Tensor:
-        return training.loss(*training.batches[n])
+        return training.loss(training.batches[n])
 
     def backward(n: int) -> None:
         forward(n).backward()
@@ -268,7 +270,7 @@ def _costs(bench: Bench) -> xr.Dataset:
     return xr.Dataset(values, coords={"optimizer": names, "k": ("optimizer", k)})
 
 
-def state_bytes(training: Training) -> float:
+def state_bytes(training: Classification) -> float:
     """Bytes of the optimizer's state a byte of weights, counters left out."""
     tensors = (x for state in training.optimizer.state.values() for x in state.values())
     kept = sum(x.nbytes for x in tensors if isinstance(x, torch.Tensor) and x.dim() > 0)
@@ -294,14 +296,14 @@ def race(bench: Bench, method: str, lr: float, seed: int) -> tuple[float, float,
         last = min(n + config.every, config.limit)
         training_s += _seconds(config, functools.partial(_several, training, n, last))
         begin = time.perf_counter()
-        accuracy = training.evaluate(bench.splits.test)[1]
+        accuracy = training.evaluate(bench.splits.test)["accuracy"]
         looking_s += time.perf_counter() - begin
         if accuracy >= config.target:
             return last, training_s, looking_s, accuracy
     return np.nan, training_s, looking_s, accuracy
 
 
-def _several(training: Training, first: int, last: int) -> None:
+def _several(training: Classification, first: int, last: int) -> None:
     for n in range(first, last):
         training.step(n)
 

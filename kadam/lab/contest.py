@@ -32,12 +32,11 @@ class Trial(NamedTuple):
 class Trained(Protocol):
     """A training run as it is watched here; :class:`kadam.lab.train.Training` is one."""
 
-    losses: Any  # tensors, (steps,)
-    squares: Any
-
     def step(self, n: int) -> None: ...
 
     def diverged_at(self, n: int) -> int | None: ...
+
+    def watched(self, begin: int, end: int) -> dict[str, float]: ...
 
     def state_dict(self) -> dict[str, Any]: ...
 
@@ -50,7 +49,8 @@ T = TypeVar("T", bound=Trained)
 class Runs(Stateful, Generic[T]):
     """Several training runs one after another, each of which leaves a row in every table.
 
-    ``begin(trial)``: the run from its start; ``judge(run)``: loss and accuracy on images that it does not learn from.
+    ``begin(trial)``: the run from its start; ``judge(run)``: how good it is on data that it does not learn from, number by
+    name. ``measures``: the names of these numbers and of those that a run watches.
     """
 
     STATE = ("current", "tables")
@@ -59,15 +59,15 @@ class Runs(Stateful, Generic[T]):
         self,
         trials: Sequence[Trial],
         begin: Callable[[Trial], T],
-        judge: Callable[[T], tuple[float, float]],
+        judge: Callable[[T], Mapping[str, float]],
         *,
+        measures: Sequence[str],
         steps: int,
         evaluations: int,
     ) -> None:
         self.trials, self.begin, self.judge, self.steps = trials, begin, judge, steps
         self.marks = [0, *((i + 1) * steps // evaluations for i in range(evaluations))]
-        names = ("loss", "accuracy", "train_loss", "update_rms")
-        self.tables: dict[str, Array] = {name: np.full((len(trials), evaluations), np.nan) for name in names}
+        self.tables: dict[str, Array] = {name: np.full((len(trials), evaluations), np.nan) for name in measures}
         self.tables["diverged_at"] = np.full(len(trials), np.nan)
         self.current: T | None = None
         self._start(0)
@@ -99,17 +99,13 @@ class Runs(Stateful, Generic[T]):
                 self._look(self.current, self.marks.index(step + 1))
 
     def _look(self, run: T, mark: int) -> None:
-        """Evaluate, and keep the means since the last time; or keep when the run diverged."""
+        """Evaluate, and keep what was seen since the last time; or keep when the run diverged."""
         begin, end = self.marks[mark - 1 : mark + 1]
         diverged = run.diverged_at(end)
         if diverged is not None:
             self.tables["diverged_at"][self.i] = diverged
             return
-        loss, accuracy = self.judge(run)
-        train_loss = float(run.losses[begin:end].mean())
-        update_rms = float(run.squares[begin:end].mean().sqrt())
-        seen = {"loss": loss, "accuracy": accuracy, "train_loss": train_loss, "update_rms": update_rms}
-        for name, value in seen.items():
+        for name, value in {**self.judge(run), **run.watched(begin, end)}.items():
             self.tables[name][self.i, mark - 1] = value
 
     def dataset(self) -> xr.Dataset:
@@ -147,12 +143,13 @@ def overall(update: xr.DataArray) -> xr.DataArray:
     return (update**2).mean("evaluation", skipna=False) ** 0.5
 
 
-def peak_rates(found: xr.Dataset, equal_rate: float) -> xr.DataArray:
+def peak_rates(found: xr.Dataset, score: xr.DataArray, equal_rate: float) -> xr.DataArray:
     """The learning rate of every comparison, from a search. Dimensions: comparison, network, optimizer.
 
-    ``found``: accuracy (network, optimizer, rate, tuning_seed) on validation images, update_rms, and tried (optimizer, rate).
+    ``found``: update_rms (network, optimizer, rate, tuning_seed) and tried (optimizer, rate). ``score``: with the dimensions of
+    update_rms, larger is better, a number for runs that diverged as well.
     """
-    best = found.accuracy.fillna(0).mean("tuning_seed").argmax("rate")
+    best = score.mean("tuning_seed").argmax("rate")
     tuned = found.tried.isel(rate=best).drop_vars("rate")
     sizes = found.tried * found.update_rms.mean("tuning_seed")
     target = _at(found.tried, sizes, equal_rate).sel(optimizer=REFERENCE, drop=True)

@@ -9,6 +9,9 @@ from torch import Tensor
 
 Path = NDArray[np.float64]
 
+# A loss is a spike where it is this many standard deviations above the mean of so many losses before it.
+SPIKE_HEIGHT, SPIKE_WINDOW = 5.0, 20
+
 
 def max_update(updates: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
     """The largest |u| of each member, and the index (in the mapping's order) of the parameter that holds it.
@@ -44,3 +47,17 @@ def median_distance(path: Path, reference: Path) -> float:
     gap, move = np.abs(path - reference).max(0), np.abs(reference - reference[0]).max(0)
     moved = move > 0
     return float(np.median(gap[moved]) / np.median(move[moved]))
+
+
+def spikes(losses: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Where a spike begins in a series of training losses, (steps,): the first of successive losses that stand out.
+
+    A loss stands out where it is 5 standard deviations above the mean of the 20 losses before it; the first 20 never do. A
+    loss that is not finite is no spike, for that is divergence.
+    """
+    out = np.zeros(len(losses), dtype=bool)
+    if len(losses) > SPIKE_WINDOW:
+        before = np.lib.stride_tricks.sliding_window_view(losses, SPIKE_WINDOW)[:-1]
+        out[SPIKE_WINDOW:] = losses[SPIKE_WINDOW:] > before.mean(1) + SPIKE_HEIGHT * before.std(1)
+    out[1:] &= ~out[:-1]
+    return out & np.isfinite(losses)

@@ -192,7 +192,6 @@ def data() -> None:
 def status() -> None:
     """For each data set: where it was found and whether it is the right one."""
     from kadam.lab import data as lab_data
-    from kadam.lab import images
 
     for source in lab_data.SOURCES.values():
         found = lab_data.locate(source)
@@ -201,9 +200,19 @@ def status() -> None:
             continue
         origin, path = found
         lab_data.verify(source, path)
-        inexact = images.lossy_count(source, path) if isinstance(source, lab_data.ImageSource) else 0
-        remark = f"; the pixels of {inexact} images are not exact" if inexact else ""
-        click.echo(f"{source.name}: {path} ({origin}), sha256 verified{remark}")
+        click.echo(f"{source.name}: {path} ({origin}), sha256 verified{_remark(source, path)}")
+
+
+def _remark(source: Any, path: Path) -> str:
+    """What is not as it should be in a file of the right checksum."""
+    from kadam.lab import data as lab_data
+    from kadam.lab import images, reviews
+
+    if inexact := images.lossy_count(source, path) if isinstance(source, lab_data.ImageSource) else 0:
+        return f"; the pixels of {inexact} images are not exact"
+    if foreign := reviews.foreign_count(source, path):
+        return f"; {foreign} lines that are no film reviews are left out"
+    return ""
 
 
 @data.command()

@@ -93,6 +93,21 @@ def test_a_download_with_a_wrong_checksum_is_refused_not_replaced_by_the_excerpt
         data.load_text(source)
 
 
+def test_a_text_that_is_not_utf_8_is_refused_with_the_place(folder, source):
+    content = "naïve".encode() + b"\xe9 and so on"
+    (folder / "small.txt").write_bytes(content)
+    source = replace(source, files=(data.File("small.txt", hashlib.sha256(content).hexdigest()),))
+    with pytest.raises(data.DataError, match=r"small\.txt: not UTF-8 at byte 6 of the text: invalid continuation byte"):
+        data.load_text(source)
+
+
+def test_both_texts_of_the_reviews_come_from_one_archive_or_from_a_file_of_their_own():
+    train, valid = data.REVIEWS
+    assert train.download == valid.download
+    assert train.files[0] != valid.files[0]
+    assert train.title == valid.title
+
+
 def test_a_data_folder_that_is_none_is_named(monkeypatch):
     monkeypatch.setenv("KADAM_DATA", "/no/such/folder")
     with pytest.raises(data.DataError, match="KADAM_DATA must name a folder, got '/no/such/folder'"):

@@ -89,6 +89,15 @@ class ImageSource(Source):
     checksums: Checksums
 
 
+@dataclass(frozen=True)
+class ReviewSource(Source):
+    """Reviews, one a line of UTF-8: in a packed file of their own, or among others in the archive of their publication."""
+
+    part: str  # of the archive's reviews: train or valid
+    unpacked: str  # sha256 of the packed text, without its foreign lines
+    foreign: tuple[int, ...] = ()  # lines of the packed text that are no film reviews, and are left out
+
+
 # Checksums computed from karpathy/char-rnn's data/tinyshakespeare/input.txt; the excerpt is its first 65,536 characters.
 TINY_SHAKESPEARE = TextSource(
     name="tinyshakespeare",
@@ -125,7 +134,39 @@ CIFAR10 = ImageSource(
     ),
 )
 
-SOURCES: dict[str, Source] = {source.name: source for source in (TINY_SHAKESPEARE, CIFAR10)}
+# Maas et al.'s archive of 2011, with the checksum that public loaders of it state; and texts made of it as
+# ``kadam.lab.reviews`` does, with the checksums of their data card. The repository that the card names as their origin had
+# put reviews of apps in place of the positive test reviews 0, 2, 7 and 9, which are also the numbers of their lines.
+_FILM_REVIEWS = File(
+    "aclImdb_v1.tar.gz",
+    "c40f74a18d3b61f90feba1e17730e0d38e8b97c05fde7008942e91923d1658fe",
+    "https://ai.stanford.edu/~amaas/data/sentiment/aclImdb_v1.tar.gz",
+)
+REVIEWS = (
+    ReviewSource(
+        name="reviews-train",
+        title="IMDB film reviews",
+        files=(
+            File("imdb.train.txt.xz", "6f88f12a5effb0c056b70ecb2ace90405e3e21af611eec58ec586bafb2db4279"),
+            _FILM_REVIEWS,
+        ),
+        part="train",
+        unpacked="2c058f906063bdc42178fb9556d3ec277991a7731479d30f78f6c5a7de9d17d2",
+    ),
+    ReviewSource(
+        name="reviews-valid",
+        title="IMDB film reviews",
+        files=(
+            File("imdb.valid.txt.xz", "596d1530e08ece40fdf90a61ee7bd9821853895d9f660e8f389ee664c5024b96"),
+            _FILM_REVIEWS,
+        ),
+        part="valid",
+        unpacked="c0fc4b93aeae2f1dc7dd4d08463b542ff8e23a487e542eac5646338188b97155",
+        foreign=(0, 2, 7, 9),
+    ),
+)
+
+SOURCES: dict[str, Source] = {source.name: source for source in (TINY_SHAKESPEARE, *REVIEWS, CIFAR10)}
 
 
 @dataclass(frozen=True)
@@ -171,7 +212,7 @@ def load_text(source: TextSource = TINY_SHAKESPEARE, *, embedded: bool = False, 
         return _excerpt(source)
     origin, path = found
     (file,) = source.files
-    return Text(_verified(path, file.sha256).decode("utf-8"), source.title, origin, file.sha256)
+    return Text(_decoded(path, _verified(path, file.sha256)), source.title, origin, file.sha256)
 
 
 class WithText(Protocol):
@@ -262,6 +303,18 @@ def _verified(path: Path, sha256: str) -> bytes:
     content = path.read_bytes()
     _check_sha256(str(path), content, sha256)
     return content
+
+
+def _decoded(path: Path, content: bytes) -> str:
+    try:
+        return content.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise not_utf8(path, error) from None
+
+
+def not_utf8(path: Path, error: UnicodeDecodeError) -> DataError:
+    """The refusal of a text, with the place where it is not UTF-8."""
+    return DataError(f"{path}: not UTF-8 at byte {error.start:,} of the text: {error.reason}")
 
 
 def _check_sha256(name: str, content: bytes, expected: str) -> None:

@@ -278,6 +278,9 @@ UNITS = {
 FIGURE_4 = "[G&T] Figure 4 as we read it"
 QUESTION = "a question from the paper's public reviews"
 AHEAD = "95% interval over seeds of the paired difference in test accuracy above 0, in both networks; in one: partly"
+GRACEFUL = (
+    f"no fall of more than {judges.POINTS.fall:g} points from one k to the next, no run diverges; for three quarters: partly"
+)
 
 RIVALRIES = {
     EQUAL: ("GT-6a", FIGURE_4, "at the same learning rate"),
@@ -308,14 +311,14 @@ TESTS = [
         "GT-6e",
         FIGURE_4,
         "At the same learning rate accuracy declines gracefully for k > 2",
-        f"no fall of more than {judges.FALL:g} points from one k to the next, no run diverges; for three quarters: partly",
+        GRACEFUL,
         functools.partial(judges.graceful, comparison=EQUAL),
     ),
     Test(
         "D-6f",
         QUESTION,
         "With tuned learning rates, too, accuracy declines gracefully for k > 2",
-        f"no fall of more than {judges.FALL:g} points from one k to the next, no run diverges; for three quarters: partly",
+        GRACEFUL,
         functools.partial(judges.graceful, comparison=TUNED),
     ),
     Test(

@@ -10,6 +10,7 @@ from torch.nn import Parameter
 from torch.optim.optimizer import Optimizer
 
 from kadam.decay import STRATEGIES, Decay, check_stage_count, check_strategy
+from kadam.lab.profiles import check_choice
 from kadam.optim import KAdam
 
 BASELINES = ("Adam", "AdamW", "NAdam", "LaProp", "Lion", "SGD")
@@ -30,9 +31,13 @@ def kadam_name(k: int, strategy: str) -> str:
     return f"{k}-Adam {strategy}"
 
 
-def methods(ks: Sequence[int], strategies: Sequence[str] = STRATEGIES) -> list[str]:
-    """The baselines, then every strategy with every k above 1; k = 1 is Adam."""
-    return [*BASELINES, *(kadam_name(k, strategy) for strategy in strategies for k in ks if k > 1)]
+def methods(
+    ks: Sequence[int], strategies: Sequence[str] = STRATEGIES, *, chosen: Sequence[str] = BASELINES
+) -> list[str]:
+    """The chosen baselines, then every strategy with every k above 1; k = 1 is Adam. ``ValueError`` for no baseline."""
+    for name in chosen:
+        check_choice("baselines", name, BASELINES)
+    return [*chosen, *(kadam_name(k, strategy) for strategy in strategies for k in ks if k > 1)]
 
 
 def stages_of(method: str) -> tuple[int, str]:

@@ -190,3 +190,20 @@ def _check_context(length: int, context: int) -> None:
         raise ValueError(f"context must be at least 1 token, got {context}")
     if context + 1 > length:
         raise ValueError(f"context must be shorter than the text of {length:,} tokens, got {context:,}")
+
+
+@dataclass(frozen=True, eq=False)
+class Learnable:
+    """A text on a device: tokens to learn from, (n,) uint8, and windows to evaluate on, (windows, context + 1) int64."""
+
+    vocabulary: int
+    train: Tensor
+    validation: Tensor
+    test: Tensor
+
+
+def learnable(corpus: Corpus, *, windows: int, context: int, device: torch.device) -> Learnable:
+    """The text ready for training; ``windows``: at most so many each to validate and to test."""
+    train, validation, test = (torch.from_numpy(part).to(device) for part in corpus.parts)
+    spaced = (spaced_windows(part, count=windows, context=context) for part in (validation, test))
+    return Learnable(corpus.vocabulary, train, *spaced)

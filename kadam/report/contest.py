@@ -1,11 +1,12 @@
 """What a contest of optimizers says: differences with intervals, and the verdicts that follow.
 
-A record of one has test accuracy by comparison, network, optimizer and seed, and what the search before it found. Runs of all
-optimizers with one seed start from the same weights and see the same images, so they are compared seed by seed.
+A record of one has test accuracy, or test loss, by comparison, network, optimizer and seed, and what the search before it
+found. Runs of all optimizers with one seed start from the same weights and see the same data, so they are compared seed by
+seed.
 """
 
-from collections.abc import Callable
-from typing import Concatenate, ParamSpec
+from collections.abc import Callable, Sequence
+from typing import Concatenate, NamedTuple, ParamSpec
 
 import numpy as np
 import xarray as xr
@@ -19,29 +20,71 @@ ADAM = "Adam"
 
 JUDGED_SEEDS = 3  # fewer give no interval to speak of
 MOST = 0.75  # of the strategies: the paper says three of four
-FALL = 5.0  # points of accuracy from one k to the next that still are a graceful decline
+ROUNDING = 0.02  # of an update that is read off the weights in float32, where the learning rate is smallest
+BASIN = 0.1  # nats above a method's best that a good learning rate may still have
+AS_WIDE = 0.9  # of the logarithm of Adam's range of good learning rates
 LEFT = 0.25  # of an advantage: what is at most left if it was the size of the steps
 
 
+class Scale(NamedTuple):
+    """In what a contest is scored."""
+
+    unit: str
+    digits: int
+    fall: float  # from one k to the next that still is a graceful decline
+
+
+POINTS = Scale("points", 1, 5.0)
+NATS = Scale("nats", 3, 0.05)
+
+
+def scale(dataset: xr.Dataset) -> Scale:
+    """Points of accuracy where the record has it, else nats of loss."""
+    return POINTS if "accuracy" in dataset else NATS
+
+
+def score(dataset: xr.Dataset) -> xr.DataArray:
+    """How good runs are at the end, larger is better; a diverged one guesses. By comparison, network, optimizer, seed."""
+    return points(dataset) if scale(dataset) is POINTS else -nats(dataset)
+
+
 def points(dataset: xr.Dataset) -> xr.DataArray:
-    """Test accuracy at the end in per cent; a diverged run guesses. Dimensions: comparison, network, optimizer, seed."""
+    """Test accuracy at the end in per cent; a diverged run guesses."""
     return 100 * dataset.accuracy.isel(evaluation=-1).fillna(1 / dataset.attrs["classes"])
 
 
+def nats(dataset: xr.Dataset) -> xr.DataArray:
+    """Test loss at the end; a run that diverged, or is worse than a guess among all tokens, is as good as that guess."""
+    return dataset.loss.isel(evaluation=-1).fillna(np.inf).clip(max=dataset.guess)
+
+
+def search_score(dataset: xr.Dataset) -> xr.DataArray:
+    """How good the runs of the search were, larger is better. Dimensions: network, optimizer, rate, tuning_seed."""
+    if scale(dataset) is POINTS:
+        return dataset.search_accuracy.fillna(0)
+    return -dataset.search_loss.fillna(np.inf).clip(max=dataset.guess)
+
+
 def gain(dataset: xr.Dataset, method: str, over: str, comparison: str) -> Interval:
-    """How many points a method is ahead of another, seed by seed; one entry a network."""
-    of = points(dataset).sel(comparison=comparison)
+    """How far a method is ahead of another in the record's scale, seed by seed; one entry a network."""
+    of = score(dataset).sel(comparison=comparison)
     return mean_interval((of.sel(optimizer=method) - of.sel(optimizer=over)).transpose("network", "seed"))
 
 
 def networks(dataset: xr.Dataset) -> list[str]:
-    """Their names: the normalised one first."""
+    """Their names."""
     return dataset.network.values.tolist()
 
 
-def signed(mean: float, low: float, high: float) -> str:
+def signed(mean: float, low: float, high: float, *, digits: int = 1) -> str:
     """A difference with its interval."""
-    return f"{mean:+.1f} ({low:+.1f} to {high:+.1f})"
+    return f"{mean:+.{digits}f} ({low:+.{digits}f} to {high:+.{digits}f})"
+
+
+def ahead(dataset: xr.Dataset, difference: Sequence[float]) -> str:
+    """A difference with its interval, as the record's scale writes it."""
+    mean, low, high = difference
+    return signed(mean, low, high, digits=scale(dataset).digits)
 
 
 def overall(update_rms: xr.DataArray) -> xr.DataArray:
@@ -70,8 +113,8 @@ def second_stage(dataset: xr.Dataset, strategy: str, comparison: str) -> Finding
     if strategy not in two_stages(dataset):
         return "strategy not run", "not run at this profile"
     found = gain(dataset, two_stages(dataset)[strategy], ADAM, comparison)
-    words = [f"{name} {signed(*one)}" for name, *one in zip(networks(dataset), *found, strict=True)]
-    return "; ".join(words) + " points", passes_each((found.low > 0).tolist())
+    words = [f"{name} {ahead(dataset, one)}" for name, *one in zip(networks(dataset), *found, strict=True)]
+    return f"{'; '.join(words)} {scale(dataset).unit}", passes_each((found.low > 0).tolist())
 
 
 def two_stages(dataset: xr.Dataset) -> dict[str, str]:
@@ -81,11 +124,22 @@ def two_stages(dataset: xr.Dataset) -> dict[str, str]:
 
 
 @_judged
+def none_ahead(dataset: xr.Dataset) -> Finding:
+    """Whether k = 2 is ahead of Adam nowhere, both tuned."""
+    found = {method: gain(dataset, method, ADAM, TUNED).low > 0 for method in two_stages(dataset).values()}
+    places = [
+        f"{method} ({name})" for method, won in found.items() for name, w in zip(networks(dataset), won, strict=True) if w
+    ]
+    won = np.array(list(found.values()))
+    return f"ahead in {won.sum()} of {won.size} cases: {', '.join(places) or '-'}", passes_for(float((~won).mean()))
+
+
+@_judged
 def most_strategies(dataset: xr.Dataset) -> Finding:
-    ahead = [gain(dataset, method, ADAM, EQUAL).low > 0 for method in two_stages(dataset).values()]
-    share = np.mean(ahead, axis=0)
-    each = zip(networks(dataset), np.sum(ahead, axis=0), strict=True)
-    counted = ", ".join(f"{name} {count} of {len(ahead)}" for name, count in each)
+    won = [gain(dataset, method, ADAM, EQUAL).low > 0 for method in two_stages(dataset).values()]
+    share = np.mean(won, axis=0)
+    each = zip(networks(dataset), np.sum(won, axis=0), strict=True)
+    counted = ", ".join(f"{name} {count} of {len(won)}" for name, count in each)
     return f"strategies with k = 2 ahead of k = 1: {counted}", passes_each((share >= MOST).tolist())
 
 
@@ -95,14 +149,15 @@ def graceful(dataset: xr.Dataset, comparison: str) -> Finding:
         return "no k above 2", "not run at this profile"
     falls = steps_down(dataset, comparison)
     diverged = int(np.isfinite(dataset.diverged_at.sel(comparison=comparison).where(dataset.k > 1)).sum())
-    good = float((falls <= FALL).mean()) if not diverged else 0.0
-    measured = f"largest fall from one k to the next: {with_range(falls, '.1f')} points over strategies and networks"
-    return f"{measured}; {diverged} runs diverged", passes_for(good)
+    unit, digits, limit = scale(dataset)
+    good = float((falls <= limit).mean()) if not diverged else 0.0
+    found = f"{with_range(falls, f'.{digits}f')} {unit} over strategies and networks"
+    return f"largest fall from one k to the next: {found}; {diverged} runs diverged", passes_for(good)
 
 
 def steps_down(dataset: xr.Dataset, comparison: str) -> xr.DataArray:
-    """By strategy and network: the largest fall in points from one k >= 2 to the next, mean over seeds."""
-    mean = points(dataset).sel(comparison=comparison).mean("seed")
+    """By strategy and network: the largest fall of the score from one k >= 2 to the next, mean over seeds."""
+    mean = score(dataset).sel(comparison=comparison).mean("seed")
     each = [mean.isel(optimizer=np.flatnonzero(dataset.strategy == strategy)).sortby("k") for strategy in two_stages(dataset)]
     return xr.concat([-one.diff("optimizer").min("optimizer") for one in each if one.sizes["optimizer"] > 1], "strategy")
 
@@ -136,8 +191,9 @@ def only_size(dataset: xr.Dataset) -> Finding:
     )
     size = dataset.peak_rate * overall(dataset.update_rms).mean("seed")
     off = size.sel(comparison=MATCHED, optimizer=second) / size.sel(comparison=EQUAL, optimizer=ADAM)
+    unit, digits, _ = scale(dataset)
     each = zip(networks(dataset), equal, matched, strict=True)
-    words = "; ".join(f"{name} {before:+.1f} points, then {after:+.1f}" for name, before, after in each)
+    words = "; ".join(f"{name} {before:+.{digits}f} {unit}, then {after:+.{digits}f}" for name, before, after in each)
     held = ((equal > 0) & (matched <= LEFT * equal)).tolist()
     return f"{words}; update over Adam's {with_range(off)}", passes_each(held)
 
@@ -151,19 +207,70 @@ def larger_steps(dataset: xr.Dataset) -> Finding:
 
 @_judged
 def best_of_all(dataset: xr.Dataset) -> Finding:
-    found = dataset.search_accuracy.fillna(0).mean("tuning_seed").max("rate")
+    found = search_score(dataset).mean("tuning_seed").max("rate")
     words, held = [], []
     for place, network in enumerate(networks(dataset)):
         of = found.sel(network=network)
         second, rival = (str(of.where(among, drop=True).idxmax("optimizer").values) for among in (found.k == 2, found.k < 2))
-        ahead = [float(part[place]) for part in gain(dataset, second, rival, TUNED)]
-        words.append(f"{second} over {rival} {signed(*ahead)}")
-        held.append(ahead[1] > 0)
-    return "; ".join(words) + " points", passes_each(held)
+        mean, low, high = (float(part[place]) for part in gain(dataset, second, rival, TUNED))
+        words.append(f"{second} over {rival} {ahead(dataset, (mean, low, high))}")
+        held.append(low > 0)
+    return f"{'; '.join(words)} {scale(dataset).unit}", passes_each(held)
 
 
 def inside_the_grid(dataset: xr.Dataset) -> Finding:
-    best = dataset.search_accuracy.fillna(0).mean("tuning_seed").argmax("rate")
+    best = search_score(dataset).mean("tuning_seed").argmax("rate")
     inside = (best > 0) & (best < dataset.sizes["rate"] - 1)
     outside = [str(name) for name in dataset.optimizer.values[(~inside).any("network").values]]
     return f"inside for {float(inside.mean()):.0%}; at an end: {', '.join(outside) or 'none'}", passes_for(float(inside.mean()))
+
+
+def as_wide(dataset: xr.Dataset) -> Finding:
+    widths = basin(dataset)
+    second, adam = widths.sel(optimizer=list(two_stages(dataset).values())), widths.sel(optimizer=ADAM)
+    words = f"factor between the ends of the basin: Adam {with_range(10**adam, '.0f')}, k = 2 {with_range(10**second, '.0f')}"
+    return words, passes_for(float((second >= AS_WIDE * adam).mean()))
+
+
+def basin(dataset: xr.Dataset) -> xr.DataArray:
+    """How wide the range of good learning rates is, as a power of ten; by network and optimizer.
+
+    A rate is good where the loss in the search is at most ``BASIN`` above the method's smallest. Between the rates tried, the
+    loss is taken as linear in the logarithm; the range ends where the search ends.
+    """
+    loss = -search_score(dataset).mean("tuning_seed")
+    return xr.apply_ufunc(
+        _width, np.log10(dataset.tried), loss, input_core_dims=[["rate"], ["rate"]], output_core_dims=[[]], vectorize=True
+    )
+
+
+def _width(x: np.ndarray, loss: np.ndarray) -> float:
+    """Of the connected range around the minimum where the loss, linear between the points, is good."""
+    best, limit = int(loss.argmin()), loss.min() + BASIN
+    right = _reach(x[best:], loss[best:], limit)
+    left = _reach(-x[best::-1], loss[best::-1], limit)
+    return right + left
+
+
+def _reach(x: np.ndarray, loss: np.ndarray, limit: float) -> float:
+    """How far it is from the first point to where the loss first crosses the limit, or to the last point."""
+    above = np.flatnonzero(loss > limit)
+    if not len(above):
+        return float(x[-1] - x[0])
+    i = int(above[0])
+    share = (limit - loss[i - 1]) / (loss[i] - loss[i - 1])
+    return float(x[i - 1] + share * (x[i] - x[i - 1]) - x[0])
+
+
+def no_more_spikes(dataset: xr.Dataset) -> Finding:
+    found = dataset.spikes.sel(comparison=TUNED).sum("evaluation").mean("seed")
+    second, adam = found.sel(optimizer=list(two_stages(dataset).values())), found.sel(optimizer=ADAM)
+    words = f"spikes a run: Adam {float(adam.mean()):.2f}, k = 2 {float(second.mean()):.2f}"
+    return words, passes_for(float((second <= adam).mean()))
+
+
+def bounded(dataset: xr.Dataset) -> Finding:
+    """The largest |u| over the bound that the record has of it."""
+    share = (dataset.max_update / dataset.bound).max(["comparison", "network", "seed", "evaluation"])
+    largest = float(share.max())
+    return f"largest |u| over its bound: {largest:.2f} ({share.idxmax().item()})", passes(largest <= 1 + ROUNDING)

@@ -111,6 +111,7 @@ class Config:
         if judges.ADAM not in self.baselines:
             raise ValueError(f"baselines must hold {judges.ADAM}, with which all is compared, got {self.baselines!r}")
         baselines.methods((), chosen=self.baselines)
+        Schedule(self.steps, self.warmup, "cosine", self.end)
 
     @property
     def methods(self) -> list[str]:
@@ -147,10 +148,10 @@ PROFILES = {
         settings=(CHARACTERS, NORMALISED_CHARACTERS, NORMALISED_REVIEWS, MILLION_REVIEWS),
         ks=(1, 2, 3, 4),
         rates=(3e-4, 1e-3, 3e-3, 9e-3, 2.7e-2),
-        tuning_steps=600,
+        tuning_steps=400,
         seeds=3,
-        steps=600,
-        evaluations=6,
+        steps=400,
+        evaluations=5,
         train=16_000_000,
         windows=192,
     ),

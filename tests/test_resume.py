@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 import xarray as xr
 
-from kadam.experiments import cifar, growth, invariance, meta
+from kadam.experiments import cifar, growth, invariance, language, meta
 from kadam.lab.contest import Trial
 from kadam.lab.progress import Progress
 from kadam.lab.tasks import Inputs
@@ -21,17 +21,23 @@ def pieces():
     seen = ("batch norm, LaProp", "batch norm, NAdam", "no norm, 3-Adam meta")
     trials = {name: [Trial(1e-2, 0), Trial(1e-3, 1)] for name in seen}
     sha256 = cifar.load_data(images).sha256
+    text = replace(language.PROFILES["smoke"], evaluations=4)
+    read = ("characters, NAdam", "reviews, q/k norm, 3-Adam meta")
+    readings = {name: [Trial(1e-2, 0), Trial(1e-3, 1)] for name in read}
+    whose = language.load_data(text).sha256
     curve = stability.normal_curve(num=growing.points)
     train = {
         "growth": (functools.partial(growth.train_piece, growing, growth.load_data(growing), *curve), growing.steps),
         "invariance": (functools.partial(invariance.train_piece, scaling, Inputs.of(scaling.sizes)), scaling.steps),
         "cifar": (functools.partial(cifar.train_piece, images, sha256, cifar.CONTEST, trials), 2 * images.steps),
+        "language": (functools.partial(language.train_piece, text, whose, language.CONTEST, readings), 2 * text.steps),
         "meta": (functools.partial(meta.compute_piece, changing, Inputs.of(changing.sizes)), changing.steps),
     }
     names = {
         "growth": ["fixed-0-0", "fresh-1-0"],
         "invariance": ["language-one fixed batch-0", "images-small batches-0"],
         "cifar": list(trials),
+        "language": list(readings),
         "meta": ["loss x 10-0", "smaller batches-0", "other letters-0", "plain, 2-Adam-0"],
     }
     return {(module, piece): train[module] for module, some in names.items() for piece in some}

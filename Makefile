@@ -79,6 +79,7 @@ bench: env
 	$(KADAM) bench optimizer
 	$(KADAM) bench engine
 	$(KADAM) bench training
+	$(KADAM) bench tokens
 	$(KADAM) bench sweep
 
 # The exact versions of everything, from the environment at hand.

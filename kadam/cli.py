@@ -288,6 +288,16 @@ def training(profile: str, as_json: bool, commit: bool) -> None:
 
 
 @bench.command()
+@_measuring
+@_clear_errors
+def tokens(profile: str, as_json: bool, commit: bool) -> None:
+    """Tokens a second of our loop against a plain one, the share of the arithmetic, the cost of k; saves a record."""
+    from kadam.report import tokens as report
+
+    _measure("tokens", report, profile, as_json, commit)
+
+
+@bench.command()
 @click.option("--steps", type=click.IntRange(1), default=10, show_default=True, help="Training steps timed a round.")
 @click.option("--rounds", type=click.IntRange(1), default=5, show_default=True, help="Paired rounds; medians are printed.")
 @click.option("--json", "as_json", is_flag=True, help="An object instead of a sentence.")

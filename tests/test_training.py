@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from torch.nn import functional as F
 
 from kadam.experiments import training
+from kadam.lab import loops
 from kadam.report import training as report
 
 TINY = training.PROFILES["smoke"]
@@ -54,7 +55,7 @@ def test_the_state_is_two_moments_a_stage(record):
 def test_every_stage_adds_two_moments_to_the_state(bench, k):
     ours = bench.training(f"{k}-Adam {training.STRATEGY}", "float32")
     ours.step(0)
-    assert training.state_bytes(ours) == 2 * k
+    assert loops.state_bytes(ours) == 2 * k
 
 
 def test_our_loop_learns_from_batches_as_large_as_the_plain_loops(bench):
@@ -63,7 +64,7 @@ def test_our_loop_learns_from_batches_as_large_as_the_plain_loops(bench):
     ours = bench.training("Adam", "float32", lr=1e-2)
     assert ours.batches[0][0].shape == seen[0].shape
     before = ours.evaluate(bench.splits.test)["loss"]
-    step = training.repeated(ours.step, TINY.limit)
+    step = loops.repeated(ours.step, TINY.limit)
     for _ in range(200):
         step()
     assert ours.evaluate(bench.splits.test)["loss"] < before - 0.1
@@ -103,7 +104,7 @@ def watched(bench, seen):
 
 def test_prefixes_end_with_the_whole_step_and_leave_no_gradient(bench):
     ours = bench.training("Adam", "float32")
-    ends = training.prefixes(ours)
+    ends = loops.prefixes(ours)
     assert tuple(ends) == training.PARTS
     start = [p.detach().clone() for p in ours.params]
     for part in training.PARTS[:3]:
@@ -116,7 +117,7 @@ def test_prefixes_end_with_the_whole_step_and_leave_no_gradient(bench):
 
 def test_steps_repeat_from_the_start_after_the_limit():
     seen = []
-    step = training.repeated(seen.append, 3)
+    step = loops.repeated(seen.append, 3)
     for _ in range(7):
         step()
     assert seen == [0, 1, 2, 0, 1, 2, 0]

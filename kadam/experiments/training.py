@@ -17,12 +17,13 @@ import xarray as xr
 from torch.nn import functional as F
 
 from kadam.decay import Decay
-from kadam.lab import baselines, devices, records, stopwatch
+from kadam.lab import baselines, devices, loops, records, stopwatch
 from kadam.lab.classify import Classification, ImageNetwork
 from kadam.lab.data import describe
 from kadam.lab.ensemble import keep_freed_memory
 from kadam.lab.images import configured_images
 from kadam.lab.labelled import Augmentation, Batches, Counts, Seeds, Splits, split
+from kadam.lab.loops import LOOPS, PARTS, SLOWER, STRATEGY, Clock, cost, ratio
 from kadam.lab.profiles import check_choice, check_counts
 from kadam.lab.sweep import one_thread
 from kadam.lab.train import Schedule
@@ -30,11 +31,8 @@ from kadam.report.claims import Claim, Finding, Test, judge_all, passes, passes_
 
 NOTEBOOK = "06-cifar"
 
-LOOPS = ("ours", "plain")
 PRECISIONS = ("float32", "bfloat16")
-PARTS = ("data", "forward", "backward", "optimizer")
 RACERS = ("Adam", "2-Adam meta")
-STRATEGY = "inverse_exp"  # whose k is varied: all strategies do the same work but meta, whose later stages have no momentum
 
 # The public speed run airbench94_muon: 94% of CIFAR-10's test images in 2.59 s on one A100 (its repository's table).
 REFERENCE_ACCURACY, REFERENCE_SECONDS = 0.94, 2.59
@@ -133,13 +131,9 @@ def run(config: Config, *, checkpoint: Path | None = None, jobs: int = 1) -> xr.
     dataset.attrs = {
         **{name: getattr(config, name) for name in ("batch", "target", "limit", "pixels")},
         **describe(configured_images(config)),
-        "device": _device(config),
+        "device": loops.device_name(config.device),
     }
     return records.with_units(dataset, UNITS)
-
-
-def _device(config: Config) -> str:
-    return devices.described(config.device).get("device", f"{records.device_name()}, 1 thread")
 
 
 class Bench:
@@ -147,6 +141,7 @@ class Bench:
 
     def __init__(self, config: Config) -> None:
         self.config, self.change = config, Augmentation()
+        self.clock = Clock(config.rounds, config.repeats, config.limit, config.device)
         counts = Counts(config.train, config.validation, config.test)
         device = devices.chosen(config.device)
         self.splits: Splits = split(configured_images(config), counts, pixels=config.pixels, device=device, dtype=torch.float32)
@@ -162,27 +157,8 @@ class Bench:
         schedule, smoothing = Schedule(self.config.limit), self.config.smoothing
         return Classification(self.network(precision), make, batches, schedule, smoothing=smoothing)
 
-    def timed(self, steps: dict[str, stopwatch.Step]) -> np.ndarray:
-        """Seconds a call, (ways, rounds)."""
-        config = self.config
-        found = stopwatch.paired(steps, rounds=config.rounds, repeats=config.repeats, device=config.device)
-        return np.stack(list(found.values()))
-
 
 Forward = Callable[[torch.Tensor], torch.Tensor]
-Counted = Callable[[int], object]  # something to do at step n
-
-
-def repeated(action: Counted, limit: int) -> stopwatch.Step:
-    """The action at step 0, 1, ..., and after the limit from 0 again."""
-    n = -1
-
-    def step() -> None:
-        nonlocal n
-        n = (n + 1) % limit
-        action(n)
-
-    return step
 
 
 def plain_loop(
@@ -224,57 +200,23 @@ def hand_made(bench: Bench, precision: str) -> tuple[torch.nn.Module, stopwatch.
 
 
 def _loops(bench: Bench) -> xr.Dataset:
-    steps: dict[str, stopwatch.Step] = {}
-    for precision in PRECISIONS:
-        steps[f"ours {precision}"] = repeated(bench.training("Adam", precision).step, bench.config.limit)
-        steps[f"plain {precision}"] = hand_made(bench, precision)[1]
-    rate = bench.config.batch / bench.timed(steps).reshape(len(PRECISIONS), len(LOOPS), -1)
+    clock = bench.clock
+    steps = {p: {"ours": clock.step(bench.training("Adam", p).step), "plain": hand_made(bench, p)[1]} for p in PRECISIONS}
+    rate = bench.config.batch / clock.seconds(steps)
     return xr.Dataset(
         {"rate": (("precision", "loop", "round"), rate)}, coords={"precision": list(PRECISIONS), "loop": list(LOOPS)}
     )
 
 
 def _parts(bench: Bench) -> xr.Dataset:
-    """Every part's seconds, as the difference of a step up to its end and one up to its beginning."""
-    steps: dict[str, stopwatch.Step] = {}
-    for precision in PRECISIONS:
-        training = bench.training("Adam", precision)
-        for part, until in prefixes(training).items():
-            steps[f"{part} {precision}"] = repeated(until, bench.config.limit)
-    ends = bench.timed(steps).reshape(len(PRECISIONS), len(PARTS), -1)
-    seconds = np.diff(ends, axis=1, prepend=0.0)
+    seconds = bench.clock.parts({precision: bench.training("Adam", precision) for precision in PRECISIONS})
     return xr.Dataset({"part_s": (("precision", "part", "round"), seconds)}, coords={"part": list(PARTS)})
-
-
-def prefixes(training: Classification) -> dict[str, Counted]:
-    """A step up to the end of each part."""
-
-    def forward(n: int) -> torch.Tensor:
-        return training.loss(training.batches[n])
-
-    def backward(n: int) -> None:
-        forward(n).backward()
-        training.model.zero_grad()
-
-    ends: tuple[Counted, ...] = (training.batches.__getitem__, forward, backward, training.step)
-    return dict(zip(PARTS, ends, strict=True))
 
 
 def _costs(bench: Bench) -> xr.Dataset:
     names = [*baselines.BASELINES, *(baselines.kadam_name(k, STRATEGY) for k in bench.config.ks if k > 1)]
-    trainings = {name: bench.training(name, bench.config.precision) for name in names}
-    seconds = bench.timed({name: repeated(one.step, bench.config.limit) for name, one in trainings.items()})
-    state = [state_bytes(one) for one in trainings.values()]
-    k = [baselines.stages_of(name)[0] for name in names]
-    values = {"step_s": (("optimizer", "round"), seconds), "state_bytes": ("optimizer", state)}
-    return xr.Dataset(values, coords={"optimizer": names, "k": ("optimizer", k)})
-
-
-def state_bytes(training: Classification) -> float:
-    """Bytes of the optimizer's state a byte of weights, counters left out."""
-    tensors = (x for state in training.optimizer.state.values() for x in state.values())
-    kept = sum(x.nbytes for x in tensors if isinstance(x, torch.Tensor) and x.dim() > 0)
-    return kept / sum(p.nbytes for p in training.params)
+    found = bench.clock.costs({name: bench.training(name, bench.config.precision) for name in names})
+    return found.assign_coords(k=("optimizer", [baselines.stages_of(name)[0] for name in names]))
 
 
 def _races(bench: Bench) -> xr.Dataset:
@@ -326,19 +268,6 @@ UNITS = {
     "race_looking_s": "s of evaluation meanwhile",
     "race_accuracy": "share of test images, at the end",
 }
-
-
-SLOWER = 0.1  # at most so much
-
-
-def ratio(dataset: xr.Dataset) -> xr.DataArray:
-    """Our images a second over the plain loop's, median of the rounds' ratios, by precision."""
-    return (dataset.rate.sel(loop="ours") / dataset.rate.sel(loop="plain")).median("round")
-
-
-def cost(dataset: xr.Dataset) -> xr.DataArray:
-    """A step's time over that with Adam, median of the rounds' ratios, by optimizer."""
-    return (dataset.step_s / dataset.step_s.sel(optimizer="Adam")).median("round")
 
 
 def _as_fast(dataset: xr.Dataset) -> Finding:

@@ -88,7 +88,8 @@ class LanguageModelling(Training):
 
     def watch(self, n: int, moves: list[Tensor], rate: float) -> None:
         super().watch(n, moves, rate)
-        self.largest[n] = torch.stack(torch._foreach_norm(moves, float("inf"))).max() / rate
+        torch._foreach_abs_(moves)  # a tenth of the time of an infinity norm on CPU
+        self.largest[n] = torch.stack(torch._foreach_max(moves)).max() / rate
 
     def watched(self, begin: int, end: int) -> dict[str, float]:
         """The largest update and the number of spikes in the training loss besides."""

@@ -6,36 +6,21 @@ import numpy as np
 import xarray as xr
 from matplotlib.figure import Figure
 
-from kadam.report import style
-
-PARTS = {"data": style.FIFTH, "forward": style.EXACT, "backward": style.PAPER, "optimizer": style.CORRECTED}
+from kadam.report import loops, style
+from kadam.report.loops import PARTS, costs, shares
+from kadam.report.loops import split as split
 
 
 def medians(record: xr.Dataset) -> dict[str, Any]:
     """The numbers of the table, by name."""
-    rate = record.rate.median("round")
-    ratio = (record.rate.sel(loop="ours") / record.rate.sel(loop="plain")).median("round")
     return {
-        "images_a_second": {
-            f"{p}, {n}": float(rate.sel(precision=p, loop=n)) for p in ratio.precision.values for n in rate.loop.values
-        },
-        "ours_over_plain": {str(p): float(ratio.sel(precision=p)) for p in ratio.precision.values},
-        "shares": {str(p): shares(record, str(p)) for p in ratio.precision.values},
+        "images_a_second": loops.rates(record),
+        "ours_over_plain": loops.ratios(record),
+        "shares": {name: shares(record, name) for name in loops.cases(record)},
         "step_over_adam": dict(zip(record.optimizer.values.tolist(), costs(record).values.tolist(), strict=True)),
         "state_bytes": dict(zip(record.optimizer.values.tolist(), record.state_bytes.values.tolist(), strict=True)),
         "race_s": {str(name): record.race_s.sel(racer=name).values.tolist() for name in record.racer.values},
     }
-
-
-def shares(record: xr.Dataset, precision: str) -> dict[str, float]:
-    """Every part's share of a step."""
-    parts = record.part_s.sel(precision=precision).median("round")
-    return {part: float(parts.sel(part=part) / parts.sum()) for part in PARTS}
-
-
-def costs(record: xr.Dataset) -> xr.DataArray:
-    """Time of a step over Adam's, by optimizer."""
-    return (record.step_s / record.step_s.sel(optimizer="Adam")).median("round")
 
 
 def table(record: xr.Dataset) -> str:
@@ -58,28 +43,12 @@ def table(record: xr.Dataset) -> str:
 
 
 @style.styled
-def split(record: xr.Dataset) -> Figure:
-    """Shares of a step's time, a bar a precision."""
-    figure, axes = style.panels(1, 1, height=1.9)
-    names = [str(name) for name in record.precision.values]
-    left = np.zeros(len(names))
-    for part, colour in PARTS.items():
-        width = np.array([100 * shares(record, name)[part] for name in names])
-        axes.barh(names, width, left=left, color=colour, label=part, height=0.6)
-        left += width
-    axes.set(xlabel="share of a training step (%)", xlim=(0, 100))
-    figure.legend(loc="outside upper center", ncols=len(PARTS))
-    style.label_stand_in(figure, record)
-    return figure
-
-
-@style.styled
 def cost(record: xr.Dataset) -> Figure:
     """Time of a step over Adam's, and bytes of state a byte of weights, against k; baselines as horizontal lines."""
     figure, (times, memory) = style.panels(1, 2, height=3.0)
     staged = record.k >= 1
     for axes, values, label in (
-        (times, costs(record), "time of a step / Adam's"),
+        (times, costs(record), loops.TIME),
         (memory, record.state_bytes, "bytes of state / bytes of weights"),
     ):
         axes.plot(record.k[staged], values[staged], "o-", color=style.EXACT, label="k-Adam; k = 1 is Adam")
@@ -88,12 +57,7 @@ def cost(record: xr.Dataset) -> Figure:
         ]
         for (name, value), line in zip(others, ("--", ":"), strict=True):
             axes.axhline(value, color=style.GUIDE, ls=line, lw=1, label=name)
-        axes.set(
-            xlabel="k",
-            ylabel=label,
-            ylim=(0, 1.1 * float(values.max())),
-            xticks=sorted({int(k) for k in record.k[staged].values}),
-        )
+        loops.by_k(axes, record.k[staged].values, label, float(values.max()))
     times.legend()
     style.label_stand_in(figure, record)
     return figure

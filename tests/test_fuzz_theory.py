@@ -365,6 +365,18 @@ def test_the_normal_curve_stays_inside_and_keeps_its_constant_or_is_refused(beta
     assert_allclose(2 * b**3 + g**3, 2 * float(beta) ** 3 + float(gamma) ** 3, rtol=1e-12)
 
 
+@fuzz(gamma=rates | anything, C=anything | st.floats(-3, 3))
+def test_a_level_curve_lies_inside_and_has_its_level_or_is_refused(gamma, C):
+    try:
+        beta = answer(lambda: stability.level_curve(gamma, C=C), "gamma must", "C must", "gamma and C")
+    except Refused:
+        return
+    b, g = np.broadcast_arrays(beta, np.asarray(gamma, dtype=float))
+    assert ((b > 0) & (b < 1)).all()
+    rounding = 1e-14 * (1 / b + 2 / g + np.abs(np.asarray(C, dtype=float)))
+    assert (np.abs(stability.coefficient(beta=b, gamma=g) - np.asarray(C, dtype=float)) <= rounding).all()
+
+
 # The reference
 
 

@@ -168,6 +168,7 @@ def test_a_spike_is_counted_once_and_early_or_infinite_losses_are_none():
     assert np.flatnonzero(spikes(losses)).tolist() == [30]
     assert not spikes(wobbling(SPIKE_WINDOW)).any()
     assert not spikes(np.full(30, np.nan)).any()
+    assert np.array_equal(spikes(np.stack([losses, wobbling()], 1)), np.stack([spikes(losses), spikes(wobbling())], 1))
 
 
 TINY = replace(language.PROFILES["smoke"], ks=(1, 2), strategies=("meta",), steps=4, tuning_steps=3, seeds=1)

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 import xarray as xr
 
-from kadam.experiments import cifar, growth, invariance, language, meta
+from kadam.experiments import cifar, generalization, growth, invariance, language, meta
 from kadam.lab.contest import Trial
 from kadam.lab.progress import Progress
 from kadam.lab.tasks import Inputs
@@ -25,9 +25,12 @@ def pieces():
     read = ("characters, NAdam", "reviews, q/k norm, 3-Adam meta")
     readings = {name: [Trial(1e-2, 0), Trial(1e-3, 1)] for name in read}
     whose = language.load_data(text).sha256
+    general = generalization.PROFILES["smoke"]
+    settings = (general, generalization.load_data(general), generalization.settings(general))
     curve = stability.normal_curve(num=growing.points)
     train = {
         "growth": (functools.partial(growth.train_piece, growing, growth.load_data(growing), *curve), growing.steps),
+        "generalization": (functools.partial(generalization.train_piece, *settings), general.steps),
         "invariance": (functools.partial(invariance.train_piece, scaling, Inputs.of(scaling.sizes)), scaling.steps),
         "cifar": (functools.partial(cifar.train_piece, images, sha256, cifar.CONTEST, trials), 2 * images.steps),
         "language": (functools.partial(language.train_piece, text, whose, language.CONTEST, readings), 2 * text.steps),
@@ -35,6 +38,7 @@ def pieces():
     }
     names = {
         "growth": ["fixed-0-0", "fresh-1-0"],
+        "generalization": ["0-0", "2-20"],
         "invariance": ["language-one fixed batch-0", "images-small batches-0"],
         "cifar": list(trials),
         "language": list(readings),

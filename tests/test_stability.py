@@ -543,6 +543,38 @@ def test_normal_curve_is_orthogonal_to_level_sets(claim):
     claim()
 
 
+@pytest.mark.parametrize("C", [-0.5, -0.03, 0.0, 0.05, 0.2212])
+def test_level_curves_have_their_coefficient(C):
+    gamma = np.linspace(0.01, 0.89, 200)
+    beta = stability.level_curve(gamma, C=C)
+    assert ((beta > 0) & (beta < 1)).all()
+    assert_allclose(coefficient(beta=beta, gamma=gamma), C, atol=1e-12)
+
+
+def test_level_curves_contain_adams_pair_and_the_papers_boundary():
+    assert stability.level_curve(0.9, C=coefficient(beta=0.999, gamma=0.9)) == pytest.approx(0.999, rel=1e-14)
+    gamma = np.linspace(0.01, 0.99, 50)
+    assert_allclose(stability.level_curve(gamma, C=0), stability.boundary(gamma, time="continuous"), rtol=1e-14)
+    assert stability.level_curve([0.5, 0.6], C=[[0.1], [0.2], [0.3]]).shape == (3, 2)
+
+
+@pytest.mark.parametrize(
+    ("gamma", "C", "message"),
+    [
+        (0.9, 0.3, r"C must be below 2 \(1-gamma\)/gamma = 0.222222 at gamma = 0.9, got 0.3"),
+        ([0.5, 0.8], 0.5, r"C must be below 2 \(1-gamma\)/gamma = 0.5 at gamma = 0.8, got 0.5"),
+        ([0.5, 0.6], [0.1, 0.2, 0.3], r"gamma and C must broadcast, got shapes \(2,\) and \(3,\)"),
+        (0.5, math.inf, "C must be finite numbers; got inf"),
+        (0.5, "x", "C must be a real number or an array of real numbers, got 'x'"),
+        (0.0, 0.1, "gamma must be above 0, and above 1e-307, where C is finite"),
+        (1.0, 0.1, r"gamma must lie in \[0, 1\), got 1.0"),
+    ],
+)
+def test_a_level_that_no_pair_has_is_named(gamma, C, message):
+    with pytest.raises(ValueError, match=message):
+        stability.level_curve(gamma, C=C)
+
+
 # Edges of the square; the configuration turns every warning into an error
 
 

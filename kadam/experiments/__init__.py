@@ -15,11 +15,11 @@ from kadam.lab.cache import cache_folder
 from kadam.lab.data import StandInWarning
 from kadam.report.claims import Claim
 
-NAMES = ("stability", "growth", "trajectories", "orders", "invariance", "meta", "cifar", "language")
+NAMES = ("stability", "growth", "trajectories", "orders", "generalization", "invariance", "meta", "cifar", "language")
 
 # Experiments that measure a machine instead of mathematics: they run only when asked, and a record of them is shown at
 # every profile.
-MEASURED = ("speed", "engine", "training")
+MEASURED = ("speed", "engine", "training", "tokens")
 MEASURED_PROFILE = "laptop"
 
 # Profiles beyond the laptop's, the most convincing first. Not every experiment has both.

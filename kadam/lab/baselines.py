@@ -31,9 +31,7 @@ def kadam_name(k: int, strategy: str) -> str:
     return f"{k}-Adam {strategy}"
 
 
-def methods(
-    ks: Sequence[int], strategies: Sequence[str] = STRATEGIES, *, chosen: Sequence[str] = BASELINES
-) -> list[str]:
+def methods(ks: Sequence[int], strategies: Sequence[str] = STRATEGIES, *, chosen: Sequence[str] = BASELINES) -> list[str]:
     """The chosen baselines, then every strategy with every k above 1; k = 1 is Adam. ``ValueError`` for no baseline."""
     for name in chosen:
         check_choice("baselines", name, BASELINES)

@@ -50,14 +50,15 @@ def median_distance(path: Path, reference: Path) -> float:
 
 
 def spikes(losses: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """Where a spike begins in a series of training losses, (steps,): the first of successive losses that stand out.
+    """Where a spike begins in series of training losses, (steps, ...): the first of successive losses that stand out.
 
     A loss stands out where it is 5 standard deviations above the mean of the 20 losses before it; the first 20 never do. A
     loss that is not finite is no spike, for that is divergence.
     """
-    out = np.zeros(len(losses), dtype=bool)
+    out = np.zeros(losses.shape, dtype=bool)
     if len(losses) > SPIKE_WINDOW:
-        before = np.lib.stride_tricks.sliding_window_view(losses, SPIKE_WINDOW)[:-1]
-        out[SPIKE_WINDOW:] = losses[SPIKE_WINDOW:] > before.mean(1) + SPIKE_HEIGHT * before.std(1)
+        before = np.lib.stride_tricks.sliding_window_view(losses, SPIKE_WINDOW, axis=0)[:-1]
+        with np.errstate(invalid="ignore", over="ignore"):
+            out[SPIKE_WINDOW:] = losses[SPIKE_WINDOW:] > before.mean(-1) + SPIKE_HEIGHT * before.std(-1)
     out[1:] &= ~out[:-1]
     return out & np.isfinite(losses)

@@ -154,7 +154,7 @@ class Training(Stateful, ABC):
         self.watch(n, self.before, self.rates[0] * factor)
 
     def watch(self, n: int, moves: list[Tensor], rate: float) -> None:
-        """Keep what is watched of the move of step n, -(theta_n+1 - theta_n), taken at this learning rate; moves may be lost."""
+        """Keep what is watched of step n, which moved weights by -moves at this learning rate; moves may be lost."""
         moved = torch.stack(torch._foreach_norm(moves)).square().sum()
         self.squares[n] = moved / (self.weights * rate**2)
 

@@ -1,6 +1,7 @@
 """Figure style as values: one width, one cycle of colours, each colour the same concept in every figure."""
 
 import functools
+import textwrap
 from collections.abc import Callable, Sequence
 from typing import Any, ParamSpec
 
@@ -89,4 +90,5 @@ def rate_axis(axes: Axes, rates: Sequence[float], label: str = "learning rate") 
 def label_stand_in(figure: Figure, dataset: xr.Dataset) -> None:
     """Say on the figure itself where stand-in data was used."""
     if dataset.attrs["data_origin"] == "embedded":
-        figure.supxlabel(f"stand-in data: {dataset.attrs['data']}", fontsize=8, color=PAPER, x=0.99, ha="right")
+        words = textwrap.fill(f"stand-in data: {dataset.attrs['data']}", 120)
+        figure.supxlabel(words, fontsize=8, color=PAPER, x=0.99, ha="right")

@@ -28,7 +28,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from kadam.theory.arguments import real_array
+from kadam.theory.arguments import finite_array, real_array
 
 Time = Literal["discrete", "continuous"]
 Array = NDArray[np.float64]
@@ -75,6 +75,26 @@ def boundary(gamma: ArrayLike, *, time: Time = "discrete") -> Any:
     _check_time(time)
     gamma = _unit_interval("gamma", gamma)
     return (gamma**2 if time == "discrete" else gamma / (2 - gamma))[()]
+
+
+def level_curve(gamma: ArrayLike, *, C: ArrayLike) -> Any:
+    """The beta at this gamma for which C(beta, gamma) is the number given: 1 / (1 + 2 (1-gamma)/gamma - C).
+
+    Source: [G&T, Eq. 6], solved for beta. ``ValueError`` at gamma = 0, where C is infinite whatever beta, and where no beta
+    in (0, 1) has this C: it must be finite and below 2 (1-gamma)/gamma.
+    """
+    gamma, C = _unit_interval("gamma", gamma), finite_array("C", C)
+    _check_broadcast(gamma=gamma, C=C)
+    with np.errstate(divide="ignore", over="ignore"):
+        steepness = 2 * (1 - gamma) / gamma - C
+    if np.isinf(steepness).any():
+        raise ValueError("gamma must be above 0, and above 1e-307, where C is finite")
+    beta = 1 / np.where(steepness > 0, 1 + steepness, 1.0)
+    missing = beta == 1
+    if missing.any():
+        at, level = (np.broadcast_to(x, missing.shape)[missing].ravel()[0] for x in (gamma, C))
+        raise ValueError(f"C must be below 2 (1-gamma)/gamma = {2 * (1 - at) / at:.6g} at gamma = {at:.6g}, got {level:.6g}")
+    return beta[()]
 
 
 def max_update_bound(n: ArrayLike, *, beta: ArrayLike, gamma: ArrayLike, time: Time = "discrete") -> Any:
@@ -211,11 +231,16 @@ def _times(count: Array, rate: Array) -> Array:
 
 def _decays(beta: ArrayLike, gamma: ArrayLike) -> tuple[Array, Array]:
     b, g = _unit_interval("beta", beta), _unit_interval("gamma", gamma)
-    try:
-        np.broadcast_shapes(b.shape, g.shape)
-    except ValueError:
-        raise ValueError(f"beta and gamma must broadcast, got shapes {b.shape} and {g.shape}") from None
+    _check_broadcast(beta=b, gamma=g)
     return b, g
+
+
+def _check_broadcast(**arrays: Array) -> None:
+    try:
+        np.broadcast_shapes(*(x.shape for x in arrays.values()))
+    except ValueError:
+        shapes = " and ".join(str(x.shape) for x in arrays.values())
+        raise ValueError(f"{' and '.join(arrays)} must broadcast, got shapes {shapes}") from None
 
 
 def _unit_interval(name: str, value: ArrayLike) -> Array:

@@ -47,7 +47,7 @@ class KAdam(Optimizer):
 
     With k >= 2 the update keeps a size near one even close to a minimum, so a constant learning rate does not settle:
     let a schedule take it down. Its steps are longer than Adam's at the same ``lr``: start from a quarter of it. With learning
-    rates tuned, k = 2 was no better than Adam on CIFAR-10 (the book's chapter on it), so k = 1 is what we recommend.
+    rates tuned, k = 2 was no better than Adam on CIFAR-10 and on text (chapters 6 and 7 of the book), so we recommend k = 1.
 
     State of a parameter: ``step`` (a scalar tensor), ``exp_avg`` and ``exp_avg_sq`` of stage 1 under AdamW's names,
     so that an AdamW state dict loads, then ``exp_avg_2``, ``exp_avg_sq_2``, ... of the stages 2..k, shaped as the

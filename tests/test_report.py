@@ -3,26 +3,58 @@
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
+import xarray as xr
 from matplotlib.figure import Figure
 
 from kadam.decay import Decay
-from kadam.report import cifar, growth, invariance, meta, orders, stability, style, trajectories
+from kadam.report import (
+    cifar,
+    generalization,
+    growth,
+    invariance,
+    language,
+    meta,
+    orders,
+    rivals,
+    stability,
+    style,
+    trajectories,
+)
 from kadam.report.advice import advise
 from kadam.report.claims import with_range
 from kadam.theory import stability as theory
 
 SHOWN = ["Adam", "SGD", "2-Adam meta"]
+LEARNT = ["Adam", "Lion", "2-Adam meta"]
 
 
 def cifar_curves(record):
     return cifar.curves(record, methods=SHOWN)
 
 
+def language_curves(record):
+    return language.curves(record, methods=LEARNT)
+
+
+def language_updates(record):
+    return language.updates(record, methods=LEARNT)
+
+
+RIVALS = [rivals.advantage, rivals.stages, rivals.rates, rivals.rates_by_k, rivals.ranking, rivals.sizes]
+
 FIGURES = {
     "stability": [stability.region, stability.boundaries, stability.bounds, stability.runs],
     "growth": [growth.curves, growth.slopes, growth.errors, growth.places],
     "trajectories": [trajectories.weights, trajectories.squares, trajectories.betas, trajectories.noise],
     "orders": [orders.errors],
+    "generalization": [
+        generalization.normal_curve,
+        generalization.speed,
+        generalization.level_curves,
+        generalization.causes,
+        generalization.plane,
+        generalization.unstable,
+    ],
     "invariance": [
         invariance.growth,
         invariance.norms,
@@ -32,15 +64,8 @@ FIGURES = {
         invariance.rotation,
     ],
     "meta": [meta.histories, meta.directions, meta.networks],
-    "cifar": [
-        cifar.advantage,
-        cifar.stages,
-        cifar.rates,
-        cifar.rates_by_k,
-        cifar.ranking,
-        cifar_curves,
-        cifar.sizes,
-    ],
+    "cifar": [*RIVALS, cifar_curves],
+    "language": [*RIVALS, language_curves, language.basin, language_updates],
 }
 CASES = [(name, draw) for name, draws in FIGURES.items() for draw in draws]
 
@@ -202,18 +227,71 @@ def test_advice_as_data_is_the_theorys():
     assert advise(Decay(beta=0.0, gamma=0.5)).growth_rate is None
 
 
+def test_the_tables_of_chapter_4_say_what_the_experiment_judges_by(smoke_records):
+    from kadam.experiments import generalization as experiment
+
+    record = smoke_records["generalization"]
+    assert generalization.BAD == experiment.BAD
+    xr.testing.assert_identical(generalization.at(record, "loss", "tuned"), experiment.at(record, "loss", "tuned"))
+    measured = {claim.id: claim.measured for claim in experiment.claims(record)}
+    line = next(x for x in generalization.speed_table(record).splitlines() if x.startswith("normal curve, 4 nats"))
+    assert f"4 nats {line[24:48].strip()}" in measured["GT-4a"]
+    bad = int(experiment.end_badly(record, "fixed").isel(point=np.flatnonzero(~record.stable)).sum())
+    row = next(x for x in generalization.unstable_table(record).splitlines() if "exactly" in x and x.split()[0] == "0.003")
+    assert f"{bad} of {3 * int((~record.stable).sum())}" in row
+    assert f"{bad} of" in measured["D-4f exact, fixed"]
+
+
+def test_the_tables_of_chapter_4_hold_what_the_record_holds(smoke_records):
+    record = smoke_records["generalization"]
+    sizes = generalization.setting(record).splitlines()[1]
+    assert sizes.startswith("10 pairs x 3 learning rates (0.003, 0.01, 0.03) x 3 seeds, 60 steps; fixed rate 0.003")
+    equal = record.isel(point=int(np.flatnonzero(record.equal)[0]))
+    line = next(x for x in generalization.normal_table(record).splitlines() if x.endswith("equal"))
+    assert f"{float(equal.loss.sel(rate=3e-3).isel(evaluation=-1).mean()):.3f}" in line
+    iterations = generalization.at(record, "iterations", "tuned").sel(target=3.5).mean("seed")
+    first = generalization.plane_table(record).splitlines()[1].split()
+    assert (first[0], float(first[4])) == ("1", round(float(iterations.min())))
+    assert "never" in generalization.level_table(record)
+    tables = [table(record) for name, table in vars(generalization).items() if name.endswith("_table")]
+    assert len(tables) == 6
+    assert max(len(line) for table in tables for line in table.splitlines()) <= 90
+
+
+def test_what_a_seed_does_to_all_pairs_alike_leaves_no_interval(smoke_records):
+    record = smoke_records["generalization"]
+    one = generalization.at(record, "iterations", "fixed").sel(target=4.0)
+    shifted = one.isel(seed=[0, 0, 0]) + np.array([[0.0], [5.0], [-2.0]])
+    assert float(generalization.paired(shifted).std("seed").max()) < 1e-12
+    assert float(abs(generalization.paired(shifted).mean("seed") - shifted.mean("seed")).max()) < 1e-12
+
+
+def test_diverged_runs_of_chapter_4_are_drawn_as_crosses(smoke_records):
+    def crosses(draw, record):
+        return sum(len(line.get_xdata()) for ax in draw(record).axes for line in ax.lines if line.get_marker() == "x")
+
+    record = smoke_records["generalization"].copy(deep=True)
+    before = crosses(generalization.unstable, record)
+    record.loss[:, 0, -1, -1] = np.nan
+    record.diverged_at[:, 0, -1] = 7.0
+    assert crosses(generalization.unstable, record) == before + record.sizes["rate"]
+    assert np.isfinite(generalization.at(record, "diverged_at", "fixed")).any()
+    drawn = [line for ax in generalization.level_curves(record).axes for line in ax.lines if line.get_marker() == "x"]
+    assert 7.0 in {float(x) for line in drawn for x in line.get_xdata()}
+
+
 def test_the_tables_of_chapter_6_hold_what_the_record_holds(smoke_records):
     record = smoke_records["cifar"]
     end = 100 * record.accuracy.isel(evaluation=-1).mean("seed")
     three = float(end.sel(comparison="tuned", network="no norm", optimizer="3-Adam meta"))
-    assert cifar.stage_table(record, "tuned").splitlines()[-1].split()[-1] == f"{three:.1f}"
+    assert rivals.stage_table(record, "tuned").splitlines()[-1].split()[-1] == f"{three:.1f}"
     gap = end.sel(optimizer="2-Adam meta") - end.sel(optimizer="Adam")
-    line = cifar.advantage_table(record).splitlines()[-1]
+    line = rivals.advantage_table(record).splitlines()[-1]
     assert f"{float(gap.sel(comparison='matched size', network='batch norm')):+.1f}" in line
     sgd = float(end.sel(comparison="tuned", network="no norm", optimizer="SGD"))
     assert row_of(cifar.curve_table(record, methods=SHOWN), "SGD")[-2] == f"{sgd:.1f}"
     best = float(record.peak_rate.sel(comparison="tuned", network="batch norm", optimizer="Lion"))
-    assert row_of(cifar.rate_table(record), "Lion")[1] == f"{best:.2g}"
+    assert row_of(rivals.rate_table(record), "Lion")[1] == f"{best:.2g}"
 
 
 def row_of(table, name):
@@ -222,7 +300,7 @@ def row_of(table, name):
 
 def test_the_ranking_starts_with_the_best_and_has_every_baseline_once(smoke_records):
     record = smoke_records["cifar"]
-    places = [line for line in cifar.ranking_table(record, shown=2).splitlines() if "batch norm" in line]
+    places = [line for line in rivals.ranking_table(record, shown=2).splitlines() if "batch norm" in line]
     best = 100 * record.accuracy.isel(evaluation=-1).mean("seed").sel(comparison="tuned", network="batch norm").max()
     assert float(places[0].split("(")[0].split()[-1]) == pytest.approx(float(best), abs=0.06)
     names = [line.split("(")[0].split()[3] for line in places]
@@ -233,19 +311,19 @@ def test_the_size_table_is_the_root_of_the_mean_square(smoke_records):
     record = smoke_records["cifar"]
     one = record.update_rms.sel(comparison="equal rate", network="batch norm", optimizer="Adam")
     size = float(((one**2).mean("evaluation") ** 0.5).mean())
-    assert cifar.size_table(record).splitlines()[0] == f"Adam: {size:.2f}"
+    assert rivals.size_table(record).splitlines()[0] == f"Adam: {size:.2f}"
 
 
 def test_the_tables_of_chapter_6_fit_the_page(smoke_records):
     record = smoke_records["cifar"]
-    tables = [cifar.stage_table(record, "tuned"), cifar.curve_table(record, methods=SHOWN), cifar.rate_table(record)]
-    tables += [cifar.advantage_table(record), cifar.ranking_table(record), cifar.size_table(record)]
+    tables = [rivals.stage_table(record, "tuned"), cifar.curve_table(record, methods=SHOWN), rivals.rate_table(record)]
+    tables += [rivals.advantage_table(record), rivals.ranking_table(record), rivals.size_table(record)]
     assert max(len(line) for table in tables for line in table.splitlines()) <= 90
 
 
 def test_a_diverged_run_is_drawn_as_a_cross(smoke_records):
     def crosses(record):
-        axes = cifar.rates(record).axes
+        axes = rivals.rates(record).axes
         return sum(len(line.get_xdata()) for ax in axes for line in ax.lines if line.get_marker() == "x")
 
     record = smoke_records["cifar"]

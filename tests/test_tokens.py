@@ -39,7 +39,7 @@ def test_everything_is_timed_in_every_round(record):
 
 
 def test_the_record_says_what_was_measured_where(record):
-    assert {"data", "data_sha256", "device", "batch", "context"} <= set(record.attrs)
+    assert {"data", "data_sha256", "device", "side"} <= set(record.attrs)
     assert record.attrs["device"].endswith("CPU, 1 thread")
     assert all("units" in variable.attrs for variable in record.data_vars.values())
     assert all(str(name).endswith(("ATTENTION", "MATH")) for name in record.attention.values)
@@ -98,9 +98,9 @@ def watched(model, seen):
 
 def test_both_loops_learn_from_as_many_tokens(bench):
     seen, (model, _) = [], tokens.hand_made(bench, SMALL)
-    size = {"batch": TINY.batch, "context": TINY.context}
+    size = {"batch": SMALL.batch, "context": SMALL.context}
     tokens.plain_loop(bench.texts["shakespeare"].train, model, watched(model, seen), precision="float32", **size)()
-    assert bench.training(SMALL, "Adam").batches[0][:, :-1].shape == seen[0].shape == (TINY.batch, TINY.context)
+    assert bench.training(SMALL, "Adam").batches[0][:, :-1].shape == seen[0].shape == (SMALL.batch, SMALL.context)
 
 
 def test_prefixes_end_with_the_whole_step_and_leave_no_gradient(bench):
@@ -118,12 +118,12 @@ def test_prefixes_end_with_the_whole_step_and_leave_no_gradient(bench):
 
 def test_operations_are_those_of_the_matrix_products(bench):
     """Counted one by one: 2 operations a number of a matrix and token, thrice; the look-up and the positions have none."""
-    context, shape = TINY.context, tokens.TINY
+    context, shape = SMALL.context, tokens.TINY
     model, _ = bench.network(SMALL).build()
     matrices = [p for name, p in model.named_parameters() if p.dim() == 2 and "positions" not in name]
     gains = sum(p.numel() for p in model.parameters() if p.dim() == 1)
     products = sum(2 * p.numel() for p in matrices) + shape.layers * 2 * 2 * context * shape.width
-    assert tokens.operations(model, SMALL, context) == 3 * products + 6 * gains
+    assert tokens.operations(model, SMALL) == 3 * products + 6 * gains
     assert gains < 0.05 * sum(p.numel() for p in matrices)
 
 

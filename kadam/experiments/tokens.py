@@ -48,8 +48,11 @@ class Setting:
     corpus: str  # "shakespeare", by characters, or "reviews", by bytes
     shape: Shape
     precision: str = "float32"
+    batch: int = 8  # windows of text
+    context: int = 32  # tokens a window
 
     def __post_init__(self) -> None:
+        check_counts(self, "batch", "context")
         check_choice("corpus", self.corpus, CORPORA)
         check_choice("precision", self.precision, PRECISIONS)
 
@@ -59,28 +62,23 @@ class Setting:
         return torch.bfloat16 if self.precision == "bfloat16" else torch.float32
 
 
-# The networks of the experiment ``language``.
+# Networks and batches of the experiment ``language``, and those that nanoGPT's page recommends for a processor.
 SMALL = Setting("small", "shakespeare", Shape(width=64, layers=2, heads=2))
-MILLION = Shape(width=192, layers=2, heads=3)
-LARGE = Setting("22M weights", "reviews", Shape(width=512, layers=7, heads=8), "bfloat16")
+MILLION = Setting("1M weights", "reviews", Shape(width=192, layers=2, heads=3), "bfloat16")
+NANO = Setting("nanoGPT's for CPU", "shakespeare", Shape(width=128, layers=4, heads=4), batch=12, context=64)
+LARGE = Setting("22M weights", "reviews", Shape(width=512, layers=7, heads=8), "bfloat16", batch=16, context=256)
 
 
 @dataclass(frozen=True)
 class Config:
     """What is measured; the defaults are the laptop profile."""
 
-    settings: tuple[Setting, ...] = (
-        SMALL,
-        Setting("1M weights, float32", "reviews", MILLION),
-        Setting("1M weights", "reviews", MILLION, "bfloat16"),
-    )
+    settings: tuple[Setting, ...] = (SMALL, MILLION, NANO)
     rounds: int = 15  # paired rounds; in each every way is timed once
     repeats: int = 8  # steps in one timing
     ks: tuple[int, ...] = (1, 2, 3, 4)
     side: int = 1024  # rows and columns of the matrices whose product is the most that this machine computes
     limit: int = 320  # steps after which a training begins again with its first batch
-    batch: int = 8  # windows of text
-    context: int = 32  # tokens a window
     train: int = 2_000_000  # tokens to learn from, at most
     compiler: str = ""
     text: str = "real"  # "real", or "embedded" for the excerpt that ships with the package
@@ -88,7 +86,7 @@ class Config:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        check_counts(self, "rounds", "repeats", "side", "limit", "batch", "context", "train")
+        check_counts(self, "rounds", "repeats", "side", "limit", "train")
         check_choice("text", self.text, ("real", "embedded"))
         check_choice("device", self.device, ("cpu", "cuda"))
         names = [setting.name for setting in self.settings]
@@ -108,14 +106,15 @@ TINY = Shape(width=8, layers=1, heads=2)
 
 PROFILES = {
     "smoke": Config(
-        settings=(Setting("small", "shakespeare", TINY), Setting("reviews", "reviews", TINY, "bfloat16")),
+        settings=(
+            Setting("small", "shakespeare", TINY, batch=4, context=8),
+            Setting("reviews", "reviews", TINY, "bfloat16", batch=4, context=8),
+        ),
         rounds=2,
         repeats=2,
         ks=(1, 2),
         side=16,
         limit=4,
-        batch=4,
-        context=8,
         text="embedded",
     ),
     "laptop": Config(),
@@ -123,8 +122,6 @@ PROFILES = {
         settings=(LARGE,),
         repeats=20,
         side=8192,
-        batch=16,
-        context=256,
         train=60_000_000,
         compiler="inductor",
         device="cuda",
@@ -151,7 +148,7 @@ def run(config: Config, *, checkpoint: Path | None = None, jobs: int = 1) -> xr.
     with one_thread():
         dataset = xr.merge([_loops(bench), _parts(bench), _costs(bench)], join="exact")
     dataset.attrs = {
-        **{name: getattr(config, name) for name in ("batch", "context", "side", "compiler")},
+        **{name: getattr(config, name) for name in ("side", "compiler")},
         **describe(bench.data),
         "device": loops.device_name(config.device),
     }
@@ -166,7 +163,7 @@ class Bench:
         self.clock = Clock(config.rounds, config.repeats, config.limit, config.device)
         corpora = corpora_of(config)
         self.data = together(*corpora.values())
-        to = functools.partial(learnable, windows=1, context=config.context, device=self.device)
+        to = functools.partial(learnable, windows=1, context=1, device=self.device)
         self.texts: dict[str, Learnable] = {name: to(corpus) for name, corpus in corpora.items()}
 
     @property
@@ -176,12 +173,12 @@ class Bench:
     def network(self, setting: Setting) -> TextNetwork:
         config, vocabulary = self.config, self.texts[setting.corpus].vocabulary
         how = (setting.precision, config.compiler, config.device)
-        return TextNetwork(vocabulary, config.context, setting.shape, False, *how)
+        return TextNetwork(vocabulary, setting.context, setting.shape, False, *how)
 
     def training(self, setting: Setting, method: str, *, lr: float = 1e-3) -> LanguageModelling:
         config = self.config
         tokens = self.texts[setting.corpus].train
-        batches = Windows(tokens, batch=config.batch, context=config.context, seed=config.seed)
+        batches = Windows(tokens, batch=setting.batch, context=setting.context, seed=config.seed)
         schedule, make = Schedule(config.limit), maker(method, lr)
         return LanguageModelling(self.network(setting), make, batches, schedule, initialisation=config.seed)
 
@@ -224,7 +221,7 @@ def hand_made(bench: Bench, setting: Setting) -> tuple[Gpt, Callable[[], torch.T
     model, _ = network.build.__wrapped__(network)
     model.reset(config.seed)
     forward: Forward = torch.compile(model, backend=config.compiler, dynamic=False) if config.compiler else model
-    size = {"batch": config.batch, "context": config.context}
+    size = {"batch": setting.batch, "context": setting.context}
     return model, plain_loop(bench.texts[setting.corpus].train, model, forward, precision=setting.precision, **size)
 
 
@@ -235,7 +232,7 @@ def product(side: int, dtype: torch.dtype, device: torch.device) -> stopwatch.St
     return lambda: torch.mm(a, b, out=out)
 
 
-def operations(model: Gpt, setting: Setting, context: int) -> int:
+def operations(model: Gpt, setting: Setting) -> int:
     """Floating-point operations a token, forward and backward: 6 N + 12 (layers) (width) (context).
 
     Every weight that is multiplied by takes part in a multiplication and an addition, once forward and twice backward; so does
@@ -243,13 +240,14 @@ def operations(model: Gpt, setting: Setting, context: int) -> int:
     those that the mask makes superfluous. Source: Chowdhery et al., arXiv 2204.02311, appendix B, as in nanoGPT's estimate_mfu.
     """
     multiplied = sum(p.numel() for p in model.parameters()) - model.positions.weight.numel()
-    return 6 * multiplied + 12 * setting.shape.layers * setting.shape.width * context
+    return 6 * multiplied + 12 * setting.shape.layers * setting.shape.width * setting.context
 
 
 def attention(setting: Setting, config: Config) -> str:
     """PyTorch's name of the kernel that it chooses for the attention of a setting."""
     heads = setting.shape.heads
-    shape, device = (config.batch, heads, config.context, setting.shape.width // heads), devices.chosen(config.device)
+    shape = setting.batch, heads, setting.context, setting.shape.width // heads
+    device = devices.chosen(config.device)
     x = torch.empty(shape, dtype=setting.dtype, device=device, requires_grad=True)
     return str(SDPBackend(torch._fused_sdp_choice(x, x, x, is_causal=True)).name)
 
@@ -260,9 +258,10 @@ def _loops(bench: Bench) -> xr.Dataset:
         ours, (model, plain) = bench.training(setting, LOOPED), hand_made(bench, setting)
         largest = product(config.side, setting.dtype, bench.device)
         steps[setting.name] = {"ours": bench.clock.step(ours.step), "plain": plain, "product": largest}
-        arithmetic.append(operations(model, setting, config.context))
+        arithmetic.append(operations(model, setting))
     seconds = bench.clock.seconds(steps)
-    rate, peak = config.batch * config.context / seconds[:, :2], 2 * config.side**3 / seconds[:, 2]
+    tokens = np.array([setting.batch * setting.context for setting in config.settings])
+    rate, peak = tokens[:, None, None] / seconds[:, :2], 2 * config.side**3 / seconds[:, 2]
     values = {
         "rate": (("setting", "loop", "round"), rate),
         "peak": (("setting", "round"), peak),

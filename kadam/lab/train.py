@@ -2,7 +2,7 @@
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol
@@ -150,13 +150,16 @@ class Training(Stateful, ABC):
             group["lr"] = rate * factor
         self.optimizer.step()
         self.optimizer.zero_grad()
-        torch._foreach_sub_(self.before, self.params)
-        self.watch(n, self.before, self.rates[0] * factor)
+        self.watch(n, self.rates[0] * factor)
 
-    def watch(self, n: int, moves: list[Tensor], rate: float) -> None:
-        """Keep what is watched of step n, which moved weights by -moves at this learning rate; moves may be lost."""
-        moved = torch.stack(torch._foreach_norm(moves)).square().sum()
-        self.squares[n] = moved / (self.weights * rate**2)
+    def watch(self, n: int, rate: float) -> None:
+        """Keep what is watched of step n, at this learning rate, in which ``params`` moved away from ``before``."""
+        torch._foreach_sub_(self.before, self.params)
+        self.keep_square(n, torch._foreach_norm(self.before), rate)
+
+    def keep_square(self, n: int, norms: Sequence[Tensor], rate: float) -> None:
+        """Keep the mean of u^2, given the norm of every tensor's move."""
+        self.squares[n] = torch.stack(list(norms)).square().sum() / (self.weights * rate**2)
 
     def watched(self, begin: int, end: int) -> dict[str, float]:
         """What was seen from step ``begin`` up to ``end``; waits for the device."""

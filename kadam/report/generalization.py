@@ -40,7 +40,7 @@ def setting(record: xr.Dataset) -> str:
     rates = ", ".join(f"{rate:g}" for rate in record.rate.values)
     return (
         "profile {profile}; {data}, {train_characters:,} characters to train\n"
-        f"{record.sizes['point']} pairs x {record.sizes['rate']} learning rates ({rates}) x {record.sizes['seed']} seeds, "
+        f"{record.sizes['point']} pairs x {record.sizes['rate']} learning rates ({rates}) x {record.sizes['seed']} seeds\n"
         "{steps} steps; fixed rate {fixed_rate:g}"
     ).format(**record.attrs)
 

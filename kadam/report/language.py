@@ -30,7 +30,7 @@ from kadam.report.rivals import (
 )
 from kadam.theory.uncertainty import mean_interval
 
-PAGE = 90  # characters in a line
+LINE = 78  # characters that a page shows without scrolling
 
 
 def setting(record: xr.Dataset) -> str:
@@ -45,7 +45,7 @@ def setting(record: xr.Dataset) -> str:
         "tokens to learn from: " + ", ".join(f"{name} {count:,.0f}" for name, count in tokens.items()),
         "parameters: " + "; ".join(f"{name} {count:,.0f}" for name, count in learnt),
     ]
-    return "\n".join(part for line in lines for part in textwrap.wrap(line.format(**record.attrs), PAGE))
+    return "\n".join(part for line in lines for part in textwrap.wrap(line.format(**record.attrs), LINE))
 
 
 @style.styled

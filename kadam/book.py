@@ -175,14 +175,27 @@ def _package_files() -> Iterator[Path]:
 
 
 def normalised(notebook: Notebook) -> Notebook:
-    """Without what differs from run to run: random cell ids, execution times, the injected cell's traces."""
+    """Without what differs from run to run: random cell ids, execution times, the injected cell's traces, pieces of text."""
     keep = {name: notebook.metadata[name] for name in ("kernelspec", "experiments", "seconds") if name in notebook.metadata}
     notebook.metadata = nbformat.from_dict(keep)
     for i, cell in enumerate(notebook.cells):
         cell.id = f"cell-{i}"
         for name in ("papermill", "execution"):
             cell.metadata.pop(name, None)
+        if "outputs" in cell:
+            cell.outputs = _joined(cell.outputs)
     return notebook
+
+
+def _joined(outputs: Sequence[Notebook]) -> list[Notebook]:
+    """Printed text in one piece: a slow kernel may send it in several."""
+    whole: list[Notebook] = []
+    for output in outputs:
+        if whole and output.output_type == whole[-1].output_type == "stream" and output.name == whole[-1].name:
+            whole[-1].text += output.text
+        else:
+            whole.append(output)
+    return whole
 
 
 def without_images(notebook: Notebook) -> Notebook:

@@ -137,3 +137,21 @@ def test_a_file_is_rewritten_only_when_its_text_changes(tmp_path):
     assert path.stat().st_mtime_ns == stamp
     book._write(path, "b")
     assert path.read_text() == "b"
+
+
+def test_printed_text_that_comes_in_pieces_is_joined_and_nothing_else_is():
+    def printed(text, name="stdout"):
+        return nbformat.v4.new_output("stream", name=name, text=text)
+
+    shown = nbformat.v4.new_output("display_data", data={"text/plain": "figure"})
+    outputs = [printed("a"), printed("b\n"), printed("!", "stderr"), shown, printed("c"), printed("\n")]
+    notebook = nbformat.v4.new_notebook(
+        cells=[nbformat.v4.new_code_cell("1", outputs=outputs), nbformat.v4.new_markdown_cell("2")]
+    )
+    found = book.normalised(notebook).cells[0].outputs
+    assert [(x.output_type, x.get("name"), x.get("text")) for x in found] == [
+        ("stream", "stdout", "ab\n"),
+        ("stream", "stderr", "!"),
+        ("display_data", None, None),
+        ("stream", "stdout", "c\n"),
+    ]

@@ -244,8 +244,8 @@ def test_the_tables_of_chapter_4_say_what_the_experiment_judges_by(smoke_records
 
 def test_the_tables_of_chapter_4_hold_what_the_record_holds(smoke_records):
     record = smoke_records["generalization"]
-    sizes = generalization.setting(record).splitlines()[1]
-    assert sizes.startswith("10 pairs x 3 learning rates (0.003, 0.01, 0.03) x 3 seeds, 60 steps; fixed rate 0.003")
+    _, sizes = generalization.setting(record).split("\n", 1)
+    assert sizes.startswith("10 pairs x 3 learning rates (0.003, 0.01, 0.03) x 3 seeds\n60 steps; fixed rate 0.003")
     equal = record.isel(point=int(np.flatnonzero(record.equal)[0]))
     line = next(x for x in generalization.normal_table(record).splitlines() if x.endswith("equal"))
     assert f"{float(equal.loss.sel(rate=3e-3).isel(evaluation=-1).mean()):.3f}" in line

@@ -5,6 +5,7 @@ FOLDER/checkpoint is its checkpoint, FOLDER/record.nc its record; FOLDER/log get
 
 import argparse
 import functools
+import signal
 import time
 from pathlib import Path
 
@@ -38,6 +39,8 @@ def main(folder, jobs, scheduler, name, step_s):
 
 
 if __name__ == "__main__":
+    # A shell's background job ignores Ctrl-C, and so would all that it starts.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     parser = argparse.ArgumentParser()
     parser.add_argument("folder", type=Path)
     parser.add_argument("--jobs", type=int, default=1)

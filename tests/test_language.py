@@ -265,7 +265,7 @@ def test_the_record_holds_the_bound_of_each_methods_last_stage():
 
 
 def test_a_guess_is_one_among_all_tokens():
-    vocabularies = [language.Inputs.of(TINY, sha256()).texts[name].vocabulary for name in TINY.corpora]
+    vocabularies = [text.vocabulary for text in language.Inputs.of(TINY, sha256()).texts.values()]
     assert vocabularies == [59, 256]  # the excerpt's characters, and bytes
     assert_allclose(record().guess, np.log(vocabularies))
 

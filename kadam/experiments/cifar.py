@@ -16,11 +16,11 @@ import torch
 import xarray as xr
 from numpy.typing import NDArray
 
-from kadam.decay import STRATEGIES, Decay, check_stage_count, check_strategy
+from kadam.decay import STRATEGIES, Decay
 from kadam.lab import baselines, devices, records
 from kadam.lab.classify import Classification, ImageNetwork
-from kadam.lab.competition import CONTEST, Competition, Trials, seconds_a_step
-from kadam.lab.contest import COMPARISONS, Runs, Trial
+from kadam.lab.competition import CONTEST, Competition, Trials, check_entries, seconds_a_step
+from kadam.lab.contest import COMPARISONS, Runs, Trial, marks
 from kadam.lab.data import DataError, describe
 from kadam.lab.ensemble import keep_freed_memory
 from kadam.lab.images import configured_images
@@ -76,13 +76,7 @@ class Config:
         check_counts(self, "tuning_seeds", "seeds", "steps", "batch", "evaluations", "train", "validation", "test", "pixels")
         check_counts(self, "width", "depth")
         check_choice("images", self.images, ("real", "embedded"))
-        for k in self.ks:
-            check_stage_count(k)
-        for strategy in self.strategies:
-            check_strategy(strategy)
-        for name, values in {"equal_rate": (self.equal_rate,), "rates": self.rates}.items():
-            if not values or not all(0 < value < np.inf for value in values):
-                raise ValueError(f"{name} must be finite and > 0, got {getattr(self, name)!r}")
+        check_entries(self)
         if self.evaluations > self.steps:
             raise ValueError(f"evaluations must be at most steps, {self.steps}, got {self.evaluations}")
 
@@ -220,8 +214,7 @@ def run(config: Config, *, checkpoint: Path | None = None, jobs: int = 1) -> xr.
     inputs = Inputs.of(config, sha256)
     dataset["parameters"] = "network", [parameter_count(inputs.network(network)) for network in NETWORKS]
     dataset.attrs |= _facts(inputs)
-    marks = [(i + 1) * config.steps // config.evaluations for i in range(config.evaluations)]
-    return records.with_units(dataset.assign_coords(evaluation=marks), UNITS)
+    return records.with_units(dataset.assign_coords(evaluation=marks(config.steps, config.evaluations)), UNITS)
 
 
 MEASURES = ("loss", "accuracy", "train_loss", "update_rms")

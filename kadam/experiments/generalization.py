@@ -24,7 +24,7 @@ from kadam.lab.profiles import check_choice, check_counts
 from kadam.lab.progress import Progress
 from kadam.lab.sweep import computed_s, sweep
 from kadam.lab.tasks import Batches
-from kadam.report.claims import Claim, Finding, Test, judge_all, passes_each, passes_for
+from kadam.report.claims import Claim, Finding, Test, judge_all, on_enough_seeds, passes_each, passes_for
 from kadam.theory import curves, stability
 from kadam.theory.curves import NORMAL
 from kadam.theory.ranks import earlier, rank_correlation, ranks_last, share_between
@@ -230,7 +230,6 @@ UNITS = validation.UNITS | {
 
 
 # Criteria, fixed before the first run of a profile's size.
-JUDGED_SEEDS = 3  # fewer give no interval to speak of
 LEAST = 0.5  # rank correlation that counts as monotone
 EXPLAINED = 0.75  # of the variance of ranks: most of it
 AHEAD = 0.75  # probability that a run inside is the faster one
@@ -259,23 +258,12 @@ def end_badly(dataset: xr.Dataset, choice: str) -> xr.DataArray:
     return loss > loss.isel(point=np.flatnonzero(dataset.coefficient > 0)).median("point") + BAD
 
 
-def _judged(judge: Callable[[xr.Dataset], Finding]) -> Callable[[xr.Dataset], Finding]:
-    """A judge that says nothing on too few seeds."""
-
-    @functools.wraps(judge)
-    def wary(dataset: xr.Dataset) -> Finding:
-        seeds = dataset.sizes["seed"]
-        return judge(dataset) if seeds >= JUDGED_SEEDS else (f"too few seeds: {seeds}", "not run at this profile")
-
-    return wary
-
-
 def _at_each_target(
     choice: str, what: str, measure: Callable[[xr.DataArray], float], least: float, beyond: float
 ) -> Callable[[xr.Dataset], Finding]:
     """Holds where the mean over seeds is at least ``least`` and its interval lies above ``beyond``, target by target."""
 
-    @_judged
+    @on_enough_seeds
     def judge(dataset: xr.Dataset) -> Finding:
         found = list(by_target(dataset, choice, measure))
         words = "; ".join(f"{target:g} nats {_interval(of)}" for target, of in found)
@@ -329,7 +317,7 @@ REGIONS: dict[str, Callable[[xr.Dataset], xr.DataArray]] = {
 def _ends(region: str, choice: str, *, badly: bool) -> Callable[[xr.Dataset], Finding]:
     """Whether every run outside a boundary, or between the two, ends badly, or none does."""
 
-    @_judged
+    @on_enough_seeds
     def judge(dataset: xr.Dataset) -> Finding:
         bad = end_badly(dataset, choice).isel(point=np.flatnonzero(REGIONS[region](dataset)))
         diverged = int(at(dataset, "diverged_at", choice).sel(point=bad.point).notnull().sum())
@@ -339,7 +327,7 @@ def _ends(region: str, choice: str, *, badly: bool) -> Callable[[xr.Dataset], Fi
     return judge
 
 
-@_judged
+@on_enough_seeds
 def _equal_betas(dataset: xr.Dataset) -> Finding:
     words, held = [], []
     for choice in CHOICES:
@@ -352,7 +340,7 @@ def _equal_betas(dataset: xr.Dataset) -> Finding:
     return "; ".join(words), passes_each(held)
 
 
-@_judged
+@on_enough_seeds
 def _rates_inside(dataset: xr.Dataset) -> Finding:
     loss = dataset.loss.isel(evaluation=-1).fillna(np.inf).mean("seed").isel(point=np.flatnonzero(dataset.coefficient > 0))
     best = loss.argmin("rate")

@@ -15,12 +15,12 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from kadam.decay import STRATEGIES, Decay, check_stage_count, check_strategy, stages
+from kadam.decay import STRATEGIES, Decay, stages
 from kadam.lab import baselines, devices, records
-from kadam.lab.competition import CONTEST, Competition, Trials, seconds_a_step
-from kadam.lab.contest import COMPARISONS, Runs, Trial
+from kadam.lab.competition import CONTEST, Competition, Trials, check_entries, seconds_a_step
+from kadam.lab.contest import COMPARISONS, Runs, Trial, marks
 from kadam.lab.corpora import NAMES as CORPORA
-from kadam.lab.corpora import Corpus, Learnable, Windows, learnable, load_corpus
+from kadam.lab.corpora import Corpus, Learnable, Windows, learnable, load_corpora
 from kadam.lab.data import DataError, Together, describe, together
 from kadam.lab.ensemble import keep_freed_memory
 from kadam.lab.language import LanguageModelling, Shape, TextNetwork
@@ -98,13 +98,7 @@ class Config:
         names = [setting.name for setting in self.settings]
         if not names or len(set(names)) < len(names):
             raise ValueError(f"settings must have different names, and be one or more, got {names}")
-        for k in self.ks:
-            check_stage_count(k)
-        for strategy in self.strategies:
-            check_strategy(strategy)
-        for name, values in {"equal_rate": (self.equal_rate,), "rates": self.rates}.items():
-            if not values or not all(0 < value < np.inf for value in values):
-                raise ValueError(f"{name} must be finite and > 0, got {getattr(self, name)!r}")
+        check_entries(self)
         least = min(self.steps, self.tuning_steps)
         if self.evaluations > least:
             raise ValueError(f"evaluations must be at most the steps of a run, {least}, got {self.evaluations}")
@@ -116,11 +110,6 @@ class Config:
     @property
     def methods(self) -> list[str]:
         return baselines.methods(self.ks, self.strategies, chosen=self.baselines)
-
-    @property
-    def corpora(self) -> list[str]:
-        """The texts that are learnt, each once."""
-        return list(dict.fromkeys(setting.corpus for setting in self.settings))
 
 
 TINY = Shape(width=8, layers=1, heads=2)
@@ -186,8 +175,7 @@ def load_data(config: Config, *, fetch: bool = True) -> Together:
 
 def corpora_of(config: Config, *, fetch: bool = True) -> dict[str, Corpus]:
     """The texts of a configuration."""
-    embedded = config.text == "embedded"
-    return {name: load_corpus(name, embedded=embedded, fetch=fetch, limit=config.train) for name in config.corpora}
+    return load_corpora((s.corpus for s in config.settings), text=config.text, fetch=fetch, limit=config.train)
 
 
 def announcement(config: Config, jobs: int) -> str:
@@ -224,17 +212,19 @@ class Inputs:
 
     config: Config
     texts: dict[str, Learnable]
+    described: dict[str, str]  # by which a record names them
 
     @classmethod
     @functools.cache  # once a process, also where pieces are computed elsewhere
     def of(cls, config: Config, sha256: str) -> "Inputs":
         """``sha256``: of the texts that are meant; ``DataError`` where this process finds others."""
         found = corpora_of(config)
-        if (other := together(*found.values()).sha256) != sha256:
-            raise DataError(f"text: sha256 is {other} where this piece is computed, expected {sha256}")
+        data = together(*found.values())
+        if data.sha256 != sha256:
+            raise DataError(f"text: sha256 is {data.sha256} where this piece is computed, expected {sha256}")
         keep_freed_memory()
         to = functools.partial(learnable, windows=config.windows, context=config.context, device=devices.chosen(config.device))
-        return cls(config, {name: to(corpus) for name, corpus in found.items()})
+        return cls(config, {name: to(corpus) for name, corpus in found.items()}, describe(data))
 
     def setting(self, name: str) -> Setting:
         return next(setting for setting in self.config.settings if setting.name == name)
@@ -270,7 +260,7 @@ def run(config: Config, *, checkpoint: Path | None = None, jobs: int = 1) -> xr.
     dataset["guess"] = "network", [math.log(vocabulary) for vocabulary in vocabularies]
     dataset["bound"] = ("optimizer", "evaluation"), _bounds(config)
     dataset.attrs |= _facts(config, inputs)
-    return records.with_units(dataset.assign_coords(evaluation=marks(config)), UNITS)
+    return records.with_units(dataset.assign_coords(evaluation=marks(config.steps, config.evaluations)), UNITS)
 
 
 MEASURES = ("loss", "train_loss", "update_rms", "max_update", "spikes")
@@ -295,14 +285,9 @@ def train_piece(config: Config, sha256: str, phase: str, trials: Trials, piece: 
     return runs.dataset()
 
 
-def marks(config: Config) -> list[int]:
-    """The steps after which runs of the contest are evaluated."""
-    return [(i + 1) * config.steps // config.evaluations for i in range(config.evaluations)]
-
-
 def _bounds(config: Config) -> np.ndarray:
     """What the theory says no |u| exceeds up to each evaluation, (optimizer, evaluation); NaN where it says nothing."""
-    last = np.array(marks(config)) - 1
+    last = np.array(marks(config.steps, config.evaluations)) - 1
     return np.array([_bound(last_stage(config, method), last) for method in config.methods])
 
 
@@ -324,13 +309,12 @@ def _bound(stage: Decay | None, last: np.ndarray) -> np.ndarray:
 
 
 def _facts(config: Config, inputs: Inputs) -> dict[str, Any]:
-    texts = corpora_of(config)
     facts = {f"{name}_tokens": len(text.train) for name, text in inputs.texts.items()}
     names = ("steps", "tuning_steps", "batch", "context", "equal_rate")
     return {
         **{name: getattr(config, name) for name in names},
         **facts,
-        **describe(together(*texts.values())),
+        **inputs.described,
         **devices.described(config.device),
     }
 

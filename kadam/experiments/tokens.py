@@ -20,7 +20,7 @@ from torch.optim.optimizer import Optimizer
 from kadam.decay import Decay, check_stage_count
 from kadam.lab import baselines, devices, loops, records, stopwatch
 from kadam.lab.corpora import NAMES as CORPORA
-from kadam.lab.corpora import Corpus, Learnable, Windows, learnable, load_corpus
+from kadam.lab.corpora import Corpus, Learnable, Windows, learnable, load_corpora
 from kadam.lab.data import Together, describe, together
 from kadam.lab.ensemble import keep_freed_memory
 from kadam.lab.gpt import Gpt
@@ -136,8 +136,7 @@ def load_data(config: Config, *, fetch: bool = True) -> Together:
 
 def corpora_of(config: Config, *, fetch: bool = True) -> dict[str, Corpus]:
     """The texts of a configuration, each once."""
-    names = dict.fromkeys(setting.corpus for setting in config.settings)
-    return {name: load_corpus(name, embedded=config.text == "embedded", fetch=fetch, limit=config.train) for name in names}
+    return load_corpora((s.corpus for s in config.settings), text=config.text, fetch=fetch, limit=config.train)
 
 
 @records.recorded("tokens", PROFILES)

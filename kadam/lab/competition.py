@@ -1,14 +1,16 @@
 """A contest of optimizers from the first search to the last run, whatever they train."""
 
 import functools
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import xarray as xr
 
+from kadam.decay import check_stage_count, check_strategy
 from kadam.lab import baselines, stopwatch
 from kadam.lab.contest import COMPARISONS, Trial, by_piece, contest, overall, peak_rates, search, unfolded
 from kadam.lab.progress import Progress
@@ -35,6 +37,33 @@ class Plan(NamedTuple):
             f"{self.tuning} runs to find learning rates, then {self.comparing} to compare, {self.steps:,} steps in all; "
             f"{1e3 * seconds:.2g} ms a step here, about {minutes:.0f} min with {processes} at once"
         )
+
+
+class Entries(Protocol):
+    """The part of a configuration that says which methods compete, and at which learning rates."""
+
+    @property
+    def ks(self) -> tuple[int, ...]: ...
+
+    @property
+    def strategies(self) -> tuple[str, ...]: ...
+
+    @property
+    def equal_rate(self) -> float: ...
+
+    @property
+    def rates(self) -> tuple[float, ...]: ...
+
+
+def check_entries(config: Entries) -> None:
+    """``ValueError`` for a k or a strategy that k-Adam does not have, or a learning rate that is not finite and above 0."""
+    for k in config.ks:
+        check_stage_count(k)
+    for strategy in config.strategies:
+        check_strategy(strategy)
+    for name, values in {"equal_rate": (config.equal_rate,), "rates": config.rates}.items():
+        if not values or not all(0 < value < math.inf for value in values):
+            raise ValueError(f"{name} must be finite and > 0, got {getattr(config, name)!r}")
 
 
 @dataclass(frozen=True)

@@ -66,7 +66,7 @@ class Runs(Stateful, Generic[T]):
         evaluations: int,
     ) -> None:
         self.trials, self.begin, self.judge, self.steps = trials, begin, judge, steps
-        self.marks = [0, *((i + 1) * steps // evaluations for i in range(evaluations))]
+        self.marks = [0, *marks(steps, evaluations)]
         self.tables: dict[str, Array] = {name: np.full((len(trials), evaluations), np.nan) for name in measures}
         self.tables["diverged_at"] = np.full(len(trials), np.nan)
         self.current: T | None = None
@@ -112,6 +112,11 @@ class Runs(Stateful, Generic[T]):
         """The tables. Dimensions: trial, evaluation."""
         dims = ("trial", "evaluation")
         return xr.Dataset({name: (dims[: table.ndim], table) for name, table in self.tables.items()})
+
+
+def marks(steps: int, evaluations: int) -> list[int]:
+    """The steps after which a run is evaluated, at equal distances, the last one included."""
+    return [(i + 1) * steps // evaluations for i in range(evaluations)]
 
 
 def search(method: str, adams: Sequence[float], seeds: Sequence[int]) -> list[Trial]:

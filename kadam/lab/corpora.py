@@ -6,6 +6,7 @@ tiny Shakespeare by characters, and the larger film reviews by bytes. Where the 
 
 import hashlib
 import warnings
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -91,6 +92,11 @@ def load_corpus(name: str, *, embedded: bool = False, fetch: bool = True, limit:
     if name == "shakespeare":
         return _by_characters(load_text(embedded=embedded, fetch=fetch), limit)
     return _reviews_stand_in(limit) if embedded else _by_bytes(fetch, limit)
+
+
+def load_corpora(names: Iterable[str], *, text: str, fetch: bool = True, limit: int | None = None) -> dict[str, Corpus]:
+    """The corpora of these names, each once; ``text``: "embedded", or "real"."""
+    return {name: load_corpus(name, embedded=text == "embedded", fetch=fetch, limit=limit) for name in dict.fromkeys(names)}
 
 
 def _by_characters(text: Text, limit: int | None) -> Corpus:

@@ -325,11 +325,16 @@ def _check_sha256(name: str, content: bytes, expected: str) -> None:
 
 def random_windows(text: Text, *, batch: int, length: int, rng: np.random.Generator) -> NDArray[np.int64]:
     """``batch`` windows of ``length`` consecutive tokens at random places, shape (batch, length)."""
-    last = len(text.tokens) - length
+    return random_pieces(text.tokens, batch=batch, length=length, rng=rng)
+
+
+def random_pieces(tokens: NDArray[np.int64], *, batch: int, length: int, rng: np.random.Generator) -> NDArray[np.int64]:
+    """The same of any tokens, (n,)."""
+    last = len(tokens) - length
     if last < 0:
-        raise ValueError(f"length must be at most the text's {len(text.tokens)} characters, got {length}")
+        raise ValueError(f"length must be at most the text's {len(tokens)} characters, got {length}")
     starts = rng.integers(0, last + 1, size=batch)
-    return text.tokens[starts[:, None] + np.arange(length)]
+    return tokens[starts[:, None] + np.arange(length)]
 
 
 class Described(Protocol):

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.func import functional_call, vmap
 from torch.nn import functional as F
 
-from kadam.lab.data import Text
+from kadam.lab.data import Text, random_pieces
 from kadam.lab.ensemble import Ensemble
 from kadam.lab.probes import spikes
 
@@ -37,9 +37,7 @@ class HeldOut:
 
     def draw(self, rng: np.random.Generator, batch: int) -> Tensor:
         """Random windows of the training part, (batch, length)."""
-        length = self.windows.shape[1]
-        starts = rng.integers(0, len(self.train) - length + 1, size=batch)
-        return torch.from_numpy(self.train[starts[:, None] + np.arange(length)])
+        return torch.from_numpy(random_pieces(self.train, batch=batch, length=self.windows.shape[1], rng=rng))
 
 
 def hold_out(text: Text, *, held_out: float, windows: int, context: int) -> HeldOut:

@@ -1,13 +1,16 @@
 """Claims as data: what is claimed and where, what was measured, the criterion fixed beforehand, and the verdict."""
 
+import functools
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Any, Concatenate, Literal, ParamSpec
 
 import xarray as xr
 
 Verdict = Literal["reproduced", "partly", "not reproduced", "not run at this profile"]
 Finding = tuple[str, Verdict]  # what was measured, in words with its numbers, and the verdict
+
+JUDGED_SEEDS = 3  # fewer give no interval to speak of
 
 NOT_RUN: Finding = ("-", "not run at this profile")
 
@@ -58,6 +61,22 @@ def judge_all(tests: Sequence[Test], dataset: xr.Dataset | None, *, profile: str
 def record_name(dataset: xr.Dataset) -> str:
     """How a record is called: experiment/profile-hash8."""
     return "{experiment}/{profile}-{config_hash}".format(**dataset.attrs)
+
+
+P = ParamSpec("P")
+
+
+def on_enough_seeds(judge: Callable[Concatenate[xr.Dataset, P], Finding]) -> Callable[Concatenate[xr.Dataset, P], Finding]:
+    """A judge that says nothing on too few seeds."""
+
+    @functools.wraps(judge)
+    def wary(dataset: xr.Dataset, /, *args: P.args, **kwargs: P.kwargs) -> Finding:
+        seeds = dataset.sizes["seed"]
+        if seeds < JUDGED_SEEDS:
+            return f"too few seeds: {seeds}", "not run at this profile"
+        return judge(dataset, *args, **kwargs)
+
+    return wary
 
 
 def passes(condition: bool) -> Verdict:

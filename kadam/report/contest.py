@@ -5,20 +5,19 @@ found. Runs of all optimizers with one seed start from the same weights and see 
 seed.
 """
 
-from collections.abc import Callable, Sequence
-from typing import Concatenate, NamedTuple, ParamSpec
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 import xarray as xr
 
-from kadam.report.claims import Finding, passes, passes_each, passes_for, with_range
+from kadam.report.claims import Finding, on_enough_seeds, passes, passes_each, passes_for, with_range
 from kadam.theory.uncertainty import Interval, mean_interval
 
 # The names of comparisons in the record.
 EQUAL, TUNED, MATCHED = "equal rate", "tuned", "matched size"
 ADAM = "Adam"
 
-JUDGED_SEEDS = 3  # fewer give no interval to speak of
 MOST = 0.75  # of the strategies: the paper says three of four
 ROUNDING = 0.02  # of an update that is read off the weights in float32, where the learning rate is smallest
 BASIN = 0.1  # nats above a method's best that a good learning rate may still have
@@ -92,22 +91,7 @@ def overall(update_rms: xr.DataArray) -> xr.DataArray:
     return (update_rms**2).mean("evaluation", skipna=False) ** 0.5
 
 
-P = ParamSpec("P")
-
-
-def _judged(judge: Callable[Concatenate[xr.Dataset, P], Finding]) -> Callable[Concatenate[xr.Dataset, P], Finding]:
-    """A judge that says nothing on too few seeds."""
-
-    def wary(dataset: xr.Dataset, /, *args: P.args, **kwargs: P.kwargs) -> Finding:
-        seeds = dataset.sizes["seed"]
-        if seeds < JUDGED_SEEDS:
-            return f"too few seeds: {seeds}", "not run at this profile"
-        return judge(dataset, *args, **kwargs)
-
-    return wary
-
-
-@_judged
+@on_enough_seeds
 def second_stage(dataset: xr.Dataset, strategy: str, comparison: str) -> Finding:
     """k = 2 against Adam in each network."""
     if strategy not in two_stages(dataset):
@@ -123,7 +107,7 @@ def two_stages(dataset: xr.Dataset) -> dict[str, str]:
     return {str(one.strategy.values): str(one.values) for one in two}
 
 
-@_judged
+@on_enough_seeds
 def none_ahead(dataset: xr.Dataset) -> Finding:
     """Whether k = 2 is ahead of Adam nowhere, both tuned."""
     found = {method: gain(dataset, method, ADAM, TUNED).low > 0 for method in two_stages(dataset).values()}
@@ -134,7 +118,7 @@ def none_ahead(dataset: xr.Dataset) -> Finding:
     return f"ahead in {won.sum()} of {won.size} cases: {', '.join(places) or '-'}", passes_for(float((~won).mean()))
 
 
-@_judged
+@on_enough_seeds
 def most_strategies(dataset: xr.Dataset) -> Finding:
     won = [gain(dataset, method, ADAM, EQUAL).low > 0 for method in two_stages(dataset).values()]
     share = np.mean(won, axis=0)
@@ -143,7 +127,7 @@ def most_strategies(dataset: xr.Dataset) -> Finding:
     return f"strategies with k = 2 ahead of k = 1: {counted}", passes_each((share >= MOST).tolist())
 
 
-@_judged
+@on_enough_seeds
 def graceful(dataset: xr.Dataset, comparison: str) -> Finding:
     if int(dataset.k.max()) <= 2:
         return "no k above 2", "not run at this profile"
@@ -162,7 +146,7 @@ def steps_down(dataset: xr.Dataset, comparison: str) -> xr.DataArray:
     return xr.concat([-one.diff("optimizer").min("optimizer") for one in each if one.sizes["optimizer"] > 1], "strategy")
 
 
-@_judged
+@on_enough_seeds
 def instead_of_normalisation(dataset: xr.Dataset) -> Finding:
     """How much of the gap to the normalised network a second stage closes in the one without, both tuned."""
     tuned = points(dataset).sel(comparison=TUNED)
@@ -182,7 +166,7 @@ def instead_of_normalisation(dataset: xr.Dataset) -> Finding:
     return words, passes(bool(closed.low >= 0.5))
 
 
-@_judged
+@on_enough_seeds
 def only_size(dataset: xr.Dataset) -> Finding:
     """What is left of the advantage at equal rates when updates are as large as Adam's, mean over strategies."""
     second = list(two_stages(dataset).values())
@@ -205,7 +189,7 @@ def larger_steps(dataset: xr.Dataset) -> Finding:
     return f"rms of u: Adam {with_range(adam)}, k = 2 {with_range(second)}", passes_for(good)
 
 
-@_judged
+@on_enough_seeds
 def best_of_all(dataset: xr.Dataset) -> Finding:
     found = search_score(dataset).mean("tuning_seed").max("rate")
     words, held = [], []

@@ -1,0 +1,78 @@
+"""Convex losses of many members at once, with gradients written out: quadratics, and logistic regression on images."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from kadam.lab.images import Images, standardised
+
+Array = NDArray[np.float64]
+
+
+class Convex(Protocol):
+    """E convex losses, or E points of one."""
+
+    dimension: int
+
+    def losses(self, theta: Tensor) -> Tensor:
+        """Of E points, (E, d) -> (E,)."""
+        ...
+
+    def gradients(self, theta: Tensor) -> Tensor:
+        """(E, d) -> (E, d)."""
+        ...
+
+
+@dataclass(frozen=True)
+class Quadratics:
+    """L_e = (theta - c_e)' A_e (theta - c_e) / 2: ``matrices`` (E, d, d), ``centres`` (E, d)."""
+
+    matrices: Tensor
+    centres: Tensor
+
+    @property
+    def dimension(self) -> int:
+        return self.centres.shape[1]
+
+    def losses(self, theta: Tensor) -> Tensor:
+        return (self.gradients(theta) * (theta - self.centres)).sum(1) / 2
+
+    def gradients(self, theta: Tensor) -> Tensor:
+        return torch.bmm(self.matrices, (theta - self.centres)[:, :, None])[:, :, 0]
+
+
+def random_quadratic(dimension: int, spread: float, seed: int) -> tuple[Array, Array]:
+    """A matrix whose eigenvalues run evenly in logarithm from ``1/spread`` to 1 in a random basis, and a centre from N(0, 4)."""
+    rng = np.random.default_rng(seed)
+    basis, _ = np.linalg.qr(rng.standard_normal((dimension, dimension)))
+    return basis @ np.diag(np.geomspace(1 / spread, 1, dimension)) @ basis.T, 2 * rng.standard_normal(dimension)
+
+
+@dataclass(frozen=True)
+class Logistic:
+    """Mean of log(1 + exp(-y x'theta)) over examples, the same for every member; ``rows``: y x, (examples, d)."""
+
+    rows: Tensor
+
+    @property
+    def dimension(self) -> int:
+        return self.rows.shape[1]
+
+    def losses(self, theta: Tensor) -> Tensor:
+        return torch.nn.functional.softplus(-(theta @ self.rows.T)).mean(1)
+
+    def gradients(self, theta: Tensor) -> Tensor:
+        return -torch.sigmoid(-(theta @ self.rows.T)) @ self.rows / len(self.rows)
+
+
+def two_classes(images: Images, *, classes: tuple[int, int], examples: int, pixels: int) -> Logistic:
+    """Logistic regression that tells two classes of images apart by their pixels, averaged down to so many a side."""
+    labels = images.train_labels
+    chosen = np.flatnonzero(np.isin(labels, classes))[:examples]
+    features = standardised(images.train[chosen], pixels=pixels).reshape(len(chosen), -1)
+    signs = np.where(labels[chosen] == classes[0], -1.0, 1.0)
+    return Logistic(torch.from_numpy(features * signs[:, None]))

@@ -1,0 +1,129 @@
+"""AdamW's box: the weights within 1/weight_decay of zero, in which decoupled weight decay keeps them.
+
+Notation, beside that of :mod:`kadam.theory.stability`:
+
+    theta          weights, of shape (..., d); d coordinates of one point, axes in front for many points
+    weight_decay   lambda, decoupled: theta <- theta - eta (u + lambda theta)
+    the box        |theta_i| <= 1/lambda for every i
+
+A point of the box is a KKT point of "make L small within it" where its gradient is 0 in every coordinate inside, and points
+outwards in every coordinate on the boundary. For convex L these are the minima. Sources: that AdamW ends there, if it ends, is
+Xie & Li's (arXiv 2404.04454); the closed radius and the average bound are derived in the book's page on the box.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.optimize import Bounds, minimize
+
+from kadam.theory.arguments import finite_array, real_array
+from kadam.theory.stability import is_stable
+
+Array = NDArray[np.float64]
+
+
+def frank_wolfe_gap(theta: ArrayLike, grad: ArrayLike, *, weight_decay: ArrayLike) -> Any:
+    """How far a point of the box is from a KKT point: G = <g, theta> + |g|_1/lambda, in the loss's units.
+
+    ``theta`` and ``grad``: shape (..., d); ``weight_decay``: a number, or one a point. Within the box G >= 0, and G = 0 exactly
+    at KKT points; for convex L no point of the box has a loss lower by more than G. Outside of it G may be negative. Source:
+    Frank & Wolfe (1956); for AdamW Xie & Li. ``ValueError`` for shapes that differ, non-finite entries, or no decay.
+    """
+    point, g = _vectors(theta, grad)
+    decay = _positive(weight_decay)
+    return ((g * point).sum(-1) + np.abs(g).sum(-1) / decay)[()]
+
+
+def frank_wolfe_step(theta: ArrayLike, grad: ArrayLike, *, step: float, weight_decay: float) -> Array:
+    """One step of Frank & Wolfe on the box: towards the corner where the linearised loss is least, by the share ``step``.
+
+    theta <- (1 - step) theta + step s, with s_i = -sign(g_i)/lambda. SignGD with decoupled decay takes exactly this step with
+    step = eta lambda. Where g_i = 0 every s_i is a minimiser; this one takes 0.
+    """
+    point, g = _vectors(theta, grad)
+    if not 0 <= float(step) <= 1:
+        raise ValueError(f"step must lie in [0, 1], got {step!r}")
+    corner = -np.sign(g) / _positive(weight_decay)
+    return np.asarray((1 - step) * point + step * corner)
+
+
+def radius(*, beta: ArrayLike, gamma: ArrayLike, weight_decay: ArrayLike) -> Any:
+    """How far from zero AdamW's decay lets any weight get in the end, whatever the gradients: the largest update over lambda.
+
+        sqrt(1 + (beta-gamma)^2 / ((1-beta) (beta-gamma^2))) / lambda     inside the stable region, else infinite
+
+    It is the limit of :func:`kadam.theory.stability.max_update_bound`, which grows with n, over lambda. |theta_n| is at most
+    the larger of this and |theta_0|, for eta lambda <= 1. It equals 1/lambda, the radius of the box, exactly at beta = gamma,
+    and is larger everywhere else.
+    """
+    stable = np.asarray(is_stable(beta=beta, gamma=gamma))  # checks them
+    b, g = real_array("beta", beta), real_array("gamma", gamma)
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        excess = np.where(b == g, 0.0, (b - g) ** 2 / ((1 - b) * (b - g * g)))
+    return (np.where(stable, np.sqrt(1 + np.where(stable, excess, 0.0)), np.inf) / _positive(weight_decay))[()]
+
+
+def average_bound(gradients: ArrayLike, *, beta: float, gamma: float) -> Any:
+    """An upper bound on the mean of u_0^2, ..., u_n^2, for gamma <= beta; close to 1 over long times.
+
+    ``gradients``: g_0, ..., g_n, shape (n+1, ...), the first not zero; the result has the shape behind. With v^ the
+    bias-corrected second moment it is 1 + (1/(n+1)) sum_i a_i ln v^_i: the weights a_i sum to zero, are negative early and
+    positive late, and their sizes add up to at most twice :func:`average_excess`. So the mean is at most
+    1 + average_excess/(n+1) * ln(largest v^ / smallest v^). Derived in the book; tight for a constant gradient.
+    ``ValueError`` for gamma > beta: there gradients exist whose updates are larger than 1 on average, for ever.
+    """
+    g = finite_array("gradients", gradients)
+    if g.ndim == 0 or len(g) == 0 or (g[0] == 0).any():
+        raise ValueError("gradients must be one or more along the first axis, the first not zero")
+    average_excess(beta=beta, gamma=gamma)  # checks them
+    rate = (1 - gamma) * (beta - gamma) / (1 - beta)
+    v, mass, logs, total = (np.zeros(g.shape[1:]) for _ in range(4))
+    for n, square in enumerate(g**2):
+        v = beta * v + (1 - beta) * square
+        corrected = v / (1 - beta ** (n + 1))
+        log = np.log(np.maximum(corrected, np.finfo(np.float64).tiny))
+        total = total + 1 + rate / (1 - gamma ** (n + 1)) * (mass * log - logs)
+        weight = 1 - beta ** (n + 1)
+        mass, logs = gamma * mass + weight, gamma * logs + weight * log
+    return (total / len(g))[()]
+
+
+def average_excess(*, beta: float, gamma: float) -> float:
+    """(beta-gamma)/((1-beta)(1-gamma)): how many steps it takes for the average update to forget how it began; gamma <= beta."""
+    is_stable(beta=beta, gamma=gamma)  # checks them
+    if gamma > beta:
+        raise ValueError(f"gamma must be at most beta for the average update to be bounded by 1, got {gamma!r} > {beta!r}")
+    return (beta - gamma) / ((1 - beta) * (1 - gamma))
+
+
+def constrained_minimum(
+    loss: Callable[[Array], float], grad: Callable[[Array], Array], start: ArrayLike, *, weight_decay: float
+) -> Array:
+    """The minimum of a convex loss within the box, by scipy's L-BFGS-B; knows nothing of Adam. Shape (d,).
+
+    ``loss(theta)`` and ``grad(theta)``: the loss and its gradient (d,). Raises ``RuntimeError`` where the solver gives up.
+    """
+    limit = 1 / float(_positive(weight_decay))
+    begin = np.clip(finite_array("start", start), -limit, limit)
+    options = {"maxiter": 100_000, "maxfun": 1_000_000, "maxls": 50, "ftol": 0.0, "gtol": 1e-12, "maxcor": 30}
+    found = minimize(loss, begin, jac=grad, method="L-BFGS-B", bounds=Bounds(-limit, limit), options=options)
+    # With ftol = 0 it may also stop because no line search gains anything: then it is as good as rounding allows.
+    if not (found.success or "ABNORMAL" in str(found.message)):
+        raise RuntimeError(f"no constrained minimum found: {found.message}")
+    return np.asarray(found.x, dtype=np.float64)
+
+
+def _vectors(theta: ArrayLike, grad: ArrayLike) -> tuple[Array, Array]:
+    point, g = finite_array("theta", theta), finite_array("grad", grad)
+    if point.ndim == 0 or point.shape != g.shape:
+        raise ValueError(f"theta and grad must have the same shape (..., d), got {point.shape} and {g.shape}")
+    return point, g
+
+
+def _positive(weight_decay: ArrayLike) -> Array:
+    decay = finite_array("weight_decay", weight_decay)
+    if not (decay > 0).all():
+        raise ValueError(f"weight_decay must be > 0 for there to be a box, got {decay[~(decay > 0)].ravel()[0].item()!r}")
+    return decay

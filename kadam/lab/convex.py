@@ -16,7 +16,8 @@ Array = NDArray[np.float64]
 class Convex(Protocol):
     """E convex losses, or E points of one."""
 
-    dimension: int
+    @property
+    def dimension(self) -> int: ...
 
     def losses(self, theta: Tensor) -> Tensor:
         """Of E points, (E, d) -> (E,)."""
@@ -46,7 +47,7 @@ class Quadratics:
 
 
 def random_quadratic(dimension: int, spread: float, seed: int) -> tuple[Array, Array]:
-    """A matrix whose eigenvalues run evenly in logarithm from ``1/spread`` to 1 in a random basis, and a centre from N(0, 4)."""
+    """A matrix with eigenvalues from ``1/spread`` to 1, even in logarithm, in a random basis, and a centre from N(0, 4)."""
     rng = np.random.default_rng(seed)
     basis, _ = np.linalg.qr(rng.standard_normal((dimension, dimension)))
     return basis @ np.diag(np.geomspace(1 / spread, 1, dimension)) @ basis.T, 2 * rng.standard_normal(dimension)
@@ -67,6 +68,24 @@ class Logistic:
 
     def gradients(self, theta: Tensor) -> Tensor:
         return -torch.sigmoid(-(theta @ self.rows.T)) @ self.rows / len(self.rows)
+
+
+@dataclass(frozen=True)
+class Regularised:
+    """A convex loss with decay/2 |theta|^2 added; ``decays``: one a member, (E, 1)."""
+
+    convex: Convex
+    decays: Tensor
+
+    @property
+    def dimension(self) -> int:
+        return self.convex.dimension
+
+    def losses(self, theta: Tensor) -> Tensor:
+        return self.convex.losses(theta) + (self.decays * theta**2).sum(1) / 2
+
+    def gradients(self, theta: Tensor) -> Tensor:
+        return self.convex.gradients(theta) + self.decays * theta
 
 
 def two_classes(images: Images, *, classes: tuple[int, int], examples: int, pixels: int) -> Logistic:

@@ -91,7 +91,7 @@ def average_bound(gradients: ArrayLike, *, beta: float, gamma: float) -> Any:
 
 
 def average_excess(*, beta: float, gamma: float) -> float:
-    """(beta-gamma)/((1-beta)(1-gamma)): how many steps it takes for the average update to forget how it began; gamma <= beta."""
+    """(beta-gamma)/((1-beta)(1-gamma)): for about so many steps the average update depends on how it began; gamma <= beta."""
     is_stable(beta=beta, gamma=gamma)  # checks them
     if gamma > beta:
         raise ValueError(f"gamma must be at most beta for the average update to be bounded by 1, got {gamma!r} > {beta!r}")

@@ -15,7 +15,20 @@ from kadam.lab.cache import cache_folder
 from kadam.lab.data import StandInWarning
 from kadam.report.claims import Claim
 
-NAMES = ("stability", "growth", "trajectories", "orders", "generalization", "invariance", "meta", "cifar", "language")
+NAMES = (
+    "stability",
+    "growth",
+    "trajectories",
+    "orders",
+    "generalization",
+    "invariance",
+    "meta",
+    "cifar",
+    "language",
+    "box",
+    "norms",
+    "radius",
+)
 
 # Experiments that measure a machine instead of mathematics: they run only when asked, and a record of them is shown at
 # every profile.

@@ -26,8 +26,8 @@ class Ensemble(Stateful):
 
     ``decays``: for every member its stages, all of one length k. ``loss(model, batch)`` returns a scalar; a batch is a
     tensor or tuples of them. The update is :func:`kadam.optim.update.kadam_update`, the optimizer's own, with decay rates of
-    shape (E, 1). ``lr``: the learning rate, for all or one a member. ``weight_decay``: decoupled, one number a member; none
-    by default.
+    shape (E, 1). ``lr``: the learning rate, for all or one a member; its product with the attribute ``pace``, 1 unless it is
+    set before a step, is taken. ``weight_decay``: decoupled, one number a member; none by default.
 
     Attributes: ``params``, name -> (E, ...) tensors, moved in place by :meth:`step`; ``updates``, name -> (E, size)
     tensors, the last step's u^(k) by which they moved, in units of the learning rate; ``gradients``, name -> (E, size).
@@ -51,7 +51,7 @@ class Ensemble(Stateful):
             if isinstance(value, Sequence) and len(value) != len(decays):
                 raise ValueError(f"{name} must hold one number a member, {len(decays)} of them, got {len(value)}")
         keep_freed_memory()
-        self.eps, self.steps = max(eps, TINY), 0
+        self.eps, self.steps, self.pace = max(eps, TINY), 0, 1.0
         members = len(decays)
         self.params = {n: _copies(p.detach(), members) for n, p in model.named_parameters()}
         self.updates: dict[str, Tensor] = {}
@@ -63,9 +63,7 @@ class Ensemble(Stateful):
         }
         self._losses = _member_losses(model, loss)
         self.lr = torch.tensor(lr, dtype=torch.float64, device=device) if isinstance(lr, Sequence) else lr
-        self._kept = (
-            None if weight_decay is None else 1 - self.lr * torch.tensor(weight_decay, dtype=torch.float64, device=device)
-        )
+        self._decay = None if weight_decay is None else torch.tensor(weight_decay, dtype=torch.float64, device=device)
 
     def step(self, batch: Any) -> Tensor:
         """One step of every member on the same batch; returns the losses before it, shape (E,)."""
@@ -75,8 +73,8 @@ class Ensemble(Stateful):
         for name, param in self.params.items():
             self.gradients[name] = _rows(gradients[name])
             u = kadam_update(self.gradients[name], self._moments[name], stages, eps=self.eps)
-            if self._kept is not None:
-                _rows(param).mul_(self._kept[:, None].to(param.dtype))
+            if self._decay is not None:
+                _rows(param).mul_((1 - self.pace * self.lr * self._decay)[:, None].to(param.dtype))
             self._move_(_rows(param), u)
             self.updates[name] = u
         return losses
@@ -103,10 +101,11 @@ class Ensemble(Stateful):
         return m / (1 - beta1**self.steps).to(m.dtype), v / (1 - beta2**self.steps).to(v.dtype)
 
     def _move_(self, rows: Tensor, u: Tensor) -> None:
-        if isinstance(self.lr, Tensor):
-            rows.sub_(u * self.lr[:, None].to(u.dtype))
+        rate = self.pace * self.lr
+        if isinstance(rate, Tensor):
+            rows.sub_(u * rate[:, None].to(u.dtype))
         else:
-            rows.sub_(u, alpha=self.lr)
+            rows.sub_(u, alpha=rate)
 
     def _gradients(self, batch: Any) -> tuple[dict[str, Tensor], Tensor]:
         """Gradients by name, each (E, ...), and losses (E,). No member's loss depends on another's weights, so the

@@ -23,6 +23,8 @@ from kadam.theory.stability import is_stable
 
 Array = NDArray[np.float64]
 
+LEAST_GAP = 1e-9  # what rounding leaves of a gap where the solver starts at the minimum
+
 
 def frank_wolfe_gap(theta: ArrayLike, grad: ArrayLike, *, weight_decay: ArrayLike) -> Any:
     """How far a point of the box is from a KKT point: G = <g, theta> + |g|_1/lambda, in the loss's units.
@@ -103,16 +105,23 @@ def constrained_minimum(
 ) -> Array:
     """The minimum of a convex loss within the box, by scipy's L-BFGS-B; knows nothing of Adam. Shape (d,).
 
-    ``loss(theta)`` and ``grad(theta)``: the loss and its gradient (d,). Raises ``RuntimeError`` where the solver gives up.
+    ``loss(theta)`` and ``grad(theta)``: the loss and its gradient (d,). The gap is what says that it is one: ``RuntimeError``
+    unless that has fallen to 1e-5 of the gap at the start.
     """
     limit = 1 / float(_positive(weight_decay))
     begin = np.clip(finite_array("start", start), -limit, limit)
     options = {"maxiter": 100_000, "maxfun": 1_000_000, "maxls": 50, "ftol": 0.0, "gtol": 1e-12, "maxcor": 30}
     found = minimize(loss, begin, jac=grad, method="L-BFGS-B", bounds=Bounds(-limit, limit), options=options)
-    # With ftol = 0 it may also stop because no line search gains anything: then it is as good as rounding allows.
-    if not (found.success or "ABNORMAL" in str(found.message)):
-        raise RuntimeError(f"no constrained minimum found: {found.message}")
-    return np.asarray(found.x, dtype=np.float64)
+    end = np.asarray(found.x, dtype=np.float64)
+    gradients = [np.asarray(grad(point), dtype=np.float64) for point in (begin, end)]
+    if not all(np.isfinite(g).all() for g in gradients):
+        raise RuntimeError("no constrained minimum found: the gradient is not finite")
+    first, last = (frank_wolfe_gap(x, g, weight_decay=weight_decay) for x, g in zip((begin, end), gradients, strict=True))
+    if last > 1e-5 * first + LEAST_GAP:
+        raise RuntimeError(
+            f"no constrained minimum found: {found.message}; the gap is still {last:.2g}, at the start {first:.2g}"
+        )
+    return end
 
 
 def _vectors(theta: ArrayLike, grad: ArrayLike) -> tuple[Array, Array]:

@@ -1,0 +1,86 @@
+"""The figures of chapter 8 on a network, each with the numbers that it shows."""
+
+import numpy as np
+import xarray as xr
+from matplotlib.figure import Figure
+from matplotlib.ticker import ScalarFormatter
+
+from kadam.report import style
+from kadam.report.claims import with_range
+
+SETTINGS = {
+    "equal": (style.CORRECTED, "AdamW, both 0.95"),
+    "Adam": (style.EXACT, "AdamW, default"),
+    "2-Adam": (style.SECOND, "2-Adam, inverse_exp"),
+    "above": (style.FOURTH, r"$\gamma$ = 0.95, $\beta$ = 0.93"),
+    "unstable": (style.PAPER, r"$\gamma$ = 0.99, $\beta$ = 0.95"),
+}
+BOUNDED = {"equal": (style.CORRECTED, "o"), "Adam": (style.EXACT, "s")}
+
+
+@style.styled
+def paths(record: xr.Dataset, *, batches: str = "full batch") -> Figure:
+    """Gap (its smallest size so far), largest weight and loss over the steps, a column a weight decay; median over seeds."""
+    figure, grid = style.panels(3, record.sizes["weight_decay"], height=6.0, sharex=True, sharey="row", squeeze=False)
+    middle = record.sel(batches=batches).median("seed")
+    relative = middle.least_gap / middle.gap.isel(kept=0)
+    rows = [(relative, "smallest gap / first"), (middle["size"], "largest weight\nover 1/lambda"), (middle.loss, "loss (nats)")]
+    for column, decay in zip(grid.T, record.weight_decay.values, strict=True):
+        for axes, (values, label) in zip(column, rows, strict=True):
+            for setting, (colour, words) in SETTINGS.items():
+                axes.plot(record.step, values.sel(setting=setting, weight_decay=decay), color=colour, label=words)
+            axes.set(xscale="log", yscale="log")
+            if axes in grid[:, 0]:
+                axes.set_ylabel(label)
+        column[0].set_title(f"lambda = {decay:g}")
+        column[1].axhline(1, color=style.GUIDE, lw=0.8)
+        column[-1].set_xlabel("step")
+    grid[1, 0].set(ylim=(0.3, 20), yticks=[0.5, 1, 2, 5, 10, 20])
+    grid[1, 0].yaxis.set_major_formatter(ScalarFormatter())
+    grid[1, 0].yaxis.minorticks_off()
+    figure.legend(*grid[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=3, fontsize=8)
+    style.label_stand_in(figure, record)
+    return figure
+
+
+def table(record: xr.Dataset) -> str:
+    """At the end, over weight decays and seeds: the largest weight, and shares that have settled or lie on the boundary."""
+    lines = [f"{'':>10}{'':>15}{'largest weight':>26}{'settled':>10}{'boundary':>10}{'loss':>8}"]
+    for batches in record.batches.values:
+        for setting in SETTINGS:
+            one = record.sel(batches=batches, setting=setting).isel(kept=-1)
+            shares = f"{100 * float(one.still.mean()):>9.0f}%{100 * float(one.share.mean()):>9.0f}%"
+            lines.append(
+                f"{setting:>10}{batches:>15}{with_range(one['size'], '.4g'):>26}{shares}{float(one.loss.mean()):>8.2f}"
+            )
+    return "\n".join(lines)
+
+
+@style.styled
+def averages(record: xr.Dataset) -> Figure:
+    """The mean square of a weight's updates against the theory's bound on it, one symbol a weight, run and weight decay."""
+    figure, both = style.panels(1, 2, height=3.4, sharey=True)
+    for axes, batches in zip(both, record.batches.values, strict=True):
+        for setting, (colour, marker) in BOUNDED.items():
+            one = record.sel(batches=batches, setting=setting)
+            x, y = one.update_bound.values.ravel(), one.update_square.values.ravel()
+            axes.plot(x, y, marker, ms=2, mew=0, alpha=0.5, color=colour, label=SETTINGS[setting][1])
+        ends = np.array([1e-4, 10])
+        axes.plot(ends, ends, color=style.GUIDE, lw=0.8)
+        axes.set(xscale="log", yscale="log", xlabel="bound on the mean", title=str(batches), xlim=(0.02, 5), ylim=(1e-4, 5))
+        axes.legend(fontsize=8, loc="lower left", markerscale=3)
+    both[0].set_ylabel("mean of u^2 over all steps")
+    style.label_stand_in(figure, record)
+    return figure
+
+
+def average_table(record: xr.Dataset) -> str:
+    """Mean square of updates, bound, and their ratio by setting and batches: range over all followed weights."""
+    lines = [f"{'':>10}{'':>15}{'mean of u^2':>24}{'bound':>24}{'largest ratio':>15}"]
+    for batches in record.batches.values:
+        for setting in BOUNDED:
+            one = record.sel(batches=batches, setting=setting)
+            ratio = float((one.update_square / one.update_bound).max())
+            cells = f"{with_range(one.update_square):>24}{with_range(one.update_bound):>24}{ratio:>15.3f}"
+            lines.append(f"{setting:>10}{batches:>15}{cells}")
+    return "\n".join(lines)

@@ -72,7 +72,7 @@ def test_run_all_runs_every_experiment(kadam, monkeypatch):
     [
         (
             ("run", "grwth"),
-            "invariance, meta, cifar, language, speed, engine, training, tokens; got 'grwth'",
+            "cifar, language, box, norms, radius, speed, engine, training, tokens; got 'grwth'",
         ),
         (("run", "growth", "--profile", "lap"), "'lap' is not one of 'smoke', 'laptop', 'paper', 'cpu'"),
         (("run", "growth", "--profile", "cpu"), "profile must be one of smoke, laptop, paper; got 'cpu'"),
@@ -180,4 +180,4 @@ def test_all_experiments_at_profile_cpu_are_those_that_have_it(kadam, monkeypatc
     monkeypatch.setattr("kadam.cli._announce", lambda *a, **k: None)
     monkeypatch.setattr("kadam.cli._deliver", lambda *a, **k: None)
     assert kadam("run", "all", "--profile", "cpu").exit_code == 0
-    assert ran == ["generalization", "cifar", "language"]
+    assert ran == ["generalization", "cifar", "language", "box", "radius"]

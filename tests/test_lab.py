@@ -97,6 +97,25 @@ def test_an_ensembles_members_have_their_own_learning_rates(model, windows, weig
         assert not torch.allclose(together.params["head.weight"][i], together.params["head.weight"][i - 1])
 
 
+@pytest.mark.parametrize("rates", [0.02, RATES], ids=["one rate", "a rate each"])
+def test_the_pace_multiplies_the_learning_rate_in_step_and_decay(model, windows, rates):
+    decay = [0.5, 1.0, 2.0]
+    paced = Ensemble(model, next_token_loss, DECAYS, lr=rates, weight_decay=decay)
+    halved = [0.5 * rate for rate in rates] if isinstance(rates, list) else 0.5 * rates
+    slow = Ensemble(model, next_token_loss, DECAYS, lr=halved, weight_decay=decay)
+    for pace in (0.5, 0.5):
+        paced.pace = pace
+        paced.step(windows)
+        slow.step(windows)
+    for name, p in paced.params.items():
+        torch.testing.assert_close(p, slow.params[name], rtol=1e-13, atol=1e-16)
+    paced.pace = 0.0
+    before = {name: p.clone() for name, p in paced.params.items()}
+    paced.step(windows)
+    for name, p in paced.params.items():
+        torch.testing.assert_close(p, before[name], rtol=0, atol=0)
+
+
 def test_one_learning_rate_a_member_keeps_the_weights_dtype(model, windows):
     ensemble = Ensemble(model.float(), next_token_loss, DECAYS, lr=RATES, weight_decay=[0.0, 0.5, 2.0])
     ensemble.step(windows)

@@ -8,13 +8,16 @@ from matplotlib.figure import Figure
 
 from kadam.decay import Decay
 from kadam.report import (
+    box,
     cifar,
     generalization,
     growth,
     invariance,
     language,
     meta,
+    norms,
     orders,
+    radius,
     rivals,
     stability,
     style,
@@ -66,6 +69,9 @@ FIGURES = {
     "meta": [meta.histories, meta.directions, meta.networks],
     "cifar": [*RIVALS, cifar_curves],
     "language": [*RIVALS, language_curves, language.basin, language_updates],
+    "box": [box.gaps, box.radii, box.sizes, box.contrast],
+    "norms": [norms.identity, norms.losses],
+    "radius": [radius.paths, radius.averages],
 }
 CASES = [(name, draw) for name, draws in FIGURES.items() for draw in draws]
 
@@ -80,7 +86,8 @@ def test_every_figure_draws_something_at_the_width_of_the_text(smoke_records, na
     assert len(np.unique(pixels.reshape(-1, 3), axis=0)) > 20
 
 
-WITH_DATA = [(name, draw) for name, draw in CASES if name != "stability" and draw is not trajectories.betas]
+WITHOUT_DATA = (trajectories.betas, box.radii)
+WITH_DATA = [(name, draw) for name, draw in CASES if name not in ("stability", "norms") and draw not in WITHOUT_DATA]
 
 
 @pytest.mark.parametrize(("name", "draw"), WITH_DATA, ids=lambda x: getattr(x, "__name__", x))
@@ -89,7 +96,7 @@ def test_stand_in_data_is_labelled_on_the_figure_itself(smoke_records, name, dra
         return [text.get_text() for text in draw(record).findobj(plt.Text)]
 
     record = smoke_records[name]
-    stand_in = "scikit-learn's digits" if name == "cifar" else "embedded excerpt of tiny Shakespeare"
+    stand_in = "scikit-learn's digits" if name in ("cifar", "box") else "embedded excerpt of tiny Shakespeare"
     assert any(f"stand-in data: {stand_in}" in text for text in texts(record))
     assert not any("stand-in" in text for text in texts(record.assign_attrs(data_origin="folder")))
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 import xarray as xr
 
-from kadam.experiments import cifar, generalization, growth, invariance, language, meta
+from kadam.experiments import box, cifar, generalization, growth, invariance, language, meta, norms, radius
 from kadam.lab.contest import Trial
 from kadam.lab.progress import Progress
 from kadam.lab.tasks import Inputs
@@ -27,6 +27,7 @@ def pieces():
     whose = language.load_data(text).sha256
     general = generalization.PROFILES["smoke"]
     settings = (general, generalization.load_data(general), generalization.settings(general))
+    convex, races, network = (module.PROFILES["smoke"] for module in (box, norms, radius))
     curve = stability.normal_curve(num=growing.points)
     train = {
         "growth": (functools.partial(growth.train_piece, growing, growth.load_data(growing), *curve), growing.steps),
@@ -34,6 +35,9 @@ def pieces():
         "invariance": (functools.partial(invariance.train_piece, scaling, Inputs.of(scaling.sizes)), scaling.steps),
         "cifar": (functools.partial(cifar.train_piece, images, sha256, cifar.CONTEST, trials), 2 * images.steps),
         "language": (functools.partial(language.train_piece, text, whose, language.CONTEST, readings), 2 * text.steps),
+        "box": (functools.partial(box.descend, convex, box.load_data(convex)), convex.steps),
+        "norms": (functools.partial(norms.descend, races), races.steps),
+        "radius": (functools.partial(radius.train_piece, network, radius.load_data(network)), network.steps),
         "meta": (functools.partial(meta.compute_piece, changing, Inputs.of(changing.sizes)), changing.steps),
     }
     names = {
@@ -42,6 +46,9 @@ def pieces():
         "invariance": ["language-one fixed batch-0", "images-small batches-0"],
         "cifar": list(trials),
         "language": list(readings),
+        "box": ["quadratic-2-Adam meta", "logistic-L2"],
+        "norms": ["6-l_2", "12-AdamW, equal"],
+        "radius": ["full batch-1-0", "fresh batches-2-0"],
         "meta": ["loss x 10-0", "smaller batches-0", "other letters-0", "plain, 2-Adam-0"],
     }
     return {(module, piece): train[module] for module, some in names.items() for piece in some}

@@ -133,6 +133,12 @@ def larger(name: str, folder: Path | None) -> xr.Dataset | None:
     return next((record for record in found if record is not None), None)
 
 
+def shown(name: str, profile: str, folder: Path | None) -> xr.Dataset:
+    """The record that a page draws: the larger committed one where there is one, else that of the page's profile."""
+    record = larger(name, folder)
+    return obtain(name, profile) if record is None else record
+
+
 def profiles_of(name: str) -> tuple[str, ...]:
     """The profiles that an experiment has."""
     return tuple(_module(name).PROFILES)

@@ -179,11 +179,11 @@ def descend(config: Config, data: images.Images, piece: str, progress: Progress)
     regularised = Regularised(convex, torch.from_numpy(decays)[:, None])
     learnt, decoupled = (regularised, 0 * decays) if setting == "L2" else (convex, decays)
     descent = Descent(learnt, SETTINGS[setting], rates=speeds, weight_decay=decoupled)
-    book = Book(config, posed, convex, descent)
-    for n in progress.over(config.steps, {"descent": descent, "kept": book.kept}):
+    watch = Watch(config, posed, convex, descent)
+    for n in progress.over(config.steps, {"descent": descent, "kept": watch.kept}):
         descent.step(n)
-        book.look(n)
-    return book.summary()
+        watch.look(n)
+    return watch.summary()
 
 
 def _repeated(convex: Convex, times: int) -> Convex:
@@ -192,7 +192,7 @@ def _repeated(convex: Convex, times: int) -> Convex:
     return convex
 
 
-class Book:
+class Watch:
     """What is kept of a descent; values of shape (members, kept), members schedule by schedule."""
 
     NAMES = ("gap", "size", "distance", "ridge_distance", "excess", "moved")

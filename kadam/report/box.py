@@ -25,7 +25,7 @@ SHOWN_SIZES = {
     "two stages": ("2-Adam inverse_exp", "2-Adam meta", "unstable, then equal", "equal, then unstable"),
 }
 PAIRS = {"both 0.95": (0.95, 0.95), "default": (0.999, 0.9), "above": (0.93, 0.95), "unstable": (0.95, 0.99)}
-LABELS = {"both 0.95": (-6, 5), "default": (-6, 5), "above": (-8, -12), "unstable": (-4, 7)}
+LABELS = {"both 0.95": (-6, 5), "default": (-6, 5), "above": (-8, -12), "unstable": (-2, -13)}
 LEAST = 1e-6  # of what is drawn of a weight outside of the box
 CONTRAST = {"equal": "AdamW", "L2": "Adam, L2"}
 

@@ -34,6 +34,8 @@ def paths(record: xr.Dataset, *, batches: str = "full batch") -> Figure:
                 axes.set_ylabel(label)
         column[0].set_title(f"lambda = {decay:g}")
         column[1].axhline(1, color=style.GUIDE, lw=0.8)
+        for setting in record.setting.values[np.isfinite(record.radius)]:
+            column[1].axhline(float(record.radius.sel(setting=setting)), ls=":", lw=0.8, color=SETTINGS[setting][0])
         column[-1].set_xlabel("step")
     grid[1, 0].set(ylim=(0.3, 20), yticks=[0.5, 1, 2, 5, 10, 20])
     grid[1, 0].yaxis.set_major_formatter(ScalarFormatter())

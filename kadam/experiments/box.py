@@ -90,7 +90,7 @@ class Config:
 PROFILES = {
     "smoke": Config(steps=300, kept=12, dimension=6, quadratics=3, decays=(3.0,), examples=64, images="embedded"),
     "laptop": Config(),
-    "cpu": Config(steps=100_000, kept=100),
+    "cpu": Config(steps=100_000, kept=80),
     "paper": Config(steps=200_000, kept=120, dimension=100, quadratics=20, examples=8192, pixels=8),
 }
 
@@ -195,7 +195,7 @@ def _repeated(convex: Convex, times: int) -> Convex:
 class Watch:
     """What is kept of a descent; values of shape (members, kept), members schedule by schedule."""
 
-    NAMES = ("gap", "size", "distance", "ridge_distance", "excess", "moved")
+    NAMES = ("gap", "size", "distance", "ridge_distance", "moved")
 
     def __init__(self, config: Config, posed: Problem, convex: Convex, descent: Descent) -> None:
         self.posed, self.convex, self.descent = posed, convex, descent
@@ -203,7 +203,6 @@ class Watch:
         self.half = config.steps // 2
         self.decays = np.tile(posed.decays, len(SCHEDULES))[:, None]
         self.bounded, self.ridge = (np.tile(x, (len(SCHEDULES), 1)) for x in (posed.bounded, posed.ridge))
-        self.least = convex.losses(torch.from_numpy(self.bounded)).numpy()
         shape = (len(self.decays), len(self.steps))
         self.kept = {name: np.zeros(shape) for name in self.NAMES} | {
             "largest": np.zeros(shape[0]),
@@ -230,7 +229,6 @@ class Watch:
             "size": self._size(theta),
             "distance": self._size(theta - self.bounded),
             "ridge_distance": self._size(theta - self.ridge),
-            "excess": self.convex.losses(self.descent.theta).numpy() - self.least,
             "moved": self._size(theta - self.kept["midway"]),
         }
 
@@ -275,7 +273,6 @@ UNITS = {
     "largest": "the same, the largest over all steps",
     "distance": "largest distance of a weight from the bounded minimum, over the box's radius",
     "ridge_distance": "the same from the minimum of the L2-regularised loss",
-    "excess": "loss above that of the bounded minimum",
     "settled": "how far any weight went in the last half of the run, over the box's radius",
     "active_gap": "largest distance from the boundary of a weight that belongs there, over the box's radius",
     "active": "share of weights that belong on the boundary",

@@ -6,8 +6,8 @@ import torch
 from scipy.optimize import lsq_linear
 
 from kadam.decay import Decay, stages
-from kadam.lab.convex import Quadratics, random_quadratic
-from kadam.lab.descent import Descent, falling
+from kadam.lab.convex import Descent, Quadratics, random_quadratic
+from kadam.lab.steps import falling
 from kadam.optim import KAdam
 from kadam.theory import box
 from kadam.theory.reference import kadam_updates

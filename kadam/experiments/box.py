@@ -22,11 +22,11 @@ from torch import Tensor
 
 from kadam.decay import Decay, stages
 from kadam.lab import images, records
-from kadam.lab.convex import Convex, Quadratics, Regularised, random_quadratic, two_classes
+from kadam.lab.convex import Convex, Descent, Quadratics, Regularised, random_quadratic, two_classes
 from kadam.lab.data import describe
-from kadam.lab.descent import Descent, falling, kept_steps
 from kadam.lab.profiles import check_choice, check_counts
 from kadam.lab.progress import Progress
+from kadam.lab.steps import falling, kept_steps
 from kadam.lab.sweep import computed_s, sweep
 from kadam.report.claims import Claim, Finding, Test, judge_all, passes, passes_for
 from kadam.theory import box as theory

@@ -20,10 +20,10 @@ from numpy.typing import NDArray
 
 from kadam.decay import Decay
 from kadam.lab import records
-from kadam.lab.convex import Quadratics, random_quadratic
-from kadam.lab.descent import Descent, EuclideanDescent, falling, kept_steps
+from kadam.lab.convex import Descent, EuclideanDescent, Quadratics, random_quadratic
 from kadam.lab.profiles import check_counts
 from kadam.lab.progress import Progress
+from kadam.lab.steps import falling, kept_steps
 from kadam.lab.sweep import computed_s, sweep
 from kadam.optim import KAdam
 from kadam.report.claims import Claim, Finding, Test, judge_all, on_enough_seeds, passes, passes_for

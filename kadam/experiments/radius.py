@@ -18,12 +18,12 @@ from numpy.typing import NDArray
 
 from kadam.decay import Decay, stages
 from kadam.lab import data, devices, records
-from kadam.lab.descent import falling, kept_steps
 from kadam.lab.ensemble import Ensemble
 from kadam.lab.models import CharTransformer, initialise, next_token_loss
 from kadam.lab.profiles import check_choice, check_counts
 from kadam.lab.progress import Progress
 from kadam.lab.states import Stateful
+from kadam.lab.steps import falling, kept_steps
 from kadam.lab.sweep import computed_s, sweep
 from kadam.lab.tasks import Batches
 from kadam.report.claims import Claim, Finding, Test, judge_all, on_enough_seeds, passes, passes_for, with_range

@@ -5,9 +5,9 @@ import pytest
 import torch
 
 from kadam.decay import Decay, stages
-from kadam.lab.convex import Logistic, Quadratics, Regularised, random_quadratic, two_classes
-from kadam.lab.descent import Descent, EuclideanDescent, falling, kept_steps
+from kadam.lab.convex import Descent, EuclideanDescent, Logistic, Quadratics, Regularised, random_quadratic, two_classes
 from kadam.lab.images import load_images
+from kadam.lab.steps import falling, kept_steps
 from kadam.optim import KAdam
 
 

@@ -16,7 +16,7 @@ LAW = {
     "decay": set(),
     "theory": {"numpy", "scipy", "kadam.decay"},
     "optim": {"torch", "triton", "numba", "numpy", "kadam.decay"},
-    "lab": {"torch", "numpy", "xarray", "joblib", "filelock", "tqdm", "pooch", "platformdirs", "sklearn"}
+    "lab": {"torch", "numpy", "xarray", "joblib", "filelock", "tqdm", "pooch", "platformdirs", "sklearn", "threadpoolctl"}
     | {"kadam.optim", "kadam.decay"},
     "experiments": {"torch", "numpy", "xarray", "tqdm", "kadam.lab", "kadam.theory", "kadam.optim", "kadam.decay"}
     | {"kadam.report.claims", "kadam.report.contest"},

@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 import torch
 import xarray as xr
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from kadam.lab import records
 from kadam.lab.cluster import ClusterError
 from kadam.lab.files import RecordError
-from kadam.lab.sweep import Work, end_with, sweep
+from kadam.lab.sweep import Work, end_with, one_thread, sweep
 
 PIECES = ["a", "b", "c", "d"]
 
@@ -36,6 +37,12 @@ class Failing:
             raise KeyboardInterrupt
         self.done.append(piece)
         return work(piece, progress)
+
+
+def threads(piece, progress):
+    """The most threads that torch or any library of linear algebra may use here."""
+    counts = [pool["num_threads"] for pool in threadpool_info()]
+    return xr.Dataset({"threads": max(torch.get_num_threads(), *counts)})
 
 
 def run(compute=work, **options):
@@ -129,3 +136,18 @@ def test_a_process_ends_with_its_parent(monkeypatch):
     end_with.__wrapped__(os.getppid())
     time.sleep(0.05)
     assert not ended.is_set()
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_a_piece_computes_in_one_thread_in_torch_and_in_numpy(jobs):
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(2)
+        with threadpool_limits(2):
+            results = sweep(["a", "b"], threads, steps=1, title="test", jobs=jobs)
+            assert [int(result.threads) for result in results.values()] == [1, 1]
+            with one_thread():
+                assert int(threads("a", None).threads) == 1
+            assert torch.get_num_threads() == 2  # as it was
+    finally:
+        torch.set_num_threads(before)

@@ -12,6 +12,7 @@ from pathlib import Path
 import torch
 import xarray as xr
 from joblib import Parallel, cpu_count, delayed
+from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
 from kadam.lab import cluster, records
@@ -104,6 +105,7 @@ class Work:
                 "install the same everywhere and start the workers anew"
             )
         torch.set_num_threads(1)
+        threadpool_limits(1)  # for good: this process computes pieces only
         path = self.path(piece, "steps")
         return piece, self.here(piece, _nowhere if path is None else Note(path))
 
@@ -149,10 +151,11 @@ def end_with(parent: int) -> None:
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """The block computes in one thread, as every piece does."""
+    """The block computes in one thread, as every piece does: torch, and the linear algebra of numpy and scipy."""
     threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
+    with threadpool_limits(1):
+        torch.set_num_threads(1)
+        try:
+            yield
+        finally:
+            torch.set_num_threads(threads)

@@ -218,6 +218,35 @@ def test_above_beta_the_average_update_can_stay_above_one(gamma, beta, mean):
     assert below[2000:].mean() < 1
 
 
+@pytest.mark.parametrize(("beta", "gamma"), [(0.999, 0.9), (0.99, 0.9), (0.99, 0.5), (0.95, 0.95)])
+@pytest.mark.parametrize("step", [0.002, 0.01, 0.04])
+def test_at_a_constant_rate_weights_are_outside_by_no_more_than_the_window_allows(beta, gamma, step):
+    """Gradients that swing by a factor of 20, in waves, steps and saws of several periods."""
+    n = np.arange(6000)[:, None]
+    phase = n % np.array([60, 300, 1500]) / np.array([60, 300, 1500])
+    gradients = 20 ** np.concatenate([np.sin(2 * np.pi * phase) / 2, phase < 0.5, phase, -phase], axis=1)
+    theta = v = np.zeros(12)
+    outside, sizes = np.zeros(12), []
+    for i, (u, g) in enumerate(zip(kadam_updates(gradients, [Decay(beta=beta, gamma=gamma)]), gradients, strict=True)):
+        theta, v = (1 - step) * theta - step * u, beta * v + (1 - beta) * g**2
+        sizes.append(v / (1 - beta ** (i + 1)))
+        outside = np.maximum(outside, theta**2 - 1) if i > 3000 else outside
+    swing = np.log(np.max(sizes, axis=0) / np.min(sizes, axis=0))
+    allowed = box.window_excess(beta=beta, gamma=gamma, step=step) * swing
+    assert (outside <= allowed + 1e-9).all()
+    if step == 0.04 and beta > gamma:
+        assert outside.max() > 0.02 * allowed.max()  # some are outside
+
+
+def test_the_window_is_that_of_the_average_for_small_steps_and_a_wide_one_is_refused():
+    average = box.average_excess(beta=0.999, gamma=0.9)
+    assert box.window_excess(beta=0.999, gamma=0.9, step=1e-6) == pytest.approx(1e-6 * average, rel=1e-4)
+    assert box.window_excess(beta=0.95, gamma=0.95, step=0.01) == box.window_excess(beta=0.95, gamma=0.95, step=1) == 0
+    for step in (0.0, 0.1, 0.5):
+        with pytest.raises(ValueError, match=r"step must lie in \(0, 1 - gamma\) = \(0, 0.1\), got"):
+            box.window_excess(beta=0.999, gamma=0.9, step=step)
+
+
 @pytest.mark.parametrize("gradients", [[0.0, 1.0], [], 1.0, [1.0, np.nan]])
 def test_bad_gradients_are_refused_by_the_average_bound(gradients):
     with pytest.raises(ValueError, match="gradients must"):

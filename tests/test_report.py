@@ -71,7 +71,7 @@ FIGURES = {
     "language": [*RIVALS, language_curves, language.basin, language_updates],
     "box": [box.gaps, box.radii, box.sizes, box.contrast],
     "norms": [norms.identity, norms.losses],
-    "radius": [radius.paths, radius.averages],
+    "radius": [radius.paths, radius.window, radius.averages],
 }
 CASES = [(name, draw) for name, draws in FIGURES.items() for draw in draws]
 

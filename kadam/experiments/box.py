@@ -118,7 +118,7 @@ def run(config: Config, *, checkpoint: Path | None = None, jobs: int = 1) -> xr.
     results = sweep(pieces, compute, steps=config.steps, title="box", checkpoint=checkpoint, jobs=jobs)
     parts = [[results[f"{kind}-{setting}"].drop_attrs() for kind in PROBLEMS] for setting in SETTINGS]
     settings = xr.Variable("setting", list(SETTINGS))
-    dataset = xr.concat([xr.concat(kinds, "problem") for kinds in parts], settings)
+    dataset = xr.concat([xr.concat(kinds, "problem") for kinds in parts], settings, data_vars="all")
     of_problems = dataset[["active", "solver_gap", "apart"]].isel(setting=0, drop=True)
     relative = np.abs(dataset.gap) / dataset.gap.isel(kept=0)
     dataset = dataset.assign(of_problems).assign(relative_gap=relative, reach=_reach(config))

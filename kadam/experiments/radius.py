@@ -28,6 +28,7 @@ from kadam.lab.sweep import computed_s, sweep
 from kadam.lab.tasks import Batches
 from kadam.report.claims import Claim, Finding, Test, judge_all, on_enough_seeds, passes, passes_for, with_range
 from kadam.theory import box as theory
+from kadam.theory.ranks import rank_correlation
 
 NOTEBOOK = "08-adamw-box"
 
@@ -36,12 +37,14 @@ Array = NDArray[np.float64]
 ADAM = Decay(beta=0.999, gamma=0.9)
 SETTINGS: dict[str, tuple[Decay, ...]] = {
     "equal": (Decay(beta=0.95, gamma=0.95),),
+    "short": (Decay(beta=0.99, gamma=0.9),),
     "Adam": (ADAM,),
     "above": (Decay(beta=0.93, gamma=0.95),),
     "unstable": (Decay(beta=0.95, gamma=0.99),),
     "2-Adam": stages(ADAM, 2, "inverse_exp"),
 }
-BELOW = ("equal", "Adam")  # gamma <= beta
+BELOW = ("equal", "short", "Adam")  # gamma <= beta
+WINDOWED = (*BELOW, "2-Adam")  # and of the last stage
 BATCHES = ("full batch", "fresh batches")
 
 STILL = 0.01  # a weight that goes no further in the last half, in units of the box's radius, has settled
@@ -67,7 +70,7 @@ class Config:
     heads: int = 2
     text: str = "real"  # "real", or "embedded" for the excerpt that ships with the package
     device: str = "cpu"
-    seed: int = 10  # sizes and criteria were chosen on seeds 0 to 2
+    seed: int = 20  # sizes and criteria were chosen on seeds 0 to 2, and that of D-8w after a look at 10 to 12
 
     def __post_init__(self) -> None:
         check_counts(self, "steps", "kept", "followed", "seeds", "batch", "context", "width", "layers", "heads")
@@ -98,6 +101,7 @@ def run(config: Config, *, checkpoint: Path | None = None, jobs: int = 1) -> xr.
     dataset = xr.concat([_both(results, batches, seeds) for batches in BATCHES], xr.Variable("batches", list(BATCHES)))
     far = [[theory.radius(**vars(chosen[-1]), weight_decay=1.0)] for chosen in SETTINGS.values()]
     dataset["radius"] = "setting", np.ravel(far)
+    dataset["window_excess"] = ("setting", "weight_decay"), window_excesses(config)
     dataset["start"] = dataset["size"].isel(kept=0)
     dataset.attrs = {
         "computed_s": computed_s(results),
@@ -108,10 +112,21 @@ def run(config: Config, *, checkpoint: Path | None = None, jobs: int = 1) -> xr.
     return records.with_units(dataset, UNITS)
 
 
+def window_excesses(config: Config) -> Array:
+    """The theory's excess at the last learning rate, (settings, decays); NaN where the last stage has gamma > beta."""
+    last = config.eta * float(falling(1.0, steps=config.steps, bend=config.bend, power=config.power)[-1])
+    excesses = np.full((len(SETTINGS), len(config.decays)), np.nan)
+    for i, name in enumerate(SETTINGS):
+        for j, decay in enumerate(config.decays):
+            if name in WINDOWED:
+                excesses[i, j] = theory.window_excess(**vars(SETTINGS[name][-1]), step=last * decay)
+    return excesses
+
+
 def _both(results: dict[str, xr.Dataset], batches: str, seeds: xr.Variable) -> xr.Dataset:
     """The settings of one stage, then those of two."""
     of_k = [xr.concat([results[f"{batches}-{k}-{i}"].drop_attrs() for i in range(len(seeds))], seeds) for k in (1, 2)]
-    return xr.concat(of_k, "setting")
+    return xr.concat(of_k, "setting", data_vars="all")
 
 
 def model(config: Config, text: data.Text, seed: int) -> CharTransformer:
@@ -203,6 +218,7 @@ class Watch(Stateful):
         values = {name: (("setting", "weight_decay", "kept"), path) for name, path in paths.items()} | {
             "largest": (("setting", "weight_decay"), split(self.largest)),
             "still": (("setting", "weight_decay"), split((moved <= STILL).mean(1))),
+            "window_excess": "how far outside the last learning rate allows, over the logarithm of the swing of v",
             "update_square": (("setting", "weight_decay", "followed"), split(squares)),
             "update_bound": (("setting", "weight_decay", "followed"), split(np.moveaxis(bounds, 0, -1))),
         }
@@ -230,6 +246,7 @@ UNITS = {
     "largest": "the same, the largest over all steps",
     "share": "share of weights above 0.99 of the box's radius",
     "radius": "largest update of the last stage: the radius that decay enforces, over the box's",
+    "window_excess": "how far outside the last learning rate allows, over the logarithm of the swing of v",
     "update_square": "mean of u^2 over all steps",
     "update_bound": "the theory's bound on it",
 }
@@ -279,6 +296,16 @@ def _two_stages_end_within(dataset: xr.Dataset) -> Finding:
     return measured, passes_for(float((size <= 1.01).mean()))
 
 
+@on_enough_seeds
+def _window_decides(dataset: xr.Dataset) -> Finding:
+    ends = dataset.sel(batches="full batch", setting=list(WINDOWED)).isel(kept=-1)
+    excess, size = xr.broadcast(ends.window_excess, ends["size"])
+    correlation = rank_correlation(excess.values.ravel(), size.values.ravel())
+    inside, outside = float(size.where(excess < 0.03).max()), float(size.where(excess > 1).min())
+    words = f"largest weight at most {inside:.3f} below an excess of 0.03, at least {outside:.2f} above 1"
+    return f"rank correlation {correlation:.2f}; {words}", passes(correlation >= 0.8 and inside <= 1.01 < outside)
+
+
 XL = "[X&L] abstract, as we read it"
 
 TESTS = [
@@ -323,6 +350,14 @@ TESTS = [
         "2-Adam's weights end within the same box",
         "largest weight at the end at most 1.01 radii in all runs; three quarters: partly",
         _two_stages_end_within,
+    ),
+    Test(
+        "D-8w",
+        "derived here: The box, a constant rate; asked after a look at seeds 10 to 12",
+        "How far outside the weights stay follows from eta lambda K: the window of the decay against that of the average",
+        "full batch, gamma <= beta: rank correlation of largest weight with window excess at least 0.8; at most 1.01 radii "
+        "below an excess of 0.03, more in all runs of an excess above 1",
+        _window_decides,
     ),
 ]
 

@@ -10,12 +10,15 @@ from kadam.report.claims import with_range
 
 SETTINGS = {
     "equal": (style.CORRECTED, "AdamW, both 0.95"),
+    "short": (style.FIFTH, "AdamW, (0.9, 0.99)"),
     "Adam": (style.EXACT, "AdamW, default"),
     "2-Adam": (style.SECOND, "2-Adam, inverse_exp"),
-    "above": (style.FOURTH, r"$\gamma$ = 0.95, $\beta$ = 0.93"),
-    "unstable": (style.PAPER, r"$\gamma$ = 0.99, $\beta$ = 0.95"),
+    "above": (style.FOURTH, "AdamW, (0.95, 0.93)"),
+    "unstable": (style.PAPER, "AdamW, (0.99, 0.95)"),
 }
 BOUNDED = {"equal": (style.CORRECTED, "o"), "Adam": (style.EXACT, "s")}
+MARKERS = {"equal": "o", "2-Adam": "^", "short": "v", "Adam": "s"}
+LEAST = 1e-4  # where a weight this near to the box, or inside, is drawn
 
 
 @style.styled
@@ -55,6 +58,35 @@ def table(record: xr.Dataset) -> str:
             lines.append(
                 f"{setting:>10}{batches:>15}{with_range(one['size'], '.4g'):>30}{shares}{float(one.loss.mean()):>8.2f}"
             )
+    return "\n".join(lines)
+
+
+@style.styled
+def window(record: xr.Dataset) -> Figure:
+    """How far outside of the box the largest weight ends, against what the window of the decay allows; a symbol a run."""
+    figure, both = style.panels(1, 2, height=3.4, sharey=True)
+    for axes, batches in zip(both, record.batches.values, strict=True):
+        for setting, marker in MARKERS.items():
+            one = record.sel(batches=batches, setting=setting).isel(kept=-1)
+            excess, outside = xr.broadcast(np.maximum(one.window_excess, LEAST), np.maximum(one["size"] - 1, LEAST))
+            colour, words = SETTINGS[setting]
+            axes.plot(excess.values.ravel(), outside.values.ravel(), marker, ms=4, alpha=0.7, color=colour, label=words)
+        axes.axvline(1, color=style.GUIDE, lw=0.8)
+        axes.set(xscale="log", yscale="log", xlabel="window excess at the last rate", title=str(batches), ylim=(LEAST / 2, 20))
+    both[0].set_ylabel("largest weight, beyond the box\n(radii 1/lambda)")
+    both[0].legend(fontsize=8, loc="upper left")
+    style.label_stand_in(figure, record)
+    return figure
+
+
+def window_table(record: xr.Dataset) -> str:
+    """Window excess, and the largest weight at the end (mean and range over seeds) on a full batch and on fresh ones."""
+    lines = [f"{'':>10}{'lambda':>8}{'window excess':>15}" + "".join(f"{b!s:>28}" for b in record.batches.values)]
+    for setting in MARKERS:
+        for decay in record.weight_decay.values:
+            one = record.sel(setting=setting, weight_decay=decay).isel(kept=-1)
+            cells = "".join(f"{with_range(one['size'].sel(batches=b), '.3f'):>28}" for b in record.batches.values)
+            lines.append(f"{setting:>10}{decay:>8g}{float(one.window_excess):>15.3g}{cells}")
     return "\n".join(lines)
 
 

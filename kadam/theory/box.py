@@ -100,6 +100,21 @@ def average_excess(*, beta: float, gamma: float) -> float:
     return (beta - gamma) / ((1 - beta) * (1 - gamma))
 
 
+def window_excess(*, beta: float, gamma: float, step: float) -> float:
+    """step (beta-gamma)/((1-beta)(1-gamma-step)): how far a constant rate lets weights be outside; ``step`` = eta lambda.
+
+    A weight is a mean of its last 1/step updates or so. In the long run (lambda theta)^2 is at most 1 + this * ln(swing), where
+    the second moment v^ keeps within a factor ``swing``. Derived in the book. ``ValueError`` unless gamma <= beta and
+    0 < step < 1 - gamma; at gamma = beta the excess is 0 for every step up to 1.
+    """
+    average_excess(beta=beta, gamma=gamma)  # checks them
+    if beta == gamma and 0 < float(step) <= 1:
+        return 0.0  # no update is above 1
+    if not 0 < float(step) < 1 - gamma:
+        raise ValueError(f"step must lie in (0, 1 - gamma) = (0, {1 - gamma:g}), got {step!r}")
+    return step * (beta - gamma) / ((1 - beta) * (1 - gamma - step))
+
+
 def constrained_minimum(
     loss: Callable[[Array], float], grad: Callable[[Array], Array], start: ArrayLike, *, weight_decay: float
 ) -> Array:

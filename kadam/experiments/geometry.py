@@ -17,8 +17,9 @@ import xarray as xr
 from numpy.typing import NDArray
 from torch import Tensor
 
-from kadam.decay import Decay, stages
+from kadam.decay import Decay
 from kadam.lab import records
+from kadam.lab.descent import FAMILY, METHODS
 from kadam.lab.ensemble import keep_freed_memory
 from kadam.lab.profiles import check_counts
 from kadam.lab.progress import Progress
@@ -33,16 +34,7 @@ NOTEBOOK = "09-local-geometry"
 
 Array = NDArray[np.float64]
 
-# The Adam family by its stages, from Adam's pair; gradient descent with momentum comes last.
-STAGES = {
-    "Adam": lambda decay: (decay,),
-    "2-Adam": lambda decay: stages(decay, 2, "inverse_exp"),
-    "4-Adam": lambda decay: stages(decay, 4, "inverse_exp"),
-    "RMSprop": lambda decay: (Decay(beta=decay.beta, gamma=0.0),),
-    "SignGD": lambda decay: (Decay(beta=0.0, gamma=0.0),),
-}
-METHODS = (*STAGES, "SGD")
-FAMILY = ("2-Adam", "4-Adam", "RMSprop", "SignGD")  # where do they lie, with Adam or with SGD?
+RELATIVES = ("2-Adam", "4-Adam", "RMSprop", "SignGD")  # where do they lie, with Adam or with SGD?
 
 STARTS = {"d^-3": 3, "d^-2": 2, "1/d": 1}  # variance of the initial weights: minus the exponent
 LAYERS = ("layer 1", "layer 2", "pooled")
@@ -157,7 +149,7 @@ class Descent(Stateful):
         keep_freed_memory()
         self.config, self.weights, self.members, self.steps = config, weights, [weights.w1, weights.w2], 0
         decay = Decay(beta=config.beta, gamma=config.gamma)
-        self.stages = STAGES[method](decay) if method in STAGES else ()
+        self.stages = FAMILY[method](decay) if method in FAMILY else ()
         pairs = max(len(self.stages), 1)  # gradient descent has one momentum
         self.moments = [[(torch.zeros_like(p), torch.zeros_like(p)) for _ in range(pairs)] for p in self.members]
         self.rate = weights.w2.shape[1] ** -0.75 / config.resolution if self.stages else config.rate
@@ -281,7 +273,7 @@ def _law(dataset: xr.Dataset, law: str) -> Finding:
 @on_enough_seeds
 def _family(dataset: xr.Dataset) -> Finding:
     logs = np.log(at_end(dataset).sel(layer=EACH)).median("seed", skipna=False)
-    adam, sgd = (np.abs(logs.sel(optimizer=list(FAMILY)) - logs.sel(optimizer=name)) for name in ("Adam", "SGD"))
+    adam, sgd = (np.abs(logs.sel(optimizer=list(RELATIVES)) - logs.sel(optimizer=name)) for name in ("Adam", "SGD"))
     share = float((adam < sgd).mean())
     return f"{share:.0%} of {adam.size} cases nearer to Adam; at most {float(adam.max()):.2f} from it in log R_med", passes_for(share)
 

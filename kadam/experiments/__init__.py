@@ -15,7 +15,19 @@ from kadam.lab.cache import cache_folder
 from kadam.lab.data import StandInWarning
 from kadam.report.claims import Claim
 
-NAMES = ("stability", "growth", "trajectories", "orders", "generalization", "invariance", "meta", "cifar", "language")
+NAMES = (
+    "stability",
+    "growth",
+    "trajectories",
+    "orders",
+    "generalization",
+    "invariance",
+    "meta",
+    "cifar",
+    "language",
+    "geometry",
+    "curvature",
+)
 
 # Experiments that measure a machine instead of mathematics: they run only when asked, and a record of them is shown at
 # every profile.

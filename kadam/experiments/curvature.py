@@ -1,9 +1,9 @@
 """R_med of three small networks on real data, at the same loss reached: six methods, three sizes of the initial weights.
 
-A tanh perceptron on images (the Hessian's diagonal exact), a character transformer on text and a convolutional network on images
-(estimated from random signs; at some checkpoints exact as well). Each trains on one fixed batch, so that the loss is the one
-whose Hessian is looked at. Every method starts from the same weights and has the learning rate of a grid that reaches the lowest
-loss on other seeds. Last, Adam's decays run along the normal curve through the stability region's edge.
+A tanh perceptron on images (the Hessian's diagonal exact), a character transformer on text and a convolutional network on
+images (their larger layers estimated from random signs; at some checkpoints exact as well). Each trains on one fixed batch, so
+that the loss is the one whose Hessian is looked at. Every method starts from the same weights and has the learning rate of a
+grid that reaches the lowest loss on other seeds. Last, Adam's decays run along the normal curve across the stability region.
 """
 
 import functools
@@ -14,12 +14,10 @@ import numpy as np
 import torch
 import xarray as xr
 from numpy.typing import NDArray
-from torch import Tensor
 
 from kadam.decay import Decay
 from kadam.lab import records
-from kadam.lab.curvature import estimated_diagonals, exact_diagonals
-from kadam.lab.descent import METHODS, NETWORKS, Descent, Landscape, Levels, copied, in_chunks, landscape
+from kadam.lab.descent import EXACT, METHODS, NETWORKS, Descent, Landscape, Levels, landscape
 from kadam.lab.ensemble import Ensemble
 from kadam.lab.profiles import check_choice, check_counts
 from kadam.lab.progress import Progress
@@ -33,7 +31,6 @@ from kadam.theory.ranks import rank_correlation
 from kadam.theory.uncertainty import mean_interval
 
 NOTEBOOK = "09-local-geometry"
-
 Array = NDArray[np.float64]
 
 RELATIVES = ("2-Adam", "4-Adam", "RMSprop", "SignGD")  # where do they lie, with Adam or with SGD?
@@ -47,7 +44,11 @@ FACTORS = (0.1, 0.3, 1.0, 3.0)
 USUAL = 1.0  # the scale at which all methods are run
 CHECKED = 2  # fresh starts at which the estimate is compared by its number of probes
 OF_NETWORK = ["pooled", "step", "reached", "rate"]
-MEMBERS = 4  # whose Hessians are computed together
+
+
+LAPTOP = Sizes(examples=512)
+SMALL = Sizes(width=4, channels=2, examples=64, text="embedded", images="embedded")
+LARGE = Sizes(context=64, width=64, layers=2, heads=4, channels=16, pixels=16, examples=16384, device="cuda")
 
 
 @dataclass(frozen=True)
@@ -57,18 +58,18 @@ class Config:
     beta: float = 0.999
     gamma: float = 0.9
     scales: tuple[float, ...] = (0.3, 1.0, 3.0)  # of all initial weights; 1: variance 1/fan-in, embeddings 0.02^2
-    levels: tuple[float, ...] = (0.7, 0.4, 0.2, 0.1)  # of the initial loss
+    levels: tuple[float, ...] = (0.6, 0.3, 0.1)  # of the initial loss
     steps: int = 150
-    examples: tuple[int, ...] = (64, 8, 24)  # in the fixed batch, by network
+    examples: tuple[int, ...] = (64, 8, 16)  # in the fixed batch, by network
     probes: int = 256  # random sign vectors an estimate
-    probe_counts: tuple[int, ...] = (16, 64, 256, 1024)  # for which its error is shown
+    probe_counts: tuple[int, ...] = (16, 32, 64, 128, 256, 512)  # for which its error is shown
     points: int = 16  # along the normal curve
     curve_rate: float = 1e-2
     curve_steps: int = 150
     search_seeds: int = 2  # 0 and 1: for the learning rates
     seeds: int = 5
     seed: int = 10
-    sizes: Sizes = Sizes(examples=512)
+    sizes: Sizes = LAPTOP
     dtype: str = "float32"
 
     def __post_init__(self) -> None:
@@ -84,9 +85,6 @@ class Config:
         return Decay(beta=self.beta, gamma=self.gamma)
 
 
-SMALL = Sizes(width=4, channels=2, examples=64, text="embedded", images="embedded")
-LARGE = Sizes(context=64, width=64, layers=2, heads=4, channels=16, pixels=16, examples=16384, device="cuda")
-
 PROFILES = {
     "smoke": Config(
         scales=(1.0, 2.0),
@@ -96,7 +94,6 @@ PROFILES = {
         probes=16,
         probe_counts=(4, 16),
         points=4,
-        curve_steps=40,
         search_seeds=1,
         seeds=3,
         sizes=SMALL,
@@ -105,7 +102,6 @@ PROFILES = {
     "laptop": Config(),
     "paper": Config(steps=1000, examples=(512, 64, 512), probes=1024, points=64, curve_steps=500, seeds=10, sizes=LARGE),
 }
-
 
 load_data = configured_sets
 
@@ -171,20 +167,8 @@ def compute_piece(config: Config, inputs: Inputs, piece: str, progress: Progress
 
 
 def _landscape(config: Config, inputs: Inputs, network: str) -> Landscape:
-    examples = config.examples[NETWORKS.index(network)]
-    return landscape(inputs, network, examples=examples, dtype=getattr(torch, config.dtype))
-
-
-def diagonals(problem: Landscape, weights: dict[str, Tensor], *, probes: int = 0) -> list[Array]:
-    """The Hessian's diagonal of every member by layer, each (E, size): exact, or from so many random signs, always the same."""
-    paths, parts = list(problem.weights.values()), []
-    for some in in_chunks(weights, MEMBERS):
-        if probes:
-            signs = np.random.default_rng(probes)
-            parts.append(estimated_diagonals(problem.losses, some, paths, probes=probes, rng=signs))
-        else:
-            parts.append(exact_diagonals(problem.losses, some, paths))
-    return [torch.cat([part[path] for part in parts]).double().numpy(force=True) for path in paths]
+    count = config.examples[NETWORKS.index(network)]
+    return landscape(inputs, network, examples=count, dtype=getattr(torch, config.dtype))
 
 
 def statistics(layers: list[Array]) -> Array:
@@ -198,8 +182,9 @@ class Run(Stateful):
 
     STATE = ("search", "runs", "levels", "final", "found", "exact")
 
-    def __init__(self, config: Config, problem: Landscape, scale: float, method: str, *, probes: int, checked: bool) -> None:
-        self.config, self.problem, self.probes, self.checked = config, problem, probes, checked
+    def __init__(self, config: Config, problem: Landscape, scale: float, method: str, *, probes: int) -> None:
+        self.config, self.problem, self.probes = config, problem, probes
+        self.estimated = problem.larger_than(probes) if scale == USUAL and method in PAIR else []  # checked, where exact too
         self.grid = [BASES[method] * factor for factor in FACTORS]
         searched = [problem.start(seed, scale) for seed in range(config.search_seeds) for _ in self.grid]
         starts = [problem.start(seed, scale) for seed in _seeds(config)]
@@ -222,7 +207,7 @@ class Run(Stateful):
             self.final = self.search.step(self.problem.batch).double().numpy(force=True)
         elif n < 2 * steps:
             self.runs.lr = self.rate
-            descend(self.runs, self.levels, n - steps, self.problem.batch)
+            self.levels.follow(self.runs, n - steps, self.problem.batch)
         else:
             self.look(n - 2 * steps)
 
@@ -230,10 +215,10 @@ class Run(Stateful):
         """R_med of the members that reached the level with this number."""
         members, weights = self.levels.at(level)
         if len(members):
-            self.found[members, level] = statistics(diagonals(self.problem, weights, probes=self.probes))
-        if self.checked and len(members) and members[0] == 0:
+            self.found[members, level] = statistics(self.problem.diagonals(weights, probes=self.probes))
+        if self.estimated and len(members) and members[0] == 0:
             first = {path: weight[:1] for path, weight in weights.items()}
-            self.exact[0, level] = statistics(diagonals(self.problem, first))[0]
+            self.exact[0, level, self.estimated] = statistics(self.problem.diagonals(first, probes=EXACT))[0, self.estimated]
 
     def summary(self, network: str) -> xr.Dataset:
         names = [f"{network}: {name}" for name in self.problem.weights]
@@ -249,21 +234,10 @@ class Run(Stateful):
         return xr.Dataset(values, {**coords, "owner": ("layer", [network] * len(names))})
 
 
-def descend(ensemble: Ensemble, levels: Levels, n: int, batch: object) -> None:
-    """One step of all members, n = 0, 1, ..., with the levels noted; none once all have reached the last one."""
-    if not levels.done:
-        before = copied(ensemble.params)
-        levels.note(n, ensemble.step(batch).double().numpy(force=True), before)
-
-
-def train_piece(
-    config: Config, inputs: Inputs, network: str, scale: float, method: str, progress: Progress
-) -> xr.Dataset:
+def train_piece(config: Config, inputs: Inputs, network: str, scale: float, method: str, progress: Progress) -> xr.Dataset:
     """All seeds of one method on one network from one scale."""
     problem = _landscape(config, inputs, network)
-    estimated = network in ESTIMATED
-    checked = estimated and scale == USUAL and method in PAIR
-    run = Run(config, problem, scale, method, probes=config.probes if estimated else 0, checked=checked)
+    run = Run(config, problem, scale, method, probes=config.probes if network in ESTIMATED else EXACT)
     for n in progress.over(2 * config.steps + len(config.levels), {"run": run}):
         run.advance(n)
     return run.summary(network)
@@ -274,11 +248,12 @@ def check_probes(config: Config, inputs: Inputs, network: str, progress: Progres
     problem = _landscape(config, inputs, network)
     starts = [problem.start(seed) for seed in _seeds(config)[:CHECKED]]
     weights = {path: torch.stack([start[path] for start in starts]) for path in starts[0]}
-    exact = statistics(diagonals(problem, weights))
-    found = [statistics(diagonals(problem, weights, probes=count)) for count in config.probe_counts]
+    exact = statistics(problem.diagonals(weights, probes=EXACT))
+    found = [statistics(problem.diagonals(weights, probes=count)) for count in config.probe_counts]
     progress.tick()
-    errors = np.log(np.array(found) / exact)[..., :-1]
-    names = [f"{network}: {name}" for name in problem.weights]
+    chosen = problem.larger_than(max(config.probe_counts))
+    errors = np.log(np.array(found) / exact)[..., chosen]
+    names = [f"{network}: {list(problem.weights)[i]}" for i in chosen]
     coords = {"probe_count": list(config.probe_counts), "checked": names}
     return xr.Dataset({"probe_error": (("probe_count", "start", "checked"), errors)}, coords)
 
@@ -294,11 +269,11 @@ def follow_curve(config: Config, inputs: Inputs, seed: int, progress: Progress) 
     found = np.full((config.points, len(config.levels), len(problem.weights)), np.nan)
     for n in progress.over(config.curve_steps + len(config.levels), {"ensemble": ensemble, "levels": levels, "found": found}):
         if n < config.curve_steps:
-            descend(ensemble, levels, n, problem.batch)
+            levels.follow(ensemble, n, problem.batch)
             continue
         members, weights = levels.at(n - config.curve_steps)
         if len(members):
-            found[members, n - config.curve_steps] = statistics(diagonals(problem, weights))[:, :-1]
+            found[members, n - config.curve_steps] = statistics(problem.diagonals(weights, probes=EXACT))[:, :-1]
     C = stability.coefficient(beta=beta, gamma=gamma)
     coords = {"level": list(config.levels), "curve_layer": list(problem.weights)}
     points = {"beta": ("point", beta), "gamma": ("point", gamma), "coefficient": ("point", C)}
@@ -307,8 +282,8 @@ def follow_curve(config: Config, inputs: Inputs, seed: int, progress: Progress) 
 
 
 UNITS = {
-    "r_med": "max over median of |H_ii| in a layer, where a level is first reached; estimated but for the perceptron",
-    "exact": "the same from the exact diagonal, at some checkpoints of what is estimated",
+    "r_med": "max over median of |H_ii| in a layer, where a level is first reached; larger layers estimated",
+    "exact": "the same from the exact diagonal, for estimated layers at some checkpoints",
     "pooled": "the same over all layers together",
     "step": "steps to the level",
     "reached": "loss there over the initial loss",
@@ -347,8 +322,8 @@ def _below(dataset: xr.Dataset, *, whole: bool) -> Finding:
         return NO_LEVEL
     interval = mean_interval(gaps.transpose("layer", "seed").values)
     below, above = (interval.low > 0).mean(), (interval.high < 0).mean()
-    words = f"{below:.0%} of {len(interval.mean)} layers below, {above:.0%} above"
-    return f"{words}; mean log(SGD/Adam) {_listed(interval.mean)}", passes_for(float(below))
+    words = f"{below:.0%} of {len(interval.mean)} layers below, {above:.0%} above; mean log(SGD/Adam)"
+    return f"{words} {_listed(interval.mean)}", passes_for(float(below))
 
 
 def _listed(values: Array) -> str:
@@ -357,14 +332,14 @@ def _listed(values: Array) -> str:
 
 @on_enough_seeds
 def _relatives(dataset: xr.Dataset) -> Finding:
-    near = []
+    near: list[xr.DataArray] = []
     for network in NETWORKS:
         found = logs(dataset, network)
         if not found.sizes["level"]:
             return NO_LEVEL
         middle = found.isel(level=-1).median("seed", skipna=False)
-        adam, sgd = (np.abs(middle.sel(optimizer=list(RELATIVES)) - middle.sel(optimizer=name)) for name in PAIR)
-        near.append(adam < sgd)
+        adam, sgd = (abs(middle.sel(optimizer=list(RELATIVES)) - middle.sel(optimizer=name)) for name in PAIR)
+        near.append((adam < sgd).astype(float))
     cases = xr.concat(near, "layer")
     by_method = ", ".join(f"{name} {float(cases.sel(optimizer=name).mean()):.0%}" for name in RELATIVES)
     return f"{float(cases.mean()):.0%} of {cases.size} cases nearer to Adam ({by_method})", passes_for(float(cases.mean()))
@@ -414,13 +389,12 @@ def _region(dataset: xr.Dataset) -> Finding:
     orders = np.array([rank_correlation(C, layer) for layer in found.values])
     steps = np.abs(np.diff(found.values, axis=1))
     at_edge = steps[:, np.flatnonzero(np.diff(np.sign(C)))[0]] / np.median(steps, axis=1)
-    words = f"rank correlation with C by layer {_listed(orders)}"
-    measured = f"{words}; change across C = 0 over the median change {', '.join(f'{x:.1f}' for x in at_edge)}"
+    change = ", ".join(f"{x:.1f}" for x in at_edge)
+    measured = f"rank correlation with C by layer {_listed(orders)}; change across C = 0 over the median change {change}"
     return measured, passes(bool((np.abs(orders) >= 0.8).all() and abs(np.sign(orders).sum()) == len(orders)))
 
 
-JML = "[JML] abstract, as we read it"
-ASKED = "asked here: chapter 9"
+JML, ASKED = "[JML] abstract, as we read it", "asked here: chapter 9"
 JUDGED = "usual initial weights, every network and layer"
 
 TESTS = [

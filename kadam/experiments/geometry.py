@@ -51,8 +51,8 @@ class Config:
     beta: float = 0.999
     gamma: float = 0.9  # of Adam's momentum and of gradient descent's
     dimensions: tuple[int, ...] = (20, 50, 100, 200)
-    resolution: int = 150  # steps in which a sign-like method moves a weight by d^(-3/4), about its size at the end
-    rate: float = 3e-3  # of gradient descent
+    resolution: int = 100  # steps in which a sign-like method moves a weight by d^(-3/4), about its size at the end
+    rate: float = 4e-3  # of gradient descent
     steps: int = 500
     seeds: int = 10
     seed: int = 20  # tuned on 0 to 4; the law with the rest was found on 10 to 19
@@ -115,7 +115,8 @@ class Members:
     @classmethod
     def of(cls, config: Config, d: int, exponent: int) -> "Members":
         drawn = [_drawn(d, exponent, seed) for seed in _seeds(config)]
-        return cls(*(torch.from_numpy(np.stack(parts)) for parts in zip(*drawn, strict=True)))
+        w1, w2, target = (torch.from_numpy(np.stack(parts)) for parts in zip(*drawn, strict=True))
+        return cls(w1, w2, target)
 
     def losses_and_gradients(self) -> tuple[Tensor, list[Tensor]]:
         """Losses (E,), |w2 W1 - a|^2 / 2, and the gradients of W1 and w2."""
@@ -156,7 +157,8 @@ class Descent(Stateful):
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         super().load_state_dict(state)
-        self.weights = Members(*self.members, self.weights.target)
+        w1, w2 = self.members
+        self.weights = Members(w1, w2, self.weights.target)
 
     def step(self, gradients: list[Tensor]) -> None:
         self.steps += 1
@@ -260,7 +262,8 @@ def _grows(dataset: xr.Dataset) -> Finding:
 def law_errors(dataset: xr.Dataset, law: str, start: str = SMALLEST) -> xr.DataArray:
     """Median over seeds of |log(measured/predicted)| of gradient descent's R_med at the end: dimension, layer."""
     measured = at_end(dataset, start).sel(optimizer="SGD")
-    return np.abs(np.log(measured / dataset[f"{law}_predicted"].sel(start=start))).median("seed", skipna=False)
+    errors: xr.DataArray = np.log(measured / dataset[f"{law}_predicted"].sel(start=start))  # type: ignore[assignment]
+    return abs(errors).median("seed", skipna=False)
 
 
 @on_enough_seeds
@@ -272,10 +275,12 @@ def _law(dataset: xr.Dataset, law: str) -> Finding:
 
 @on_enough_seeds
 def _family(dataset: xr.Dataset) -> Finding:
-    logs = np.log(at_end(dataset).sel(layer=EACH)).median("seed", skipna=False)
-    adam, sgd = (np.abs(logs.sel(optimizer=list(RELATIVES)) - logs.sel(optimizer=name)) for name in ("Adam", "SGD"))
+    logs: xr.DataArray = np.log(at_end(dataset).sel(layer=EACH))  # type: ignore[assignment]
+    middle = logs.median("seed", skipna=False)
+    adam, sgd = (abs(middle.sel(optimizer=list(RELATIVES)) - middle.sel(optimizer=name)) for name in ("Adam", "SGD"))
     share = float((adam < sgd).mean())
-    return f"{share:.0%} of {adam.size} cases nearer to Adam; at most {float(adam.max()):.2f} from it in log R_med", passes_for(share)
+    measured = f"{share:.0%} of {adam.size} cases nearer to Adam; at most {float(adam.max()):.2f} from it in log R_med"
+    return measured, passes_for(share)
 
 
 @on_enough_seeds
@@ -293,7 +298,7 @@ TESTS = [
     Test(
         "JML-9a",
         JML,
-        "Two-layer linear network, small start: Adam's trajectory ends where R_med is small, SGD with momentum's where it is large",
+        "Two-layer linear network, small start: Adam ends where R_med is small, SGD with momentum where it is large",
         "at 1% of the initial loss, every dimension and both layers, median over seeds: Adam at most 1.5, SGD at least 5",
         _ends,
     ),

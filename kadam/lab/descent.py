@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from kadam.decay import Decay, stages
+from kadam.lab.curvature import estimated_diagonals, exact_diagonals
 from kadam.lab.ensemble import Ensemble, Loss, member_losses
 from kadam.lab.models import CharTransformer, ConvNet, Perceptron, classification_loss, initialise, next_token_loss
 from kadam.lab.profiles import check_choice
@@ -29,6 +30,9 @@ FAMILY: dict[str, Callable[[Decay], tuple[Decay, ...]]] = {
     "SignGD": lambda decay: (Decay(beta=0.0, gamma=0.0),),
 }
 METHODS = (*FAMILY, "SGD")  # the last is gradient descent with momentum
+
+EXACT = 10**12  # probes: no layer has more weights
+MEMBERS = 5  # whose Hessians are computed together
 
 NETWORKS = ("perceptron", "language", "images")
 
@@ -52,6 +56,26 @@ class Landscape:
         """The losses of members, (E,), from their weights: path -> (E, ...)."""
         return member_losses(self.model, self.loss)(weights, self.batch)
 
+    def diagonals(self, weights: Mapping[str, Tensor], *, probes: int) -> list[Array]:
+        """The Hessian's diagonal of every member by watched layer, each (E, size).
+
+        Estimated from so many random signs, always the same, in a layer of more weights than that; exact in the others, where
+        it costs no more.
+        """
+        paths = list(self.weights.values())
+        large = [paths[i] for i in self.larger_than(probes)]
+        small = [path for path in paths if path not in large]
+        parts = []
+        for some in in_chunks(weights, MEMBERS):
+            signs = np.random.default_rng(probes)
+            estimated = estimated_diagonals(self.losses, some, large, probes=probes, rng=signs)
+            parts.append({**exact_diagonals(self.losses, some, small), **estimated})
+        return [torch.cat([part[path] for part in parts]).double().numpy(force=True) for path in paths]
+
+    def larger_than(self, count: int) -> list[int]:
+        """Which of ``weights`` have more entries than that, by their place."""
+        return [i for i, path in enumerate(self.weights.values()) if self.model.get_parameter(path).numel() > count]
+
 
 def landscape(inputs: Inputs, network: str, *, examples: int, dtype: torch.dtype) -> Landscape:
     """One of ``NETWORKS`` on ``examples`` random examples, the same for every seed.
@@ -62,8 +86,13 @@ def landscape(inputs: Inputs, network: str, *, examples: int, dtype: torch.dtype
     check_choice("network", network, NETWORKS)
     sizes, rng = inputs.sizes, np.random.default_rng([0, 1])
     if network == "language":
-        vocab, kind = len(inputs.text.vocabulary), {"width": sizes.width, "layers": sizes.layers, "heads": sizes.heads}
-        model: nn.Module = CharTransformer(vocab=vocab, context=sizes.context, **kind)
+        model: nn.Module = CharTransformer(
+            vocab=len(inputs.text.vocabulary),
+            context=sizes.context,
+            width=sizes.width,
+            layers=sizes.layers,
+            heads=sizes.heads,
+        )
         return _placed(inputs, model, next_token_loss, inputs.windows(rng, examples), dtype)
     images, labels = inputs.classification(0).draw(rng, examples)
     images, classes = images.to(dtype), int(inputs.images.labels.max()) + 1
@@ -152,15 +181,16 @@ class Levels(Stateful):
             for name, weight in weights.items():
                 self.kept[name][member, level] = weight[member]
 
+    def follow(self, ensemble: Ensemble, n: int, batch: Any) -> None:
+        """One step of all members, n = 0, 1, ..., with its losses noted; none once all have reached the last level."""
+        if not self.done:
+            before = {name: weight.clone() for name, weight in ensemble.params.items()}
+            self.note(n, ensemble.step(batch).double().numpy(force=True), before)
+
     def at(self, level: int) -> tuple[NDArray[np.intp], dict[str, Tensor]]:
         """The members that reached the level with this number, and their weights there: path -> (members, ...)."""
         members = np.flatnonzero(~np.isnan(self.step[:, level]))
         return members, {name: kept[torch.from_numpy(members).to(kept.device), level] for name, kept in self.kept.items()}
-
-
-def copied(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Weights that stay when the others move."""
-    return {name: weight.clone() for name, weight in weights.items()}
 
 
 def in_chunks(weights: Mapping[str, Tensor], size: int) -> list[dict[str, Tensor]]:

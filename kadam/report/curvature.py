@@ -1,0 +1,231 @@
+"""The figures of chapter 9 on networks that learn real data, each with the numbers that it shows."""
+
+import numpy as np
+import xarray as xr
+from matplotlib.figure import Figure
+
+from kadam.report import style
+from kadam.report.claims import with_range
+from kadam.report.geometry import METHODS
+from kadam.theory.ranks import rank_correlation
+from kadam.theory.uncertainty import mean_interval
+
+NETWORKS = {
+    "perceptron": (style.EXACT, "o"),
+    "language": (style.CORRECTED, "^"),
+    "images": (style.FOURTH, "s"),
+}
+USUAL = 1.0
+COLOURS = (style.EXACT, style.PAPER, style.CORRECTED, style.SECOND, style.FOURTH, style.FIFTH, style.MEASURED)
+
+
+@style.styled
+def paths(record: xr.Dataset) -> Figure:
+    """R_med of every layer against the loss reached, usual initial weights: geometric mean over seeds."""
+    columns = 5
+    figure, all_axes = style.panels(-(-record.sizes["layer"] // columns), columns, height=5.6, sharex=True)
+    for axes, layer in zip(all_axes.flat, record.layer.values, strict=False):
+        one = np.log(record.r_med.sel(layer=layer, scale=USUAL))
+        for name, (colour, marker) in METHODS.items():
+            wide = 1.6 if name in ("Adam", "SGD") else 0.7
+            mean = np.exp(one.sel(optimizer=name).mean("seed", skipna=False))
+            axes.plot(record.level, mean, marker=marker, ms=2.5, lw=wide, color=colour, label=name)
+        axes.set(xscale="log", yscale="log", xlim=(1.15 * float(record.level.max()), float(record.level.min()) / 1.15))
+        axes.set_title(str(layer), fontsize=7.5)
+        axes.set_xticks(record.level.values, [f"{level:g}" for level in record.level.values])
+        axes.tick_params(which="both", labelsize=6.5)
+        axes.set_xticks([], minor=True)
+        axes.yaxis.set_major_formatter("{x:g}")
+        axes.yaxis.set_minor_formatter("{x:g}")
+        axes.locator_params(axis="y", numticks=4)
+        axes.yaxis.get_minor_locator().set_params(numticks=6)
+    for axes in all_axes.flat[record.sizes["layer"] :]:
+        axes.set_axis_off()
+    figure.supxlabel("loss / initial loss", fontsize=9)
+    figure.supylabel("R_med", fontsize=9)
+    figure.legend(*all_axes.flat[0].get_legend_handles_labels(), loc="outside upper center", ncols=len(METHODS))
+    _label_stand_in(figure, record)
+    return figure
+
+
+def _label_stand_in(figure: Figure, record: xr.Dataset) -> None:
+    """As :func:`style.label_stand_in`, below an axis label that the figure may have."""
+    if record.attrs["data_origin"] == "embedded":
+        style.label_stand_in(figure, record)
+
+
+def path_table(record: xr.Dataset) -> str:
+    """R_med at the lowest loss that all methods reach, by network: geometric mean over layers and seeds."""
+    lines = [f"{'':<12}{'loss':>6}" + "".join(f"{name:>9}" for name in METHODS)]
+    for network in NETWORKS:
+        common = np.flatnonzero(record.common.sel(network=network, scale=USUAL))
+        if not len(common):
+            lines.append(f"{network:<12}{'no loss that all methods reach':>32}")
+            continue
+        level = record.level.values[common[-1]]
+        layers = np.log(record.r_med.isel(layer=record.owner.values == network).sel(scale=USUAL, level=level))
+        cells = "".join(f"{float(np.exp(layers.sel(optimizer=name).mean())):>9.1f}" for name in METHODS)
+        lines.append(f"{network:<12}{level:>6g}{cells}")
+    return "\n".join(lines)
+
+
+def gaps(record: xr.Dataset, network: str, scale: float, *, whole: bool = False) -> xr.DataArray | None:
+    """log R_med, SGD's less Adam's, of a network's layers by seed at the lowest loss that all reach, or over all; or None."""
+    common = record.common.sel(network=network, scale=scale).values == 1
+    if not common.any():
+        return None
+    logs = np.log(record.r_med.sel(scale=scale).isel(layer=record.owner.values == network, level=common))
+    gap = logs.sel(optimizer="SGD", drop=True) - logs.sel(optimizer="Adam", drop=True)
+    chosen = gap.mean("level", skipna=False) if whole else gap.isel(level=-1, drop=True)
+    return chosen.transpose("layer", "seed")
+
+
+@style.styled
+def differences(record: xr.Dataset) -> Figure:
+    """log R_med, SGD's less Adam's, of every layer: mean and interval over seeds, at the lowest loss and over the path."""
+    figure, axes = style.panels(1, 1, height=4.4)
+    labels: list[str] = []
+    for network, (colour, _) in NETWORKS.items():
+        for whole, marker, shift in ((False, "o", 0.15), (True, "D", -0.15)):
+            found = gaps(record, network, USUAL, whole=whole)
+            if found is None:
+                continue
+            mean, low, high = mean_interval(found.values)
+            place = len(labels) + np.arange(len(mean)) - shift
+            axes.errorbar(
+                mean, place, xerr=[mean - low, high - mean], fmt=marker, ms=4, lw=1, color=colour, mfc=(colour, "white")[whole]
+            )
+        labels += [str(layer) for layer in record.layer.values[record.owner.values == network]]
+    axes.axvline(0, color=style.GUIDE, lw=0.8)
+    axes.set_yticks(range(len(labels)), labels)
+    axes.invert_yaxis()
+    axes.set_xlabel("log R_med of SGD less that of Adam; right of 0, Adam's is smaller")
+    for marker, fill, words in (("o", style.GUIDE, "at the lowest loss"), ("D", "white", "over the whole path")):
+        axes.plot([], [], marker, ms=4, color=style.GUIDE, mfc=fill, label=words)
+    figure.legend(loc="outside upper center", ncols=2)
+    style.label_stand_in(figure, record)
+    return figure
+
+
+def difference_table(record: xr.Dataset) -> str:
+    """log R_med, SGD's less Adam's: mean and interval over seeds of the mean over a network's layers, and of all pooled."""
+    lines = [f"{'log(SGD/Adam)':<14}{'lowest loss':>24}{'whole path':>24}{'pooled, lowest loss':>24}"]
+    for network in NETWORKS:
+        parts = [gaps(record, network, USUAL, whole=whole) for whole in (False, True)]
+        cells = [_interval(part.mean("layer").values) for part in parts if part is not None]
+        if cells:
+            common = np.flatnonzero(record.common.sel(network=network, scale=USUAL))[-1]
+            pooled = np.log(record.pooled.sel(network=network, scale=USUAL).isel(level=common))
+            cells.append(_interval((pooled.sel(optimizer="SGD") - pooled.sel(optimizer="Adam")).values))
+        lines.append(f"{network:<14}" + "".join(f"{cell:>24}" for cell in cells))
+    return "\n".join(lines)
+
+
+def _interval(values: np.ndarray) -> str:
+    mean, low, high = mean_interval(values)
+    return f"{mean:+.2f} ({low:+.2f} to {high:+.2f})"
+
+
+@style.styled
+def scales(record: xr.Dataset) -> Figure:
+    """The same difference at the lowest loss against the size of the initial weights, a line a layer; median over seeds."""
+    figure, all_axes = style.panels(1, len(NETWORKS), height=3.6, sharey=True)
+    for axes, network in zip(all_axes, NETWORKS, strict=True):
+        found = [gaps(record, network, float(scale)) for scale in record.scale.values]
+        names = record.layer.values[record.owner.values == network]
+        for i, name in enumerate(names):
+            points = [(s, float(gap[i].median("seed"))) for s, gap in enumerate(found) if gap is not None]
+            label = str(name).split(": ")[1]
+            axes.plot(*zip(*points, strict=True), "-o", ms=3.5, lw=1, color=COLOURS[i], label=label)
+        axes.axhline(0, color=style.GUIDE, lw=0.8)
+        axes.set_xticks(range(record.sizes["scale"]), [f"{scale:g}" for scale in record.scale.values])
+        axes.set(xlabel="size of the initial weights", title=network)
+        axes.legend(fontsize=6.5, ncols=2, loc="best", columnspacing=0.8, handlelength=1.2)
+    all_axes[0].set_ylabel("log R_med, SGD less Adam")
+    style.label_stand_in(figure, record)
+    return figure
+
+
+def scale_table(record: xr.Dataset) -> str:
+    """Layers of each network in which Adam's R_med is the smaller, by scale, at the lowest loss; medians over seeds."""
+    lines = [f"{'Adam smaller in':<16}" + "".join(f"{f'scale {scale:g}':>12}" for scale in record.scale.values)]
+    for network in NETWORKS:
+        found = [gaps(record, network, float(scale)) for scale in record.scale.values]
+        middle = [None if gap is None else gap.median("seed") for gap in found]
+        cells = ["-" if gap is None else f"{int((gap > 0).sum())} of {gap.size}" for gap in middle]
+        lines.append(f"{network:<16}" + "".join(f"{cell:>12}" for cell in cells))
+    return "\n".join(lines)
+
+
+@style.styled
+def estimates(record: xr.Dataset) -> Figure:
+    """The error of estimated R_med: against the number of probes at fresh weights, and beside the exact one in training."""
+    figure, (left, right) = style.panels(1, 2, height=3.6)
+    size = np.sqrt((record.probe_error**2).mean("start"))
+    for i, layer in enumerate(record.checked.values):
+        left.plot(record.probe_count, size.sel(checked=layer), "-o", ms=3.5, lw=1, color=COLOURS[i], label=str(layer))
+    first = float(size.isel(probe_count=0).mean())
+    guide = first * np.sqrt(float(record.probe_count[0]) / record.probe_count)
+    left.plot(record.probe_count, guide, ":", color=style.GUIDE, label="1/sqrt(probes)")
+    left.axhline(0.1, color=style.GUIDE, lw=0.6)
+    left.set(xscale="log", yscale="log", xlabel="probes", ylabel="error of log R_med")
+    left.set_xticks(record.probe_count.values, [str(count) for count in record.probe_count.values])
+    left.set_xticks([], minor=True)
+    left.legend(fontsize=7)
+    known = record.exact.notnull()
+    for i, layer in enumerate(record.checked.values):
+        here = known.sel(layer=layer).values
+        exact, estimated = record.exact.sel(layer=layer).values[here], record.r_med.sel(layer=layer).values[here]
+        right.scatter(exact, estimated, s=14, color=COLOURS[i])
+    ends = [float(record.exact.min()) / 1.3, float(record.exact.max()) * 1.3]
+    right.plot(ends, ends, color=style.GUIDE, lw=0.8)
+    right.set(xscale="log", yscale="log", xlabel="exact R_med", ylabel=f"estimated, {record.attrs['probes']} probes")
+    style.label_stand_in(figure, record)
+    return figure
+
+
+def estimate_table(record: xr.Dataset) -> str:
+    """Root mean square error of log R_med by layer and number of probes at fresh weights; then that in training."""
+    size = np.sqrt((record.probe_error**2).mean("start"))
+    lines = [f"{'probes':<20}" + "".join(f"{count:>8}" for count in record.probe_count.values)]
+    lines += [
+        f"{layer:<20}" + "".join(f"{float(x):>8.3f}" for x in size.sel(checked=layer).transpose("probe_count"))
+        for layer in record.checked.values
+    ]
+    errors = np.log(record.r_med / record.exact)
+    lines.append(f"in training, {record.attrs['probes']} probes: median |error| {float(abs(errors).median()):.3f}")
+    return "\n".join(lines)
+
+
+@style.styled
+def region(record: xr.Dataset) -> Figure:
+    """R_med of the perceptron's layers along the normal curve at every loss, against C; mean and interval over seeds."""
+    layers = record.curve_layer.values
+    figure, all_axes = style.panels(1, len(layers), height=3.4, sharex=True)
+    for axes, layer in zip(all_axes, layers, strict=True):
+        for i, level in enumerate(record.level.values):
+            logs = np.log(record.curve_r_med.sel(curve_layer=layer, level=level)).transpose("point", "seed").values
+            mean, low, high = mean_interval(logs)
+            label = f"at {level:g} of the initial loss"
+            axes.plot(record.coefficient, np.exp(mean), "-o", ms=3, lw=1, color=COLOURS[i], label=label)
+            axes.fill_between(record.coefficient, np.exp(low), np.exp(high), color=COLOURS[i], alpha=0.15, lw=0)
+        axes.axvline(0, color=style.GUIDE, lw=0.8)
+        axes.set(xlabel="C", title=str(layer))
+    all_axes[0].set_ylabel("R_med")
+    figure.legend(*all_axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=record.sizes["level"])
+    style.label_stand_in(figure, record)
+    return figure
+
+
+def region_table(record: xr.Dataset) -> str:
+    """Rank correlation of mean log R_med with C by layer and loss, and R_med at both ends of the curve at the lowest loss."""
+    lines = [
+        f"{'':<10}"
+        + "".join(f"{f'at {level:g}':>10}" for level in record.level.values)
+        + f"{'C largest':>12}{'C smallest':>12}"
+    ]
+    for layer in record.curve_layer.values:
+        logs = np.log(record.curve_r_med.sel(curve_layer=layer)).mean("seed").transpose("level", "point").values
+        orders = "".join(f"{rank_correlation(record.coefficient.values, one):>+10.2f}" for one in logs)
+        lines.append(f"{layer:<10}{orders}{np.exp(logs[-1, 0]):>12.2f}{np.exp(logs[-1, -1]):>12.2f}")
+    return "\n".join(lines)

@@ -42,7 +42,7 @@ BASES = {"Adam": 3e-2, "2-Adam": 1e-2, "4-Adam": 1e-2, "RMSprop": 3e-2, "SignGD"
 FACTORS = (0.1, 0.3, 1.0, 3.0)
 
 USUAL = 1.0  # the scale at which all methods are run
-CHECKED = 2  # fresh starts at which the estimate is compared by its number of probes
+CHECKED = 5  # fresh starts at which the estimate is compared by its number of probes
 OF_NETWORK = ["pooled", "step", "reached", "rate"]
 
 

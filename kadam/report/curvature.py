@@ -2,10 +2,11 @@
 
 import numpy as np
 import xarray as xr
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 
 from kadam.report import style
-from kadam.report.claims import with_range
 from kadam.report.geometry import METHODS
 from kadam.theory.ranks import rank_correlation
 from kadam.theory.uncertainty import mean_interval
@@ -23,35 +24,40 @@ COLOURS = (style.EXACT, style.PAPER, style.CORRECTED, style.SECOND, style.FOURTH
 def paths(record: xr.Dataset) -> Figure:
     """R_med of every layer against the loss reached, usual initial weights: geometric mean over seeds."""
     columns = 5
-    figure, all_axes = style.panels(-(-record.sizes["layer"] // columns), columns, height=5.6, sharex=True)
+    figure, all_axes = style.panels(-(-record.sizes["layer"] // columns), columns, height=5.8)
     for axes, layer in zip(all_axes.flat, record.layer.values, strict=False):
         one = np.log(record.r_med.sel(layer=layer, scale=USUAL))
         for name, (colour, marker) in METHODS.items():
             wide = 1.6 if name in ("Adam", "SGD") else 0.7
             mean = np.exp(one.sel(optimizer=name).mean("seed", skipna=False))
             axes.plot(record.level, mean, marker=marker, ms=2.5, lw=wide, color=colour, label=name)
-        axes.set(xscale="log", yscale="log", xlim=(1.15 * float(record.level.max()), float(record.level.min()) / 1.15))
+        axes.set(xscale="log", xlim=(1.15 * float(record.level.max()), float(record.level.min()) / 1.15))
         axes.set_title(str(layer), fontsize=7.5)
         axes.set_xticks(record.level.values, [f"{level:g}" for level in record.level.values])
-        axes.tick_params(which="both", labelsize=6.5)
         axes.set_xticks([], minor=True)
-        axes.yaxis.set_major_formatter("{x:g}")
-        axes.yaxis.set_minor_formatter("{x:g}")
-        axes.locator_params(axis="y", numticks=4)
-        axes.yaxis.get_minor_locator().set_params(numticks=6)
+        axes.tick_params(labelsize=6.5)
+        _ratio_axis(axes)
     for axes in all_axes.flat[record.sizes["layer"] :]:
         axes.set_axis_off()
-    figure.supxlabel("loss / initial loss", fontsize=9)
-    figure.supylabel("R_med", fontsize=9)
+    for axes in all_axes[-1]:
+        axes.set_xlabel("loss / initial", fontsize=7.5)
+    for axes in all_axes[:, 0]:
+        axes.set_ylabel("R_med", fontsize=7.5)
     figure.legend(*all_axes.flat[0].get_legend_handles_labels(), loc="outside upper center", ncols=len(METHODS))
-    _label_stand_in(figure, record)
+    style.label_stand_in(figure, record)
     return figure
 
 
-def _label_stand_in(figure: Figure, record: xr.Dataset) -> None:
-    """As :func:`style.label_stand_in`, below an axis label that the figure may have."""
-    if record.attrs["data_origin"] == "embedded":
-        style.label_stand_in(figure, record)
+def _ratio_axis(axes: Axes) -> None:
+    """A vertical axis for ratios: logarithmic where they span a factor of five, and a few plain labels in any case."""
+    low, high = axes.dataLim.intervaly
+    if high > 5 * low:
+        axes.set_yscale("log")
+        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5), numticks=20) if high < 100 * low else LogLocator())
+        axes.yaxis.set_major_formatter("{x:g}")
+        axes.yaxis.set_minor_locator(NullLocator())
+    else:
+        axes.yaxis.set_major_locator(MaxNLocator(4))
 
 
 def path_table(record: xr.Dataset) -> str:
@@ -171,7 +177,7 @@ def estimates(record: xr.Dataset) -> Figure:
     left.set(xscale="log", yscale="log", xlabel="probes", ylabel="error of log R_med")
     left.set_xticks(record.probe_count.values, [str(count) for count in record.probe_count.values])
     left.set_xticks([], minor=True)
-    left.legend(fontsize=7)
+    figure.legend(*left.get_legend_handles_labels(), loc="outside upper center", ncols=3)
     known = record.exact.notnull()
     for i, layer in enumerate(record.checked.values):
         here = known.sel(layer=layer).values
@@ -205,7 +211,7 @@ def region(record: xr.Dataset) -> Figure:
     for axes, layer in zip(all_axes, layers, strict=True):
         for i, level in enumerate(record.level.values):
             logs = np.log(record.curve_r_med.sel(curve_layer=layer, level=level)).transpose("point", "seed").values
-            mean, low, high = mean_interval(logs)
+            mean, low, high = mean_interval(logs - logs.mean(0) + logs.mean())  # what a seed does to all alike is left out
             label = f"at {level:g} of the initial loss"
             axes.plot(record.coefficient, np.exp(mean), "-o", ms=3, lw=1, color=COLOURS[i], label=label)
             axes.fill_between(record.coefficient, np.exp(low), np.exp(high), color=COLOURS[i], alpha=0.15, lw=0)

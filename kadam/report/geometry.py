@@ -49,7 +49,7 @@ def _shares(axes: Axes) -> None:
 
 
 def loss_table(record: xr.Dataset) -> str:
-    """R_med at half and at a hundredth of the initial loss, largest dimension, smallest start; and steps; medians over seeds."""
+    """R_med at half and a hundredth of the initial loss, largest dimension, smallest start, and steps: medians over seeds."""
     d = int(record.dimension.max())
     one = record.sel(dimension=d, start=SMALLEST).median("seed")
     lines = [f"d = {d:<6}{'layer 1: 50%':>14}{'1%':>7}{'layer 2: 50%':>14}{'1%':>7}{'pooled: 50%':>14}{'1%':>7}{'steps':>7}"]

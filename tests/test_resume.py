@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 import xarray as xr
 
-from kadam.experiments import cifar, generalization, growth, invariance, language, meta
+from kadam.experiments import cifar, curvature, generalization, geometry, growth, invariance, language, meta
 from kadam.lab.contest import Trial
 from kadam.lab.progress import Progress
 from kadam.lab.tasks import Inputs
@@ -28,6 +28,8 @@ def pieces():
     general = generalization.PROFILES["smoke"]
     settings = (general, generalization.load_data(general), generalization.settings(general))
     curve = stability.normal_curve(num=growing.points)
+    linear, networks = (module.PROFILES["smoke"] for module in (geometry, curvature))
+    followed = 2 * networks.steps + len(networks.levels)
     train = {
         "growth": (functools.partial(growth.train_piece, growing, growth.load_data(growing), *curve), growing.steps),
         "generalization": (functools.partial(generalization.train_piece, *settings), general.steps),
@@ -35,6 +37,12 @@ def pieces():
         "cifar": (functools.partial(cifar.train_piece, images, sha256, cifar.CONTEST, trials), 2 * images.steps),
         "language": (functools.partial(language.train_piece, text, whose, language.CONTEST, readings), 2 * text.steps),
         "meta": (functools.partial(meta.compute_piece, changing, Inputs.of(changing.sizes)), changing.steps),
+        "geometry": (functools.partial(geometry.train_piece, linear), linear.steps),
+        "curvature": (functools.partial(curvature.compute_piece, networks, Inputs.of(networks.sizes)), followed),
+        "curve": (
+            functools.partial(curvature.compute_piece, networks, Inputs.of(networks.sizes)),
+            networks.curve_steps + len(networks.levels),
+        ),
     }
     names = {
         "growth": ["fixed-0-0", "fresh-1-0"],
@@ -43,6 +51,9 @@ def pieces():
         "cifar": list(trials),
         "language": list(readings),
         "meta": ["loss x 10-0", "smaller batches-0", "other letters-0", "plain, 2-Adam-0"],
+        "geometry": ["4-Adam 10 3", "SGD 20 1"],
+        "curve": ["curve 10"],
+        "curvature": ["run images 1.0 2-Adam", "run language 2.0 SGD", "run perceptron 1.0 RMSprop"],
     }
     return {(module, piece): train[module] for module, some in names.items() for piece in some}
 

@@ -100,7 +100,7 @@ PROFILES = {
         dtype="float64",
     ),
     "laptop": Config(),
-    "paper": Config(steps=1000, examples=(512, 64, 512), probes=1024, points=64, curve_steps=500, seeds=10, sizes=LARGE),
+    "paper": Config(steps=1000, examples=(512, 32, 256), probes=1024, points=64, curve_steps=500, seeds=10, sizes=LARGE),
 }
 
 load_data = configured_sets

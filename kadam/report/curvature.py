@@ -115,7 +115,7 @@ def differences(record: xr.Dataset) -> Figure:
 
 def difference_table(record: xr.Dataset) -> str:
     """log R_med, SGD's less Adam's: mean and interval over seeds of the mean over a network's layers, and of all pooled."""
-    lines = [f"{'log(SGD/Adam)':<14}{'lowest loss':>24}{'whole path':>24}{'pooled, lowest loss':>24}"]
+    lines = [f"{'':<12}{'lowest loss':>22}{'whole path':>22}{'pooled, lowest loss':>22}"]
     for network in NETWORKS:
         parts = [gaps(record, network, USUAL, whole=whole) for whole in (False, True)]
         cells = [_interval(part.mean("layer").values) for part in parts if part is not None]
@@ -123,7 +123,7 @@ def difference_table(record: xr.Dataset) -> str:
             common = np.flatnonzero(record.common.sel(network=network, scale=USUAL))[-1]
             pooled = np.log(record.pooled.sel(network=network, scale=USUAL).isel(level=common))
             cells.append(_interval((pooled.sel(optimizer="SGD") - pooled.sel(optimizer="Adam")).values))
-        lines.append(f"{network:<14}" + "".join(f"{cell:>24}" for cell in cells))
+        lines.append(f"{network:<12}" + "".join(f"{cell:>22}" for cell in cells))
     return "\n".join(lines)
 
 

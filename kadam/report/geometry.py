@@ -22,22 +22,27 @@ SMALLEST = "d^-3"
 
 
 @style.styled
-def losses(record: xr.Dataset, *, dimension: int | None = None) -> Figure:
-    """R_med against the loss reached, smallest start, by layer and pooled: median over seeds, Adam's and SGD's middle half."""
-    d = dimension or int(record.dimension.max())
-    figure, all_axes = style.panels(1, record.sizes["layer"], height=3.4, sharey=True)
-    for axes, layer in zip(all_axes, record.layer.values, strict=True):
-        one = record.r_med.sel(dimension=d, start=SMALLEST, layer=layer)
+def losses(record: xr.Dataset) -> Figure:
+    """R_med by layer and pooled, largest dimension, smallest start: against the loss reached, and against steps.
+
+    Median over seeds; the band is Adam's and SGD's middle half.
+    """
+    d = int(record.dimension.max())
+    figure, all_axes = style.panels(2, record.sizes["layer"], height=5.2, sharey=True)
+    for layer, above, below in zip(record.layer.values, *all_axes, strict=True):
+        one = record.sel(dimension=d, start=SMALLEST)
         for name, (colour, marker) in METHODS.items():
-            values = one.sel(optimizer=name)
-            axes.plot(record.level, values.median("seed"), marker=marker, ms=3, color=colour, label=name)
-            if name in ("Adam", "SGD"):
-                low, high = values.quantile([0.25, 0.75], "seed").values
-                axes.fill_between(record.level, low, high, color=colour, alpha=0.2, lw=0)
-        axes.set(xscale="log", yscale="log", xlabel="loss / initial loss", title=f"{layer}, d = {d}")
-        _shares(axes)
-    all_axes[0].set_ylabel("R_med")
-    figure.legend(*all_axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=len(METHODS))
+            values = one.r_med.sel(optimizer=name, layer=layer).transpose("level", "seed")
+            for axes, place in ((above, record.level), (below, one.step.sel(optimizer=name).median("seed"))):
+                axes.plot(place, values.median("seed"), marker=marker, ms=3, color=colour, label=name)
+                if name in ("Adam", "SGD"):
+                    axes.fill_between(place, *values.quantile([0.25, 0.75], "seed").values, color=colour, alpha=0.2, lw=0)
+        above.set(xscale="log", yscale="log", xlabel="loss / initial loss", title=f"{layer}, d = {d}")
+        below.set(xlabel="steps", yscale="log")
+        _shares(above)
+    for axes in all_axes[:, 0]:
+        axes.set_ylabel("R_med")
+    figure.legend(*all_axes[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=len(METHODS))
     return figure
 
 
@@ -52,13 +57,14 @@ def loss_table(record: xr.Dataset) -> str:
     """R_med at half and a hundredth of the initial loss, largest dimension, smallest start, and steps: medians over seeds."""
     d = int(record.dimension.max())
     one = record.sel(dimension=d, start=SMALLEST).median("seed")
-    lines = [f"d = {d:<6}{'layer 1: 50%':>14}{'1%':>7}{'layer 2: 50%':>14}{'1%':>7}{'pooled: 50%':>14}{'1%':>7}{'steps':>7}"]
+    heads = "".join(f"{layer:>12}: 50%{'1%':>6}"[-20:].rjust(20) for layer in record.layer.values)
+    lines = [f"d = {d:<5}{heads}{'steps':>7}"]
     for name in METHODS:
         cells = ""
         for layer in record.layer.values:
             half, end = (float(one.r_med.sel(optimizer=name, layer=layer, level=level)) for level in (0.5, 0.01))
-            cells += f"{half:>14.2f}{end:>7.2f}"
-        lines.append(f"{name:<10}{cells}{float(one.step.sel(optimizer=name, level=0.01)):>7.0f}")
+            cells += f"{half:>13.2f}{end:>7.2f}"
+        lines.append(f"{name:<9}{cells}{float(one.step.sel(optimizer=name, level=0.01)):>7.0f}")
     return "\n".join(lines)
 
 
@@ -91,12 +97,12 @@ def dimension_table(record: xr.Dataset) -> str:
     """R_med at 1% of the initial loss by dimension: median over seeds of both layers, and the theory's median for SGD."""
     one = record.r_med.sel(start=SMALLEST, level=0.01).median("seed")
     names = ("Adam", "SignGD", "SGD")
-    head = "".join(f"{f'{name}: layer 1, 2':>22}" for name in names)
-    lines = [f"{'d':>5}{head}{'SGD by theory':>16}"]
+    head = "".join(f"{f'{name}, layers 1, 2':>20}" for name in names)
+    lines = [f"{'d':>4}{head}{'theory':>8}"]
     for d in record.dimension.values:
         pairs = [one.sel(dimension=d, optimizer=name) for name in names]
-        cells = "".join(f"{f'{float(x[0]):.2f}, {float(x[1]):.2f}':>22}" for x in (pair.values for pair in pairs))
-        lines.append(f"{d:>5}{cells}{float(record.typical_predicted.sel(dimension=d)):>16.1f}")
+        cells = "".join(f"{f'{float(x[0]):.2f}, {float(x[1]):.2f}':>20}" for x in (pair.values for pair in pairs))
+        lines.append(f"{d:>4}{cells}{float(record.typical_predicted.sel(dimension=d)):>8.1f}")
     return "\n".join(lines)
 
 
@@ -126,12 +132,12 @@ def laws(record: xr.Dataset) -> Figure:
 def law_table(record: xr.Dataset) -> str:
     """Median over seeds of |log(measured/predicted)| of SGD's R_med by start and layer: mean and range over dimensions."""
     measured = record.r_med.sel(optimizer="SGD", level=0.01)
-    lines = [f"{'start':>6}{'layer':>9}" + "".join(f"{words:>32}" for words in LAWS.values())]
+    lines = [f"{'start':>6}{'layer':>9}" + "".join(f"{words:>31}" for words in LAWS.values())]
     for start in STARTS:
         for layer in ("layer 1", "layer 2"):
             one = {"start": start, "layer": layer}
             errors = [abs(np.log(measured.sel(one) / record[f"{law}_predicted"].sel(one))).median("seed") for law in LAWS]
-            lines.append(f"{start:>6}{layer:>9}" + "".join(f"{with_range(error, '.3f'):>32}" for error in errors))
+            lines.append(f"{start:>6}{layer:>9}" + "".join(f"{with_range(error, '.3f'):>31}" for error in errors))
     return "\n".join(lines)
 
 
@@ -160,8 +166,8 @@ def start_table(record: xr.Dataset) -> str:
     """log(SGD/Adam) of R_med at 1% of the initial loss by start and layer: median over seeds, range over dimensions."""
     one = record.r_med.sel(level=0.01)
     ratio = np.log(one.sel(optimizer="SGD", drop=True) / one.sel(optimizer="Adam", drop=True))
-    lines = ["log(SGD/Adam)".rjust(14) + "".join(f"{layer:>24}" for layer in record.layer.values)]
+    lines = [" " * 5 + "".join(f"{layer:>24}" for layer in record.layer.values)]
     for start in STARTS:
         cells = [with_range(ratio.sel(start=start, layer=layer).median("seed"), "+.2f") for layer in record.layer.values]
-        lines.append(f"{start:>14}" + "".join(f"{cell:>24}" for cell in cells))
+        lines.append(f"{start:>5}" + "".join(f"{cell:>24}" for cell in cells))
     return "\n".join(lines)

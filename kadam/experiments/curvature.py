@@ -218,7 +218,8 @@ class Run(Stateful):
             self.found[members, level] = statistics(self.problem.diagonals(weights, probes=self.probes))
         if self.estimated and len(members) and members[0] == 0:
             first = {path: weight[:1] for path, weight in weights.items()}
-            self.exact[0, level, self.estimated] = statistics(self.problem.diagonals(first, probes=EXACT))[0, self.estimated]
+            exact = self.problem.diagonals(first, probes=EXACT, only=self.estimated)
+            self.exact[0, level, self.estimated] = statistics(exact)[0, :-1]
 
     def summary(self, network: str) -> xr.Dataset:
         names = [f"{network}: {name}" for name in self.problem.weights]
@@ -248,11 +249,10 @@ def check_probes(config: Config, inputs: Inputs, network: str, progress: Progres
     problem = _landscape(config, inputs, network)
     starts = [problem.start(seed) for seed in _seeds(config)[:CHECKED]]
     weights = {path: torch.stack([start[path] for start in starts]) for path in starts[0]}
-    exact = statistics(problem.diagonals(weights, probes=EXACT))
-    found = [statistics(problem.diagonals(weights, probes=count)) for count in config.probe_counts]
-    progress.tick()
     chosen = problem.larger_than(max(config.probe_counts))
-    errors = np.log(np.array(found) / exact)[..., chosen]
+    found = [statistics(problem.diagonals(weights, probes=count, only=chosen)) for count in (*config.probe_counts, EXACT)]
+    progress.tick()
+    errors = np.log(np.array(found[:-1]) / found[-1])[..., :-1]
     names = [f"{network}: {list(problem.weights)[i]}" for i in chosen]
     coords = {"probe_count": list(config.probe_counts), "checked": names}
     return xr.Dataset({"probe_error": (("probe_count", "start", "checked"), errors)}, coords)

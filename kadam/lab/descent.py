@@ -56,21 +56,22 @@ class Landscape:
         """The losses of members, (E,), from their weights: path -> (E, ...)."""
         return member_losses(self.model, self.loss)(weights, self.batch)
 
-    def diagonals(self, weights: Mapping[str, Tensor], *, probes: int) -> list[Array]:
-        """The Hessian's diagonal of every member by watched layer, each (E, size).
+    def diagonals(self, weights: Mapping[str, Tensor], *, probes: int, only: Sequence[int] | None = None) -> list[Array]:
+        """The Hessian's diagonal of every member by watched layer, or of ``only`` some by their place, each (E, size).
 
         Estimated from so many random signs, always the same, in a layer of more weights than that; exact in the others, where
         it costs no more.
         """
         paths = list(self.weights.values())
-        large = [paths[i] for i in self.larger_than(probes)]
-        small = [path for path in paths if path not in large]
+        chosen = paths if only is None else [paths[i] for i in only]
+        large = [path for path in chosen if weights[path][0].numel() > probes]
+        small = [path for path in chosen if path not in large]
         parts = []
         for some in in_chunks(weights, MEMBERS):
             signs = np.random.default_rng(probes)
             estimated = estimated_diagonals(self.losses, some, large, probes=probes, rng=signs)
             parts.append({**exact_diagonals(self.losses, some, small), **estimated})
-        return [torch.cat([part[path] for part in parts]).double().numpy(force=True) for path in paths]
+        return [torch.cat([part[path] for part in parts]).double().numpy(force=True) for path in chosen]
 
     def larger_than(self, count: int) -> list[int]:
         """Which of ``weights`` have more entries than that, by their place."""

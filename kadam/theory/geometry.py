@@ -57,7 +57,8 @@ def two_layer_diagonals(w1: ArrayLike, w2: ArrayLike, *, covariance: ArrayLike |
     S = np.eye(d) if covariance is None else finite_array("covariance", covariance)
     if S.shape != (d, d) or not np.allclose(S, S.T):
         raise ValueError(f"covariance must be symmetric of shape {(d, d)}, got shape {S.shape}")
-    return Diagonals(np.outer(second**2, np.diag(S)), np.einsum("ij,jk,ik->i", first, S, first))
+    along = first if covariance is None else first @ S
+    return Diagonals(np.outer(second**2, np.diag(S)), np.sum(along * first, 1))
 
 
 def growing_part(w1: ArrayLike, w2: ArrayLike, *, target: ArrayLike) -> Array:

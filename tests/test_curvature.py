@@ -14,6 +14,7 @@ from kadam.experiments import curvature as experiment
 from kadam.lab.curvature import estimated_diagonals, exact_diagonals
 from kadam.lab.descent import FAMILY, METHODS, NETWORKS, Descent, Levels, in_chunks, landscape
 from kadam.lab.ensemble import Ensemble
+from kadam.lab.paths import Plan, Run
 from kadam.lab.tasks import SMOKE, Inputs
 from kadam.optim import KAdam
 
@@ -220,9 +221,12 @@ def test_an_unknown_network_or_method_is_named(inputs):
 
 def test_the_rate_is_the_one_of_the_lowest_final_loss(inputs):
     one = problem(inputs, "perceptron")
-    run = experiment.Run(experiment.PROFILES["smoke"], one, 1.0, "Adam", probes=8)
-    run.final = np.array([2.0, 0.5, np.nan, np.inf])
-    assert run.rate == experiment.BASES["Adam"] * experiment.FACTORS[1]
+    plan = Plan([1e-3, 1e-2, 1e-1, 1.0], 10, (0.5,), (3, 4), 2, Decay())
+    run = Run(plan, one, "Adam", scale=1.0, probes=8, checked=[], statistics=experiment.statistics)
+    run.final = np.array([2.0, 0.5, np.nan, np.inf, 2.0, 0.7, 0.1, 0.1])
+    assert run.rate == 1e-2
+    assert (plan.searched, plan.length) == (10, 21)
+    assert (replace(plan, grid=[1e-3]).searched, replace(plan, grid=[1e-3]).length) == (0, 11)
 
 
 def test_a_layer_without_curvature_has_no_r_med():
@@ -259,7 +263,7 @@ class Ticks:
         return iter(range(steps))
 
 
-def by_hand(gap=1.0, noise=0.1, other=0.0, turned=True, common=1, slope=(1.0, 1.0, 1.0), error=0.05, seeds=3):
+def by_hand(gap=1.0, noise=0.1, slow=0.5, other=0.0, turned=True, common=1, slope=(1.0, 1.0, 1.0), error=0.05, seeds=3):
     """A record of three layers: log R_med of SGD is ``gap`` above Adam's, that of the others ``other``."""
     scales, levels, layers = [0.3, 1.0, 3.0], [0.6, 0.1], [f"{network}: layer" for network in NETWORKS]
     coords = {"layer": layers, "scale": scales, "optimizer": list(METHODS), "seed": list(range(seeds)), "level": levels}
@@ -277,6 +281,8 @@ def by_hand(gap=1.0, noise=0.1, other=0.0, turned=True, common=1, slope=(1.0, 1.
         "r_med": np.exp(logs),
         "exact": np.exp(logs - error),
         "common": (("network", "scale", "level"), np.full((3, 3, 2), common, dtype=np.int8)),
+        "slow_r_med": np.exp(2.0 + slow * (logs.sel(scale=1.0, drop=True) - 2.0)),
+        "slow_common": (("network", "level"), np.full((3, 2), common, dtype=np.int8)),
         "curve_r_med": (curve_dims, curve),
         "curve_step": (("point", "level", "seed"), np.ones((6, len(levels), seeds))),
         "coefficient": ("point", C),
@@ -309,6 +315,9 @@ YES, NO, PARTLY, NOT_RUN = "reproduced", "not reproduced", "partly", "not run at
         ({}, "D-9k", YES),
         ({"slope": (-1.0, -2.0, -0.5)}, "D-9k", YES),
         ({"slope": (1.0, -1.0, 1.0)}, "D-9k", NO),
+        ({}, "D-9n", YES),
+        ({"slow": -1.5}, "D-9n", NO),
+        ({"common": 0}, "D-9n", NOT_RUN),
     ],
 )
 def test_the_criteria_are_applied(changed, id, verdict):

@@ -43,6 +43,10 @@ def pieces():
             functools.partial(curvature.compute_piece, networks, Inputs.of(networks.sizes)),
             networks.curve_steps + len(networks.levels),
         ),
+        "slow": (
+            functools.partial(curvature.compute_piece, networks, Inputs.of(networks.sizes)),
+            networks.slow_steps + len(networks.levels),
+        ),
     }
     names = {
         "growth": ["fixed-0-0", "fresh-1-0"],
@@ -53,6 +57,7 @@ def pieces():
         "meta": ["loss x 10-0", "smaller batches-0", "other letters-0", "plain, 2-Adam-0"],
         "geometry": ["4-Adam 10 3", "SGD 20 1"],
         "curve": ["curve 10"],
+        "slow": ["slow language SGD"],
         "curvature": ["run images 1.0 2-Adam", "run language 2.0 SGD", "run perceptron 1.0 RMSprop"],
     }
     return {(module, piece): train[module] for module, some in names.items() for piece in some}

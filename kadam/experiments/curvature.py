@@ -17,11 +17,11 @@ from numpy.typing import NDArray
 
 from kadam.decay import Decay
 from kadam.lab import records
-from kadam.lab.descent import EXACT, METHODS, NETWORKS, Descent, Landscape, Levels, landscape
+from kadam.lab.descent import EXACT, METHODS, NETWORKS, Landscape, Levels, landscape
 from kadam.lab.ensemble import Ensemble
+from kadam.lab.paths import Plan, Run
 from kadam.lab.profiles import check_choice, check_counts
 from kadam.lab.progress import Progress
-from kadam.lab.states import Stateful
 from kadam.lab.sweep import computed_s, sweep
 from kadam.lab.tasks import Inputs, Sizes, configured_sets
 from kadam.report.claims import Claim, Finding, Test, judge_all, on_enough_seeds, passes, passes_each, passes_for
@@ -66,6 +66,7 @@ class Config:
     points: int = 16  # along the normal curve
     curve_rate: float = 1e-2
     curve_steps: int = 150
+    slow_steps: int = 500  # at the smallest rate of the grid
     search_seeds: int = 2  # 0 and 1: for the learning rates
     seeds: int = 5
     seed: int = 10
@@ -73,7 +74,7 @@ class Config:
     dtype: str = "float32"
 
     def __post_init__(self) -> None:
-        check_counts(self, "steps", "probes", "points", "curve_steps", "search_seeds", "seeds")
+        check_counts(self, "steps", "probes", "points", "curve_steps", "slow_steps", "search_seeds", "seeds")
         check_choice("dtype", self.dtype, ("float32", "float64"))
         if 1.0 not in self.scales:
             raise ValueError(f"scales must hold 1.0, the usual one, got {self.scales}")
@@ -94,13 +95,16 @@ PROFILES = {
         probes=16,
         probe_counts=(4, 16),
         points=4,
+        slow_steps=60,
         search_seeds=1,
         seeds=3,
         sizes=SMALL,
         dtype="float64",
     ),
     "laptop": Config(),
-    "paper": Config(steps=1000, examples=(512, 32, 256), probes=1024, points=64, curve_steps=500, seeds=10, sizes=LARGE),
+    "paper": Config(
+        steps=1000, examples=(512, 32, 256), probes=1024, points=64, curve_steps=500, slow_steps=4000, seeds=10, sizes=LARGE
+    ),
 }
 
 load_data = configured_sets
@@ -111,7 +115,8 @@ def run(config: Config, *, checkpoint: Path | None = None, jobs: int = 1) -> xr.
     """Every network, scale and method; see ``UNITS``. Dimensions: layer or network; scale, optimizer, seed, level, point."""
     inputs = Inputs.of(config.sizes)
     runs = [f"run {n} {s} {m}" for n in reversed(NETWORKS) for s in config.scales for m in _methods(s)]
-    pieces = [f"probes {n}" for n in ESTIMATED] + runs + [f"curve {seed}" for seed in _seeds(config)]
+    slow = [f"slow {network} {method}" for network in NETWORKS for method in PAIR]
+    pieces = [f"probes {n}" for n in ESTIMATED] + runs + slow + [f"curve {seed}" for seed in _seeds(config)]
     compute = functools.partial(compute_piece, config, inputs)
     steps = 2 * config.steps + len(config.levels)
     results = sweep(pieces, compute, steps=steps, title="curvature", checkpoint=checkpoint, jobs=jobs)
@@ -135,8 +140,12 @@ def _assembled(config: Config, parts: dict[str, xr.Dataset]) -> xr.Dataset:
     wholes = [run[OF_NETWORK].drop_dims("layer", errors="ignore") for run in runs.values()]
     whole = xr.concat(wholes, xr.Variable("network", list(NETWORKS)))
     probes = xr.concat([parts[f"probes {network}"] for network in ESTIMATED], "checked")
+    slow = [_slow(parts, network) for network in NETWORKS]
+    slow_layers = xr.concat([part.r_med.rename("slow_r_med") for part in slow], "layer")
+    slow_common = _common(xr.concat([part.reached for part in slow], xr.Variable("network", list(NETWORKS))))
+    slower = slow_layers.to_dataset().assign(slow_common=slow_common)
     curve = xr.concat([parts[f"curve {seed}"] for seed in _seeds(config)], xr.Variable("seed", _seeds(config)))
-    return xr.merge([layers, whole.assign(common=_common(whole.reached)), probes, curve])
+    return xr.merge([layers, whole.assign(common=_common(whole.reached)), slower, probes, curve])
 
 
 def _by_scale(config: Config, parts: dict[str, xr.Dataset], network: str) -> xr.Dataset:
@@ -149,20 +158,27 @@ def _by_scale(config: Config, parts: dict[str, xr.Dataset], network: str) -> xr.
     return xr.concat(scales, xr.Variable("scale", list(config.scales)))
 
 
+def _slow(parts: dict[str, xr.Dataset], network: str) -> xr.Dataset:
+    runs = [parts[f"slow {network} {method}"].drop_vars("owner") for method in PAIR]
+    return xr.concat(runs, xr.Variable("optimizer", list(PAIR))).reindex(optimizer=list(METHODS))
+
+
 def _common(reached: xr.DataArray) -> xr.DataArray:
-    """1 where a level was reached with every seed by all methods that were run at the scale, else 0: network, scale, level."""
+    """1 where a level was reached with every seed by all methods that were run (at the scale), else 0."""
     was_run = reached.notnull().any(("seed", "level"))
     everywhere = (reached.notnull().all("seed") | ~was_run).all("optimizer")
     return (everywhere & was_run.any("optimizer")).astype(np.int8)
 
 
 def compute_piece(config: Config, inputs: Inputs, piece: str, progress: Progress) -> xr.Dataset:
-    """Named "run network scale method", "probes network" or "curve seed"."""
+    """Named "run network scale method", "slow network method", "probes network" or "curve seed"."""
     kind, *of = piece.split()
     if kind == "probes":
         return check_probes(config, inputs, of[0], progress)
     if kind == "curve":
         return follow_curve(config, inputs, int(of[0]), progress)
+    if kind == "slow":
+        return train_piece(config, inputs, of[0], USUAL, of[1], progress, slow=True)
     return train_piece(config, inputs, of[0], float(of[1]), of[2], progress)
 
 
@@ -177,69 +193,17 @@ def statistics(layers: list[Array]) -> Array:
     return np.array([[r_med(x) if x.any() else np.nan for x in layer] for layer in every]).T
 
 
-class Run(Stateful):
-    """One method on one network from one scale: the search for its rate, its runs, and R_med where they reach the levels."""
-
-    STATE = ("search", "runs", "levels", "final", "found", "exact")
-
-    def __init__(self, config: Config, problem: Landscape, scale: float, method: str, *, probes: int) -> None:
-        self.config, self.problem, self.probes = config, problem, probes
-        self.estimated = problem.larger_than(probes) if scale == USUAL and method in PAIR else []  # checked, where exact too
-        self.grid = [BASES[method] * factor for factor in FACTORS]
-        searched = [problem.start(seed, scale) for seed in range(config.search_seeds) for _ in self.grid]
-        starts = [problem.start(seed, scale) for seed in _seeds(config)]
-        self.search = Descent(problem, method, searched, decay=config.decay, lr=self.grid * config.search_seeds)
-        self.runs = Descent(problem, method, starts, decay=config.decay, lr=np.nan)
-        self.levels = Levels(config.levels, self.runs.params)
-        self.final = np.full(len(searched), np.nan)  # the search's losses
-        self.found = np.full((config.seeds, len(config.levels), len(problem.weights) + 1), np.nan)
-        self.exact = self.found.copy()
-
-    @property
-    def rate(self) -> float:
-        """The rate whose final loss is lowest in the mean over the search's seeds."""
-        losses = self.final.reshape(self.config.search_seeds, -1).mean(0)
-        return self.grid[int(np.argmin(np.where(np.isfinite(losses), losses, np.inf)))]
-
-    def advance(self, n: int) -> None:
-        steps = self.config.steps
-        if n < steps:
-            self.final = self.search.step(self.problem.batch).double().numpy(force=True)
-        elif n < 2 * steps:
-            self.runs.lr = self.rate
-            self.levels.follow(self.runs, n - steps, self.problem.batch)
-        else:
-            self.look(n - 2 * steps)
-
-    def look(self, level: int) -> None:
-        """R_med of the members that reached the level with this number."""
-        members, weights = self.levels.at(level)
-        if len(members):
-            self.found[members, level] = statistics(self.problem.diagonals(weights, probes=self.probes))
-        if self.estimated and len(members) and members[0] == 0:
-            first = {path: weight[:1] for path, weight in weights.items()}
-            exact = self.problem.diagonals(first, probes=EXACT, only=self.estimated)
-            self.exact[0, level, self.estimated] = statistics(exact)[0, :-1]
-
-    def summary(self, network: str) -> xr.Dataset:
-        names = [f"{network}: {name}" for name in self.problem.weights]
-        values = {
-            "r_med": (("seed", "level", "layer"), self.found[..., :-1]),
-            "exact": (("seed", "level", "layer"), self.exact[..., :-1]),
-            "pooled": (("seed", "level"), self.found[..., -1]),
-            "step": (("seed", "level"), self.levels.step),
-            "reached": (("seed", "level"), self.levels.reached),
-            "rate": ((), self.rate),
-        }
-        coords = {"seed": _seeds(self.config), "level": list(self.config.levels), "layer": names}
-        return xr.Dataset(values, {**coords, "owner": ("layer", [network] * len(names))})
-
-
-def train_piece(config: Config, inputs: Inputs, network: str, scale: float, method: str, progress: Progress) -> xr.Dataset:
-    """All seeds of one method on one network from one scale."""
-    problem = _landscape(config, inputs, network)
-    run = Run(config, problem, scale, method, probes=config.probes if network in ESTIMATED else EXACT)
-    for n in progress.over(2 * config.steps + len(config.levels), {"run": run}):
+def train_piece(
+    config: Config, inputs: Inputs, network: str, scale: float, method: str, progress: Progress, *, slow: bool = False
+) -> xr.Dataset:
+    """All seeds of one method on one network from one scale, at the best rate of its grid, or ``slow``, at the smallest."""
+    grid = [BASES[method] * factor for factor in (FACTORS[:1] if slow else FACTORS)]
+    steps = config.slow_steps if slow else config.steps
+    plan = Plan(grid, steps, config.levels, _seeds(config), config.search_seeds, config.decay)
+    problem, probes = _landscape(config, inputs, network), config.probes if network in ESTIMATED else EXACT
+    checked = problem.larger_than(probes) if scale == USUAL and method in PAIR and not slow else []
+    run = Run(plan, problem, method, scale=scale, probes=probes, checked=checked, statistics=statistics)
+    for n in progress.over(plan.length, {"run": run}):
         run.advance(n)
     return run.summary(network)
 
@@ -289,6 +253,8 @@ UNITS = {
     "reached": "loss there over the initial loss",
     "rate": "learning rate",
     "common": "1 where all methods reached the level with every seed",
+    "slow_r_med": "as r_med, at the smallest rate of the grid",
+    "slow_common": "1 where both methods reached the level with every seed at that rate",
     "probe_error": "log of estimated over exact R_med at fresh weights",
     "curve_r_med": "max over median of |H_ii| in a layer of the perceptron, along the normal curve",
     "curve_step": "steps to the level along the normal curve",
@@ -330,6 +296,29 @@ def _listed(values: Array) -> str:
     return ", ".join(f"{value:+.2f}" for value in values)
 
 
+def slow_gaps(dataset: xr.Dataset, network: str) -> xr.DataArray | None:
+    """log R_med of SGD less Adam's by layer and seed at the smallest rates, at the lowest level that both reach."""
+    common = dataset.slow_common.sel(network=network).values == 1
+    if not common.any():
+        return None
+    found = dataset.slow_r_med.isel(layer=dataset.owner.values == network, level=common).isel(level=-1, drop=True)
+    return np.log(found.sel(optimizer="SGD", drop=True) / found.sel(optimizer="Adam", drop=True))
+
+
+@on_enough_seeds
+def _slowly(dataset: xr.Dataset) -> Finding:
+    words, held = [], []
+    for network in NETWORKS:
+        fast, slow = logs(dataset, network), slow_gaps(dataset, network)
+        if not fast.sizes["level"] or slow is None:
+            continue
+        end = fast.isel(level=-1)
+        sizes = [float(abs(gap.mean("seed")).mean()) for gap in (end.sel(optimizer="SGD") - end.sel(optimizer="Adam"), slow)]
+        words.append(f"{network} {sizes[0]:.2f} and {sizes[1]:.2f}")
+        held.append(sizes[1] < sizes[0])
+    return f"mean |log(SGD/Adam)| over layers at the best and the smallest rates: {', '.join(words)}", passes_each(held)
+
+
 @on_enough_seeds
 def _relatives(dataset: xr.Dataset) -> Finding:
     near: list[xr.DataArray] = []
@@ -337,7 +326,7 @@ def _relatives(dataset: xr.Dataset) -> Finding:
         found = logs(dataset, network)
         if not found.sizes["level"]:
             return NO_LEVEL
-        middle = found.isel(level=-1).median("seed", skipna=False)
+        middle = found.isel(level=-1, drop=True).median("seed", skipna=False)
         adam, sgd = (abs(middle.sel(optimizer=list(RELATIVES)) - middle.sel(optimizer=name)) for name in PAIR)
         near.append((adam < sgd).astype(float))
     cases = xr.concat(near, "layer")
@@ -441,6 +430,14 @@ TESTS = [
         "R_med sees the stability region",
         "along the normal curve at the same loss: |rank correlation of R_med with C| at least 0.8 with one sign in every layer",
         _region,
+    ),
+    Test(
+        "D-9n",
+        f"{ASKED}; asked after a look at other seeds",
+        "The smaller the learning rate, the less the methods differ",
+        "usual initial weights, lowest loss that all reach: mean over layers of |mean over seeds of log(SGD/Adam)| smaller at "
+        "the grid's smallest rates than at the best ones, every network; some: partly",
+        _slowly,
     ),
 ]
 

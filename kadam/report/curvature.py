@@ -1,5 +1,8 @@
 """The figures of chapter 9 on networks that learn real data, each with the numbers that it shows."""
 
+import functools
+from collections.abc import Callable
+
 import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
@@ -86,50 +89,73 @@ def gaps(record: xr.Dataset, network: str, scale: float, *, whole: bool = False)
     return chosen.transpose("layer", "seed")
 
 
+def slow_gaps(record: xr.Dataset, network: str) -> xr.DataArray | None:
+    """The same at the smallest rates, at the lowest loss that both methods reach; or None."""
+    common = record.slow_common.sel(network=network).values == 1
+    if not common.any():
+        return None
+    found = record.slow_r_med.isel(layer=record.owner.values == network, level=common).isel(level=-1, drop=True)
+    return np.log(found.sel(optimizer="SGD", drop=True) / found.sel(optimizer="Adam", drop=True)).transpose("layer", "seed")
+
+
+# Which difference is meant, and its marker.
+MEASURES: dict[str, tuple[str, Callable[[xr.Dataset, str], xr.DataArray | None]]] = {
+    "lowest loss": ("o", functools.partial(gaps, scale=USUAL)),
+    "whole path": ("D", functools.partial(gaps, scale=USUAL, whole=True)),
+    "smallest rates": ("x", slow_gaps),
+}
+
+
 @style.styled
 def differences(record: xr.Dataset) -> Figure:
-    """log R_med, SGD's less Adam's, of every layer: mean and interval over seeds, at the lowest loss and over the path."""
-    figure, axes = style.panels(1, 1, height=4.4)
+    """log R_med, SGD's less Adam's, of every layer: mean and interval over seeds, by three measures."""
+    figure, axes = style.panels(1, 1, height=5.0)
     labels: list[str] = []
     for network, (colour, _) in NETWORKS.items():
-        for whole, marker, shift in ((False, "o", 0.15), (True, "D", -0.15)):
-            found = gaps(record, network, USUAL, whole=whole)
-            if found is None:
-                continue
-            mean, low, high = mean_interval(found.values)
-            place = len(labels) + np.arange(len(mean)) - shift
-            axes.errorbar(
-                mean, place, xerr=[mean - low, high - mean], fmt=marker, ms=4, lw=1, color=colour, mfc=(colour, "white")[whole]
-            )
-        labels += [str(layer) for layer in record.layer.values[record.owner.values == network]]
+        names = [str(layer) for layer in record.layer.values[record.owner.values == network]]
+        for i, (marker, measure) in enumerate(MEASURES.values()):
+            found = measure(record, network)
+            if found is not None:
+                mean, low, high = mean_interval(found.values)
+                place = len(labels) + np.arange(len(mean)) + 0.25 * (i - 1)
+                fill = "white" if marker == "D" else colour
+                reach = [mean - low, high - mean]
+                axes.errorbar(mean, place, xerr=reach, fmt=marker, ms=4, lw=0.9, color=colour, mfc=fill)
+        labels += names
     axes.axvline(0, color=style.GUIDE, lw=0.8)
     axes.set_yticks(range(len(labels)), labels)
     axes.invert_yaxis()
     axes.set_xlabel("log R_med of SGD less that of Adam; right of 0, Adam's is smaller")
-    for marker, fill, words in (("o", style.GUIDE, "at the lowest loss"), ("D", "white", "over the whole path")):
-        axes.plot([], [], marker, ms=4, color=style.GUIDE, mfc=fill, label=words)
-    figure.legend(loc="outside upper center", ncols=2)
+    for words, (marker, _) in MEASURES.items():
+        axes.plot([], [], marker, ms=4, color=style.GUIDE, mfc="white" if marker == "D" else style.GUIDE, label=words)
+    figure.legend(loc="outside upper center", ncols=len(MEASURES))
     style.label_stand_in(figure, record)
     return figure
 
 
 def difference_table(record: xr.Dataset) -> str:
     """log R_med, SGD's less Adam's: mean and interval over seeds of the mean over a network's layers, and of all pooled."""
-    lines = [f"{'':<12}{'lowest loss':>22}{'whole path':>22}{'pooled, lowest loss':>22}"]
-    for network in NETWORKS:
-        parts = [gaps(record, network, USUAL, whole=whole) for whole in (False, True)]
-        cells = [_interval(part.mean("layer").values) for part in parts if part is not None]
-        if cells:
-            common = np.flatnonzero(record.common.sel(network=network, scale=USUAL))[-1]
-            pooled = np.log(record.pooled.sel(network=network, scale=USUAL).isel(level=common))
-            cells.append(_interval((pooled.sel(optimizer="SGD") - pooled.sel(optimizer="Adam")).values))
-        lines.append(f"{network:<12}" + "".join(f"{cell:>22}" for cell in cells))
-    return "\n".join(lines)
+    lines = [f"{'':<15}" + "".join(f"{network:>21}" for network in NETWORKS)]
+    for words, (_, measure) in MEASURES.items():
+        found = [measure(record, network) for network in NETWORKS]
+        cells = ["-" if gap is None else _interval(gap.mean("layer").values) for gap in found]
+        lines.append(f"{words:<15}" + "".join(f"{cell:>21}" for cell in cells))
+    cells = [_interval(gap.values) if (gap := pooled_gap(record, network)) is not None else "-" for network in NETWORKS]
+    return "\n".join([*lines, f"{'pooled layers':<15}" + "".join(f"{cell:>21}" for cell in cells)])
+
+
+def pooled_gap(record: xr.Dataset, network: str) -> xr.DataArray | None:
+    """log R_med of all layers pooled, SGD's less Adam's, by seed at the lowest loss that all reach; or None."""
+    common = np.flatnonzero(record.common.sel(network=network, scale=USUAL))
+    if not len(common):
+        return None
+    pooled = np.log(record.pooled.sel(network=network, scale=USUAL).isel(level=common[-1]))
+    return pooled.sel(optimizer="SGD") - pooled.sel(optimizer="Adam")
 
 
 def _interval(values: np.ndarray) -> str:
     mean, low, high = mean_interval(values)
-    return f"{mean:+.2f} ({low:+.2f} to {high:+.2f})"
+    return f"{mean:+.2f} ({low:+.2f}, {high:+.2f})"
 
 
 @style.styled

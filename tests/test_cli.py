@@ -72,7 +72,7 @@ def test_run_all_runs_every_experiment(kadam, monkeypatch):
     [
         (
             ("run", "grwth"),
-            "cifar, language, box, norms, radius, speed, engine, training, tokens; got 'grwth'",
+            "box, norms, radius, geometry, curvature, speed, engine, training, tokens; got 'grwth'",
         ),
         (("run", "growth", "--profile", "lap"), "'lap' is not one of 'smoke', 'laptop', 'paper', 'cpu'"),
         (("run", "growth", "--profile", "cpu"), "profile must be one of smoke, laptop, paper; got 'cpu'"),

@@ -10,7 +10,9 @@ from kadam.decay import Decay
 from kadam.report import (
     box,
     cifar,
+    curvature,
     generalization,
+    geometry,
     growth,
     invariance,
     language,
@@ -72,6 +74,8 @@ FIGURES = {
     "box": [box.gaps, box.radii, box.sizes, box.contrast],
     "norms": [norms.identity, norms.losses],
     "radius": [radius.paths, radius.window, radius.averages],
+    "geometry": [geometry.losses, geometry.dimensions, geometry.laws, geometry.starts],
+    "curvature": [curvature.paths, curvature.differences, curvature.scales, curvature.estimates, curvature.region],
 }
 CASES = [(name, draw) for name, draws in FIGURES.items() for draw in draws]
 
@@ -86,8 +90,8 @@ def test_every_figure_draws_something_at_the_width_of_the_text(smoke_records, na
     assert len(np.unique(pixels.reshape(-1, 3), axis=0)) > 20
 
 
-WITHOUT_DATA = (trajectories.betas, box.radii)
-WITH_DATA = [(name, draw) for name, draw in CASES if name not in ("stability", "norms") and draw not in WITHOUT_DATA]
+WITHOUT_DATA = ("stability", "norms", "geometry")
+WITH_DATA = [(name, draw) for name, draw in CASES if name not in WITHOUT_DATA and draw not in (trajectories.betas, box.radii)]
 
 
 @pytest.mark.parametrize(("name", "draw"), WITH_DATA, ids=lambda x: getattr(x, "__name__", x))
@@ -345,3 +349,54 @@ def test_the_setting_of_chapter_6_names_data_and_sizes(smoke_records):
     assert text.startswith("profile smoke; scikit-learn's digits, standing in for CIFAR-10")
     assert "128 images to train, 64 to validate, 64 to test; parameters: batch norm 496, no norm 482" in text
     assert max(map(len, text.splitlines())) <= 110
+
+
+@pytest.mark.parametrize("module", [geometry, curvature], ids=lambda module: module.__name__)
+def test_the_tables_of_chapter_9_fit_the_page(smoke_records, module):
+    record = smoke_records[module.__name__.rpartition(".")[2]]
+    tables = [table for name, table in vars(module).items() if name.endswith("_table")]
+    assert len(tables) >= 4
+    assert max(len(line) for table in tables for line in table(record).splitlines()) <= 90
+
+
+def test_the_tables_on_two_layers_hold_what_the_record_holds(smoke_records):
+    from kadam.experiments.geometry import law_errors
+
+    record = smoke_records["geometry"]
+    error = law_errors(record, "from_start", "d^-2").sel(layer="layer 2")
+    line = next(x for x in geometry.law_table(record).splitlines() if x.split()[:3] == ["d^-2", "layer", "2"])
+    assert line.endswith(with_range(error, ".3f"))
+    ends = record.r_med.sel(level=0.01, start="d^-3", dimension=20, optimizer="SGD").median("seed")
+    assert f"{float(ends[0]):.2f}, {float(ends[1]):.2f}" in geometry.dimension_table(record).splitlines()[-1]
+    assert f"{float(ends[2]):.2f}" in row_of(geometry.loss_table(record), "SGD")
+    gap = np.log(record.r_med.sel(optimizer="SGD", drop=True) / record.r_med.sel(optimizer="Adam", drop=True))
+    pooled = gap.sel(level=0.01, start="1/d", layer="pooled").median("seed")
+    assert with_range(pooled, "+.2f") in geometry.start_table(record).splitlines()[-1]
+
+
+def test_the_tables_on_networks_hold_what_the_experiment_judges_by(smoke_records):
+    from kadam.experiments import curvature as experiment
+
+    record = smoke_records["curvature"]
+    measured = {claim.id: claim.measured for claim in experiment.claims(record)}
+    gaps = [float(gap) for network in curvature.NETWORKS for gap in curvature.gaps(record, network, 1.0).mean("seed")]
+    assert ", ".join(f"{gap:+.2f}" for gap in gaps) in measured["JML-9f"]
+    middle = float(np.median(np.abs(experiment.estimate_errors(record))))
+    assert curvature.estimate_table(record).endswith(f"{middle:.3f}")
+    assert f"{middle:.3f}" in measured["D-9j"]
+    for network in curvature.NETWORKS:
+        xr.testing.assert_identical(
+            curvature.slow_gaps(record, network), experiment.slow_gaps(record, network).transpose("layer", "seed")
+        )
+    order = row_of(curvature.region_table(record).replace("layer ", "layer-"), "layer-1")
+    assert order[2] in measured["D-9k"]
+
+
+def test_a_loss_that_nobody_reached_is_drawn_as_none(smoke_records):
+    record = smoke_records["curvature"]
+    nowhere = record.assign(common=0 * record.common, slow_common=0 * record.slow_common)
+    for draw in (curvature.differences, curvature.scales):
+        assert isinstance(draw(nowhere), Figure)
+    assert "no loss that all methods reach" in curvature.path_table(nowhere)
+    assert curvature.scale_table(nowhere).splitlines()[1].split()[1:] == ["-", "-"]
+    assert curvature.difference_table(nowhere).count("-") == 12

@@ -6,7 +6,19 @@ from dataclasses import replace
 import pytest
 import xarray as xr
 
-from kadam.experiments import box, cifar, generalization, growth, invariance, language, meta, norms, radius
+from kadam.experiments import (
+    box,
+    cifar,
+    curvature,
+    generalization,
+    geometry,
+    growth,
+    invariance,
+    language,
+    meta,
+    norms,
+    radius,
+)
 from kadam.lab.contest import Trial
 from kadam.lab.progress import Progress
 from kadam.lab.tasks import Inputs
@@ -29,6 +41,8 @@ def pieces():
     settings = (general, generalization.load_data(general), generalization.settings(general))
     convex, races, network = (module.PROFILES["smoke"] for module in (box, norms, radius))
     curve = stability.normal_curve(num=growing.points)
+    linear, networks = (module.PROFILES["smoke"] for module in (geometry, curvature))
+    followed = 2 * networks.steps + len(networks.levels)
     train = {
         "growth": (functools.partial(growth.train_piece, growing, growth.load_data(growing), *curve), growing.steps),
         "generalization": (functools.partial(generalization.train_piece, *settings), general.steps),
@@ -39,6 +53,16 @@ def pieces():
         "norms": (functools.partial(norms.descend, races), races.steps),
         "radius": (functools.partial(radius.train_piece, network, radius.load_data(network)), network.steps),
         "meta": (functools.partial(meta.compute_piece, changing, Inputs.of(changing.sizes)), changing.steps),
+        "geometry": (functools.partial(geometry.train_piece, linear), linear.steps),
+        "curvature": (functools.partial(curvature.compute_piece, networks, Inputs.of(networks.sizes)), followed),
+        "curve": (
+            functools.partial(curvature.compute_piece, networks, Inputs.of(networks.sizes)),
+            networks.curve_steps + len(networks.levels),
+        ),
+        "slow": (
+            functools.partial(curvature.compute_piece, networks, Inputs.of(networks.sizes)),
+            networks.slow_steps + len(networks.levels),
+        ),
     }
     names = {
         "growth": ["fixed-0-0", "fresh-1-0"],
@@ -50,6 +74,10 @@ def pieces():
         "norms": ["6-l_2", "12-AdamW, equal"],
         "radius": ["full batch-1-0", "fresh batches-2-0"],
         "meta": ["loss x 10-0", "smaller batches-0", "other letters-0", "plain, 2-Adam-0"],
+        "geometry": ["4-Adam 10 3", "SGD 20 1"],
+        "curve": ["curve 10"],
+        "slow": ["slow language SGD"],
+        "curvature": ["run images 1.0 2-Adam", "run language 2.0 SGD", "run perceptron 1.0 RMSprop"],
     }
     return {(module, piece): train[module] for module, some in names.items() for piece in some}
 

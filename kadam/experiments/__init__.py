@@ -28,6 +28,8 @@ NAMES = (
     "box",
     "norms",
     "radius",
+    "geometry",
+    "curvature",
 )
 
 # Experiments that measure a machine instead of mathematics: they run only when asked, and a record of them is shown at

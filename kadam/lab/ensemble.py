@@ -61,7 +61,7 @@ class Ensemble(Stateful):
         self._moments = {
             n: [(torch.zeros_like(_rows(p)), torch.zeros_like(_rows(p))) for _ in self._betas] for n, p in self.params.items()
         }
-        self._losses = _member_losses(model, loss)
+        self._losses = member_losses(model, loss)
         self.lr = torch.tensor(lr, dtype=torch.float64, device=device) if isinstance(lr, Sequence) else lr
         self._decay = None if weight_decay is None else torch.tensor(weight_decay, dtype=torch.float64, device=device)
 
@@ -116,7 +116,8 @@ class Ensemble(Stateful):
         return dict(zip(leaves, gradients, strict=True)), losses.detach()
 
 
-def _member_losses(model: nn.Module, loss: Loss) -> Callable[[dict[str, Tensor], Any], Tensor]:
+def member_losses(model: nn.Module, loss: Loss) -> Callable[[dict[str, Tensor], Any], Tensor]:
+    """The losses of members, (E,), as a function of their weights, name -> (E, ...), and one batch for all."""
     objective = _Objective(model, loss)
 
     def member_loss(params: dict[str, Tensor], batch: Any) -> Tensor:

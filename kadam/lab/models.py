@@ -1,6 +1,7 @@
 """The networks of the experiments."""
 
 import itertools
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -146,6 +147,24 @@ class Vgg(nn.Module):
                 layer.weight.copy_(torch.from_numpy(scale * rng.standard_normal(layer.weight.shape)))
                 if layer.bias is not None:
                     layer.bias.zero_()
+
+
+class Perceptron(nn.Module):
+    """Linear layers without bias, with tanh between them.
+
+    Input: anything (batch, ...) of ``widths[0]`` numbers an example. Output: logits (batch, widths[-1]). Call
+    :func:`initialise` before use.
+    """
+
+    def __init__(self, widths: Sequence[int]) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(nn.Linear(before, after, bias=False) for before, after in itertools.pairwise(widths))
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.layers[0](x.flatten(1))
+        for layer in self.layers[1:]:
+            x = layer(torch.tanh(x))
+        return x
 
 
 def _batch_norm(channels: int) -> nn.Module:

@@ -6,7 +6,7 @@ import torch
 from scipy.optimize import lsq_linear
 
 from kadam.decay import Decay, stages
-from kadam.lab.convex import Descent, Quadratics, random_quadratic
+from kadam.lab.convex import ConvexDescent, Quadratics, random_quadratic
 from kadam.lab.steps import falling
 from kadam.optim import KAdam
 from kadam.theory import box
@@ -286,7 +286,7 @@ def ends(chosen, power=1.0, rate=0.05, bend=40.0, steps=6000):
     )
     convex = Quadratics(torch.from_numpy(matrix)[None], torch.from_numpy(centre)[None])
     rates = falling(rate, steps=steps, bend=bend, power=power)[None]
-    descent = Descent(convex, chosen, rates=rates, weight_decay=np.ones(1))
+    descent = ConvexDescent(convex, chosen, rates=rates, weight_decay=np.ones(1))
     for n in range(steps):
         descent.step(n)
     return descent.theta[0].numpy(), minimum

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from kadam.decay import Decay, stages
-from kadam.lab.convex import Descent, EuclideanDescent, Logistic, Quadratics, Regularised, random_quadratic, two_classes
+from kadam.lab.convex import ConvexDescent, EuclideanDescent, Logistic, Quadratics, Regularised, random_quadratic, two_classes
 from kadam.lab.images import load_images
 from kadam.lab.steps import falling, kept_steps
 from kadam.optim import KAdam
@@ -61,7 +61,7 @@ def test_a_descent_is_the_optimizer_with_a_schedule(k):
     convex, chosen = quadratics(), stages(Decay(beta=0.99, gamma=0.9), k, "inverse_exp")
     rates = np.stack([falling(rate, steps=60, bend=5.0, power=0.5) for rate in (0.1, 0.02, 0.05)])
     decay = np.array([1.0, 0.5, 3.0])
-    descent = Descent(convex, chosen, rates=rates, weight_decay=decay)
+    descent = ConvexDescent(convex, chosen, rates=rates, weight_decay=decay)
     params = [torch.nn.Parameter(torch.zeros(5, dtype=torch.float64)) for _ in decay]
     groups = [{"params": [p], "weight_decay": float(d)} for p, d in zip(params, decay, strict=True)]
     optimizer = KAdam(groups, betas=[d.betas for d in chosen], eps=0.0, k=k)
@@ -86,7 +86,7 @@ def test_the_euclidean_twin_moves_by_one_rate_in_l_2_and_turns_with_the_loss():
     )
     rates = np.full((2, 20), 0.1)
     twin = EuclideanDescent(both, (Decay(beta=0.0, gamma=0.0),), rates=rates, weight_decay=np.zeros(2))
-    signs = Descent(both, (Decay(beta=0.0, gamma=0.0),), rates=rates, weight_decay=np.zeros(2))
+    signs = ConvexDescent(both, (Decay(beta=0.0, gamma=0.0),), rates=rates, weight_decay=np.zeros(2))
     for n in range(20):
         before = twin.theta
         twin.step(n)

@@ -12,8 +12,8 @@ from torch.func import functional_call
 from kadam.decay import Decay, stages
 from kadam.experiments import curvature as experiment
 from kadam.lab.curvature import estimated_diagonals, exact_diagonals
-from kadam.lab.descent import FAMILY, METHODS, NETWORKS, Descent, Levels, in_chunks, landscape
 from kadam.lab.ensemble import Ensemble
+from kadam.lab.landscapes import FAMILY, METHODS, NETWORKS, Descent, Levels, in_chunks, landscape
 from kadam.lab.paths import Plan, Run
 from kadam.lab.tasks import SMOKE, Inputs
 from kadam.optim import KAdam

@@ -22,7 +22,7 @@ from torch import Tensor
 
 from kadam.decay import Decay, stages
 from kadam.lab import images, records
-from kadam.lab.convex import Convex, Descent, Quadratics, Regularised, random_quadratic, two_classes
+from kadam.lab.convex import Convex, ConvexDescent, Quadratics, Regularised, random_quadratic, two_classes
 from kadam.lab.data import describe
 from kadam.lab.profiles import check_choice, check_counts
 from kadam.lab.progress import Progress
@@ -178,7 +178,7 @@ def descend(config: Config, data: images.Images, piece: str, progress: Progress)
     speeds = np.stack([rates(config, name) for name in SCHEDULES]).repeat(size, axis=0) / decays[:, None]
     regularised = Regularised(convex, torch.from_numpy(decays)[:, None])
     learnt, decoupled = (regularised, 0 * decays) if setting == "L2" else (convex, decays)
-    descent = Descent(learnt, SETTINGS[setting], rates=speeds, weight_decay=decoupled)
+    descent = ConvexDescent(learnt, SETTINGS[setting], rates=speeds, weight_decay=decoupled)
     watch = Watch(config, posed, convex, descent)
     for n in progress.over(config.steps, {"descent": descent, "kept": watch.kept}):
         descent.step(n)
@@ -197,7 +197,7 @@ class Watch:
 
     NAMES = ("gap", "size", "distance", "ridge_distance", "moved")
 
-    def __init__(self, config: Config, posed: Problem, convex: Convex, descent: Descent) -> None:
+    def __init__(self, config: Config, posed: Problem, convex: Convex, descent: ConvexDescent) -> None:
         self.posed, self.convex, self.descent = posed, convex, descent
         self.steps = kept_steps(config.steps, config.kept)
         self.half = config.steps // 2

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 
 from kadam.decay import Decay
 from kadam.lab import records
-from kadam.lab.descent import EXACT, METHODS, NETWORKS, Landscape, Levels, landscape
 from kadam.lab.ensemble import Ensemble
+from kadam.lab.landscapes import EXACT, METHODS, NETWORKS, Landscape, Levels, landscape
 from kadam.lab.paths import Plan, Run
 from kadam.lab.profiles import check_choice, check_counts
 from kadam.lab.progress import Progress

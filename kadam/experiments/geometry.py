@@ -19,8 +19,8 @@ from torch import Tensor
 
 from kadam.decay import Decay
 from kadam.lab import records
-from kadam.lab.descent import FAMILY, METHODS
 from kadam.lab.ensemble import keep_freed_memory
+from kadam.lab.landscapes import FAMILY, METHODS
 from kadam.lab.profiles import check_counts
 from kadam.lab.progress import Progress
 from kadam.lab.states import Stateful

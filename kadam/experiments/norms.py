@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from kadam.decay import Decay
 from kadam.lab import records
-from kadam.lab.convex import Descent, EuclideanDescent, Quadratics, random_quadratic
+from kadam.lab.convex import ConvexDescent, EuclideanDescent, Quadratics, random_quadratic
 from kadam.lab.profiles import check_counts
 from kadam.lab.progress import Progress
 from kadam.lab.steps import falling, kept_steps
@@ -122,7 +122,7 @@ def descend(config: Config, piece: str, progress: Progress) -> xr.Dataset:
     quadratics = losses(config, int(dimension))
     size = radii(quadratics, method)
     speeds = 2 * falling(0.5, steps=config.steps, bend=2.0, power=1.0) * size[:, None]
-    kind = EuclideanDescent if method == "l_2" else Descent
+    kind = EuclideanDescent if method == "l_2" else ConvexDescent
     descent = kind(quadratics, (METHODS[method],), rates=speeds, weight_decay=1 / size)
     path = np.zeros((config.steps, len(size)))
     for n in progress.over(config.steps, {"descent": descent, "path": path}):

@@ -105,7 +105,7 @@ def two_classes(images: Images, *, classes: tuple[int, int], examples: int, pixe
     return Logistic(torch.from_numpy(features * signs[:, None]))
 
 
-class Descent(Stateful):
+class ConvexDescent(Stateful):
     """k-Adam of E members from zero: theta <- (1 - eta lambda) theta - eta u, with one gradient of the whole loss a step.
 
     ``rates``: eta of every member at every step, (E, steps). ``weight_decay``: lambda of every member, (E,), decoupled.
@@ -139,7 +139,7 @@ class Descent(Stateful):
         return kadam_update(gradients, self.moments, stages, eps=TINY)
 
 
-class EuclideanDescent(Descent):
+class EuclideanDescent(ConvexDescent):
     """Normalised steepest descent in l_2: u = g/|g|. In l_inf it is SignGD, which is k-Adam without memory."""
 
     def update(self, n: int, gradients: Tensor) -> Tensor:

@@ -7,7 +7,7 @@ import numpy as np
 import xarray as xr
 
 from kadam.decay import Decay
-from kadam.lab.descent import EXACT, Array, Descent, Landscape, Levels
+from kadam.lab.landscapes import EXACT, Array, Descent, Landscape, Levels
 from kadam.lab.states import Stateful
 
 # What is measured: from the Hessian's diagonals of the layers, each (E, size), numbers (E, layers + 1), the last of all pooled.

@@ -400,3 +400,8 @@ def test_a_loss_that_nobody_reached_is_drawn_as_none(smoke_records):
     assert "no loss that all methods reach" in curvature.path_table(nowhere)
     assert curvature.scale_table(nowhere).splitlines()[1].split()[1:] == ["-", "-"]
     assert curvature.difference_table(nowhere).count("-") == 12
+
+
+def test_a_network_may_have_more_layers_than_there_are_colours(smoke_records):
+    record = smoke_records["curvature"]
+    assert isinstance(curvature.scales(record.isel(layer=np.tile(np.arange(14), 3))), Figure)

@@ -27,7 +27,8 @@ COLOURS = (style.EXACT, style.PAPER, style.CORRECTED, style.SECOND, style.FOURTH
 def paths(record: xr.Dataset) -> Figure:
     """R_med of every layer against the loss reached, usual initial weights: geometric mean over seeds."""
     columns = 5
-    figure, all_axes = style.panels(-(-record.sizes["layer"] // columns), columns, height=5.8)
+    rows = -(-record.sizes["layer"] // columns)
+    figure, all_axes = style.panels(rows, columns, height=0.7 + 1.7 * rows)
     for axes, layer in zip(all_axes.flat, record.layer.values, strict=False):
         one = np.log(record.r_med.sel(layer=layer, scale=USUAL))
         for name, (colour, marker) in METHODS.items():
@@ -168,7 +169,7 @@ def scales(record: xr.Dataset) -> Figure:
         for i, name in enumerate(names):
             points = [(s, float(gap[i].median("seed"))) for s, gap in enumerate(found) if gap is not None]
             label = str(name).split(": ")[1]
-            axes.plot(*zip(*points, strict=True), "-o", ms=3.5, lw=1, color=COLOURS[i], label=label)
+            axes.plot(*zip(*points, strict=True), "-o", ms=3.5, lw=1, color=COLOURS[i % len(COLOURS)], label=label)
         axes.axhline(0, color=style.GUIDE, lw=0.8)
         axes.set_xticks(range(record.sizes["scale"]), [f"{scale:g}" for scale in record.scale.values])
         axes.set(xlabel="size of the initial weights", title=network)
@@ -195,7 +196,9 @@ def estimates(record: xr.Dataset) -> Figure:
     figure, (left, right) = style.panels(1, 2, height=3.6)
     size = np.sqrt((record.probe_error**2).mean("start"))
     for i, layer in enumerate(record.checked.values):
-        left.plot(record.probe_count, size.sel(checked=layer), "-o", ms=3.5, lw=1, color=COLOURS[i], label=str(layer))
+        left.plot(
+            record.probe_count, size.sel(checked=layer), "-o", ms=3.5, lw=1, color=COLOURS[i % len(COLOURS)], label=str(layer)
+        )
     first = float(size.isel(probe_count=0).mean())
     guide = first * np.sqrt(float(record.probe_count[0]) / record.probe_count)
     left.plot(record.probe_count, guide, ":", color=style.GUIDE, label="1/sqrt(probes)")
@@ -208,7 +211,7 @@ def estimates(record: xr.Dataset) -> Figure:
     for i, layer in enumerate(record.checked.values):
         here = known.sel(layer=layer).values
         exact, estimated = record.exact.sel(layer=layer).values[here], record.r_med.sel(layer=layer).values[here]
-        right.scatter(exact, estimated, s=14, color=COLOURS[i])
+        right.scatter(exact, estimated, s=14, color=COLOURS[i % len(COLOURS)])
     ends = [float(record.exact.min()) / 1.3, float(record.exact.max()) * 1.3]
     right.plot(ends, ends, color=style.GUIDE, lw=0.8)
     right.set(xscale="log", yscale="log", xlabel="exact R_med", ylabel=f"estimated, {record.attrs['probes']} probes")
@@ -239,8 +242,8 @@ def region(record: xr.Dataset) -> Figure:
             logs = np.log(record.curve_r_med.sel(curve_layer=layer, level=level)).transpose("point", "seed").values
             mean, low, high = mean_interval(logs - logs.mean(0) + logs.mean())  # what a seed does to all alike is left out
             label = f"at {level:g} of the initial loss"
-            axes.plot(record.coefficient, np.exp(mean), "-o", ms=3, lw=1, color=COLOURS[i], label=label)
-            axes.fill_between(record.coefficient, np.exp(low), np.exp(high), color=COLOURS[i], alpha=0.15, lw=0)
+            axes.plot(record.coefficient, np.exp(mean), "-o", ms=3, lw=1, color=COLOURS[i % len(COLOURS)], label=label)
+            axes.fill_between(record.coefficient, np.exp(low), np.exp(high), color=COLOURS[i % len(COLOURS)], alpha=0.15, lw=0)
         axes.axvline(0, color=style.GUIDE, lw=0.8)
         axes.set(xlabel="C", title=str(layer))
     all_axes[0].set_ylabel("R_med")

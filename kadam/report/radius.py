@@ -50,13 +50,13 @@ def paths(record: xr.Dataset, *, batches: str = "full batch") -> Figure:
 
 def table(record: xr.Dataset) -> str:
     """At the end, over weight decays and seeds: the largest weight, and shares that have settled or lie on the boundary."""
-    lines = [f"{'':>10}{'':>15}{'largest weight':>30}{'settled':>10}{'boundary':>10}{'loss':>8}"]
+    lines = [f"{'':>10}{'':>15}{'largest weight':>33}{'settled':>10}{'boundary':>10}{'loss':>10}"]
     for batches in record.batches.values:
         for setting in SETTINGS:
             one = record.sel(batches=batches, setting=setting).isel(kept=-1)
             shares = f"{100 * float(one.still.mean()):>9.0f}%{100 * float(one.share.mean()):>9.0f}%"
             lines.append(
-                f"{setting:>10}{batches:>15}{with_range(one['size'], '.4g'):>30}{shares}{float(one.loss.mean()):>8.2f}"
+                f"{setting:>10}{batches:>15}{with_range(one['size'], '.4g'):>33}{shares}{float(one.loss.mean()):>10.3g}"
             )
     return "\n".join(lines)
 

@@ -49,7 +49,7 @@ def pieces():
         "invariance": (functools.partial(invariance.train_piece, scaling, Inputs.of(scaling.sizes)), scaling.steps),
         "cifar": (functools.partial(cifar.train_piece, images, sha256, cifar.CONTEST, trials), 2 * images.steps),
         "language": (functools.partial(language.train_piece, text, whose, language.CONTEST, readings), 2 * text.steps),
-        "box": (functools.partial(box.descend, convex, box.load_data(convex)), convex.steps),
+        "box": (functools.partial(box.descend, convex, box.problems(convex, box.load_data(convex))), convex.steps),
         "norms": (functools.partial(norms.descend, races), races.steps),
         "radius": (functools.partial(radius.train_piece, network, radius.load_data(network)), network.steps),
         "meta": (functools.partial(meta.compute_piece, changing, Inputs.of(changing.sizes)), changing.steps),

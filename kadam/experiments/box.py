@@ -27,7 +27,7 @@ from kadam.lab.data import describe
 from kadam.lab.profiles import check_choice, check_counts
 from kadam.lab.progress import Progress
 from kadam.lab.steps import falling, kept_steps
-from kadam.lab.sweep import computed_s, sweep
+from kadam.lab.sweep import computed_s, one_thread, sweep
 from kadam.report.claims import Claim, Finding, Test, judge_all, passes, passes_for
 from kadam.theory import box as theory
 
@@ -114,7 +114,7 @@ def run(config: Config, *, checkpoint: Path | None = None, jobs: int = 1) -> xr.
     """Every setting on every problem with every schedule. Dimensions: problem, setting, schedule, kept."""
     data = load_data(config)
     pieces = [f"{kind}-{setting}" for kind in PROBLEMS for setting in SETTINGS]
-    compute = functools.partial(descend, config, data)
+    compute = functools.partial(descend, config, problems(config, data))
     results = sweep(pieces, compute, steps=config.steps, title="box", checkpoint=checkpoint, jobs=jobs)
     parts = [[results[f"{kind}-{setting}"].drop_attrs() for kind in PROBLEMS] for setting in SETTINGS]
     settings = xr.Variable("setting", list(SETTINGS))
@@ -133,8 +133,13 @@ def rates(config: Config, schedule: str) -> Array:
     return falling(config.rate, steps=config.steps, bend=bend, power=SCHEDULES[schedule])
 
 
-def problem(config: Config, data: images.Images, kind: str) -> Problem:
-    """The losses of one kind and their minima."""
+def problems(config: Config, data: images.Images) -> dict[str, Problem]:
+    """Both kinds of losses with their minima, computed in one thread: the solver's last digits depend on that."""
+    with one_thread():
+        return {kind: _problem(config, data, kind) for kind in PROBLEMS}
+
+
+def _problem(config: Config, data: images.Images, kind: str) -> Problem:
     if kind == "quadratic":
         parts = [random_quadratic(config.dimension, config.spread, config.seed + i) for i in range(config.quadratics)]
         matrices, centres = (torch.from_numpy(np.stack(part)) for part in zip(*parts, strict=True))
@@ -168,10 +173,10 @@ def _minimum(convex: Convex, decay: float) -> Array:
     )
 
 
-def descend(config: Config, data: images.Images, piece: str, progress: Progress) -> xr.Dataset:
+def descend(config: Config, posed_by_kind: dict[str, Problem], piece: str, progress: Progress) -> xr.Dataset:
     """One setting on the losses of one kind, with all schedules side by side: named kind-setting."""
     kind, _, setting = piece.partition("-")
-    posed = problem(config, data, kind)
+    posed = posed_by_kind[kind]
     size, schedules = len(posed.names), len(SCHEDULES)
     decays = np.tile(posed.decays, schedules)
     convex = _repeated(posed.convex, schedules)

@@ -39,7 +39,7 @@ ESTIMATED = ("language", "images")  # networks whose diagonals are estimated
 
 # The middle of each method's grid of learning rates, from runs on seeds 0 and 1, and the grid in multiples of it.
 BASES = {"Adam": 3e-2, "2-Adam": 1e-2, "4-Adam": 1e-2, "RMSprop": 3e-2, "SignGD": 1e-2, "SGD": 0.3}
-FACTORS = (0.1, 0.3, 1.0, 3.0)
+FACTORS = (0.1, 0.3, 1.0, 3.0, 10.0)
 
 USUAL = 1.0  # the scale at which all methods are run
 CHECKED = 5  # fresh starts at which the estimate is compared by its number of probes

@@ -49,15 +49,16 @@ def losses(record: xr.Dataset) -> Figure:
 
 def table(record: xr.Dataset) -> str:
     """Steps to the level by dimension and basis, median over seeds; and the constant of the theorem in either norm."""
-    level = f"steps to {record.attrs['level']:g} of the first loss"
-    lines = [f"{'':>16}{'':>10}" + "".join(f"{'d = ' + str(d):>10}" for d in record.dimension.values) + f"   {level}"]
+    level, columns = record.attrs["level"], "".join(f"{'d = ' + str(d):>10}" for d in record.dimension.values)
+    lines = [f"{f'steps to {level:g} of the first loss':<32}{columns}"]
     for basis in record.basis.values:
         for descent in DESCENTS:
             steps = record.reached.sel(basis=basis, descent=descent).fillna(np.inf).median("seed").values
             cells = "".join(f"{step:>10.0f}" if np.isfinite(step) else f"{'-':>10}" for step in steps)
-            lines.append(f"{descent:>16}{basis:>10}{cells}")
+            lines.append(f"{descent:>20}{basis:>12}{cells}")
+    lines.append("smoothness x squared diameter")
     for basis in record.basis.values:
         for descent in ("l_inf", "l_2"):
             constants = record.constant.sel(basis=basis, descent=descent).median("seed").values
-            lines.append(f"{descent:>16}{basis:>10}" + "".join(f"{x:>10.1f}" for x in constants) + "   smoothness x diameter^2")
+            lines.append(f"{descent:>20}{basis:>12}" + "".join(f"{x:>10.1f}" for x in constants))
     return "\n".join(lines)

@@ -50,14 +50,13 @@ def paths(record: xr.Dataset, *, batches: str = "full batch") -> Figure:
 
 def table(record: xr.Dataset) -> str:
     """At the end, over weight decays and seeds: the largest weight, and shares that have settled or lie on the boundary."""
-    lines = [f"{'':>10}{'':>15}{'largest weight':>33}{'settled':>10}{'boundary':>10}{'loss':>10}"]
+    lines = [f"{'':>9}{'':>14}{'largest weight':>27}{'settled':>9}{'boundary':>10}{'loss':>9}"]
     for batches in record.batches.values:
         for setting in SETTINGS:
             one = record.sel(batches=batches, setting=setting).isel(kept=-1)
-            shares = f"{100 * float(one.still.mean()):>9.0f}%{100 * float(one.share.mean()):>9.0f}%"
-            lines.append(
-                f"{setting:>10}{batches:>15}{with_range(one['size'], '.4g'):>33}{shares}{float(one.loss.mean()):>10.3g}"
-            )
+            shares = f"{100 * float(one.still.mean()):>8.0f}%{100 * float(one.share.mean()):>9.0f}%"
+            largest = with_range(one["size"], ".3g")
+            lines.append(f"{setting:>9}{batches:>14}{largest:>27}{shares}{float(one.loss.mean()):>9.3g}")
     return "\n".join(lines)
 
 
@@ -81,12 +80,12 @@ def window(record: xr.Dataset) -> Figure:
 
 def window_table(record: xr.Dataset) -> str:
     """Window excess, and the largest weight at the end (mean and range over seeds) on a full batch and on fresh ones."""
-    lines = [f"{'':>10}{'lambda':>8}{'window excess':>15}" + "".join(f"{b!s:>28}" for b in record.batches.values)]
+    lines = [f"{'':>9}{'lambda':>7}{'excess':>8}" + "".join(f"{b!s:>24}" for b in record.batches.values)]
     for setting in MARKERS:
         for decay in record.weight_decay.values:
             one = record.sel(setting=setting, weight_decay=decay).isel(kept=-1)
-            cells = "".join(f"{with_range(one['size'].sel(batches=b), '.3f'):>28}" for b in record.batches.values)
-            lines.append(f"{setting:>10}{decay:>8g}{float(one.window_excess):>15.3g}{cells}")
+            cells = "".join(f"{with_range(one['size'].sel(batches=b), '.3f'):>24}" for b in record.batches.values)
+            lines.append(f"{setting:>9}{decay:>7g}{float(one.window_excess):>8.3g}{cells}")
     return "\n".join(lines)
 
 
@@ -110,11 +109,11 @@ def averages(record: xr.Dataset) -> Figure:
 
 def average_table(record: xr.Dataset) -> str:
     """Mean square of updates, bound, and their ratio by setting and batches: range over all followed weights."""
-    lines = [f"{'':>10}{'':>15}{'mean of u^2':>24}{'bound':>24}{'largest ratio':>15}"]
+    lines = [f"{'':>9}{'':>14}{'mean of u^2':>21}{'bound':>21}{'largest':>9}"]
     for batches in record.batches.values:
         for setting in BOUNDED:
             one = record.sel(batches=batches, setting=setting)
             ratio = float((one.update_square / one.update_bound).max())
-            cells = f"{with_range(one.update_square):>24}{with_range(one.update_bound):>24}{ratio:>15.3f}"
-            lines.append(f"{setting:>10}{batches:>15}{cells}")
+            cells = f"{with_range(one.update_square):>21}{with_range(one.update_bound):>21}{ratio:>9.3f}"
+            lines.append(f"{setting:>9}{batches:>14}{cells}")
     return "\n".join(lines)

@@ -50,13 +50,13 @@ def paths(record: xr.Dataset, *, batches: str = "full batch") -> Figure:
 
 def table(record: xr.Dataset) -> str:
     """At the end, over weight decays and seeds: the largest weight, and shares that have settled or lie on the boundary."""
-    lines = [f"{'':>9}{'':>14}{'largest weight':>27}{'settled':>9}{'boundary':>10}{'loss':>9}"]
+    lines = [f"{'':>9}{'':>14}{'largest weight':>28}{'settled':>9}{'boundary':>10}{'loss':>9}"]
     for batches in record.batches.values:
         for setting in SETTINGS:
             one = record.sel(batches=batches, setting=setting).isel(kept=-1)
             shares = f"{100 * float(one.still.mean()):>8.0f}%{100 * float(one.share.mean()):>9.0f}%"
             largest = with_range(one["size"], ".3g")
-            lines.append(f"{setting:>9}{batches:>14}{largest:>27}{shares}{float(one.loss.mean()):>9.3g}")
+            lines.append(f"{setting:>9}{batches:>14}{largest:>28}{shares}{float(one.loss.mean()):>9.3g}")
     return "\n".join(lines)
 
 

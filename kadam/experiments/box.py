@@ -116,9 +116,8 @@ def run(config: Config, *, checkpoint: Path | None = None, jobs: int = 1) -> xr.
     pieces = [f"{kind}-{setting}" for kind in PROBLEMS for setting in SETTINGS]
     compute = functools.partial(descend, config, problems(config, data))
     results = sweep(pieces, compute, steps=config.steps, title="box", checkpoint=checkpoint, jobs=jobs)
-    parts = [[results[f"{kind}-{setting}"].drop_attrs() for kind in PROBLEMS] for setting in SETTINGS]
-    settings = xr.Variable("setting", list(SETTINGS))
-    dataset = xr.concat([xr.concat(kinds, "problem") for kinds in parts], settings, data_vars="all")
+    parts = [xr.concat([results[f"{kind}-{s}"].drop_attrs() for kind in PROBLEMS], "problem") for s in SETTINGS]
+    dataset = xr.concat(parts, xr.Variable("setting", list(SETTINGS)), data_vars="all")
     of_problems = dataset[["active", "solver_gap", "apart"]].isel(setting=0, drop=True)
     relative = np.abs(dataset.gap) / dataset.gap.isel(kept=0)
     dataset = dataset.assign(of_problems).assign(relative_gap=relative, reach=_reach(config))
@@ -200,7 +199,7 @@ def _repeated(convex: Convex, times: int) -> Convex:
 class Watch:
     """What is kept of a descent; values of shape (members, kept), members schedule by schedule."""
 
-    NAMES = ("gap", "size", "distance", "ridge_distance", "moved")
+    NAMES = ("gap", "size", "distance", "ridge_distance")
 
     def __init__(self, config: Config, posed: Problem, convex: Convex, descent: ConvexDescent) -> None:
         self.posed, self.convex, self.descent = posed, convex, descent
@@ -211,6 +210,7 @@ class Watch:
         shape = (len(self.decays), len(self.steps))
         self.kept = {name: np.zeros(shape) for name in self.NAMES} | {
             "largest": np.zeros(shape[0]),
+            "settled": np.zeros(shape[0]),
             "midway": np.zeros((shape[0], self.bounded.shape[1])),
         }
 
@@ -219,6 +219,8 @@ class Watch:
         np.maximum(self.kept["largest"], self._size(theta), out=self.kept["largest"])
         if n == self.half:
             self.kept["midway"][:] = theta
+        if n > self.half:
+            np.maximum(self.kept["settled"], self._size(theta - self.kept["midway"]), out=self.kept["settled"])
         for i in np.flatnonzero(self.steps == n):
             for name, value in self._values(theta).items():
                 self.kept[name][:, i] = value
@@ -234,7 +236,6 @@ class Watch:
             "size": self._size(theta),
             "distance": self._size(theta - self.bounded),
             "ridge_distance": self._size(theta - self.ridge),
-            "moved": self._size(theta - self.kept["midway"]),
         }
 
     def summary(self) -> xr.Dataset:
@@ -248,7 +249,7 @@ class Watch:
         gradients = self.convex.gradients(torch.from_numpy(self.bounded)).numpy()
         gap = theory.frank_wolfe_gap(self.bounded, gradients, weight_decay=self.decays[:, 0])
         extra = {
-            "settled": (("schedule", "problem"), split(self.kept["moved"][:, -1])),
+            "settled": (("schedule", "problem"), split(self.kept["settled"])),
             "largest": (("schedule", "problem"), split(self.kept["largest"])),
             "active_gap": (("schedule", "problem"), split(self._active_gap(active))),
             "active": ("problem", active.mean(1)),
@@ -256,7 +257,7 @@ class Watch:
             "apart": ("problem", self._size(self.bounded - self.ridge)[: len(names)]),
         }
         coordinates = {"schedule": list(SCHEDULES), "problem": names, "step": ("kept", self.steps + 1)}
-        return xr.Dataset(values | extra, coords=coordinates).drop_vars("moved")
+        return xr.Dataset(values | extra, coords=coordinates)
 
     def _active_gap(self, active: NDArray[np.bool_]) -> Array:
         """How far the weights that belong on the boundary are from it at the end, the largest of them."""
@@ -278,7 +279,7 @@ UNITS = {
     "largest": "the same, the largest over all steps",
     "distance": "largest distance of a weight from the bounded minimum, over the box's radius",
     "ridge_distance": "the same from the minimum of the L2-regularised loss",
-    "settled": "how far any weight went in the last half of the run, over the box's radius",
+    "settled": "largest distance of a weight, at any step of the last half, from where that began, over the box's radius",
     "active_gap": "largest distance from the boundary of a weight that belongs there, over the box's radius",
     "active": "share of weights that belong on the boundary",
     "solver_gap": "Frank-Wolfe gap of the solver's minimum",

@@ -2,8 +2,9 @@
 
 Full batch (the same windows of text at every step, what the theory speaks of) and fresh batches. Members that differ in weight
 decay and in decay rates train side by side from the same weights. Kept on the way: the Frank-Wolfe gap of the loss at hand, the
-largest weight, the share of weights on the boundary, and how many settle in the last half. Of some weights every gradient and
-update is kept, so that the mean square of a weight's updates can be held against the theory's bound, near 1 over long times.
+largest weight, the share of weights on the boundary, and how many end where they were in the middle. Of some weights every
+gradient and update is kept, so that the mean square of their updates can be held against the theory's bound, which over long
+times is near 1.
 """
 
 import functools
@@ -47,7 +48,7 @@ BELOW = ("equal", "short", "Adam")  # gamma <= beta
 WINDOWED = (*BELOW, "2-Adam")  # and of the last stage
 BATCHES = ("full batch", "fresh batches")
 
-STILL = 0.01  # a weight that goes no further in the last half, in units of the box's radius, has settled
+STILL = 0.01  # a weight that ends no further from where it was in the middle, over the box's radius, has settled
 ON_BOUNDARY = 0.99  # of the box's radius: from there on a weight counts as on the boundary
 
 
@@ -240,7 +241,7 @@ UNITS = {
     "loss": "nats a character, on the batch at hand",
     "gap": "Frank-Wolfe gap of that loss",
     "least_gap": "its smallest size so far",
-    "still": "share of weights that go no further than 0.01 of the box's radius in the last half",
+    "still": "share of weights that end within 0.01 of the box's radius of where they were in the middle",
     "size": "largest weight over the box's radius",
     "start": "the same of the first weights",
     "largest": "the same, the largest over all steps",

@@ -235,7 +235,7 @@ def test_at_a_constant_rate_weights_are_outside_by_no_more_than_the_window_allow
     allowed = box.window_excess(beta=beta, gamma=gamma, step=step) * swing
     assert (outside <= allowed + 1e-9).all()
     if step == 0.04 and beta > gamma:
-        assert outside.max() > 0.02 * allowed.max()  # some are outside
+        assert outside.max() > 1  # and far outside some are
 
 
 def test_the_window_is_that_of_the_average_for_small_steps_and_a_wide_one_is_refused():

@@ -4,7 +4,18 @@ import pytest
 import xarray as xr
 
 from kadam.report import claims
-from kadam.report.claims import Claim, Test, judge_all, markdown_table, passes, passes_each, passes_for, plain_table, with_range
+from kadam.report.claims import (
+    Claim,
+    Test,
+    below,
+    judge_all,
+    markdown_table,
+    passes,
+    passes_each,
+    passes_for,
+    plain_table,
+    with_range,
+)
 
 ABOVE = Test("X-1", "here", "x is |large|", "x above 3", lambda d: (f"x = {float(d.x):g}", passes(float(d.x) > 3)))
 COLUMNS = ["id", "source", "statement", "measured", "criterion", "verdict", "profile", "record", "notebook"]
@@ -71,3 +82,10 @@ def test_values_are_written_as_mean_and_range():
 )
 def test_several_cases_pass_together_partly_or_not(held, verdict):
     assert passes_each(held) == verdict
+
+
+@pytest.mark.parametrize(
+    ("value", "words"), [(2.2e-16, "below 1e-15"), (1.1e-16, "below 1e-15"), (1e-3, "below 1e-02"), (0.0, "0")]
+)
+def test_a_number_of_the_size_of_rounding_is_written_as_a_power_of_ten_above_it(value, words):
+    assert below(value) == words

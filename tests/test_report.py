@@ -45,6 +45,10 @@ def language_updates(record):
     return language.updates(record, methods=LEARNT)
 
 
+def box_radii(record):
+    return box.radii()
+
+
 RIVALS = [rivals.advantage, rivals.stages, rivals.rates, rivals.rates_by_k, rivals.ranking, rivals.sizes]
 
 FIGURES = {
@@ -71,7 +75,7 @@ FIGURES = {
     "meta": [meta.histories, meta.directions, meta.networks],
     "cifar": [*RIVALS, cifar_curves],
     "language": [*RIVALS, language_curves, language.basin, language_updates],
-    "box": [box.gaps, box.radii, box.sizes, box.contrast],
+    "box": [box.gaps, box_radii, box.sizes, box.contrast],
     "norms": [norms.identity, norms.losses],
     "radius": [radius.paths, radius.window, radius.averages],
     "geometry": [geometry.losses, geometry.dimensions, geometry.laws, geometry.starts],
@@ -91,7 +95,7 @@ def test_every_figure_draws_something_at_the_width_of_the_text(smoke_records, na
 
 
 WITHOUT_DATA = ("stability", "norms", "geometry")
-WITH_DATA = [(name, draw) for name, draw in CASES if name not in WITHOUT_DATA and draw not in (trajectories.betas, box.radii)]
+WITH_DATA = [(name, draw) for name, draw in CASES if name not in WITHOUT_DATA and draw not in (trajectories.betas, box_radii)]
 
 
 @pytest.mark.parametrize(("name", "draw"), WITH_DATA, ids=lambda x: getattr(x, "__name__", x))
@@ -349,6 +353,30 @@ def test_the_setting_of_chapter_6_names_data_and_sizes(smoke_records):
     assert text.startswith("profile smoke; scikit-learn's digits, standing in for CIFAR-10")
     assert "128 images to train, 64 to validate, 64 to test; parameters: batch norm 496, no norm 482" in text
     assert max(map(len, text.splitlines())) <= 110
+
+
+TABLES = {
+    "box": [box.limit_table, box.radius_table, box.contrast_table],
+    "norms": [norms.table, norms.identity_line],
+    "radius": [radius.table, radius.window_table, radius.average_table],
+}
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_the_tables_of_chapter_8_fit_the_page(smoke_records, name):
+    assert max(len(line) for table in TABLES[name] for line in table(smoke_records[name]).splitlines()) <= 80
+
+
+def test_the_tables_of_chapter_8_hold_what_the_records_hold(smoke_records):
+    assert row_of(box.pair_table(), "default")[1:] == ["0.999", "0.9", "7.270", "990"]
+    assert row_of(box.pair_table(), "unstable")[3:] == ["inf", "-"]
+    record = smoke_records["box"]
+    assert row_of(box.radius_table(record), "above")[1] == "1.099"
+    ends = float(record["size"].sel(setting="above").isel(kept=-1).max())
+    assert row_of(box.radius_table(record), "above")[3] == f"{ends:.4f}"
+    network = smoke_records["radius"]
+    excess = float(network.window_excess.sel(setting="short", weight_decay=3.0))
+    assert row_of(radius.window_table(network), "short")[1:3] == ["3", f"{excess:.3g}"]
 
 
 @pytest.mark.parametrize("module", [geometry, curvature], ids=lambda module: module.__name__)

@@ -72,8 +72,8 @@ def _largest(values: xr.DataArray) -> str:
 
 
 @style.styled
-def radii(record: xr.Dataset) -> Figure:
-    """The radius that decay enforces, over that of the box, in the plane of the decays; with the settings of the runs."""
+def radii() -> Figure:
+    """The radius that decay enforces, over that of the box, in the plane of the decays; with the pairs of the runs."""
     figure, axes = style.panels(1, 1, height=3.9)
     gamma, beta = np.meshgrid(np.linspace(0.8, 0.9995, 400), np.linspace(0.8, 0.9995, 400))
     values = theory.radius(beta=beta, gamma=gamma, weight_decay=1.0)
@@ -96,6 +96,16 @@ def radii(record: xr.Dataset) -> Figure:
     bar.ax.set_yticklabels([f"{level:g}" for level in [1, *levels]])
     bar.set_label("radius over 1/lambda")
     return figure
+
+
+def pair_table() -> str:
+    """Radius over 1/lambda, and K, of the pairs that the map shows."""
+    lines = [f"{'':>12}{'beta':>8}{'gamma':>8}{'radius':>9}{'K (steps)':>11}"]
+    for name, (beta, gamma) in PAIRS.items():
+        radius = float(theory.radius(beta=beta, gamma=gamma, weight_decay=1.0))
+        excess = f"{theory.average_excess(beta=beta, gamma=gamma):>11.0f}" if gamma <= beta else f"{'-':>11}"
+        lines.append(f"{name:>12}{beta:>8g}{gamma:>8g}{radius:>9.3f}{excess}")
+    return "\n".join(lines)
 
 
 def radius_table(record: xr.Dataset) -> str:

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Concatenate, Literal, ParamSpec
 
+import numpy as np
 import xarray as xr
 
 Verdict = Literal["reproduced", "partly", "not reproduced", "not run at this profile"]
@@ -99,6 +100,11 @@ def passes_each(held: Sequence[bool]) -> Verdict:
 def with_range(values: xr.DataArray, digits: str = ".2f") -> str:
     """Mean and range of some values, as claims and tables write them."""
     return f"{float(values.mean()):{digits}} ({float(values.min()):{digits}} to {float(values.max()):{digits}})"
+
+
+def below(value: float) -> str:
+    """The next power of ten, for a number of the size of rounding, whose digits differ between machines."""
+    return f"below {10.0 ** (np.floor(np.log10(value)) + 1):.0e}" if value > 0 else "0"
 
 
 def markdown_table(claims: Sequence[Claim], *, mark: Callable[[Verdict], str] = str) -> str:

@@ -5,6 +5,7 @@ import xarray as xr
 from matplotlib.figure import Figure
 
 from kadam.report import style
+from kadam.report.claims import below
 
 DESCENTS = {
     "l_inf": (style.CORRECTED, "l_inf: SignGD"),
@@ -27,6 +28,11 @@ def identity(record: xr.Dataset) -> Figure:
     right.annotate("one rounding of 1", (1, np.finfo(float).eps), xytext=(2, 4), textcoords="offset points", fontsize=7)
     right.set(xscale="log", yscale="log", ylim=(1e-19, 1e-10), xlabel="step", ylabel="largest difference so far")
     return figure
+
+
+def identity_line(record: xr.Dataset) -> str:
+    """How far apart the two ever are."""
+    return f"largest difference of a weight at any step: {below(float(record.difference.max()))}"
 
 
 @style.styled

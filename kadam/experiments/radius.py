@@ -96,12 +96,11 @@ def run(config: Config, *, checkpoint: Path | None = None, jobs: int = 1) -> xr.
     """Every setting with every weight decay. Dimensions: batches, setting, weight_decay, seed, kept, followed."""
     text = load_data(config)
     pieces = [f"{batches}-{k}-{i}" for k in (1, 2) for batches in BATCHES for i in range(config.seeds)]
-    results = sweep(pieces, functools.partial(train_piece, config, text), steps=config.steps, title="radius",
-                    checkpoint=checkpoint, jobs=jobs)  # fmt: skip
+    compute = functools.partial(train_piece, config, text)
+    results = sweep(pieces, compute, steps=config.steps, title="radius", checkpoint=checkpoint, jobs=jobs)
     seeds = xr.Variable("seed", config.seed + np.arange(config.seeds))
     dataset = xr.concat([_both(results, batches, seeds) for batches in BATCHES], xr.Variable("batches", list(BATCHES)))
-    far = [[theory.radius(**vars(chosen[-1]), weight_decay=1.0)] for chosen in SETTINGS.values()]
-    dataset["radius"] = "setting", np.ravel(far)
+    dataset["radius"] = "setting", [float(theory.radius(**vars(s[-1]), weight_decay=1.0)) for s in SETTINGS.values()]
     dataset["window_excess"] = ("setting", "weight_decay"), window_excesses(config)
     dataset["start"] = dataset["size"].isel(kept=0)
     dataset.attrs = {
@@ -127,7 +126,7 @@ def window_excesses(config: Config) -> Array:
 def _both(results: dict[str, xr.Dataset], batches: str, seeds: xr.Variable) -> xr.Dataset:
     """The settings of one stage, then those of two."""
     of_k = [xr.concat([results[f"{batches}-{k}-{i}"].drop_attrs() for i in range(len(seeds))], seeds) for k in (1, 2)]
-    return xr.concat(of_k, "setting", data_vars="all")
+    return xr.concat(of_k, "setting")
 
 
 def model(config: Config, text: data.Text, seed: int) -> CharTransformer:
@@ -219,7 +218,6 @@ class Watch(Stateful):
         values = {name: (("setting", "weight_decay", "kept"), path) for name, path in paths.items()} | {
             "largest": (("setting", "weight_decay"), split(self.largest)),
             "still": (("setting", "weight_decay"), split((moved <= STILL).mean(1))),
-            "window_excess": "how far outside the last learning rate allows, over the logarithm of the swing of v",
             "update_square": (("setting", "weight_decay", "followed"), split(squares)),
             "update_bound": (("setting", "weight_decay", "followed"), split(np.moveaxis(bounds, 0, -1))),
         }

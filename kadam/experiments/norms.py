@@ -87,9 +87,9 @@ def run(config: Config, *, checkpoint: Path | None = None, jobs: int = 1) -> xr.
     dataset.attrs = {
         "computed_s": computed_s(results),
         "level": config.level,
-        "data": "synthetic: quadratics from seeded generators",
-        "data_origin": "generated",
-        "data_sha256": "-",
+        "data": "none: quadratics from seeded generators",
+        "data_origin": "none",
+        "data_sha256": "",
     }
     return records.with_units(dataset, UNITS)
 

@@ -25,7 +25,7 @@ from kadam.lab.probes import distance
 from kadam.lab.profiles import check_choice, check_counts
 from kadam.lab.progress import Progress
 from kadam.lab.sweep import computed_s, sweep
-from kadam.report.claims import Claim, Finding, Test, judge_all, passes
+from kadam.report.claims import Claim, Finding, Test, below, judge_all, passes
 from kadam.theory.flow import Diverged, Gradient, adam, adam_flow
 from kadam.theory.neighbours import paper_flow_in_time
 
@@ -326,12 +326,7 @@ def _paper_follows(dataset: xr.Dataset) -> Finding:
 
 def _p_drops_out(dataset: xr.Dataset) -> Finding:
     gap = float(dataset.p_gap.max())
-    return f"largest gap between p = {', '.join(f'{p:g}' for p in dataset.p.values)}: {_below(gap)}", passes(gap <= 1e-5)
-
-
-def _below(value: float) -> str:
-    """A bound that stays the same where the last digits do not."""
-    return f"below {10.0 ** np.ceil(np.log10(value)):.0e}"
+    return f"largest gap between p = {', '.join(f'{p:g}' for p in dataset.p.values)}: {below(gap)}", passes(gap <= 1e-5)
 
 
 def _flow_is_closer(dataset: xr.Dataset) -> Finding:

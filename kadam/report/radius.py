@@ -55,7 +55,7 @@ def table(record: xr.Dataset) -> str:
         for setting in SETTINGS:
             one = record.sel(batches=batches, setting=setting).isel(kept=-1)
             shares = f"{100 * float(one.still.mean()):>8.0f}%{100 * float(one.share.mean()):>9.0f}%"
-            largest = with_range(one["size"], ".3g")
+            largest = with_range(one["size"], ".3g" if float(one["size"].max()) < 1e3 else ".0e")
             lines.append(f"{setting:>9}{batches:>14}{largest:>28}{shares}{float(one.loss.mean()):>9.3g}")
     return "\n".join(lines)
 

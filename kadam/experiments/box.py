@@ -120,8 +120,10 @@ def run(config: Config, *, checkpoint: Path | None = None, jobs: int = 1) -> xr.
     dataset = xr.concat(parts, xr.Variable("setting", list(SETTINGS)), data_vars="all")
     of_problems = dataset[["active", "solver_gap", "apart"]].isel(setting=0, drop=True)
     relative = np.abs(dataset.gap) / dataset.gap.isel(kept=0)
-    dataset = dataset.assign(of_problems).assign(relative_gap=relative, reach=_reach(config))
+    dataset = dataset.assign(of_problems).assign(relative_gap=relative)
     dataset["radius"] = "setting", [float(theory.radius(**vars(s[-1]), weight_decay=1.0)) for s in SETTINGS.values()]
+    # How far summable rates can carry a weight from zero: a mean of its updates with weights that add up to this share.
+    dataset["reach"] = (1 - np.prod(1 - rates(config, "summable"))) * dataset.radius
     dataset.attrs = {"computed_s": computed_s(results), **describe(data)}
     return records.with_units(dataset, UNITS)
 
@@ -263,13 +265,6 @@ class Watch:
         """How far the weights that belong on the boundary are from it at the end, the largest of them."""
         shortfall = np.abs(np.sign(self.bounded) - self.descent.theta.numpy() * self.decays)
         return np.asarray(np.where(np.tile(active, (len(SCHEDULES), 1)), shortfall, 0).max(1))
-
-
-def _reach(config: Config) -> xr.DataArray:
-    """How far from zero a setting can get at all with the summable rates: (1 - prod(1 - rate)) times its radius."""
-    share = 1 - np.prod(1 - rates(config, "summable"))
-    far = [share * float(theory.radius(**vars(chosen[-1]), weight_decay=1.0)) for chosen in SETTINGS.values()]
-    return xr.DataArray(far, dims="setting")
 
 
 UNITS = {

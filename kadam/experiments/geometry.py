@@ -20,7 +20,7 @@ from torch import Tensor
 from kadam.decay import Decay
 from kadam.lab import records
 from kadam.lab.ensemble import keep_freed_memory
-from kadam.lab.landscapes import FAMILY, METHODS
+from kadam.lab.landscapes import FAMILY, METHODS, Reached
 from kadam.lab.profiles import check_counts
 from kadam.lab.progress import Progress
 from kadam.lab.states import Stateful
@@ -126,8 +126,12 @@ class Members:
 
     def r_med(self, member: int) -> list[float]:
         """Of both layers, and of all weights pooled."""
-        layers = theory.two_layer_diagonals(self.w1[member].numpy(), self.w2[member].numpy())
-        return [theory.r_med(x) for x in (*layers, np.concatenate([x.ravel() for x in layers]))]
+        return _by_layer(theory.two_layer_diagonals(self.w1[member].numpy(), self.w2[member].numpy()))
+
+
+def _by_layer(diagonals: theory.Diagonals) -> list[float]:
+    """R_med of both layers, and of all weights pooled."""
+    return [theory.r_med(x) for x in (*diagonals, np.concatenate([x.ravel() for x in diagonals]))]
 
 
 def _seeds(config: Config) -> range:
@@ -175,23 +179,18 @@ def train_piece(config: Config, piece: str, progress: Progress) -> xr.Dataset:
     """One method in one dimension from one start with every seed, named "method dimension exponent"."""
     method, d, exponent = piece.split()
     descent = Descent(config, method, Members.of(config, int(d), int(exponent)))
-    first = np.full(config.seeds, np.nan)
-    step = np.full((config.seeds, len(LEVELS)), np.nan)  # at which a level is reached
-    reached, found = np.full_like(step, np.nan), np.full((*step.shape, len(LAYERS)), np.nan)
-    state = {"descent": descent, "first": first, "step": step, "reached": reached, "found": found}
-    for n in progress.over(config.steps, state):
-        if not np.isnan(step).any():
+    levels = Reached(LEVELS, config.seeds)
+    found = np.full((config.seeds, len(LEVELS), len(LAYERS)), np.nan)
+    for n in progress.over(config.steps, {"descent": descent, "levels": levels, "found": found}):
+        if levels.done:
             continue
         losses, gradients = descent.weights.losses_and_gradients()
-        first[:] = losses if n == 0 else first
-        share = losses.numpy() / first
-        new = np.isnan(step) & (share[:, None] <= np.array(LEVELS))
-        step[new], reached[new] = n, np.broadcast_to(share[:, None], new.shape)[new]
+        new = levels.see(n, losses.numpy())
         for member in np.flatnonzero(new.any(1)):
             found[member, new[member]] = descent.weights.r_med(int(member))
         descent.step(gradients)
     dims = ("seed", "level", "layer")
-    values = {"r_med": (dims, found), "step": (dims[:2], step), "reached": (dims[:2], reached)}
+    values = {"r_med": (dims, found), "step": (dims[:2], levels.step), "reached": (dims[:2], levels.reached)}
     return xr.Dataset(values, {"seed": list(_seeds(config)), "level": list(LEVELS), "layer": list(LAYERS)})
 
 
@@ -210,9 +209,7 @@ def predictions(config: Config) -> xr.Dataset:
 def _predicted(d: int, exponent: int, seed: int) -> list[list[float]]:
     w1, w2, target = _drawn(d, exponent, seed)
     leading = theory.small_start_r_med(w1, w2, target=target)
-    layers = theory.gradient_descent_end(w1, w2, target=target)
-    ends = [theory.r_med(x) for x in (*layers, np.concatenate([x.ravel() for x in layers]))]
-    return [[leading, end] for end in ends]
+    return [[leading, end] for end in _by_layer(theory.gradient_descent_end(w1, w2, target=target))]
 
 
 UNITS = {

@@ -24,7 +24,7 @@ from kadam.lab.models import CharTransformer, initialise, next_token_loss
 from kadam.lab.profiles import check_choice, check_counts
 from kadam.lab.progress import Progress
 from kadam.lab.sweep import computed_s, sweep
-from kadam.lab.tasks import Batches
+from kadam.lab.tasks import text_batches
 from kadam.report.claims import Claim, Finding, Test, judge_all, passes, passes_for
 from kadam.theory import stability
 
@@ -131,7 +131,7 @@ def train_piece(
         eps=PYTORCH_EPS if setting == "eps" else 0.0,
     )
     head = list(ensemble.params).index("head.weight")
-    batches = _batches(config, text, seed, fresh=setting == "fresh")
+    batches = text_batches(config, text, seed, fixed=setting != "fresh")
     seen: dict[str, list[torch.Tensor]] = {"max_update": [], "max_parameter": [], "max_absent": [], "loss": []}
     for _ in progress.over(config.steps, {"ensemble": ensemble, "batches": batches, "seen": seen}):
         batch = next(batches)
@@ -183,14 +183,6 @@ def _model(config: Config, text: data.Text, seed: int) -> CharTransformer:
     ).to(devices.chosen(config.device), getattr(torch, config.dtype))
     initialise(model, seed)
     return model
-
-
-def _batches(config: Config, text: data.Text, seed: int, *, fresh: bool) -> Batches:
-    def draw(rng: np.random.Generator, size: int) -> torch.Tensor:
-        windows = data.random_windows(text, batch=size, length=config.context + 1, rng=rng)
-        return torch.from_numpy(windows).to(devices.chosen(config.device))
-
-    return Batches(draw, np.random.default_rng([seed, 1]), config.batch, fixed=not fresh)
 
 
 def _setting(results: dict[str, xr.Dataset], setting: str, config: Config) -> xr.Dataset:

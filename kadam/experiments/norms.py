@@ -118,12 +118,17 @@ def smoothness(quadratics: Quadratics, method: str) -> Array:
     return np.asarray(np.linalg.norm(matrices, 2, axis=(1, 2)) if method == "l_2" else np.abs(matrices).sum((1, 2)))
 
 
+def _rates(config: Config) -> Array:
+    """Of Frank & Wolfe's theorem: 2/(n + 2), as shares of the way, (steps,)."""
+    return falling(1.0, steps=config.steps, bend=2.0, power=1.0)
+
+
 def descend(config: Config, piece: str, progress: Progress) -> xr.Dataset:
     """One method in one dimension, both bases and all seeds side by side: named dimension-method."""
     dimension, _, method = piece.partition("-")
     quadratics = losses(config, int(dimension))
     size = radii(quadratics, method)
-    speeds = 2 * falling(0.5, steps=config.steps, bend=2.0, power=1.0) * size[:, None]
+    speeds = _rates(config) * size[:, None]
     kind = EuclideanDescent if method == "l_2" else ConvexDescent
     descent = kind(quadratics, (METHODS[method],), rates=speeds, weight_decay=1 / size)
     path = np.zeros((config.steps, len(size)))
@@ -161,7 +166,7 @@ def _identity(config: Config) -> xr.Dataset:
     theta, weights = np.zeros(dimension), torch.nn.Parameter(torch.zeros(dimension, dtype=torch.float64))
     signed = KAdam([weights], lr=1.0, betas=(0.0, 0.0), eps=0.0, weight_decay=1.0, k=1)
     apart, gaps = np.zeros(config.steps), np.zeros((config.steps, 2))
-    for n, rate in enumerate(2 * falling(0.5, steps=config.steps, bend=2.0, power=1.0)):
+    for n, rate in enumerate(_rates(config)):
         theta = theory.frank_wolfe_step(theta, matrix @ (theta - centre), step=rate, weight_decay=1.0)
         signed.param_groups[0]["lr"] = float(rate)
         weights.grad = torch.from_numpy(matrix @ (weights.detach().numpy() - centre))
@@ -197,14 +202,18 @@ def _times(dataset: xr.Dataset, method: str) -> xr.DataArray:
     return dataset.reached.sel(descent="l_2").fillna(never) / dataset.reached.sel(descent=method).fillna(never)
 
 
+def _by_dimension(times: xr.DataArray, form: str) -> str:
+    """Medians over seeds in words."""
+    middle = times.median("seed")
+    return ", ".join(f"{form.format(float(x))} at d = {int(d)}" for d, x in zip(middle.dimension, middle, strict=True))
+
+
 @on_enough_seeds
 def _faster_in_its_norm(dataset: xr.Dataset) -> Finding:
     times = _times(dataset, "l_inf").sel(basis="axes")
-    middle = times.median("seed")
-    grows = rank_correlation(
-        np.repeat(times.dimension.values, times.sizes["seed"]), times.transpose("dimension", ...).values.ravel()
-    )
-    words = ", ".join(f"{float(x):.1f} times at d = {int(d)}" for d, x in zip(middle.dimension, middle, strict=True))
+    dimensions = np.repeat(times.dimension.values, times.sizes["seed"])
+    grows = rank_correlation(dimensions, times.transpose("dimension", ...).values.ravel())
+    words = _by_dimension(times, "{:.1f} times")
     return f"{words}; rank correlation with d {grows:.2f}", passes(float(times.min()) > 1 and grows > 0)
 
 
@@ -212,7 +221,7 @@ def _faster_in_its_norm(dataset: xr.Dataset) -> Finding:
 def _not_in_another_basis(dataset: xr.Dataset) -> Finding:
     times = _times(dataset, "l_inf")
     axes, rotated = (times.sel(basis=basis).median("seed") for basis in BASES)
-    words = ", ".join(f"{float(x):.2f} at d = {int(d)}" for d, x in zip(rotated.dimension, rotated, strict=True))
+    words = _by_dimension(times.sel(basis="rotated"), "{:.2f}")
     return f"steps of l_2 over l_inf in a random basis: {words}", passes_for(float((rotated <= np.minimum(1, axes)).mean()))
 
 
@@ -220,8 +229,7 @@ def _not_in_another_basis(dataset: xr.Dataset) -> Finding:
 def _adam_goes_with_signs(dataset: xr.Dataset) -> Finding:
     twins, signs = _times(dataset, "AdamW, equal").sel(basis="axes"), _times(dataset, "l_inf").sel(basis="axes")
     nearer = np.abs(np.log(twins / signs)) < np.abs(np.log(twins))
-    middle = twins.median("seed")
-    words = ", ".join(f"{float(x):.1f} times at d = {int(d)}" for d, x in zip(middle.dimension, middle, strict=True))
+    words = _by_dimension(twins, "{:.1f} times")
     return f"AdamW with equal decays before l_2: {words}", passes_for(float(nearer.mean()))
 
 

@@ -10,7 +10,6 @@ times is near 1.
 import functools
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -26,7 +25,7 @@ from kadam.lab.progress import Progress
 from kadam.lab.states import Stateful
 from kadam.lab.steps import falling, kept_steps
 from kadam.lab.sweep import computed_s, sweep
-from kadam.lab.tasks import Batches
+from kadam.lab.tasks import text_batches
 from kadam.report.claims import Claim, Finding, Test, judge_all, on_enough_seeds, passes, passes_for, with_range
 from kadam.theory import box as theory
 from kadam.theory.ranks import rank_correlation
@@ -146,7 +145,7 @@ def train_piece(config: Config, text: data.Text, piece: str, progress: Progress)
     decays = [decay for _, decay in members]
     network = model(config, text, seed)
     ensemble = Ensemble(network, next_token_loss, [s for s, _ in members], lr=config.eta, weight_decay=decays)
-    batches = Batches(_draw(config, text), np.random.default_rng([seed, 1]), config.batch, fixed=kind == "full batch")
+    batches = text_batches(config, text, seed, fixed=kind == "full batch")
     watch = Watch(config, ensemble, np.array(decays), seed)
     paces = falling(1.0, steps=config.steps, bend=config.bend, power=config.power)
     for n in progress.over(config.steps, {"ensemble": ensemble, "batches": batches, "watch": watch}):
@@ -155,16 +154,6 @@ def train_piece(config: Config, text: data.Text, piece: str, progress: Progress)
         losses = ensemble.step(next(batches))
         watch.after(n, losses.numpy(force=True))
     return watch.summary(list(settings))
-
-
-def _draw(config: Config, text: data.Text) -> Any:
-    device = devices.chosen(config.device)
-
-    def draw(rng: np.random.Generator, size: int) -> torch.Tensor:
-        windows = data.random_windows(text, batch=size, length=config.context + 1, rng=rng)
-        return torch.from_numpy(windows).to(device)
-
-    return draw
 
 
 class Watch(Stateful):

@@ -70,11 +70,12 @@ class Ensemble(Stateful):
         self.steps += 1
         gradients, losses = self._gradients(batch)
         stages = [StageAtStep.at(beta1, beta2, self.steps).to(losses.dtype) for beta1, beta2 in self._betas]
+        kept = None if self._decay is None else (1 - self.pace * self.lr * self._decay)[:, None]
         for name, param in self.params.items():
             self.gradients[name] = _rows(gradients[name])
             u = kadam_update(self.gradients[name], self._moments[name], stages, eps=self.eps)
-            if self._decay is not None:
-                _rows(param).mul_((1 - self.pace * self.lr * self._decay)[:, None].to(param.dtype))
+            if kept is not None:
+                _rows(param).mul_(kept.to(param.dtype))
             self._move_(_rows(param), u)
             self.updates[name] = u
         return losses

@@ -3,7 +3,7 @@
 import itertools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -151,34 +151,47 @@ class Descent(Ensemble):
         return losses
 
 
-class Levels(Stateful):
-    """The weights of every member where its loss is first at most a share of its initial loss.
+class Reached(Stateful):
+    """When the loss of every member is first at most a share of its initial loss.
 
     Arrays are (E, L): ``step``, and ``reached``, the loss there over the initial one; NaN where a level is not reached.
-    ``first``: initial losses, (E,); ``kept``: path -> (E, L, ...), zeros where nothing is kept.
+    ``first``: initial losses, (E,).
     """
 
-    STATE = ("step", "reached", "first", "kept")
+    STATE: ClassVar[tuple[str, ...]] = ("step", "reached", "first")
 
-    def __init__(self, shares: Sequence[float], weights: Mapping[str, Tensor]) -> None:
-        members = len(next(iter(weights.values())))
+    def __init__(self, shares: Sequence[float], members: int) -> None:
         self.shares, self.first = np.array(shares), np.full(members, np.nan)
         self.step = np.full((members, len(shares)), np.nan)
         self.reached = self.step.copy()
-        self.kept = {name: w.new_zeros(members, len(shares), *w.shape[1:]) for name, w in weights.items()}
 
     @property
     def done(self) -> bool:
         return not np.isnan(self.step).any()
 
-    def note(self, n: int, losses: Array, weights: Mapping[str, Tensor]) -> None:
-        """Losses (E,) of these weights, at step n = 0, 1, ..."""
+    def see(self, n: int, losses: Array) -> NDArray[np.bool_]:
+        """Losses (E,) at step n = 0, 1, ...; which levels are reached by them, (E, L)."""
         if n == 0:
             self.first[:] = losses
         share = np.repeat((losses / self.first)[:, None], len(self.shares), axis=1)
         new = np.isnan(self.step) & (share <= self.shares)
         self.step[new], self.reached[new] = n, share[new]
-        for member, level in zip(*np.nonzero(new), strict=True):
+        return new
+
+
+class Levels(Reached):
+    """And the weights of every member there. ``kept``: path -> (E, L, ...), zeros where nothing is kept."""
+
+    STATE: ClassVar[tuple[str, ...]] = (*Reached.STATE, "kept")
+
+    def __init__(self, shares: Sequence[float], weights: Mapping[str, Tensor]) -> None:
+        members = len(next(iter(weights.values())))
+        super().__init__(shares, members)
+        self.kept = {name: w.new_zeros(members, len(shares), *w.shape[1:]) for name, w in weights.items()}
+
+    def note(self, n: int, losses: Array, weights: Mapping[str, Tensor]) -> None:
+        """Losses (E,) of these weights, at step n = 0, 1, ..."""
+        for member, level in zip(*np.nonzero(self.see(n, losses)), strict=True):
             for name, weight in weights.items():
                 self.kept[name][member, level] = weight[member]
 

@@ -43,6 +43,27 @@ class Batches(Stateful, Iterator[Any]):
         return self.draw(self.rng, self.size) if self.one is None else self.one
 
 
+class WithWindows(Protocol):
+    """A configuration that says how many windows of text a batch holds, how many characters a window, and where."""
+
+    @property
+    def batch(self) -> int: ...
+    @property
+    def context(self) -> int: ...
+    @property
+    def device(self) -> str: ...
+
+
+def text_batches(config: WithWindows, text: Text, seed: int, *, fixed: bool) -> Batches:
+    """Batches of windows (batch, context + 1): random ones without end, or with ``fixed`` one again and again."""
+
+    def draw(rng: np.random.Generator, size: int) -> Tensor:
+        windows = random_windows(text, batch=size, length=config.context + 1, rng=rng)
+        return torch.from_numpy(windows).to(devices.chosen(config.device))
+
+    return Batches(draw, np.random.default_rng([seed, 1]), config.batch, fixed=fixed)
+
+
 @dataclass(frozen=True)
 class Task:
     """A freshly initialised network in float64, and batches for it. ``weights``: name -> path in the network."""

@@ -24,11 +24,13 @@ import xarray as xr
 from tqdm import tqdm
 from traitlets.config import Config
 
-from kadam import experiments
-from kadam.lab import files, records, results
-from kadam.lab.sweep import all_cores
+from kadam import chapters
+from kadam.lab.engine.sweep import all_cores
+from kadam.lab.records import committed as results
+from kadam.lab.records import files
+from kadam.lab.records import record as records
 from kadam.report import explorer
-from kadam.report.claims import Claim, Verdict, markdown_table
+from kadam.report.ledger import Claim, Verdict, markdown_table
 
 Notebook = nbformat.NotebookNode
 
@@ -87,9 +89,9 @@ def build(profile: str, parameters: Mapping[str, Any], *, update_smoke: bool = F
     root = repository()
     pages = [Page(source) for source in sorted((root / "notebooks").glob("*.md"))]
     _check_names("the notebooks", [name for page in pages for name in parameter_names(page)], parameters)
-    used = {name: experiments.obtain(name, profile, jobs=all_cores()) for name in experiments.NAMES}
-    used |= {name: experiments.measured(name, root / "results") for name in experiments.MEASURED}
-    larger = [experiments.larger(name, root / "results") for name in experiments.NAMES]
+    used = {name: chapters.obtain(name, profile, jobs=all_cores()) for name in chapters.NAMES}
+    used |= {name: chapters.measured(name, root / "results") for name in chapters.MEASURED}
+    larger = [chapters.larger(name, root / "results") for name in chapters.NAMES]
     used |= {f"{r.attrs['experiment']}, {r.attrs['profile']}": r for r in larger if r is not None}
     generated = root / "book" / "generated"
     seconds = {}
@@ -99,7 +101,7 @@ def build(profile: str, parameters: Mapping[str, Any], *, update_smoke: bool = F
         _write(root / "book" / "notebooks" / f"{page.name}.ipynb", as_text(with_badge(executed, page, used, generated)))
         if update_smoke:
             _write(root / "notebooks" / "smoke" / f"{page.name}.ipynb", as_text(without_images(executed)))
-    ledger = experiments.ledger(profile, root / "results")
+    ledger = chapters.ledger(profile, root / "results")
     _write(generated / "badge.md", badge_of(used))
     _write(generated / "claims.md", ledger_page(ledger))
     _write(generated / "claims-short.md", markdown_table(ledger, mark=marked_verdict))

@@ -10,8 +10,8 @@ from typing import Any
 import click
 
 from kadam.decay import Decay
-from kadam.lab.cluster import CLUSTERS, ClusterError, chosen
-from kadam.lab.profiles import CPU, PROFILES
+from kadam.lab.engine.cluster import CLUSTERS, ClusterError, chosen
+from kadam.lab.records.profiles import CPU, PROFILES
 
 
 def main() -> None:
@@ -70,17 +70,17 @@ def run(
     commit: bool,
 ) -> None:
     """Run experiment NAME, or all of them. What is done already is kept; an interrupted run goes on."""
-    from kadam import experiments
-    from kadam.lab.sweep import all_cores
+    from kadam import chapters
+    from kadam.lab.engine.sweep import all_cores
 
     if scheduler is not None and cluster is not None:
         raise click.UsageError("--scheduler is for a cluster that runs already, --cluster starts one; give one of them")
-    having = tuple(one for one in experiments.NAMES if profile in experiments.profiles_of(one))
-    names = having if name == "all" else (experiments.request(name, profile).name,)
+    having = tuple(one for one in chapters.NAMES if profile in chapters.profiles_of(one))
+    names = having if name == "all" else (chapters.request(name, profile).name,)
     with chosen(scheduler=scheduler, cluster=cluster, jobs=jobs or 1):
         for one in names:
-            _announce(experiments.request(one, profile), fresh=fresh, jobs=jobs or all_cores())
-            record = experiments.obtain(one, profile, fresh=fresh, jobs=jobs or all_cores())
+            _announce(chapters.request(one, profile), fresh=fresh, jobs=jobs or all_cores())
+            record = chapters.obtain(one, profile, fresh=fresh, jobs=jobs or all_cores())
             _deliver(one, profile, record, out, commit)
 
 
@@ -91,9 +91,9 @@ def _announce(wanted: Any, *, fresh: bool, jobs: int) -> None:
 
 
 def _deliver(name: str, profile: str, record: Any, out: Path | None, commit: bool) -> None:
-    from kadam import experiments
+    from kadam import chapters
 
-    path = experiments.request(name, profile).path  # only now: a run may have downloaded its data
+    path = chapters.request(name, profile).path  # only now: a run may have downloaded its data
     _say_where_data_is_from(name, record)
     click.echo(f"{name}: {path}")
     if out is not None:
@@ -110,7 +110,7 @@ def _say_where_data_is_from(name: str, record: Any) -> None:
 
 
 def _copy(source: Path, target: Path) -> None:
-    from kadam.lab.files import whole_file
+    from kadam.lab.records.files import whole_file
 
     with whole_file(target) as aside:
         shutil.copyfile(source, aside)
@@ -119,7 +119,7 @@ def _copy(source: Path, target: Path) -> None:
 
 def _commit(record: Any) -> None:
     from kadam.book import repository
-    from kadam.lab import results
+    from kadam.lab.records import committed as results
 
     click.echo(f"committed records: {results.commit(record, repository() / 'results')}")
 
@@ -159,11 +159,11 @@ def _parse(settings: tuple[str, ...]) -> dict[str, Any]:
 @_clear_errors
 def claims(profile: str, as_json: bool, markdown: bool) -> None:
     """Print every claim with its verdict, from the records that exist."""
-    from kadam import experiments
+    from kadam import chapters
     from kadam.book import results_folder
-    from kadam.report.claims import markdown_table, plain_table
+    from kadam.report.ledger import markdown_table, plain_table
 
-    ledger = experiments.ledger(profile, results_folder())
+    ledger = chapters.ledger(profile, results_folder())
     if as_json:
         click.echo(json.dumps([claim.as_dict() for claim in ledger], indent=2))
     else:
@@ -176,7 +176,7 @@ def claims(profile: str, as_json: bool, markdown: bool) -> None:
 @_clear_errors
 def stability(betas: tuple[float, float], as_json: bool) -> None:
     """Say whether Adam's update stays bounded with these betas, and why."""
-    from kadam.report.advice import advise
+    from kadam.advice import advise
 
     advice = advise(Decay.from_betas(betas))
     click.echo(json.dumps(advice.as_dict(), indent=2) if as_json else advice.sentence())
@@ -191,7 +191,7 @@ def data() -> None:
 @_clear_errors
 def status() -> None:
     """For each data set: where it was found and whether it is the right one."""
-    from kadam.lab import data as lab_data
+    from kadam.lab.data import sources as lab_data
 
     for source in lab_data.SOURCES.values():
         found = lab_data.locate(source)
@@ -205,8 +205,8 @@ def status() -> None:
 
 def _remark(source: Any, path: Path) -> str:
     """What is not as it should be in a file of the right checksum."""
-    from kadam.lab import data as lab_data
-    from kadam.lab import images, reviews
+    from kadam.lab.data import images, reviews
+    from kadam.lab.data import sources as lab_data
 
     if inexact := images.lossy_count(source, path) if isinstance(source, lab_data.ImageSource) else 0:
         return f"; the pixels of {inexact} images are not exact"
@@ -219,7 +219,7 @@ def _remark(source: Any, path: Path) -> str:
 @_clear_errors
 def fetch() -> None:
     """Download every data set into the cache, with checksum."""
-    from kadam.lab import data as lab_data
+    from kadam.lab.data import sources as lab_data
 
     for source in lab_data.SOURCES.values():
         try:
@@ -248,11 +248,11 @@ def _measuring(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _measure(name: str, report: Any, profile: str, as_json: bool, commit: bool) -> None:
-    from kadam import experiments
+    from kadam import chapters
 
-    record = experiments.obtain(name, profile, fresh=True)
+    record = chapters.obtain(name, profile, fresh=True)
     click.echo(json.dumps(report.medians(record), indent=2) if as_json else report.table(record))
-    click.echo(f"record: {experiments.request(name, profile).path}", err=True)
+    click.echo(f"record: {chapters.request(name, profile).path}", err=True)
     if commit:
         _commit(record)
 
@@ -262,7 +262,7 @@ def _measure(name: str, report: Any, profile: str, as_json: bool, commit: bool) 
 @_clear_errors
 def optimizer(profile: str, as_json: bool, commit: bool) -> None:
     """A step of KAdam against torch's fused AdamW and against the bandwidth of this machine; saves a record."""
-    from kadam.report import speed
+    from kadam.chapters.speed.speed import figures as speed
 
     _measure("speed", speed, profile, as_json, commit)
 
@@ -272,7 +272,7 @@ def optimizer(profile: str, as_json: bool, commit: bool) -> None:
 @_clear_errors
 def engine(profile: str, as_json: bool, commit: bool) -> None:
     """What the engine costs a task, here, in processes and on a Dask cluster, and its records; saves a record."""
-    from kadam.report import scale
+    from kadam.chapters.scale.engine import figures as scale
 
     _measure("engine", scale, profile, as_json, commit)
 
@@ -282,7 +282,7 @@ def engine(profile: str, as_json: bool, commit: bool) -> None:
 @_clear_errors
 def training(profile: str, as_json: bool, commit: bool) -> None:
     """Images a second of our loop against a plain one, where a step's time goes, the cost of k, a race; saves a record."""
-    from kadam.report import training as report
+    from kadam.chapters.speed.training import figures as report
 
     _measure("training", report, profile, as_json, commit)
 
@@ -292,7 +292,7 @@ def training(profile: str, as_json: bool, commit: bool) -> None:
 @_clear_errors
 def tokens(profile: str, as_json: bool, commit: bool) -> None:
     """Tokens a second of our loop against a plain one, the share of the arithmetic, the cost of k; saves a record."""
-    from kadam.report import tokens as report
+    from kadam.chapters.speed.tokens import figures as report
 
     _measure("tokens", report, profile, as_json, commit)
 
@@ -303,7 +303,7 @@ def tokens(profile: str, as_json: bool, commit: bool) -> None:
 @click.option("--json", "as_json", is_flag=True, help="An object instead of a sentence.")
 def sweep(steps: int, rounds: int, as_json: bool) -> None:
     """The growth sweep as one batched program against one loop a member."""
-    from kadam.lab.bench import batched_against_loops
+    from kadam.chapters.speed.sweep_bench import batched_against_loops
 
     result = batched_against_loops(steps=steps, rounds=rounds)
     click.echo(json.dumps(result.as_dict(), indent=2) if as_json else result.sentence())

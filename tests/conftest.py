@@ -6,7 +6,7 @@ import pooch
 import pytest
 from fuzzing import register_profiles
 
-from kadam.lab import data
+from kadam.lab.data import sources as data
 
 matplotlib.use("Agg")
 
@@ -42,7 +42,7 @@ def offline(monkeypatch):
 @pytest.fixture(scope="session")
 def smoke_records():
     """The record of every experiment at the smoke profile, computed once."""
-    from kadam import experiments
+    from kadam import chapters
 
-    requests = [experiments.request(name, "smoke") for name in experiments.NAMES]
+    requests = [chapters.request(name, "smoke") for name in chapters.NAMES]
     return {wanted.name: wanted.module.run(wanted.config) for wanted in requests}

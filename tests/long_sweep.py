@@ -12,8 +12,9 @@ from pathlib import Path
 import numpy as np
 import xarray as xr
 
-from kadam.lab import cluster, records
-from kadam.lab.sweep import sweep
+from kadam.lab.engine import cluster
+from kadam.lab.engine.sweep import sweep
+from kadam.lab.records import record as records
 
 PIECES = [f"piece {i}" for i in range(6)]
 STEPS = 30

@@ -19,7 +19,7 @@ LAW = {
     "lab": {"torch", "numpy", "xarray", "joblib", "filelock", "tqdm", "pooch", "platformdirs", "sklearn", "threadpoolctl"}
     | {"kadam.optim", "kadam.decay"},
     "experiments": {"torch", "numpy", "xarray", "tqdm", "kadam.lab", "kadam.theory", "kadam.optim", "kadam.decay"}
-    | {"kadam.report.claims", "kadam.report.contest"},
+    | {"kadam.report.ledger", "kadam.chapters.contest.judges"},
     "report": {"matplotlib", "numpy", "xarray", "kadam.theory", "kadam.decay"},
 }
 DRIVERS = {"__init__", "__main__", "cli", "book"}

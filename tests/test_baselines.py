@@ -10,7 +10,8 @@ from problems import assert_same_bits, dense_parameters, gradients, owned, param
 from torch.nn import Parameter
 
 from kadam import Decay, KAdam, stages
-from kadam.lab.baselines import BASELINES, RATE_FACTOR, LaProp, Lion, kadam_name, methods, optimizer, rates, stages_of
+from kadam.lab.records.profiles import BASELINES
+from kadam.lab.train.optimizers import RATE_FACTOR, LaProp, Lion, kadam_name, methods, optimizer, rates, stages_of
 from kadam.theory.reference import kadam_updates
 
 LR = 2**-7

@@ -39,7 +39,7 @@ def page(tmp_path):
 
 @pytest.fixture
 def used(smoke_records, tmp_path):
-    from kadam.lab import records
+    from kadam.lab.records import record as records
 
     records.save(smoke_records["stability"], tmp_path / "stability.nc")
     return {"stability": records.read(tmp_path / "stability.nc", command="x")}

@@ -5,9 +5,9 @@ import pytest
 import torch
 from scipy.optimize import lsq_linear
 
+from kadam.chapters.box.convex import ConvexDescent, Quadratics, random_quadratic
 from kadam.decay import Decay, stages
-from kadam.lab.convex import ConvexDescent, Quadratics, random_quadratic
-from kadam.lab.steps import falling
+from kadam.lab.train.schedule import falling
 from kadam.optim import KAdam
 from kadam.theory import box
 from kadam.theory.reference import kadam_updates

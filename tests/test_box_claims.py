@@ -3,7 +3,9 @@
 import numpy as np
 import pytest
 
-from kadam.experiments import box, norms, radius
+from kadam.chapters.box.box import run as box
+from kadam.chapters.box.norms import run as norms
+from kadam.chapters.box.radius import run as radius
 
 
 def verdicts(module, record):

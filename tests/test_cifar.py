@@ -8,15 +8,16 @@ import pytest
 import torch
 import xarray as xr
 
-from kadam import experiments
+from kadam import chapters
+from kadam.chapters.contest import competition, judges
+from kadam.chapters.contest import trials as contest
+from kadam.chapters.contest.cifar import run as cifar
+from kadam.chapters.contest.trials import Trial
 from kadam.decay import STRATEGIES
-from kadam.experiments import cifar
-from kadam.lab import baselines, competition, contest
-from kadam.lab.contest import Trial
-from kadam.lab.data import DataError
-from kadam.lab.images import configured_images
-from kadam.lab.progress import Progress
-from kadam.report import contest as judges
+from kadam.lab.data.images import configured_images
+from kadam.lab.data.sources import DataError
+from kadam.lab.engine.progress import Progress
+from kadam.lab.train import optimizers as baselines
 
 TINY = replace(cifar.PROFILES["smoke"], ks=(1, 2), strategies=("meta",), steps=4, seeds=1)
 SHA256 = configured_images(TINY).sha256
@@ -251,15 +252,15 @@ def test_at_the_laptop_profile_the_ledger_takes_a_larger_committed_record(monkey
     larger = made(**{"2xAdam_repeat": 51}).assign_attrs(profile="cpu")
     monkeypatch.setattr(experiments, "_existing", lambda wanted, folder: None)
     monkeypatch.setattr(
-        experiments.results, "committed", lambda folder, name, profile: larger if (name, profile) == ("cifar", "cpu") else None
+        chapters.results, "committed", lambda folder, name, profile: larger if (name, profile) == ("cifar", "cpu") else None
     )
     for asked, profile, verdict in (("laptop", "cpu", YES), ("smoke", "smoke", "not run at this profile")):
-        claim = next(c for c in experiments.ledger(asked, tmp_path) if c.id == "GT-6a repeat")
+        claim = next(c for c in chapters.ledger(asked, tmp_path) if c.id == "GT-6a repeat")
         assert (claim.profile, claim.verdict) == (profile, verdict)
 
 
 def test_an_experiment_without_a_profile_is_not_run_at_it(monkeypatch, tmp_path):
     monkeypatch.setattr(experiments, "_existing", lambda wanted, folder: None)
-    assert {c.verdict for c in experiments.ledger("cpu", tmp_path)} == {"not run at this profile"}
+    assert {c.verdict for c in chapters.ledger("cpu", tmp_path)} == {"not run at this profile"}
     with pytest.raises(ValueError, match="profile must be one of smoke, laptop, paper; got 'cpu'"):
-        experiments.request("growth", "cpu")
+        chapters.request("growth", "cpu")

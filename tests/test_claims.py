@@ -3,8 +3,8 @@
 import pytest
 import xarray as xr
 
-from kadam.report import claims
-from kadam.report.claims import (
+from kadam.report import ledger as claims
+from kadam.report.ledger import (
     Claim,
     Test,
     below,

@@ -9,7 +9,8 @@ import pytest
 from click.testing import CliRunner
 
 from kadam import cli
-from kadam.lab import data, records
+from kadam.lab.data import sources as data
+from kadam.lab.records import record as records
 
 
 @pytest.fixture
@@ -58,13 +59,13 @@ def test_a_record_can_be_put_among_the_committed_ones(kadam, tmp_path, monkeypat
 
 
 def test_run_all_runs_every_experiment(kadam, monkeypatch):
-    from kadam import experiments
+    from kadam import chapters
 
     ran = []
-    obtain = experiments.obtain
+    obtain = chapters.obtain
     monkeypatch.setattr(experiments, "obtain", lambda name, *a, **k: ran.append(name) or obtain("stability", "smoke"))
     assert kadam("run", "all", "--profile", "smoke").exit_code == 0
-    assert tuple(ran) == experiments.NAMES
+    assert tuple(ran) == chapters.NAMES
 
 
 @pytest.mark.parametrize(
@@ -131,7 +132,7 @@ def test_data_fetch_without_a_network_says_so(kadam, offline):
 
 
 def test_stand_in_data_is_reported_when_a_run_used_it(kadam, offline, monkeypatch):
-    from kadam.experiments import growth
+    from kadam.chapters.growth import run as growth
 
     tiny = growth.Config(points=2, seeds=1, steps=10, width=8, layers=1)
     monkeypatch.setitem(growth.PROFILES, "laptop", tiny)
@@ -141,7 +142,7 @@ def test_stand_in_data_is_reported_when_a_run_used_it(kadam, offline, monkeypatc
 
 
 def test_a_run_that_downloads_its_data_still_finds_its_record(kadam, tmp_path, monkeypatch):
-    from kadam.experiments import growth
+    from kadam.chapters.growth import run as growth
 
     monkeypatch.setitem(growth.PROFILES, "laptop", growth.Config(points=2, seeds=1, steps=10, width=8, layers=1))
     excerpt = data.load_text(embedded=True)
@@ -161,7 +162,7 @@ def test_python_m_kadam_is_the_command_line():
 
 
 def test_a_run_of_cifar_says_its_plan_before_it_starts_and_only_then(kadam, offline, monkeypatch):
-    from kadam.experiments import cifar
+    from kadam.chapters.contest.cifar import run as cifar
 
     tiny = replace(cifar.PROFILES["smoke"], ks=(1, 2), strategies=("meta",), steps=4, seeds=1)
     monkeypatch.setitem(cifar.PROFILES, "smoke", tiny)
@@ -172,10 +173,10 @@ def test_a_run_of_cifar_says_its_plan_before_it_starts_and_only_then(kadam, offl
 
 
 def test_all_experiments_at_profile_cpu_are_those_that_have_it(kadam, monkeypatch):
-    from kadam import experiments
+    from kadam import chapters
 
     ran = []
-    original = experiments.obtain
+    original = chapters.obtain
     monkeypatch.setattr(experiments, "obtain", lambda name, *a, **k: ran.append(name) or original("stability", "smoke"))
     monkeypatch.setattr("kadam.cli._announce", lambda *a, **k: None)
     monkeypatch.setattr("kadam.cli._deliver", lambda *a, **k: None)

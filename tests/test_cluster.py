@@ -14,10 +14,11 @@ import long_sweep
 import pytest
 from click.testing import CliRunner
 
-from kadam import experiments
+from kadam import chapters
 from kadam.cli import commands
-from kadam.lab import cluster, records
-from kadam.lab import sweep as engine
+from kadam.lab.engine import cluster
+from kadam.lab.engine import sweep as engine
+from kadam.lab.records import record as records
 
 SWEEP = Path(long_sweep.__file__)
 TOTAL = len(long_sweep.PIECES) * long_sweep.STEPS
@@ -108,7 +109,7 @@ def test_an_experiment_on_a_cluster_gives_the_bits_of_one_process(tmp_path, smok
         for name in ("growth", "meta"):
             result = CliRunner().invoke(commands, ["run", name, "--profile", "smoke", "--scheduler", address])
             assert result.exit_code == 0, result.output
-            record = experiments.obtain(name, "smoke")
+            record = chapters.obtain(name, "smoke")
             assert record.attrs["sha256"] == records.result_sha256(smoke_records[name].assign_attrs(schema=records.SCHEMA))
 
 
@@ -157,7 +158,7 @@ def test_without_dask_the_command_that_installs_it_is_named(option, monkeypatch)
 
 
 def test_the_core_runs_without_dask():
-    code = "import sys, kadam.lab.sweep, kadam.cli; print([m for m in ('dask', 'distributed') if m in sys.modules])"
+    code = "import sys, kadam.lab.engine.sweep, kadam.cli; print([m for m in ('dask', 'distributed') if m in sys.modules])"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
 
 

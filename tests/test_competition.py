@@ -5,8 +5,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from kadam.lab import competition
-from kadam.lab.competition import CONTEST, SEARCH, Competition, Plan, seconds_a_step
+from kadam.chapters.contest import competition
+from kadam.chapters.contest.competition import CONTEST, SEARCH, Competition, Plan, seconds_a_step
 
 TWO = Competition("t", ("a", "b"), ("Adam", "Lion", "2-Adam meta"), (1e-3, 4e-3), 1e-3, 2, 5, 0, 10, 100, ("loss",))
 

@@ -9,8 +9,7 @@ import torch
 import xarray as xr
 from numpy.testing import assert_allclose, assert_array_equal
 
-from kadam.lab import states
-from kadam.lab.contest import (
+from kadam.chapters.contest.trials import (
     COMPARISONS,
     Runs,
     Trial,
@@ -22,6 +21,7 @@ from kadam.lab.contest import (
     search,
     unfolded,
 )
+from kadam.lab.engine import state as states
 
 NAN = float("nan")
 X, Y = np.array([1e-3, 4e-3, 1.6e-2]), np.array([2.0, 5.0, 3.0])

@@ -4,10 +4,18 @@ import numpy as np
 import pytest
 import torch
 
+from kadam.chapters.box.convex import (
+    ConvexDescent,
+    EuclideanDescent,
+    Logistic,
+    Quadratics,
+    Regularised,
+    random_quadratic,
+    two_classes,
+)
 from kadam.decay import Decay, stages
-from kadam.lab.convex import ConvexDescent, EuclideanDescent, Logistic, Quadratics, Regularised, random_quadratic, two_classes
-from kadam.lab.images import load_images
-from kadam.lab.steps import falling, kept_steps
+from kadam.lab.data.images import load_images
+from kadam.lab.train.schedule import falling, kept_steps
 from kadam.optim import KAdam
 
 

@@ -14,8 +14,11 @@ import torch
 from click.testing import CliRunner
 
 from kadam import cli
-from kadam.lab import corpora, data, reviews
-from kadam.lab.corpora import Corpus, Windows, load_corpus, spaced_windows
+from kadam.lab.data import reviews
+from kadam.lab.data import sources as data
+from kadam.lab.data import text as corpora
+from kadam.lab.data.text import Corpus, load_corpus
+from kadam.lab.data.windows import Windows, spaced_windows
 
 REAL_FOLDER = Path(os.environ.get("KADAM_DATA") or Path(__file__).parents[2] / "shared" / "data")
 ARCHIVE = "small.tar.gz"

@@ -9,13 +9,14 @@ import xarray as xr
 from torch.autograd.functional import hessian
 from torch.func import functional_call
 
+from kadam.chapters.local_geometry.curvature import run as experiment
+from kadam.chapters.local_geometry.descents import Plan, Run
+from kadam.chapters.local_geometry.hessian import estimated_diagonals, exact_diagonals
+from kadam.chapters.local_geometry.landscapes import FAMILY, METHODS, NETWORKS, Descent, Levels, in_chunks, landscape
 from kadam.decay import Decay, stages
-from kadam.experiments import curvature as experiment
-from kadam.lab.curvature import estimated_diagonals, exact_diagonals
-from kadam.lab.ensemble import Ensemble
-from kadam.lab.landscapes import FAMILY, METHODS, NETWORKS, Descent, Levels, in_chunks, landscape
-from kadam.lab.paths import Plan, Run
-from kadam.lab.tasks import SMOKE, Inputs
+from kadam.lab.records.profiles import SMOKE
+from kadam.lab.train.ensemble import Ensemble
+from kadam.lab.train.tasks import Inputs
 from kadam.optim import KAdam
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from kadam.lab import data
+from kadam.lab.data import sources as data
 
 REAL_FOLDER = Path(os.environ.get("KADAM_DATA") or Path(__file__).parents[2] / "shared" / "data")
 CONTENT = "To be, or not to be\n" * 20

@@ -6,15 +6,15 @@ from pathlib import Path
 import pytest
 import xarray as xr
 
-from kadam import book, experiments
-from kadam.lab import records
+from kadam import book, chapters
+from kadam.lab.records import record as records
 
 NOTEBOOKS = Path(__file__).parents[1] / "notebooks"
 SOURCES = sorted(NOTEBOOKS.glob("*.md"))
 
 
 @pytest.mark.filterwarnings("ignore::ResourceWarning")
-@pytest.mark.parametrize("name", experiments.NAMES)
+@pytest.mark.parametrize("name", chapters.NAMES)
 def test_a_second_run_in_two_processes_gives_the_bits_of_one(smoke_records, name, tmp_path):
     module = import_module(f"kadam.experiments.{name}")
     again = module.run(module.PROFILES["smoke"], jobs=2, checkpoint=tmp_path)
@@ -27,10 +27,10 @@ def executed(smoke_records, tmp_path):
     """Executes a notebook of the book at the smoke profile, in a folder of its own."""
     used = {}
     for name, record in smoke_records.items():
-        wanted = experiments.request(name, "smoke")
+        wanted = chapters.request(name, "smoke")
         records.save(record, wanted.path)
         used[name] = wanted.read()
-    used |= {name: experiments.measured(name, NOTEBOOKS.parent / "results") for name in experiments.MEASURED}
+    used |= {name: chapters.measured(name, NOTEBOOKS.parent / "results") for name in chapters.MEASURED}
 
     def execute(page, folder="once"):
         return book.execute(page, book.known_to(page, {"profile": "smoke"}), used, tmp_path / folder)

@@ -9,10 +9,11 @@ import torch
 import xarray as xr
 from click.testing import CliRunner
 
-from kadam import cli, experiments
-from kadam.experiments import engine
-from kadam.lab import cluster, records, sweep
-from kadam.lab.progress import Progress
+from kadam import chapters, cli
+from kadam.chapters.scale.engine import run as engine
+from kadam.lab.engine import cluster, sweep
+from kadam.lab.engine.progress import Progress
+from kadam.lab.records import record as records
 
 SMOKE = engine.PROFILES["smoke"]
 HERE = dataclasses.replace(SMOKE, workers=1)  # one process is this one: nothing has to start
@@ -191,6 +192,6 @@ def test_the_command_measures_and_keeps_a_record(monkeypatch):
     answer = json.loads(result.stdout, parse_constant=pytest.fail)
     assert answer["seconds a task"]["dask"] == {"nothing": {}, "each result": {}}
     assert set(answer["seconds to commit"]) == {"1", "100"}
-    path = experiments.request("engine", "smoke").path
+    path = chapters.request("engine", "smoke").path
     assert records.read(path, command="x").attrs["experiment"] == "engine"
     assert list(path.parents[2].glob("engine-*")) == []

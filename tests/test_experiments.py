@@ -9,10 +9,17 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from kadam import experiments
-from kadam.experiments import growth, invariance, meta, orders, stability, trajectories
-from kadam.lab import records, results, tasks
-from kadam.lab.progress import Progress
+from kadam import chapters
+from kadam.chapters.continuous_time.orders import run as orders
+from kadam.chapters.continuous_time.trajectories import run as trajectories
+from kadam.chapters.growth import run as growth
+from kadam.chapters.scale_invariance.invariance import run as invariance
+from kadam.chapters.scale_invariance.meta import run as meta
+from kadam.chapters.stability import run as stability
+from kadam.lab.engine.progress import Progress
+from kadam.lab.records import committed as results
+from kadam.lab.records import record as records
+from kadam.lab.train import tasks
 from kadam.theory import stability as theory
 
 REAL = Path("tinyshakespeare.txt")
@@ -20,20 +27,20 @@ RESULTS = Path(__file__).parents[1] / "results"
 VERDICTS = json.loads((Path(__file__).parent / "verdicts.json").read_text())
 
 
-@pytest.mark.parametrize("name", experiments.NAMES)
+@pytest.mark.parametrize("name", chapters.NAMES)
 def test_every_variable_is_labelled_and_every_record_says_where_it_is_from(smoke_records, name):
     record = smoke_records[name]
     assert (record.attrs["experiment"], record.attrs["profile"]) == (name, "smoke")
     assert {"config", "config_hash", "seed", "versions", "device", "commit", "data", "data_sha256"} <= set(record.attrs)
 
 
-@pytest.mark.parametrize("name", experiments.NAMES)
+@pytest.mark.parametrize("name", chapters.NAMES)
 def test_no_recorded_verdict_has_changed_at_the_smoke_profile(smoke_records, name):
     verdicts = {claim.id: claim.verdict for claim in getattr(experiments, name).claims(smoke_records[name])}
     assert verdicts == VERDICTS["smoke"][name]
 
 
-@pytest.mark.parametrize("name", experiments.NAMES)
+@pytest.mark.parametrize("name", chapters.NAMES)
 def test_no_recorded_verdict_has_changed_in_the_committed_laptop_record(name):
     record = results.committed(RESULTS, name, "laptop")
     assert record is not None
@@ -42,13 +49,13 @@ def test_no_recorded_verdict_has_changed_in_the_committed_laptop_record(name):
 
 
 def test_no_recorded_verdict_has_changed_in_a_larger_committed_record():
-    larger = {name: experiments.larger(name, RESULTS) for name in experiments.NAMES}
+    larger = {name: chapters.larger(name, RESULTS) for name in chapters.NAMES}
     found = {record.attrs["profile"]: {} for record in larger.values() if record is not None}
     for name, record in larger.items():
         if record is not None:
             claims = getattr(experiments, name).claims(record)
             found[record.attrs["profile"]][name] = {claim.id: claim.verdict for claim in claims}
-    assert found == {profile: VERDICTS[profile] for profile in experiments.LARGER if profile in VERDICTS}
+    assert found == {profile: VERDICTS[profile] for profile in chapters.LARGER if profile in VERDICTS}
 
 
 def test_every_committed_record_is_small_and_verified():
@@ -378,41 +385,41 @@ def test_a_bad_stability_configuration_is_named(change):
 
 
 def test_a_record_is_computed_once_then_read(monkeypatch):
-    first = experiments.obtain("stability", "smoke")
+    first = chapters.obtain("stability", "smoke")
     monkeypatch.setattr(stability, "run", None)
-    xr.testing.assert_identical(experiments.obtain("stability", "smoke"), first)
+    xr.testing.assert_identical(chapters.obtain("stability", "smoke"), first)
 
 
 def test_data_that_arrives_later_is_a_new_computation(monkeypatch):
     tiny = growth.Config(points=2, seeds=1, steps=10, width=8, layers=1)
     monkeypatch.setitem(growth.PROFILES, "laptop", tiny)
-    assert experiments.obtain("growth", "laptop").attrs["data_origin"] == "embedded"
-    before = experiments.request("growth", "laptop").path
-    monkeypatch.setattr("kadam.lab.data.locate", lambda source: ("folder", REAL))
-    monkeypatch.setattr("kadam.lab.data._verified", lambda path, sha256: b"to be or not to be " * 50)
-    assert experiments.request("growth", "laptop").path != before
-    assert experiments.obtain("growth", "laptop").attrs["data_origin"] == "folder"
+    assert chapters.obtain("growth", "laptop").attrs["data_origin"] == "embedded"
+    before = chapters.request("growth", "laptop").path
+    monkeypatch.setattr("kadam.lab.data.sources.locate", lambda source: ("folder", REAL))
+    monkeypatch.setattr("kadam.lab.data.sources._verified", lambda path, sha256: b"to be or not to be " * 50)
+    assert chapters.request("growth", "laptop").path != before
+    assert chapters.obtain("growth", "laptop").attrs["data_origin"] == "folder"
 
 
 def test_a_truncated_record_is_refused_and_fresh_mends_it():
-    experiments.obtain("stability", "smoke")
-    path = experiments.request("stability", "smoke").path
+    chapters.obtain("stability", "smoke")
+    path = chapters.request("stability", "smoke").path
     path.write_bytes(path.read_bytes()[:1000])
     with pytest.raises(records.RecordError, match=rf"{path}.*kadam run stability --profile smoke --fresh"):
-        experiments.obtain("stability", "smoke")
-    assert experiments.obtain("stability", "smoke", fresh=True).attrs["profile"] == "smoke"
+        chapters.obtain("stability", "smoke")
+    assert chapters.obtain("stability", "smoke", fresh=True).attrs["profile"] == "smoke"
 
 
 @pytest.mark.parametrize(("name", "profile"), [("grwth", "smoke"), ("growth", "smok")])
 def test_a_misspelled_name_lists_the_valid_ones(name, profile):
     with pytest.raises(ValueError, match=r"stability, growth|smoke, laptop, paper"):
-        experiments.request(name, profile)
+        chapters.request(name, profile)
 
 
 def test_the_ledger_uses_committed_records_where_there_is_no_local_one(tmp_path):
-    assert {claim.verdict for claim in experiments.ledger("laptop", None)} == {"not run at this profile"}
+    assert {claim.verdict for claim in chapters.ledger("laptop", None)} == {"not run at this profile"}
     shutil.copytree(RESULTS, tmp_path / "results")
-    claims = experiments.ledger("laptop", tmp_path / "results")
+    claims = chapters.ledger("laptop", tmp_path / "results")
     assert {claim.id: claim.verdict for claim in claims} == {
         id: verdict
         for verdicts in (VERDICTS["laptop"] | VERDICTS["cpu"]).values()  # a larger record comes first

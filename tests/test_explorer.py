@@ -5,9 +5,9 @@ import re
 
 import pytest
 
+from kadam.advice import advise
 from kadam.decay import Decay
 from kadam.report import explorer
-from kadam.report.advice import advise
 from kadam.theory import stability
 
 

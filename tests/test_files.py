@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from kadam.lab import files
+from kadam.lab.records import files
 
 
 def test_a_sealed_file_comes_back(tmp_path):

@@ -8,11 +8,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from kadam.chapters.continuous_time import problems
+from kadam.chapters.continuous_time.orders import run as orders
 from kadam.decay import Decay
-from kadam.experiments import orders
-from kadam.lab import data, problems
-from kadam.lab.probes import distance
-from kadam.lab.progress import Progress
+from kadam.lab.data import sources as data
+from kadam.lab.engine.progress import Progress
+from kadam.lab.train.probes import distance
 from kadam.theory import exponential
 from kadam.theory.flow import Diverged, adam, adam_flow, exact_rate, lead
 from kadam.theory.neighbours import classical_limit, paper_flow_in_time

@@ -15,8 +15,9 @@ from hypothesis import assume
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
-from kadam.lab import records, states
-from kadam.lab.files import RecordError
+from kadam.lab.engine import state as states
+from kadam.lab.records import record as records
+from kadam.lab.records.files import RecordError
 
 
 def saved(folder):

@@ -25,8 +25,8 @@ from hypothesis.extra.numpy import arrays, mutually_broadcastable_shapes
 from numpy.testing import assert_allclose
 
 from kadam import Decay, stages
+from kadam.advice import advise
 from kadam.decay import STRATEGIES
-from kadam.report.advice import advise
 from kadam.theory import stability
 from kadam.theory.reference import kadam_moments, kadam_updates
 from kadam.theory.stability import max_update_bound, silent_update, worst_case_gradients

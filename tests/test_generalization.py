@@ -8,10 +8,11 @@ import torch
 import xarray as xr
 from numpy.testing import assert_allclose, assert_array_equal
 
-from kadam.experiments import generalization
-from kadam.lab import data, validation
-from kadam.lab.ensemble import Ensemble
-from kadam.lab.models import next_token_loss
+from kadam.chapters.generalization import held_out as validation
+from kadam.chapters.generalization import run as generalization
+from kadam.lab.data import sources as data
+from kadam.lab.train.ensemble import Ensemble
+from kadam.lab.train.networks import next_token_loss
 from kadam.theory import stability
 
 SMOKE = generalization.PROFILES["smoke"]

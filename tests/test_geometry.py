@@ -7,7 +7,7 @@ import pytest
 import torch
 import xarray as xr
 
-from kadam.experiments import geometry as experiment
+from kadam.chapters.local_geometry.geometry import run as experiment
 from kadam.theory import geometry as theory
 
 

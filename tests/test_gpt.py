@@ -6,7 +6,7 @@ from numpy.testing import assert_allclose
 from problems import random
 from torch.nn import functional as F
 
-from kadam.lab.gpt import Gpt
+from kadam.lab.train.gpt import Gpt
 
 SHAPE = {"vocabulary": 7, "context": 6, "width": 12, "layers": 2, "heads": 3}
 

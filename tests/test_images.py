@@ -15,7 +15,8 @@ import pytest
 from click.testing import CliRunner
 
 from kadam import cli
-from kadam.lab import data, images
+from kadam.lab.data import images
+from kadam.lab.data import sources as data
 
 REAL_FOLDER = Path(os.environ.get("KADAM_DATA") or Path(__file__).parents[2] / "shared" / "data")
 PACKED = "small.npz"

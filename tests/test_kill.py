@@ -14,8 +14,8 @@ import long_sweep
 import pytest
 import xarray as xr
 
-from kadam import experiments
-from kadam.lab import records
+from kadam import chapters
+from kadam.lab.records import record as records
 
 SWEEP = Path(long_sweep.__file__)
 
@@ -130,7 +130,7 @@ def kadam(*arguments, **options):
 
 
 def growth_path():
-    return experiments.request("growth", "smoke").path
+    return chapters.request("growth", "smoke").path
 
 
 def assert_is_growth(smoke_records):
@@ -181,7 +181,7 @@ def test_a_full_disk_stops_a_run_with_a_clear_error_and_it_goes_on_later(smoke_r
 
 @pytest.mark.parametrize("fails", range(8))
 def test_whichever_write_fails_nothing_is_lost_and_nothing_half_written_is_read(fails, tmp_path, monkeypatch):
-    from kadam.experiments import growth
+    from kadam.chapters.growth import run as growth
 
     config = growth.Config(points=4, seeds=1, chunk=2, eps_every=2, steps=10, width=8, layers=1, text="embedded")
     monkeypatch.setitem(growth.PROFILES, "smoke", config)
@@ -199,8 +199,8 @@ def test_whichever_write_fails_nothing_is_lost_and_nothing_half_written_is_read(
         full.setattr(Path, "write_bytes", failing)
         if fails < 6:  # five pieces and the record
             with pytest.raises(OSError, match=r"No space left on device; what was finished is kept"):
-                experiments.obtain("growth", "smoke")
+                chapters.obtain("growth", "smoke")
         else:
-            experiments.obtain("growth", "smoke")
-    again = experiments.obtain("growth", "smoke")
+            chapters.obtain("growth", "smoke")
+    again = chapters.obtain("growth", "smoke")
     xr.testing.assert_identical(again.drop_attrs(deep=False), expected.drop_attrs(deep=False))

@@ -6,12 +6,14 @@ import numpy as np
 import pytest
 import torch
 
+from kadam.chapters.continuous_time import problems
+from kadam.chapters.speed.sweep_bench import batched_against_loops
 from kadam.decay import Decay
-from kadam.lab import probes, problems, profiles
-from kadam.lab.bench import batched_against_loops
-from kadam.lab.ensemble import Ensemble, keep_freed_memory
-from kadam.lab.flat import FlatLoss
-from kadam.lab.models import CharTransformer, ConvNet, classification_loss, initialise, next_token_loss
+from kadam.flat import FlatLoss
+from kadam.lab.records import profiles
+from kadam.lab.train import probes
+from kadam.lab.train.ensemble import Ensemble, keep_freed_memory
+from kadam.lab.train.networks import CharTransformer, ConvNet, classification_loss, initialise, next_token_loss
 
 
 @pytest.fixture

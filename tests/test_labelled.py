@@ -7,8 +7,8 @@ import pytest
 import torch
 from problems import random
 
-from kadam.lab.images import Arrays, Images, load_images
-from kadam.lab.labelled import Augmentation, Batches, Counts, Labelled, Seeds, split
+from kadam.lab.data.images import Arrays, Images, load_images
+from kadam.lab.data.labelled import Augmentation, Batches, Counts, Labelled, Seeds, split
 
 N, HEIGHT, WIDTH = 24, 6, 8
 SEEDS = Seeds(1, 2, 3)

@@ -12,20 +12,21 @@ from numpy.testing import assert_allclose, assert_array_equal
 from torch.nn import functional as F
 
 from kadam import Decay, stages
+from kadam.chapters.contest import competition, judges
+from kadam.chapters.contest.language import run as language
+from kadam.chapters.contest.trials import Trial
 from kadam.decay import STRATEGIES
-from kadam.experiments import language
-from kadam.lab import competition, states
-from kadam.lab import language as lab
-from kadam.lab.baselines import optimizer
-from kadam.lab.contest import Trial
-from kadam.lab.corpora import Windows
-from kadam.lab.data import DataError
-from kadam.lab.gpt import Gpt
-from kadam.lab.language import LanguageModelling, Shape, TextNetwork
-from kadam.lab.probes import SPIKE_WINDOW, spikes
-from kadam.lab.progress import Progress
-from kadam.lab.train import Schedule
-from kadam.report import contest as judges
+from kadam.lab.data.sources import DataError
+from kadam.lab.data.windows import Windows
+from kadam.lab.engine import state as states
+from kadam.lab.engine.progress import Progress
+from kadam.lab.records.profiles import Shape
+from kadam.lab.train import language_model as lab
+from kadam.lab.train.gpt import Gpt
+from kadam.lab.train.language_model import LanguageModelling, TextNetwork
+from kadam.lab.train.optimizers import optimizer
+from kadam.lab.train.probes import SPIKE_WINDOW, spikes
+from kadam.lab.train.schedule import Schedule
 from kadam.theory import stability
 
 STEPS, LR, VOCABULARY, CONTEXT = 6, 2**-7, 9, 5

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from kadam.experiments import language
-from kadam.lab import baselines
-from kadam.lab.contest import COMPARISONS
-from kadam.report import contest as judges
-from kadam.report import language as figures
-from kadam.report import rivals
+from kadam.chapters.contest import drawing as rivals
+from kadam.chapters.contest import judges
+from kadam.chapters.contest.language import figures
+from kadam.chapters.contest.language import run as language
+from kadam.chapters.contest.trials import COMPARISONS
+from kadam.lab.train import optimizers as baselines
 
 NAN = float("nan")
 METHODS = ["Adam", "Lion", "2-Adam repeat", "3-Adam repeat", "2-Adam meta", "3-Adam meta"]

@@ -10,9 +10,11 @@ import torch
 from matplotlib.figure import Figure
 
 from kadam import KAdam
-from kadam.lab import results
-from kadam.report import plan, scale, style
-from kadam.report.plan import FULL, HALF, WEIGHTS
+from kadam.chapters.scale import plan
+from kadam.chapters.scale.engine import figures as scale
+from kadam.chapters.scale.plan import FULL, HALF, WEIGHTS
+from kadam.lab.records import committed as results
+from kadam.report import style
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "results"

@@ -5,10 +5,11 @@ from dataclasses import fields
 import numpy as np
 import pytest
 
+from kadam.chapters.scale_invariance.products import Lookback, Trace, Watch
 from kadam.decay import Decay
-from kadam.lab.ensemble import Ensemble
-from kadam.lab.products import Lookback, Trace, Watch
-from kadam.lab.tasks import LANGUAGE_WEIGHTS, SMOKE, Inputs
+from kadam.lab.records.profiles import SMOKE
+from kadam.lab.train.ensemble import Ensemble
+from kadam.lab.train.tasks import LANGUAGE_WEIGHTS, Inputs
 
 STEPS, MEMORY = 14, 5
 LAGS, WINDOWS = (0, 2, 5), (1, 3, 5)

@@ -8,8 +8,8 @@ import pytest
 import torch
 from tqdm import tqdm
 
-from kadam.lab import states
-from kadam.lab.progress import Bar, Note, Progress
+from kadam.lab.engine import state as states
+from kadam.lab.engine.progress import Bar, Note, Progress
 
 
 def walk(progress, steps, *, stop=None):
@@ -28,7 +28,7 @@ def nowhere(steps):
 
 @pytest.mark.parametrize("stop", range(7))
 def test_a_stopped_loop_goes_on_to_the_bit(tmp_path, monkeypatch, stop):
-    monkeypatch.setattr("kadam.lab.progress.KEEPING_SHARE", float("inf"))
+    monkeypatch.setattr("kadam.lab.engine.progress.KEEPING_SHARE", float("inf"))
     path, told = tmp_path / "x.state", []
     with pytest.raises(KeyboardInterrupt):
         walk(Progress(nowhere, path, keep_every_s=0), 7, stop=stop)
@@ -85,7 +85,7 @@ def test_a_bar_counts_every_step_of_every_piece_once():
 
 
 def test_a_bar_believes_notes_from_elsewhere(tmp_path, monkeypatch):
-    monkeypatch.setattr("kadam.lab.progress.TELL_EVERY_S", 0.01)
+    monkeypatch.setattr("kadam.lab.engine.progress.TELL_EVERY_S", 0.01)
     notes = {piece: tmp_path / f"{piece}.steps" for piece in "abc"}
     with shown(30) as inner:
         bar = Bar(inner)

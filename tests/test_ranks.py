@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy import stats
 
-from kadam.theory.ranks import earlier, rank_correlation, ranks_last, share_between
+from kadam.report.statistics import earlier, rank_correlation, ranks_last, share_between
 
 NAN = float("nan")
 

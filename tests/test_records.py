@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from kadam.lab import files, records
+from kadam.lab.records import files
+from kadam.lab.records import record as records
 
 
 @dataclass(frozen=True)

@@ -6,27 +6,25 @@ import pytest
 import xarray as xr
 from matplotlib.figure import Figure
 
+from kadam.advice import advise
+from kadam.chapters.box.box import figures as box
+from kadam.chapters.box.norms import figures as norms
+from kadam.chapters.box.radius import figures as radius
+from kadam.chapters.contest import drawing as rivals
+from kadam.chapters.contest.cifar import figures as cifar
+from kadam.chapters.contest.language import figures as language
+from kadam.chapters.continuous_time.orders import figures as orders
+from kadam.chapters.continuous_time.trajectories import figures as trajectories
+from kadam.chapters.generalization import figures as generalization
+from kadam.chapters.growth import figures as growth
+from kadam.chapters.local_geometry.curvature import figures as curvature
+from kadam.chapters.local_geometry.geometry import figures as geometry
+from kadam.chapters.scale_invariance.invariance import figures as invariance
+from kadam.chapters.scale_invariance.meta import figures as meta
+from kadam.chapters.stability import figures as stability
 from kadam.decay import Decay
-from kadam.report import (
-    box,
-    cifar,
-    curvature,
-    generalization,
-    geometry,
-    growth,
-    invariance,
-    language,
-    meta,
-    norms,
-    orders,
-    radius,
-    rivals,
-    stability,
-    style,
-    trajectories,
-)
-from kadam.report.advice import advise
-from kadam.report.claims import with_range
+from kadam.report import style
+from kadam.report.ledger import with_range
 from kadam.theory import stability as theory
 
 SHOWN = ["Adam", "SGD", "2-Adam meta"]
@@ -144,7 +142,7 @@ def test_the_boundary_numbers_are_the_theorys(smoke_records):
 
 
 def test_the_tables_of_chapter_3_say_what_the_experiments_judge_by(smoke_records):
-    from kadam.experiments.trajectories import path_errors, weight_errors
+    from kadam.chapters.continuous_time.trajectories.run import path_errors, weight_errors
 
     record = smoke_records["trajectories"]
     weights = trajectories.weight_table(record).splitlines()
@@ -208,7 +206,7 @@ def test_shares_of_the_maximum_add_up_to_one(smoke_records):
 
 
 def test_the_error_of_a_law_is_what_the_experiment_judges_by(smoke_records):
-    from kadam.experiments.growth import relative_errors
+    from kadam.chapters.growth.run import relative_errors
 
     record = smoke_records["growth"].assign_attrs(one_e_fold=1e-3)
     for law in growth.LAWS:
@@ -243,7 +241,7 @@ def test_advice_as_data_is_the_theorys():
 
 
 def test_the_tables_of_chapter_4_say_what_the_experiment_judges_by(smoke_records):
-    from kadam.experiments import generalization as experiment
+    from kadam.chapters.generalization import run as experiment
 
     record = smoke_records["generalization"]
     assert generalization.BAD == experiment.BAD
@@ -388,7 +386,7 @@ def test_the_tables_of_chapter_9_fit_the_page(smoke_records, module):
 
 
 def test_the_tables_on_two_layers_hold_what_the_record_holds(smoke_records):
-    from kadam.experiments.geometry import law_errors
+    from kadam.chapters.local_geometry.geometry.run import law_errors
 
     record = smoke_records["geometry"]
     error = law_errors(record, "from_start", "d^-2").sel(layer="layer 2")
@@ -403,7 +401,7 @@ def test_the_tables_on_two_layers_hold_what_the_record_holds(smoke_records):
 
 
 def test_the_tables_on_networks_hold_what_the_experiment_judges_by(smoke_records):
-    from kadam.experiments import curvature as experiment
+    from kadam.chapters.local_geometry.curvature import run as experiment
 
     record = smoke_records["curvature"]
     measured = {claim.id: claim.measured for claim in experiment.claims(record)}

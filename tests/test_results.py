@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from kadam.lab import records, results
-from kadam.lab.files import RecordError
+from kadam.lab.records import committed as results
+from kadam.lab.records import record as records
+from kadam.lab.records.files import RecordError
 
 
 def record(value=1.0, **attrs):

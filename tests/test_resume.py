@@ -6,22 +6,20 @@ from dataclasses import replace
 import pytest
 import xarray as xr
 
-from kadam.experiments import (
-    box,
-    cifar,
-    curvature,
-    generalization,
-    geometry,
-    growth,
-    invariance,
-    language,
-    meta,
-    norms,
-    radius,
-)
-from kadam.lab.contest import Trial
-from kadam.lab.progress import Progress
-from kadam.lab.tasks import Inputs
+from kadam.chapters.box.box import run as box
+from kadam.chapters.box.norms import run as norms
+from kadam.chapters.box.radius import run as radius
+from kadam.chapters.contest.cifar import run as cifar
+from kadam.chapters.contest.language import run as language
+from kadam.chapters.contest.trials import Trial
+from kadam.chapters.generalization import run as generalization
+from kadam.chapters.growth import run as growth
+from kadam.chapters.local_geometry.curvature import run as curvature
+from kadam.chapters.local_geometry.geometry import run as geometry
+from kadam.chapters.scale_invariance.invariance import run as invariance
+from kadam.chapters.scale_invariance.meta import run as meta
+from kadam.lab.engine.progress import Progress
+from kadam.lab.train.tasks import Inputs
 from kadam.theory import stability
 
 

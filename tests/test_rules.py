@@ -7,10 +7,11 @@ import pytest
 import torch
 from torch import nn
 
+from kadam.chapters.scale_invariance.rules import Constant, Normed, OneSecondMoment, SecondAdam, Step, obey
 from kadam.decay import Decay
-from kadam.lab.ensemble import Ensemble
-from kadam.lab.rules import Constant, Normed, OneSecondMoment, SecondAdam, Step, obey
-from kadam.lab.tasks import LANGUAGE_WEIGHTS, SMOKE, Inputs
+from kadam.lab.records.profiles import SMOKE
+from kadam.lab.train.ensemble import Ensemble
+from kadam.lab.train.tasks import LANGUAGE_WEIGHTS, Inputs
 from kadam.theory.invariance import NormLaw
 
 SIZE = 30

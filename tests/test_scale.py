@@ -5,9 +5,9 @@ import pytest
 import torch
 from torch import nn
 
-from kadam.lab.flat import FlatLoss
-from kadam.lab.models import CharTransformer, ConvNet, classification_loss, initialise, next_token_loss
-from kadam.lab.scale import ROUNDING, check_scale_invariant, scale_changes
+from kadam.flat import FlatLoss
+from kadam.lab.train.networks import CharTransformer, ConvNet, classification_loss, initialise, next_token_loss
+from kadam.lab.train.scale_invariance import ROUNDING, check_scale_invariant, scale_changes
 
 
 @pytest.fixture

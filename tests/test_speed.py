@@ -8,11 +8,12 @@ import pytest
 import torch
 from click.testing import CliRunner
 
-from kadam import cli, experiments
-from kadam.experiments import speed
-from kadam.lab import records, stopwatch
+from kadam import chapters, cli
+from kadam.chapters.speed.speed import figures
+from kadam.chapters.speed.speed import run as speed
+from kadam.lab.records import record as records
+from kadam.lab.train import stopwatch
 from kadam.optim import fused_cpu
-from kadam.report import speed as figures
 
 
 @pytest.fixture(scope="module")
@@ -156,10 +157,10 @@ def test_the_command_measures_and_keeps_a_record(monkeypatch):
     result = CliRunner().invoke(cli.commands, ["bench", "optimizer", "--profile", "smoke", "--json"])
     assert result.exit_code == 0, result.output
     assert set(json.loads(result.stdout)) == {"20k", "ResNet-18", "tiny network"}
-    path = experiments.request("speed", "smoke").path
+    path = chapters.request("speed", "smoke").path
     assert records.read(path, command="x").attrs["experiment"] == "speed"
 
 
 def test_where_no_record_is_the_command_that_makes_one_is_named(tmp_path):
     with pytest.raises(records.RecordError, match=r"speed: no record.*kadam run speed --profile laptop"):
-        experiments.measured("speed", tmp_path)
+        chapters.measured("speed", tmp_path)

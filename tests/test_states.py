@@ -7,10 +7,10 @@ import pytest
 import torch
 
 from kadam import Decay, stages
-from kadam.lab import states
-from kadam.lab.ensemble import Ensemble
-from kadam.lab.files import RecordError
-from kadam.lab.states import Stateful
+from kadam.lab.engine import state as states
+from kadam.lab.engine.state import Stateful
+from kadam.lab.records.files import RecordError
+from kadam.lab.train.ensemble import Ensemble
 
 
 class Counter(Stateful):
@@ -104,7 +104,7 @@ class Harm:
 
 
 def test_no_code_is_run_that_a_file_brings(tmp_path, capsys):
-    from kadam.lab import files
+    from kadam.lab.records import files
 
     torch.save(Harm(), tmp_path / "raw")
     files.write_sealed(tmp_path / "x", (tmp_path / "raw").read_bytes())

@@ -10,10 +10,10 @@ import torch
 import xarray as xr
 from threadpoolctl import threadpool_info, threadpool_limits
 
-from kadam.lab import records
-from kadam.lab.cluster import ClusterError
-from kadam.lab.files import RecordError
-from kadam.lab.sweep import Work, end_with, one_thread, sweep
+from kadam.lab.engine.cluster import ClusterError
+from kadam.lab.engine.sweep import Work, end_with, one_thread, sweep
+from kadam.lab.records import record as records
+from kadam.lab.records.files import RecordError
 
 PIECES = ["a", "b", "c", "d"]
 
@@ -115,7 +115,7 @@ def refuse(piece, progress):
 
 def test_the_bar_counts_every_step_once(monkeypatch):
     updates = []
-    monkeypatch.setattr("kadam.lab.sweep.Bar.at", lambda self, piece, steps: updates.append((piece, steps)))
+    monkeypatch.setattr("kadam.lab.engine.sweep.Bar.at", lambda self, piece, steps: updates.append((piece, steps)))
     run()
     assert updates == [(piece, steps) for piece in PIECES for steps in (1, 2, 3, 3)]
 

@@ -10,19 +10,11 @@ import numpy as np
 import pytest
 import torch
 
-from kadam.lab import data, images
-from kadam.lab.tasks import (
-    CHANGES,
-    IMAGE_WEIGHTS,
-    LANGUAGE_WEIGHTS,
-    LAPTOP,
-    PAPER,
-    SMOKE,
-    Inputs,
-    Sizes,
-    configured_sets,
-    scaled,
-)
+from kadam.lab.data import images
+from kadam.lab.data import sources as data
+from kadam.lab.data.configured import configured_sets
+from kadam.lab.records.profiles import LAPTOP, PAPER, SMOKE, Sizes
+from kadam.lab.train.tasks import CHANGES, IMAGE_WEIGHTS, LANGUAGE_WEIGHTS, Inputs, scaled
 
 KINDS = ["language", "images"]
 

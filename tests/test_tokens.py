@@ -7,9 +7,10 @@ import pytest
 import torch
 from matplotlib.figure import Figure
 
-from kadam.experiments import tokens
-from kadam.lab import corpora, loops
-from kadam.report import tokens as report
+from kadam.chapters.speed import loops
+from kadam.chapters.speed.tokens import figures as report
+from kadam.chapters.speed.tokens import run as tokens
+from kadam.lab.data import text as corpora
 
 TINY = tokens.PROFILES["smoke"]
 SMALL, OTHER = TINY.settings

@@ -10,12 +10,14 @@ from problems import random
 from torch.nn import functional as F
 
 from kadam import Decay
-from kadam.lab import classify, states
-from kadam.lab.baselines import optimizer
-from kadam.lab.classify import Classification, ImageNetwork
-from kadam.lab.labelled import Augmentation, Batches, Labelled, Seeds
-from kadam.lab.models import Vgg
-from kadam.lab.train import Schedule, parameter_count
+from kadam.lab.data.labelled import Augmentation, Batches, Labelled, Seeds
+from kadam.lab.engine import state as states
+from kadam.lab.train import classification as classify
+from kadam.lab.train.classification import Classification, ImageNetwork
+from kadam.lab.train.networks import Vgg
+from kadam.lab.train.optimizers import optimizer
+from kadam.lab.train.schedule import Schedule
+from kadam.lab.train.training import parameter_count
 
 STEPS, LR = 6, 2**-6
 SHAPE = {"channels": 2, "classes": 3, "width": 4, "depth": 2}

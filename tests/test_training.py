@@ -8,9 +8,9 @@ import torch
 from matplotlib.figure import Figure
 from torch.nn import functional as F
 
-from kadam.experiments import training
-from kadam.lab import loops
-from kadam.report import training as report
+from kadam.chapters.speed import loops
+from kadam.chapters.speed.training import figures as report
+from kadam.chapters.speed.training import run as training
 
 TINY = training.PROFILES["smoke"]
 

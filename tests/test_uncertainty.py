@@ -7,7 +7,7 @@ import pytest
 from numpy.testing import assert_allclose
 from scipy import stats
 
-from kadam.theory.uncertainty import mean_interval
+from kadam.report.statistics import mean_interval
 
 SAMPLES = np.random.default_rng(0).normal(3.0, 2.0, (2000, 5))
 

@@ -8,7 +8,7 @@ from problems import DEVICES, gradients, random
 from torch import nn
 
 from kadam import Decay, KAdam
-from kadam.lab.ensemble import Ensemble
+from kadam.lab.train.ensemble import Ensemble
 from kadam.optim.update import StageAtStep, kadam_step_, kadam_update
 
 # Members and stages differ in both decay rates, but so that no member is chaotic: rounding stays rounding.

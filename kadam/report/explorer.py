@@ -8,8 +8,8 @@ from importlib.resources import files
 
 import numpy as np
 
+from kadam.advice import advise
 from kadam.decay import Decay
-from kadam.report.advice import advise
 from kadam.theory import stability
 
 # The positions of both sliders: from no memory to 10,000 steps, with the values that people use among them.

@@ -1,0 +1,167 @@
+"""The catalogue: which experiments there are, their chapter and notebook; and their records and verdicts.
+
+An experiment is a folder of four files: ``config`` (what is run, at which profile), ``run`` (the only one that trains),
+``claims`` (what is claimed and how a record decides it) and ``figures``. To add one, add its folder and a line here.
+"""
+
+import warnings
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import xarray as xr
+
+from kadam.lab.data.configured import configured
+from kadam.lab.data.sources import StandInWarning
+from kadam.lab.records import committed, profiles, store
+from kadam.lab.records.files import RecordError
+from kadam.report.ledger import Claim, judge_all
+from kadam.report.table import Table, table
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """Where an experiment lives, and where it is shown."""
+
+    place: str  # its folder below this one
+    notebook: str
+    measures_machine: bool = False  # instead of mathematics: it runs only when asked, and is shown at every profile
+
+    @property
+    def name(self) -> str:
+        return self.place.rpartition(".")[2]
+
+    def module_name(self, part: str) -> str:
+        return f"{__name__}.{self.place}.{part}"
+
+    def part(self, part: str) -> ModuleType:
+        """One of its four modules."""
+        return import_module(self.module_name(part))
+
+    @property
+    def profiles(self) -> tuple[str, ...]:
+        """The profiles that it has."""
+        return tuple(self.part("config").PROFILES)
+
+
+CATALOGUE = {
+    experiment.name: experiment
+    for experiment in (
+        Experiment("stability", "01-stability-region"),
+        Experiment("growth", "02-growth"),
+        Experiment("continuous_time.trajectories", "03-continuous-time"),
+        Experiment("continuous_time.orders", "03-continuous-time"),
+        Experiment("generalization", "04-generalization"),
+        Experiment("scale_invariance.invariance", "05-scale-invariance"),
+        Experiment("scale_invariance.meta", "05-scale-invariance"),
+        Experiment("contest.cifar", "06-cifar"),
+        Experiment("contest.language", "07-language"),
+        Experiment("box.box", "08-adamw-box"),
+        Experiment("box.norms", "08-adamw-box"),
+        Experiment("box.radius", "08-adamw-box"),
+        Experiment("local_geometry.geometry", "09-local-geometry"),
+        Experiment("local_geometry.curvature", "09-local-geometry"),
+        Experiment("speed.speed", "11-speed", measures_machine=True),
+        Experiment("scale.engine", "12-scale", measures_machine=True),
+        Experiment("speed.training", "06-cifar", measures_machine=True),
+        Experiment("speed.tokens", "07-language", measures_machine=True),
+    )
+}
+NAMES = tuple(name for name, experiment in CATALOGUE.items() if not experiment.measures_machine)
+MEASURED = tuple(name for name, experiment in CATALOGUE.items() if experiment.measures_machine)
+MEASURED_PROFILE = "laptop"
+
+# Profiles beyond the laptop's, the most convincing first. Not every experiment has both.
+LARGER = ("paper", "cpu")
+
+
+def find(name: str) -> Experiment:
+    """The experiment of this name; ``ValueError`` listing the names if there is none."""
+    if name not in CATALOGUE:
+        raise ValueError(f"experiment must be one of {', '.join(CATALOGUE)}; got {name!r}")
+    return CATALOGUE[name]
+
+
+def request(name: str, profile: str, *, fetch: bool = False) -> store.Request:
+    """What decides an experiment's record; ``fetch``: may download its data.
+
+    ``ValueError`` listing the valid names for an unknown experiment or profile.
+    """
+    described = find(name).part("config")
+    config = profiles.choose(described.PROFILES, profile)
+    sha256 = _data_sha256(described.DATA, config, fetch) if hasattr(described, "DATA") else ""
+    return store.Request(name, profile, config, find(name).module_name("run"), sha256)
+
+
+def _data_sha256(kind: str, config: Any, fetch: bool) -> str:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", StandInWarning)  # the record and its figures say it
+        return configured(kind, config, fetch=fetch).sha256
+
+
+def obtain(name: str, profile: str, *, fresh: bool = False, jobs: int = 1) -> xr.Dataset:
+    """The record of an experiment at a profile: the local one if it is current, else a run, which is then kept.
+
+    An interrupted run goes on from its checkpoint; ``fresh`` computes everything again. Data is downloaded only when a run
+    needs it. Raises ``RecordError`` for a damaged local record.
+    """
+    wanted = request(name, profile)
+    if fresh or not wanted.path.exists():
+        wanted = request(name, profile, fetch=True)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", StandInWarning)
+        return store.obtain(wanted, lambda: find(name).part("run").run, fresh=fresh, jobs=jobs)
+
+
+def claims(name: str, record: xr.Dataset | None, *, profile: str = "") -> list[Claim]:
+    """The verdicts that a record of this experiment gives; without a record, what would be judged at ``profile``."""
+    experiment = find(name)
+    return judge_all(experiment.part("claims").TESTS, record, profile=profile, notebook=experiment.notebook)
+
+
+def verdicts(*records: xr.Dataset) -> Table:
+    """What these records decide, as a chapter shows it."""
+    rows = [(c.id, c.verdict, c.measured) for record in records for c in claims(record.attrs["experiment"], record)]
+    return table(("claim", "verdict", "measured"), rows)
+
+
+def ledger(profile: str, folder: Path | None) -> list[Claim]:
+    """Every claim with its verdict from the records that exist: the local one first, else the committed one.
+
+    At profile laptop a committed record of a larger profile comes before both.
+    """
+    found: list[Claim] = []
+    for name, experiment in CATALOGUE.items():
+        at = MEASURED_PROFILE if experiment.measures_machine else profile
+        record = larger(name, folder) if profile == "laptop" else None
+        if record is None and at in experiment.profiles:
+            record = request(name, at).existing(folder)
+        found += claims(name, record, profile=at)
+    return found
+
+
+def larger(name: str, folder: Path | None) -> xr.Dataset | None:
+    """The committed record of an experiment at the most convincing profile beyond the laptop, if there is one."""
+    known = [profile for profile in LARGER if profile in find(name).profiles]
+    found = (committed.committed(folder, name, profile) for profile in known) if folder else iter(())
+    return next((record for record in found if record is not None), None)
+
+
+def shown(name: str, profile: str) -> xr.Dataset:
+    """The record that a page draws: the larger committed one where there is one, else that of the page's profile."""
+    record = larger(name, committed.results_folder())
+    return obtain(name, profile) if record is None else record
+
+
+def measured(name: str) -> xr.Dataset:
+    """The record of an experiment that measures a machine: the local one, else the committed one; it is not run here.
+
+    Raises ``RecordError`` with the command that makes one where there is none.
+    """
+    wanted = request(name, MEASURED_PROFILE)
+    found = wanted.existing(committed.results_folder())
+    if found is None:
+        raise RecordError(f"{name}: no record on this machine or in the repository; make one with: {wanted.command}")
+    return found

@@ -1,0 +1,70 @@
+"""The figures of chapter 8 on steepest descent in two norms, each with the numbers that it shows."""
+
+import numpy as np
+import xarray as xr
+from matplotlib.figure import Figure
+
+from kadam.report import style
+from kadam.report.ledger import below
+
+DESCENTS = {
+    "l_inf": (style.CORRECTED, "l_inf: SignGD"),
+    "l_2": (style.PAPER, "l_2: normalised gradient"),
+    "AdamW, equal": (style.EXACT, "AdamW, both 0.95"),
+    "AdamW, default": (style.FIFTH, "AdamW, default"),
+}
+
+
+@style.styled
+def identity(record: xr.Dataset) -> Figure:
+    """The gap of the optimizer with betas (0, 0) and of Frank & Wolfe's steps, and how far apart their weights ever are."""
+    figure, (left, right) = style.panels(1, 2, height=2.8)
+    left.plot(record.step, record.gap.sel(path="Frank-Wolfe"), color=style.EXACT, lw=4, alpha=0.35, label="Frank-Wolfe")
+    left.plot(record.step, record.gap.sel(path="optimizer"), color=style.MEASURED, lw=1, label="SignGD with decay")
+    left.set(xscale="log", yscale="log", xlabel="step", ylabel="Frank-Wolfe gap")
+    left.legend()
+    right.plot(record.step, np.maximum(record.difference, 1e-18), "o", ms=3, color=style.MEASURED)
+    right.axhline(np.finfo(float).eps, color=style.GUIDE, lw=0.8)
+    right.annotate("one rounding of 1", (1, np.finfo(float).eps), xytext=(2, 4), textcoords="offset points", fontsize=7)
+    right.set(xscale="log", yscale="log", ylim=(1e-19, 1e-10), xlabel="step", ylabel="largest difference so far")
+    return figure
+
+
+def identity_line(record: xr.Dataset) -> str:
+    """How far apart the two ever are."""
+    return f"largest difference of a weight at any step: {below(float(record.difference.max()))}"
+
+
+@style.styled
+def losses(record: xr.Dataset) -> Figure:
+    """Loss along the axes and in a random basis in the largest dimension, with Frank & Wolfe's bounds; median over seeds."""
+    figure, both = style.panels(1, 2, height=3.4, sharey=True)
+    largest = record.isel(dimension=-1).median("seed")
+    titles = {"axes": "curvature along the axes", "rotated": "the same in a random basis"}
+    for axes, basis in zip(both, record.basis.values, strict=True):
+        for descent, (colour, label) in DESCENTS.items():
+            one = largest.sel(basis=basis, descent=descent)
+            axes.plot(record.step, one.loss, color=colour, label=label)
+            if descent.startswith("l_"):
+                axes.plot(record.step, one.bound, ":", color=colour, lw=1)
+        axes.set(xscale="log", yscale="log", ylim=(1e-6, 1e3), xlabel="step", title=titles[str(basis)])
+    both[0].set_ylabel("loss / first loss")
+    figure.legend(*both[0].get_legend_handles_labels(), loc="outside upper center", ncols=4, fontsize=8)
+    return figure
+
+
+def table(record: xr.Dataset) -> str:
+    """Steps to the level by dimension and basis, median over seeds; and the constant of the theorem in either norm."""
+    level, columns = record.attrs["level"], "".join(f"{'d = ' + str(d):>10}" for d in record.dimension.values)
+    lines = [f"{f'steps to {level:g} of the first loss':<32}{columns}"]
+    for basis in record.basis.values:
+        for descent in DESCENTS:
+            steps = record.reached.sel(basis=basis, descent=descent).fillna(np.inf).median("seed").values
+            cells = "".join(f"{step:>10.0f}" if np.isfinite(step) else f"{'-':>10}" for step in steps)
+            lines.append(f"{descent:>20}{basis:>12}{cells}")
+    lines.append("smoothness x squared diameter")
+    for basis in record.basis.values:
+        for descent in ("l_inf", "l_2"):
+            constants = record.constant.sel(basis=basis, descent=descent).median("seed").values
+            lines.append(f"{descent:>20}{basis:>12}" + "".join(f"{x:>10.1f}" for x in constants))
+    return "\n".join(lines)

@@ -1,0 +1,284 @@
+"""Which geometry does Adam belong to? SignGD with decay is Frank-Wolfe on a box; beside it, its twin on a Euclidean ball.
+
+First the identity: the optimizer with betas (0, 0) and decoupled decay takes Frank & Wolfe's steps on a random quadratic.
+
+Then a loss that is much smoother in l_inf than in l_2, measured by what counts for Frank & Wolfe: smoothness times the squared
+radius of a ball that holds the minimum. L = sum_i (theta_i - c_i)^2 / (2 i^2), with c_i between -1 and 1, has in l_inf a
+smoothness of sum_i 1/i^2 < 1.65 and a box of radius 1; in l_2 a smoothness of 1 and a ball of radius sqrt(d/3). Normalised
+steepest descent with decay runs in both norms with the rates of Frank & Wolfe's theorem, and AdamW beside them. The control is
+the same loss in a random basis: nothing changes in l_2, and the advantage of l_inf should go.
+"""
+
+import functools
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+import xarray as xr
+from numpy.typing import NDArray
+
+from kadam.chapters.box.convex import ConvexDescent, EuclideanDescent, Quadratics, random_quadratic
+from kadam.decay import Decay
+from kadam.lab.engine.progress import Progress
+from kadam.lab.engine.sweep import computed_s, one_thread, sweep
+from kadam.lab.records import record as records
+from kadam.lab.records.profiles import check_counts
+from kadam.lab.train.schedule import falling, kept_steps
+from kadam.optim import KAdam
+from kadam.report.ledger import Claim, Finding, Test, below, judge_all, on_enough_seeds, passes, passes_for
+from kadam.report.statistics import rank_correlation
+from kadam.theory import box as theory
+
+NOTEBOOK = "08-adamw-box"
+
+Array = NDArray[np.float64]
+
+SIGNS = Decay(beta=0.0, gamma=0.0)
+METHODS = {
+    "l_inf": SIGNS,
+    "l_2": SIGNS,  # has no memory, and no decays to speak of
+    "AdamW, equal": Decay(beta=0.95, gamma=0.95),
+    "AdamW, default": Decay(beta=0.999, gamma=0.9),
+}
+BASES = ("axes", "rotated")
+
+
+@dataclass(frozen=True)
+class Config:
+    """What this experiment is made of; the defaults are the laptop profile."""
+
+    steps: int = 2000
+    kept: int = 60  # steps at which losses are kept
+    dimensions: tuple[int, ...] = (10, 30, 100)
+    seeds: int = 5
+    level: float = 0.01  # of the first loss: when it is reached is recorded
+    spread: float = 10.0  # of the eigenvalues of the quadratic for the identity
+    seed: int = 10  # sizes and criteria were chosen on seeds 0 to 2
+
+    def __post_init__(self) -> None:
+        check_counts(self, "steps", "kept", "seeds")
+        if not (self.dimensions and min(self.dimensions) >= 2):
+            raise ValueError(f"dimensions must hold one number or more, each >= 2, got {self.dimensions!r}")
+
+
+PROFILES = {
+    "smoke": Config(steps=150, kept=12, dimensions=(6, 12), seeds=2, level=0.1),
+    "laptop": Config(),
+    "paper": Config(steps=20_000, kept=120, dimensions=(10, 30, 100, 300), seeds=20),
+}
+
+
+@records.recorded("norms", PROFILES)
+def run(config: Config, *, checkpoint: Path | None = None, jobs: int = 1) -> xr.Dataset:
+    """Every method in every dimension. Dimensions: descent, dimension, basis, seed, kept; and the identity along kept."""
+    pieces = [f"{dimension}-{method}" for dimension in reversed(config.dimensions) for method in METHODS]
+    compute = functools.partial(descend, config)
+    results = sweep(pieces, compute, steps=config.steps, title="norms", checkpoint=checkpoint, jobs=jobs)
+    dimensions = xr.Variable("dimension", list(config.dimensions))
+    parts = [
+        xr.concat([results[f"{dimension}-{method}"].drop_attrs() for dimension in config.dimensions], dimensions)
+        for method in METHODS
+    ]
+    dataset = xr.concat(parts, xr.Variable("descent", list(METHODS)))
+    with one_thread():
+        identity = _identity(config)
+    dataset = dataset.merge(identity).assign_coords(step=("kept", kept_steps(config.steps, config.kept) + 1))
+    dataset.attrs = {
+        "computed_s": computed_s(results),
+        "level": config.level,
+        "data": "none: quadratics from seeded generators",
+        "data_origin": "none",
+        "data_sha256": "",
+    }
+    return records.with_units(dataset, UNITS)
+
+
+def losses(config: Config, dimension: int) -> Quadratics:
+    """The loss along the axes with every seed, then in a random basis with every seed."""
+    rngs = [np.random.default_rng([config.seed + i, dimension]) for i in range(config.seeds)]
+    curvature = np.diag(np.arange(1, dimension + 1) ** -2.0)
+    centres = np.stack([rng.uniform(-1, 1, dimension) for rng in rngs])
+    bases = np.stack([np.linalg.qr(rng.standard_normal((dimension, dimension)))[0] for rng in rngs])
+    turned = bases @ curvature @ bases.transpose(0, 2, 1)
+    matrices = np.concatenate([np.broadcast_to(curvature, turned.shape), turned])
+    together = np.concatenate([centres, np.einsum("eij,ej->ei", bases, centres)])
+    return Quadratics(torch.from_numpy(matrices), torch.from_numpy(together))
+
+
+def radii(quadratics: Quadratics, method: str) -> Array:
+    """Of the smallest ball that holds each minimum, in the norm of the method, (E,)."""
+    order = 2 if method == "l_2" else np.inf
+    return np.asarray(np.linalg.norm(quadratics.centres.numpy(), order, axis=1))
+
+
+def smoothness(quadratics: Quadratics, method: str) -> Array:
+    """The largest x'Ax over the unit ball of the method's norm, (E,): exact in l_2, in l_inf its bound sum |A_ij|."""
+    matrices = quadratics.matrices.numpy()
+    return np.asarray(np.linalg.norm(matrices, 2, axis=(1, 2)) if method == "l_2" else np.abs(matrices).sum((1, 2)))
+
+
+def _rates(config: Config) -> Array:
+    """Of Frank & Wolfe's theorem: 2/(n + 2), as shares of the way, (steps,)."""
+    return falling(1.0, steps=config.steps, bend=2.0, power=1.0)
+
+
+def descend(config: Config, piece: str, progress: Progress) -> xr.Dataset:
+    """One method in one dimension, both bases and all seeds side by side: named dimension-method."""
+    dimension, _, method = piece.partition("-")
+    quadratics = losses(config, int(dimension))
+    size = radii(quadratics, method)
+    speeds = _rates(config) * size[:, None]
+    kind = EuclideanDescent if method == "l_2" else ConvexDescent
+    descent = kind(quadratics, (METHODS[method],), rates=speeds, weight_decay=1 / size)
+    path = np.zeros((config.steps, len(size)))
+    for n in progress.over(config.steps, {"descent": descent, "path": path}):
+        descent.step(n)
+        path[n] = quadratics.losses(descent.theta).numpy()
+    return _summary(config, path, quadratics, method)
+
+
+def _summary(config: Config, path: Array, quadratics: Quadratics, method: str) -> xr.Dataset:
+    first = quadratics.losses(torch.zeros_like(quadratics.centres)).numpy()
+    steps = kept_steps(config.steps, config.kept)
+    reached = path <= config.level * first
+    when = np.where(reached.any(0), reached.argmax(0) + 1.0, np.nan)
+    constant = smoothness(quadratics, method) * (2 * radii(quadratics, method)) ** 2
+    bound = 2 * constant / (np.arange(config.steps) + 3)[:, None]
+
+    def split(values: Array) -> Array:
+        return values.T.reshape(len(BASES), config.seeds, *values.shape[:-1])
+
+    values = {
+        "loss": (("basis", "seed", "kept"), split(path[steps] / first)),
+        "bound": (("basis", "seed", "kept"), split(bound[steps] / first)),
+        "over_bound": (("basis", "seed"), split((path / bound).max(0))),
+        "reached": (("basis", "seed"), split(when)),
+        "constant": (("basis", "seed"), split(constant)),
+    }
+    return xr.Dataset(values, coords={"basis": list(BASES), "seed": config.seed + np.arange(config.seeds)})
+
+
+def _identity(config: Config) -> xr.Dataset:
+    """The optimizer with betas (0, 0) beside Frank & Wolfe's steps on a quadratic: how far apart they ever are."""
+    dimension = config.dimensions[0]
+    matrix, centre = random_quadratic(dimension, config.spread, config.seed)
+    theta, weights = np.zeros(dimension), torch.nn.Parameter(torch.zeros(dimension, dtype=torch.float64))
+    signed = KAdam([weights], lr=1.0, betas=(0.0, 0.0), eps=0.0, weight_decay=1.0, k=1)
+    apart, gaps = np.zeros(config.steps), np.zeros((config.steps, 2))
+    for n, rate in enumerate(_rates(config)):
+        theta = theory.frank_wolfe_step(theta, matrix @ (theta - centre), step=rate, weight_decay=1.0)
+        signed.param_groups[0]["lr"] = float(rate)
+        weights.grad = torch.from_numpy(matrix @ (weights.detach().numpy() - centre))
+        signed.step()
+        points = np.stack([weights.detach().numpy(), theta])
+        apart[n] = np.abs(points[0] - points[1]).max()
+        gaps[n] = theory.frank_wolfe_gap(points, (points - centre) @ matrix, weight_decay=1.0)
+    kept = kept_steps(config.steps, config.kept)
+    differences = np.maximum.accumulate(apart)[kept]
+    paths = xr.DataArray(gaps[kept], dims=("kept", "path"), coords={"path": ["optimizer", "Frank-Wolfe"]})
+    return xr.Dataset({"difference": ("kept", differences), "gap": paths})
+
+
+UNITS = {
+    "loss": "over the loss at zero",
+    "bound": "Frank & Wolfe's theorem: 2 H (2R)^2 / (n + 2), over the loss at zero",
+    "over_bound": "loss over that bound, the largest over all steps",
+    "reached": "first step at which the loss is at most the level; NaN: never",
+    "constant": "smoothness times squared diameter in the method's norm",
+    "difference": "largest distance of the optimizer from Frank & Wolfe's steps so far, over the box's radius",
+    "gap": "Frank-Wolfe gap",
+}
+
+
+def _is_frank_wolfe(dataset: xr.Dataset) -> Finding:
+    largest = float(dataset.difference.max())
+    return f"largest difference {below(largest)}", passes(largest <= 1e-12)
+
+
+def _times(dataset: xr.Dataset, method: str) -> xr.DataArray:
+    """How many times as many steps the twin in l_2 takes; a method that never arrives takes all steps and one."""
+    never = float(dataset.step.max()) + 1
+    return dataset.reached.sel(descent="l_2").fillna(never) / dataset.reached.sel(descent=method).fillna(never)
+
+
+def _by_dimension(times: xr.DataArray, form: str) -> str:
+    """Medians over seeds in words."""
+    middle = times.median("seed")
+    return ", ".join(f"{form.format(float(x))} at d = {int(d)}" for d, x in zip(middle.dimension, middle, strict=True))
+
+
+@on_enough_seeds
+def _faster_in_its_norm(dataset: xr.Dataset) -> Finding:
+    times = _times(dataset, "l_inf").sel(basis="axes")
+    dimensions = np.repeat(times.dimension.values, times.sizes["seed"])
+    grows = rank_correlation(dimensions, times.transpose("dimension", ...).values.ravel())
+    words = _by_dimension(times, "{:.1f} times")
+    return f"{words}; rank correlation with d {grows:.2f}", passes(float(times.min()) > 1 and grows > 0)
+
+
+@on_enough_seeds
+def _not_in_another_basis(dataset: xr.Dataset) -> Finding:
+    times = _times(dataset, "l_inf")
+    axes, rotated = (times.sel(basis=basis).median("seed") for basis in BASES)
+    words = _by_dimension(times.sel(basis="rotated"), "{:.2f}")
+    return f"steps of l_2 over l_inf in a random basis: {words}", passes_for(float((rotated <= np.minimum(1, axes)).mean()))
+
+
+@on_enough_seeds
+def _adam_goes_with_signs(dataset: xr.Dataset) -> Finding:
+    twins, signs = _times(dataset, "AdamW, equal").sel(basis="axes"), _times(dataset, "l_inf").sel(basis="axes")
+    nearer = np.abs(np.log(twins / signs)) < np.abs(np.log(twins))
+    words = _by_dimension(twins, "{:.1f} times")
+    return f"AdamW with equal decays before l_2: {words}", passes_for(float(nearer.mean()))
+
+
+def _theorem_holds(dataset: xr.Dataset) -> Finding:
+    worst = float(dataset.over_bound.sel(descent=["l_inf", "l_2"]).max())
+    return f"largest loss over its bound {worst:.3f}", passes(worst <= 1)
+
+
+XL = "[X&L] abstract and introduction, as we read them"
+
+TESTS = [
+    Test(
+        "XL-8a",
+        "[X&L] abstract; equality derived here",
+        "SignGD with decoupled decay takes Frank & Wolfe's steps on the box",
+        "the optimizer with betas (0, 0) and Frank & Wolfe's steps differ by at most 1e-12 of the box's radius at every step",
+        _is_frank_wolfe,
+    ),
+    Test(
+        "XL-8m",
+        XL,
+        "On a loss smoother in l_inf, steepest descent with decay is faster in l_inf than in l_2, the more the dimensions",
+        "steps to the level: fewer in every dimension with every seed, and rank correlation of their ratio with d above 0",
+        _faster_in_its_norm,
+    ),
+    Test(
+        "D-8n",
+        "control, asked here: chapter 8",
+        "In a random basis the advantage of l_inf is gone",
+        "l_2 takes no more steps than l_inf there, median over seeds, in every dimension; three quarters: partly",
+        _not_in_another_basis,
+    ),
+    Test(
+        "XL-8o",
+        XL,
+        "Adam belongs to l_inf: AdamW goes with SignGD, not with the twin in l_2",
+        "steps of AdamW with equal decays nearer to those in l_inf than in l_2, in logarithm, in all runs along the axes",
+        _adam_goes_with_signs,
+    ),
+    Test(
+        "D-8p",
+        "Frank & Wolfe's theorem",
+        "Loss is below 2 H (2R)^2/(n+2) at every step, in either norm",
+        "no loss above its bound, with the exact smoothness H in l_2 and the bound sum |A_ij| in l_inf",
+        _theorem_holds,
+    ),
+]
+
+
+def claims(dataset: xr.Dataset | None, *, profile: str = "") -> list[Claim]:
+    """The verdicts that a record of norms gives."""
+    return judge_all(TESTS, dataset, profile=profile, notebook=NOTEBOOK)

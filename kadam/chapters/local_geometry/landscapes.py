@@ -1,0 +1,214 @@
+"""Networks on one fixed batch under named methods, and their weights kept where the loss reaches given levels."""
+
+import itertools
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from kadam.chapters.local_geometry.hessian import estimated_diagonals, exact_diagonals
+from kadam.decay import Decay, stages
+from kadam.lab.engine.state import Stateful
+from kadam.lab.records.profiles import check_choice
+from kadam.lab.train.ensemble import Ensemble, Loss, member_losses
+from kadam.lab.train.networks import CharTransformer, ConvNet, Perceptron, classification_loss, initialise, next_token_loss
+from kadam.lab.train.tasks import Inputs
+
+Array = NDArray[np.float64]
+
+# The Adam family by its stages, from Adam's pair.
+FAMILY: dict[str, Callable[[Decay], tuple[Decay, ...]]] = {
+    "Adam": lambda decay: (decay,),
+    "2-Adam": lambda decay: stages(decay, 2, "inverse_exp"),
+    "4-Adam": lambda decay: stages(decay, 4, "inverse_exp"),
+    "RMSprop": lambda decay: (Decay(beta=decay.beta, gamma=0.0),),
+    "SignGD": lambda decay: (Decay(beta=0.0, gamma=0.0),),
+}
+METHODS = (*FAMILY, "SGD")  # the last is gradient descent with momentum
+
+EXACT = 10**12  # probes: no layer has more weights
+MEMBERS = 5  # whose Hessians are computed together
+
+NETWORKS = ("perceptron", "language", "images")
+
+
+@dataclass(frozen=True)
+class Landscape:
+    """A network, its loss on one fixed batch, and the weights whose curvature is looked at: name in records -> path."""
+
+    model: nn.Module
+    loss: Loss
+    batch: Any
+    weights: Mapping[str, str]
+
+    @torch.no_grad()
+    def start(self, seed: int, scale: float = 1.0) -> dict[str, Tensor]:
+        """Fresh weights by path, times ``scale``."""
+        initialise(self.model, seed)
+        return {name: scale * p.detach() for name, p in self.model.named_parameters()}
+
+    def losses(self, weights: dict[str, Tensor]) -> Tensor:
+        """The losses of members, (E,), from their weights: path -> (E, ...)."""
+        return member_losses(self.model, self.loss)(weights, self.batch)
+
+    def diagonals(self, weights: Mapping[str, Tensor], *, probes: int, only: Sequence[int] | None = None) -> list[Array]:
+        """The Hessian's diagonal of every member by watched layer, or of ``only`` some by their place, each (E, size).
+
+        Estimated from so many random signs, always the same, in a layer of more weights than that; exact in the others, where
+        it costs no more.
+        """
+        paths = list(self.weights.values())
+        chosen = paths if only is None else [paths[i] for i in only]
+        large = [path for path in chosen if weights[path][0].numel() > probes]
+        small = [path for path in chosen if path not in large]
+        parts = []
+        for some in in_chunks(weights, MEMBERS):
+            signs = np.random.default_rng(probes)
+            estimated = estimated_diagonals(self.losses, some, large, probes=probes, rng=signs)
+            parts.append({**exact_diagonals(self.losses, some, small), **estimated})
+        return [torch.cat([part[path] for part in parts]).double().numpy(force=True) for path in chosen]
+
+    def larger_than(self, count: int) -> list[int]:
+        """Which of ``weights`` have more entries than that, by their place."""
+        return [i for i, path in enumerate(self.weights.values()) if self.model.get_parameter(path).numel() > count]
+
+
+def landscape(inputs: Inputs, network: str, *, examples: int, dtype: torch.dtype) -> Landscape:
+    """One of ``NETWORKS`` on ``examples`` random examples, the same for every seed.
+
+    "perceptron": two hidden tanh layers of the sizes' width, on images averaged down to half; "language": the character
+    transformer on windows of text; "images": the network of convolutions with batch normalisation.
+    """
+    check_choice("network", network, NETWORKS)
+    sizes, rng = inputs.sizes, np.random.default_rng([0, 1])
+    if network == "language":
+        model: nn.Module = CharTransformer(
+            vocab=len(inputs.text.vocabulary),
+            context=sizes.context,
+            width=sizes.width,
+            layers=sizes.layers,
+            heads=sizes.heads,
+        )
+        return _placed(inputs, model, next_token_loss, inputs.windows(rng, examples), dtype)
+    images, labels = inputs.classification(0).draw(rng, examples)
+    images, classes = images.to(dtype), int(inputs.images.labels.max()) + 1
+    if network == "perceptron":
+        images = F.avg_pool2d(images, 2)
+        model = Perceptron([images[0].numel(), sizes.width, sizes.width, classes])
+    else:
+        model = ConvNet(channels=images.shape[1], classes=classes, width=sizes.channels)
+    return _placed(inputs, model, classification_loss, (images, labels), dtype)
+
+
+def _placed(inputs: Inputs, model: nn.Module, loss: Loss, batch: Any, dtype: torch.dtype) -> Landscape:
+    layers = [name for name, layer in model.named_modules() if isinstance(layer, nn.Linear | nn.Conv2d)]
+    return Landscape(model.to(inputs.device, dtype), loss, batch, {_short(name): f"{name}.weight" for name in layers})
+
+
+def _short(path: str) -> str:
+    """A layer's name for people: "query 1" for blocks.0.query, "layer 2" for layers.1, "head" for head."""
+    parts = path.split(".")
+    number = next((int(part) + 1 for part in parts if part.isdigit()), None)
+    word = next(part for part in reversed(parts) if not part.isdigit())
+    return word if number is None else f"{word.removesuffix('s')} {number}"
+
+
+class Descent(Ensemble):
+    """Members under one of ``METHODS``, each from its own start, all on the same batches.
+
+    ``starts``: weights by path, one a member. ``decay``: Adam's pair, whose gamma is gradient descent's momentum too:
+    m <- gamma m + g, theta <- theta - lr m. ``lr``: for all or one a member.
+    """
+
+    def __init__(
+        self,
+        problem: Landscape,
+        method: str,
+        starts: Sequence[Mapping[str, Tensor]],
+        *,
+        decay: Decay,
+        lr: float | Sequence[float],
+    ) -> None:
+        check_choice("method", method, METHODS)
+        self.momentum = None if method in FAMILY else decay.gamma
+        pairs = FAMILY.get(method, FAMILY["Adam"])(decay)
+        super().__init__(problem.model, problem.loss, [pairs] * len(starts), lr=lr)
+        self.params = {name: torch.stack([start[name] for start in starts]) for name in self.params}
+
+    def step(self, batch: Any) -> Tensor:
+        if self.momentum is None:
+            return super().step(batch)
+        self.steps += 1
+        gradients, losses = self._gradients(batch)
+        for name, param in self.params.items():
+            m = self._moments[name][0][0].mul_(self.momentum).add_(gradients[name].flatten(1))
+            self._move_(param.view(len(param), -1), m)
+        return losses
+
+
+class Reached(Stateful):
+    """When the loss of every member is first at most a share of its initial loss.
+
+    Arrays are (E, L): ``step``, and ``reached``, the loss there over the initial one; NaN where a level is not reached.
+    ``first``: initial losses, (E,).
+    """
+
+    STATE: ClassVar[tuple[str, ...]] = ("step", "reached", "first")
+
+    def __init__(self, shares: Sequence[float], members: int) -> None:
+        self.shares, self.first = np.array(shares), np.full(members, np.nan)
+        self.step = np.full((members, len(shares)), np.nan)
+        self.reached = self.step.copy()
+
+    @property
+    def done(self) -> bool:
+        return not np.isnan(self.step).any()
+
+    def see(self, n: int, losses: Array) -> NDArray[np.bool_]:
+        """Losses (E,) at step n = 0, 1, ...; which levels are reached by them, (E, L)."""
+        if n == 0:
+            self.first[:] = losses
+        share = np.repeat((losses / self.first)[:, None], len(self.shares), axis=1)
+        new = np.isnan(self.step) & (share <= self.shares)
+        self.step[new], self.reached[new] = n, share[new]
+        return new
+
+
+class Levels(Reached):
+    """And the weights of every member there. ``kept``: path -> (E, L, ...), zeros where nothing is kept."""
+
+    STATE: ClassVar[tuple[str, ...]] = (*Reached.STATE, "kept")
+
+    def __init__(self, shares: Sequence[float], weights: Mapping[str, Tensor]) -> None:
+        members = len(next(iter(weights.values())))
+        super().__init__(shares, members)
+        self.kept = {name: w.new_zeros(members, len(shares), *w.shape[1:]) for name, w in weights.items()}
+
+    def note(self, n: int, losses: Array, weights: Mapping[str, Tensor]) -> None:
+        """Losses (E,) of these weights, at step n = 0, 1, ..."""
+        for member, level in zip(*np.nonzero(self.see(n, losses)), strict=True):
+            for name, weight in weights.items():
+                self.kept[name][member, level] = weight[member]
+
+    def follow(self, ensemble: Ensemble, n: int, batch: Any) -> None:
+        """One step of all members, n = 0, 1, ..., with its losses noted; none once all have reached the last level."""
+        if not self.done:
+            before = {name: weight.clone() for name, weight in ensemble.params.items()}
+            self.note(n, ensemble.step(batch).double().numpy(force=True), before)
+
+    def at(self, level: int) -> tuple[NDArray[np.intp], dict[str, Tensor]]:
+        """The members that reached the level with this number, and their weights there: path -> (members, ...)."""
+        members = np.flatnonzero(~np.isnan(self.step[:, level]))
+        return members, {name: kept[torch.from_numpy(members).to(kept.device), level] for name, kept in self.kept.items()}
+
+
+def in_chunks(weights: Mapping[str, Tensor], size: int) -> list[dict[str, Tensor]]:
+    """The members a few at a time, in order."""
+    members = len(next(iter(weights.values())))
+    ends = [*range(0, members, size), members]
+    return [{name: weight[a:b] for name, weight in weights.items()} for a, b in itertools.pairwise(ends)]

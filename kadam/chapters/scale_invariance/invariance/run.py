@@ -1,0 +1,436 @@
+"""The norm of scale-invariant weights in two networks: the paper's law, the law with the cross term, and the rotation.
+
+Query, key and hidden weights of a transformer and convolutions before batch normalisation are scale invariant; that is
+measured before the run. Members with five momentum decays and three weight decays train side by side with AdamW (eps = 0), on
+small and larger fresh batches and on one fixed batch. The record keeps what the norm laws are made of.
+
+The growth ratio is the growth of |W|^2 after a burn-in, divided by eta^2 times the sum of |u|^2, what the paper's law
+predicts without decay; the rotation is the mean angle between W_n and W_{n+1} over the last part of a run with decay.
+"""
+
+import functools
+import itertools
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from kadam.chapters.scale_invariance.products import Lookback, Trace, Watch
+from kadam.decay import Decay
+from kadam.lab.data.configured import configured_sets
+from kadam.lab.engine.progress import Progress
+from kadam.lab.engine.state import Stateful
+from kadam.lab.engine.sweep import computed_s, sweep
+from kadam.lab.records import record as records
+from kadam.lab.records.profiles import LAPTOP, PAPER, SMOKE, Sizes, check_counts
+from kadam.lab.train.ensemble import Ensemble
+from kadam.lab.train.tasks import IMAGE_WEIGHTS, LANGUAGE_WEIGHTS, Inputs
+from kadam.report.ledger import Claim, Finding, Test, judge_all, passes, passes_for, with_range
+from kadam.theory import invariance as theory
+
+NOTEBOOK = "05-scale-invariance"
+
+Array = NDArray[np.float64]
+
+NETWORKS = {"language": LANGUAGE_WEIGHTS, "images": IMAGE_WEIGHTS}
+WEIGHTS = [name for weights in NETWORKS.values() for name in weights]
+SETTINGS = ("small batches", "larger batches", "one fixed batch")
+
+GAMMAS = (0.0, 0.5, 0.9, 0.95, 0.99)
+LAGS = (0, 1, 2, 5, 10, 20, 50)  # steps back to the gradients that a weight is compared with
+PHASES = ("early", "late")  # before and after the burn-in
+PARTS = ("start", *theory.NormParts._fields)  # of |W|^2 at the end
+WINDOWS = (1, 10, 50)  # steps over which a weight's displacement is compared with its updates
+
+# The dimension of a variable besides those by which all are ordered, and its values.
+DIMS = {"norm": "step", "norm_paper": "step", "norm_corrected": "step", "departure": "phase", "parts": "part"}
+DIMS |= {"past_cosine": "lag", "moved": "window", "moved_largest": "window"}
+COORDS = {"phase": list(PHASES), "part": list(PARTS), "lag": list(LAGS), "window": list(WINDOWS)}
+
+
+@dataclass(frozen=True)
+class Config:
+    """What this experiment is made of; the defaults are the laptop profile."""
+
+    beta: float = 0.999
+    eta: float = 2e-3
+    weight_decays: tuple[float, ...] = (0.0, 1.0, 4.0)  # 1/(2 eta lambda) = 250 and 62 steps to equilibrium
+    start: float = 1e-3  # mean square of the entries at the start: scale-invariant weights may start at any size
+    steps: int = 480
+    burn_in: int = 160  # steps before growth counts; the momentum of gamma = 0.99 fills in 100
+    late: int = 160  # steps at the end over which angles and cosines are averaged
+    every: int = 20  # steps between two kept norms, and between two looks back
+    seeds: int = 3
+    small: int = 4  # examples (windows of text, images) in a small batch
+    large: int = 12  # in a larger one
+    fixed: int = 24  # in the one fixed batch
+    sizes: Sizes = LAPTOP
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        check_counts(self, "steps", "burn_in", "late", "every", "seeds", "small", "large", "fixed")
+        if max(self.burn_in, self.late) >= self.steps:
+            raise ValueError(f"burn_in and late must be below steps = {self.steps}, got {self.burn_in} and {self.late}")
+        if self.steps - self.every <= max(LAGS + WINDOWS):
+            raise ValueError(f"steps must be above every + {max(LAGS + WINDOWS)}, got {self.steps} and every = {self.every}")
+
+
+PROFILES = {
+    "smoke": Config(
+        steps=60,
+        burn_in=20,
+        late=20,
+        every=5,
+        sizes=SMOKE,
+        seeds=1,
+        small=3,
+        large=4,
+        fixed=4,
+    ),
+    "laptop": Config(),
+    "paper": Config(
+        sizes=PAPER,
+        steps=10000,
+        burn_in=1000,
+        late=5000,
+        every=200,
+        small=16,
+        large=64,
+        fixed=256,
+    ),
+}
+
+
+load_data = configured_sets
+
+
+@records.recorded("invariance", PROFILES)
+def run(config: Config, *, checkpoint: Path | None = None, jobs: int = 1) -> xr.Dataset:
+    """Train every member in every setting. Dimensions: setting, seed, weight, weight_decay, gamma; step, lag, window."""
+    inputs = Inputs.of(config.sizes)
+    pieces = [f"{n}-{s}-{seed}" for n in NETWORKS for s in reversed(SETTINGS) for seed in range(config.seeds)]
+    compute = functools.partial(train_piece, config, inputs)
+    results = sweep(pieces, compute, steps=config.steps, title="invariance", checkpoint=checkpoint, jobs=jobs)
+    dataset = _assembled(config, results).assign(_predictions(config))
+    dataset.attrs = {
+        "every": config.every,  # steps between two kept norms
+        "computed_s": computed_s(results),
+        **inputs.described,
+    }
+    return records.with_units(dataset, UNITS)
+
+
+def _assembled(config: Config, results: dict[str, xr.Dataset]) -> xr.Dataset:
+    """One dataset from the pieces, by setting, weight and seed."""
+    seeds = xr.Variable("seed", config.seed + np.arange(config.seeds))
+
+    def over_seeds(network: str, setting: str) -> xr.Dataset:
+        return xr.concat([results[f"{network}-{setting}-{i}"].drop_attrs() for i in range(config.seeds)], seeds)
+
+    by_setting = [xr.concat([over_seeds(network, setting) for network in NETWORKS], "weight") for setting in SETTINGS]
+    return xr.concat(by_setting, xr.Variable("setting", list(SETTINGS)))
+
+
+def train_piece(config: Config, inputs: Inputs, piece: str, progress: Progress) -> xr.Dataset:
+    """All members of one network in one setting with one seed, named network-setting-seed."""
+    network, setting, repetition = piece.split("-")
+    seed = config.seed + int(repetition)
+    task = inputs.language(seed) if network == "language" else inputs.classification(seed)
+    size = dict(zip(SETTINGS, (config.small, config.large, config.fixed), strict=True))[setting]
+    batches = task.batches(np.random.default_rng([seed, 1]), size, fixed=setting == "one fixed batch")
+    task.check(task.draw(np.random.default_rng([seed, 2]), size))
+    task.resize(config.start)
+    members = _members(config)
+    decays = [(Decay(beta=config.beta, gamma=gamma),) for _, gamma in members]
+    ensemble = Ensemble(task.model, task.loss, decays, lr=config.eta, weight_decay=[rate for rate, _ in members])
+    seen = [Seen(config, ensemble, path) for path in task.weights.values()]
+    for n in progress.over(config.steps, {"ensemble": ensemble, "batches": batches, "seen": seen}):
+        for one in seen:
+            one.watch.before()
+        ensemble.step(next(batches))
+        for one in seen:
+            one.after(n)
+    return xr.concat([one.summary() for one in seen], xr.Variable("weight", list(task.weights)))
+
+
+def _members(config: Config) -> list[tuple[float, float]]:
+    """(weight decay, gamma) of every member."""
+    return list(itertools.product(config.weight_decays, GAMMAS))
+
+
+class Seen(Stateful):
+    """One weight over a run: its products at every step, and from time to time, late in the run, a look back."""
+
+    STATE = ("watch", "past")
+
+    def __init__(self, config: Config, ensemble: Ensemble, path: str) -> None:
+        members = len(_members(config))
+        self.config = config
+        self.watch = Watch(ensemble, path, steps=config.steps, members=members, memory=max(LAGS + WINDOWS))
+        self.past = Lookback(self.watch, lr=config.eta, lags=LAGS, windows=WINDOWS)
+
+    def after(self, n: int) -> None:
+        self.watch.after(n)
+        if n >= self.config.steps - self.config.late and n % self.config.every == 0:
+            self.past.look(n)
+
+    def summary(self) -> xr.Dataset:
+        """What the record keeps, by weight decay and gamma; members lie in the order of :func:`_members`."""
+        config, size = self.config, self.watch.weights[-1].shape[1]
+        runs = [Run(config, *pair, self.watch.trace.of(i)).summary(size) for i, pair in enumerate(_members(config))]
+        by_member = {name: np.stack([np.asarray(run[name]) for run in runs], axis=-1) for name in runs[0]}
+        cosines, moved, largest = self.past.means
+        by_member |= {"past_cosine": cosines, "moved": moved, "moved_largest": largest, "spread": self.watch.spread()}
+        coords = {"weight_decay": list(config.weight_decays), "gamma": list(GAMMAS), **COORDS}
+        return xr.Dataset({name: self._by_setting(name, values) for name, values in by_member.items()}, coords)
+
+    def _by_setting(self, name: str, values: Array) -> tuple[tuple[str, ...], Array]:
+        """Values of shape (..., members) by weight decay and gamma."""
+        first = (DIMS[name],) if name in DIMS else ()
+        return (*first, "weight_decay", "gamma"), values.reshape(*values.shape[:-1], -1, len(GAMMAS))
+
+
+@dataclass(frozen=True)
+class Run:
+    """One member: its setting, and a trace whose arrays have shape (steps,)."""
+
+    config: Config
+    weight_decay: float
+    gamma: float
+    trace: Trace
+
+    def summary(self, size: int) -> dict[str, Array | float]:
+        return {**self.norms(), **self.growth(), **self.turning(), **self.assumptions(size), "parts": self.parts()}
+
+    @property
+    def all_norms(self) -> Array:
+        """|W|^2 before every step and after the last, (steps + 1,)."""
+        eta, q = self.config.eta, 1 - self.config.eta * self.weight_decay
+        end = q**2 * self.trace.norm[-1] - 2 * eta * q * self.trace.cross[-1] + eta**2 * self.trace.square[-1]
+        return np.append(self.trace.norm, end)
+
+    @property
+    def law(self) -> Array:
+        """The same by the law with the cross term."""
+        setting = {"eta": self.config.eta, "weight_decay": self.weight_decay, "gamma": self.gamma}
+        return theory.corrected_norm(self.trace.norm[0], self.trace.square, **setting)
+
+    def norms(self) -> dict[str, Array]:
+        """|W|^2 and what both laws say of it, every so many steps."""
+        setting = {"eta": self.config.eta, "weight_decay": self.weight_decay}
+        paper = theory.paper_norm(self.trace.norm[0], self.trace.square, **setting)
+        paths = {"norm": self.all_norms, "norm_paper": paper, "norm_corrected": self.law}
+        return {name: path[:: self.config.every] for name, path in paths.items()}
+
+    def parts(self) -> Array:
+        """|W|^2 at the end by cause, as shares of it, (parts,)."""
+        eta, trace = self.config.eta, self.trace
+        setting = {"eta": eta, "gamma": self.gamma, "weight_decay": self.weight_decay}
+        added = theory.norm_parts(trace.cross, trace.square, trace.inner, **setting)
+        start = (1 - eta * self.weight_decay) ** (2 * len(trace.norm)) * trace.norm[0]
+        return np.array([start, *(part[-1] for part in added)]) / self.all_norms[-1]
+
+    def growth(self) -> dict[str, Array | float]:
+        """Growth over what |u|^2 alone would give, after the burn-in; and over the law's, before and after it."""
+        begin, last = self.config.burn_in, self.config.steps
+        measured, law = (np.diff(path[[0, begin, last]]) for path in (self.all_norms, self.law))
+        alone = self.config.eta**2 * self.trace.square[begin:].sum()
+        return {"growth_ratio": measured[1] / alone, "departure": measured / law}
+
+    def turning(self) -> dict[str, float]:
+        """Mean angle of a step, and mean cosine of weight and update, over the last part."""
+        late, eta = slice(-self.config.late, None), self.config.eta
+        norms = self.all_norms
+        inner = (1 - eta * self.weight_decay) * self.trace.norm - eta * self.trace.cross  # <W_n, W_{n+1}>
+        cosine = inner / np.sqrt(norms[:-1] * norms[1:])
+        return {
+            "rotation": float(np.arccos(np.minimum(cosine, 1.0))[late].mean()),
+            "cosine": float((self.trace.cross / np.sqrt(self.trace.norm * self.trace.square))[late].mean()),
+        }
+
+    def assumptions(self, size: int) -> dict[str, float]:
+        """The dropped term over the kept one, what one second moment an entry adds, correlation and sizes."""
+        late, eta = slice(-self.config.late, None), self.config.eta
+        setting = {"eta": eta, "gamma": self.gamma, "weight_decay": self.weight_decay}
+        predicted = theory.momentum_cross(self.trace.product, **setting)
+        square, normalised = float(self.trace.square[late].mean()), float(self.trace.normalised[late].mean())
+        scale = float(np.sqrt(self.trace.norm * self.trace.momentum_square).max())
+        return {
+            "momentum_gap": float(np.abs(predicted - self.trace.momentum).max()) / scale,
+            "dropped": float(-2 * self.trace.cross[late].mean() / (eta * square)),
+            "correlation": float(self.trace.carried[late].mean() / np.sqrt(square * normalised)),
+            "update_size": square / size,
+            "gradient_size": normalised / size,
+        }
+
+
+def _predictions(config: Config) -> dict[str, xr.DataArray]:
+    """The factor between the laws, and the rotation a step at equilibrium of the law and of the paper's."""
+    decaying = [rate for rate in config.weight_decays if rate > 0]
+    law = [[theory.rotation_per_step(eta=config.eta, weight_decay=rate, gamma=gamma) for gamma in GAMMAS] for rate in decaying]
+    paper = [theory.rotation_per_step(eta=config.eta, weight_decay=rate) for rate in decaying]
+    rates = {"weight_decay": decaying}
+    return {
+        "factor": xr.DataArray([theory.growth_factor(gamma) for gamma in GAMMAS], dims="gamma"),
+        "rotation_law": xr.DataArray(law, dims=("weight_decay", "gamma"), coords=rates),
+        "rotation_paper": xr.DataArray(paper, dims="weight_decay", coords=rates),
+    }
+
+
+UNITS = {
+    "norm": "|W|^2 every so many steps",
+    "norm_paper": "the same by the paper's law from |u|^2",
+    "norm_corrected": "the same by the law with the cross term",
+    "growth_ratio": "growth of |W|^2 over eta^2 sum |u|^2, after the burn-in",
+    "factor": "(1 + gamma)/(1 - gamma)",
+    "rotation": "radians a step",
+    "rotation_law": "radians a step",
+    "rotation_paper": "radians a step",
+    "cosine": "of W and u",
+    "past_cosine": "of W and the gradient of so many steps before",
+    "momentum_gap": "largest distance of <W, m^> from its recursion over the largest |W| |m^|",
+    "dropped": "the term that A1 drops over the one it keeps",
+    "correlation": "of a normalised gradient with the update before it",
+    "update_size": "|u|^2 an entry",
+    "gradient_size": "|g/sqrt(v)|^2 an entry",
+    "departure": "growth of |W|^2 over that of the law with the cross term",
+    "parts": "share of |W|^2 at the end",
+    "spread": "90th over 10th percentile of sqrt(v^) in the weight",
+    "moved": "Euclidean displacement over a window, over the sum of eta |u|",
+    "moved_largest": "the same with the largest entry as norm",
+}
+
+
+USUAL = 0.9  # the gamma at which the paper's claims are judged
+PREFIX = "derived here: Scale invariance, "
+
+
+def _usual(variable: xr.DataArray) -> xr.DataArray:
+    """At gamma = 0.9 without decay."""
+    return variable.sel(gamma=USUAL, weight_decay=0.0)
+
+
+def _within(ratio: xr.DataArray, margin: float) -> float:
+    """The share of the cases whose ratio is 1 up to this margin."""
+    return float((np.abs(ratio - 1) <= margin).mean())
+
+
+def _paper_growth(dataset: xr.Dataset) -> Finding:
+    ratio = _usual(dataset.growth_ratio)
+    return f"measured over predicted growth: {with_range(ratio, '.1f')}", passes(_within(ratio, 0.1) == 1)
+
+
+def _nearly_orthogonal(dataset: xr.Dataset) -> Finding:
+    now, past = abs(_usual(dataset.cosine)), abs(_usual(dataset.past_cosine))
+    measured = f"|cosine| with u {with_range(now, '.3f')}, with earlier gradients {with_range(past, '.3f')}"
+    return measured, passes(max(float(now.max()), float(past.max())) <= 0.15)
+
+
+def _factor(dataset: xr.Dataset) -> Finding:
+    ratio = (dataset.growth_ratio.sel(weight_decay=0.0) / dataset.factor).mean("seed")
+    good = _within(ratio, 0.15)
+    measured = f"measured over corrected growth: {with_range(ratio)}; {good:.0%} of the cases within 15%"
+    return measured, passes_for(good)
+
+
+def _norms(dataset: xr.Dataset) -> Finding:
+    ends = dataset.isel(step=-1)
+    corrected, paper = (abs(ends[name] / ends.norm - 1).mean("seed") for name in ("norm_corrected", "norm_paper"))
+    good = float((corrected <= 0.1).mean())
+    measured = f"error of |W|^2 at the end: {with_range(corrected)}, the paper's {with_range(paper)}; {good:.0%} within 10%"
+    return measured, passes_for(good)
+
+
+def _rotation(dataset: xr.Dataset) -> Finding:
+    decaying = dataset.sel(weight_decay=dataset.weight_decay > 0)
+    ratio = (decaying.rotation / decaying.rotation_law).mean("seed")
+    good = _within(ratio, 0.1)
+    measured = f"measured over predicted angle: {with_range(ratio)}; {good:.0%} of the cases within 10%"
+    return measured, passes_for(good)
+
+
+def _momentum(dataset: xr.Dataset) -> Finding:
+    gap = float(dataset.momentum_gap.max())
+    return f"largest gap {'below 1e-9' if gap < 1e-9 else format(gap, '.0e')}", passes(gap < 1e-9)
+
+
+def _one_moment(dataset: xr.Dataset) -> Finding:
+    parts, spread = _usual(dataset.parts), _usual(dataset.spread)
+    off = abs(parts.sel(part="unequal") + parts.sel(part="changing")).mean("seed")
+    good = float((off <= 0.1).mean())
+    measured = f"share of |W|^2 {with_range(off)}; {good:.0%} within 10%; 90th over 10th percentile {with_range(spread, '.1f')}"
+    return measured, passes_for(good)
+
+
+def _displacement(dataset: xr.Dataset) -> Finding:
+    euclidean, largest = (_usual(dataset[name]).sel(window=10) for name in ("moved", "moved_largest"))
+    measured = f"over 10 steps: Euclidean {with_range(euclidean)}, largest entry {with_range(largest)}"
+    return measured, passes(min(_within(euclidean, 0.1), _within(largest, 0.1)) == 1)
+
+
+TESTS = [
+    Test(
+        "GT-5a",
+        "[G&T] Section 4.2, Eqs. 10-11 as we read them",
+        "Without decay |W|^2 of a scale-invariant weight grows by eta^2 |u|^2 a step",
+        "growth after the burn-in over eta^2 sum |u|^2 within 10% of 1 at gamma = 0.9, every weight, batch and seed",
+        _paper_growth,
+    ),
+    Test(
+        "GT-5b",
+        "[G&T] Section 4.2, assumption A1",
+        "W is nearly orthogonal to u and to all gradients up to now",
+        "mean |cosine| at most 0.15 at gamma = 0.9 without decay, 0 to 50 steps back, every weight, batch and seed",
+        _nearly_orthogonal,
+    ),
+    Test(
+        "D-5c",
+        PREFIX + "the factor",
+        "It grows (1+gamma)/(1-gamma) times faster than that",
+        "measured growth over this within 15%, mean over seeds, for every gamma, weight and batch; three quarters: partly",
+        _factor,
+    ),
+    Test(
+        "D-5d",
+        PREFIX + "norm law",
+        "The law with the cross term predicts |W|^2 at the end of a run from |u|^2",
+        "within 10%, mean over seeds, for every gamma, weight decay, weight and batch; three quarters: partly",
+        _norms,
+    ),
+    Test(
+        "D-5e",
+        PREFIX + "equilibrium",
+        "With decay a step turns the weight by arccos((q+gamma)/(1+gamma q))",
+        "late mean angle within 10%, mean over seeds, for every gamma, decay, weight and batch; three quarters: partly",
+        _rotation,
+    ),
+    Test(
+        "D-5f",
+        PREFIX + "exact for Adam itself",
+        "<W, m^> follows its recursion exactly",
+        "largest gap along every run below 1e-9 of the largest |W| |m^|",
+        _momentum,
+    ),
+    Test(
+        "GT-5g",
+        "[G&T] Section 4.2, assumption A2",
+        "For the norm, one second moment may stand for all of a weight's",
+        "unequal and changing v give at most 10% of |W|^2 at the end at gamma = 0.9 without decay, mean over seeds; three "
+        "quarters of the cases: partly",
+        _one_moment,
+    ),
+    Test(
+        "GT-5h",
+        "a reviewer's question on [G&T] Section 4.2, as we read it",
+        "|W'| is |u|: over ten steps a weight goes as far as its updates are long, in l_2 as in l_inf",
+        "displacement over 10 steps over the sum of eta |u| within 10% of 1 at gamma = 0.9 without decay, both norms",
+        _displacement,
+    ),
+]
+
+
+def claims(dataset: xr.Dataset | None, *, profile: str = "") -> list[Claim]:
+    """The verdicts that a record of invariance gives."""
+    return judge_all(TESTS, dataset, profile=profile, notebook=NOTEBOOK)

@@ -1,0 +1,356 @@
+"""How fast text is learnt here: our loop beside a plain one, where a step's time goes, what larger k costs, the share of the
+machine's arithmetic.
+
+The twin of ``training``: it measures a machine, so it runs only when asked (``kadam bench tokens``), and times are compared
+within paired rounds.
+"""
+
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+import xarray as xr
+from torch.nn import functional as F
+from torch.nn.attention import SDPBackend
+from torch.optim.optimizer import Optimizer
+
+from kadam.chapters.speed import loops
+from kadam.chapters.speed.loops import LOOPS, PARTS, SLOWER, STRATEGY, Clock, cost, ratio
+from kadam.decay import Decay, check_stage_count
+from kadam.lab.data.sources import Together, describe, together
+from kadam.lab.data.text import Corpus, load_corpora
+from kadam.lab.data.windows import Learnable, Windows, learnable
+from kadam.lab.engine.sweep import one_thread
+from kadam.lab.records import record as records
+from kadam.lab.records.profiles import CORPORA, Shape, check_choice, check_counts
+from kadam.lab.train import devices, stopwatch
+from kadam.lab.train import optimizers as baselines
+from kadam.lab.train.ensemble import keep_freed_memory
+from kadam.lab.train.gpt import Gpt
+from kadam.lab.train.language_model import LanguageModelling, TextNetwork
+from kadam.lab.train.schedule import Schedule
+from kadam.lab.train.training import Forward
+from kadam.report.ledger import Claim, Finding, Test, judge_all, passes_each
+
+NOTEBOOK = "07-language"
+
+PRECISIONS = ("float32", "bfloat16")
+BASELINES = ("Adam", "AdamW", "NAdam", "Lion")
+FUSED = "Adam, fused"  # torch's fused step; Adam's is what torch chooses by itself, on the processor a loop over the tensors
+LOOPED = "AdamW"  # the optimizer of both loops
+WEIGHT_DECAY = 0.1
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A network on a text; it goes by its name in the record."""
+
+    name: str
+    corpus: str  # "shakespeare", by characters, or "reviews", by bytes
+    shape: Shape
+    precision: str = "float32"
+    batch: int = 8  # windows of text
+    context: int = 32  # tokens a window
+
+    def __post_init__(self) -> None:
+        check_counts(self, "batch", "context")
+        check_choice("corpus", self.corpus, CORPORA)
+        check_choice("precision", self.precision, PRECISIONS)
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """In which matrices are multiplied."""
+        return torch.bfloat16 if self.precision == "bfloat16" else torch.float32
+
+
+# Networks and batches of the experiment ``language``, and those that nanoGPT's page recommends for a processor.
+SMALL = Setting("small", "shakespeare", Shape(width=64, layers=2, heads=2))
+MILLION = Setting("1M weights", "reviews", Shape(width=192, layers=2, heads=3), "bfloat16")
+NANO = Setting("nanoGPT's for CPU", "shakespeare", Shape(width=128, layers=4, heads=4), batch=12, context=64)
+LARGE = Setting("22M weights", "reviews", Shape(width=512, layers=7, heads=8), "bfloat16", batch=16, context=256)
+
+
+@dataclass(frozen=True)
+class Config:
+    """What is measured; the defaults are the laptop profile."""
+
+    settings: tuple[Setting, ...] = (SMALL, MILLION, NANO)
+    rounds: int = 15  # paired rounds; in each every way is timed once
+    repeats: int = 8  # steps in one timing
+    ks: tuple[int, ...] = (1, 2, 3, 4)
+    side: int = 1024  # rows and columns of the matrices whose product is the most that this machine computes
+    limit: int = 320  # steps after which a training begins again with its first batch
+    train: int = 2_000_000  # tokens to learn from, at most
+    compiler: str = ""
+    text: str = "real"  # "real", or "embedded" for the excerpt that ships with the package
+    device: str = "cpu"
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        check_counts(self, "rounds", "repeats", "side", "limit", "train")
+        check_choice("text", self.text, ("real", "embedded"))
+        check_choice("device", self.device, ("cpu", "cuda"))
+        names = [setting.name for setting in self.settings]
+        if not names or len(set(names)) < len(names):
+            raise ValueError(f"settings must have different names, and be one or more, got {names}")
+        for k in self.ks:
+            check_stage_count(k)
+
+    @property
+    def optimizers(self) -> list[str]:
+        """Whose steps are timed."""
+        staged = [baselines.kadam_name(k, STRATEGY) for k in self.ks if k > 1]
+        return [*BASELINES, FUSED, *staged, baselines.kadam_name(2, "meta")]
+
+
+TINY = Shape(width=8, layers=1, heads=2)
+
+PROFILES = {
+    "smoke": Config(
+        settings=(
+            Setting("small", "shakespeare", TINY, batch=4, context=8),
+            Setting("reviews", "reviews", TINY, "bfloat16", batch=4, context=8),
+        ),
+        rounds=2,
+        repeats=2,
+        ks=(1, 2),
+        side=16,
+        limit=4,
+        text="embedded",
+    ),
+    "laptop": Config(),
+    "paper": Config(
+        settings=(LARGE,),
+        repeats=20,
+        side=8192,
+        train=60_000_000,
+        compiler="inductor",
+        device="cuda",
+    ),
+}
+
+
+def load_data(config: Config, *, fetch: bool = True) -> Together:
+    """The texts of a configuration under one name and hash; ``fetch``: may download them."""
+    return together(*corpora_of(config, fetch=fetch).values())
+
+
+def corpora_of(config: Config, *, fetch: bool = True) -> dict[str, Corpus]:
+    """The texts of a configuration, each once."""
+    return load_corpora((s.corpus for s in config.settings), text=config.text, fetch=fetch, limit=config.train)
+
+
+@records.recorded("tokens", PROFILES)
+def run(config: Config, *, checkpoint: Path | None = None, jobs: int = 1) -> xr.Dataset:
+    """Tokens a second by setting, loop and round; seconds by part and by optimizer; the share of the arithmetic."""
+    keep_freed_memory()
+    bench = Bench(config)
+    with one_thread():
+        dataset = xr.merge([_loops(bench), _parts(bench), _costs(bench)], join="exact")
+    dataset.attrs = {
+        **{name: getattr(config, name) for name in ("side", "compiler")},
+        **describe(bench.data),
+        "device": loops.device_name(config.device),
+    }
+    return records.with_units(dataset, UNITS)
+
+
+class Bench:
+    """Texts on the device, and what learns them."""
+
+    def __init__(self, config: Config) -> None:
+        self.config, self.device = config, devices.chosen(config.device)
+        self.clock = Clock(config.rounds, config.repeats, config.limit, config.device)
+        corpora = corpora_of(config)
+        self.data = together(*corpora.values())
+        to = functools.partial(learnable, windows=1, context=1, device=self.device)
+        self.texts: dict[str, Learnable] = {name: to(corpus) for name, corpus in corpora.items()}
+
+    @property
+    def names(self) -> list[str]:
+        return [setting.name for setting in self.config.settings]
+
+    def network(self, setting: Setting) -> TextNetwork:
+        config, vocabulary = self.config, self.texts[setting.corpus].vocabulary
+        how = (setting.precision, config.compiler, config.device)
+        return TextNetwork(vocabulary, setting.context, setting.shape, False, *how)
+
+    def training(self, setting: Setting, method: str, *, lr: float = 1e-3) -> LanguageModelling:
+        config = self.config
+        tokens = self.texts[setting.corpus].train
+        batches = Windows(tokens, batch=setting.batch, context=setting.context, seed=config.seed)
+        schedule, make = Schedule(config.limit), maker(method, lr)
+        return LanguageModelling(self.network(setting), make, batches, schedule, initialisation=config.seed)
+
+
+def maker(method: str, lr: float) -> Callable[[list[torch.nn.Parameter]], Optimizer]:
+    """What makes the optimizer of this name."""
+    if method == FUSED:
+        return functools.partial(torch.optim.Adam, lr=lr, betas=Decay().betas, fused=True)
+    return functools.partial(baselines.optimizer, method, lr=lr, decay=Decay(), weight_decay=WEIGHT_DECAY)
+
+
+def plain_loop(
+    tokens: torch.Tensor, model: Gpt, forward: Forward, *, batch: int, context: int, precision: str, lr: float = 1e-3
+) -> Callable[[], torch.Tensor]:
+    """A training step, which returns its loss, as one writes it by hand for text on the device, as nanoGPT does: nothing here
+    is ours but the network.
+
+    Like nanoGPT it takes AdamW's fused step on a GPU alone. It gathers all windows at once, which is faster than a stack.
+    """
+    optimizer = torch.optim.AdamW(model.parameters(), lr=lr, weight_decay=WEIGHT_DECAY, fused=tokens.is_cuda)
+    offsets = torch.arange(context + 1, device=tokens.device)
+
+    def step() -> torch.Tensor:
+        starts = torch.randint(len(tokens) - context, (batch, 1), device=tokens.device)
+        window = tokens[starts + offsets].long()
+        x, y = window[:, :-1], window[:, 1:]
+        with torch.autocast(x.device.type, torch.bfloat16, enabled=precision == "bfloat16"):
+            loss = F.cross_entropy(forward(x).flatten(0, 1), y.flatten())
+        loss.backward()
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+        return loss.detach()
+
+    return step
+
+
+def hand_made(bench: Bench, setting: Setting) -> tuple[Gpt, Callable[[], torch.Tensor]]:
+    """A network of the same kind as ours, and the plain loop on it."""
+    config, network = bench.config, bench.network(setting)
+    model, _ = network.build.__wrapped__(network)
+    model.reset(config.seed)
+    forward: Forward = torch.compile(model, backend=config.compiler, dynamic=False) if config.compiler else model
+    size = {"batch": setting.batch, "context": setting.context}
+    return model, plain_loop(bench.texts[setting.corpus].train, model, forward, precision=setting.precision, **size)
+
+
+def product(side: int, dtype: torch.dtype, device: torch.device) -> stopwatch.Step:
+    """One product of two square matrices, 2 side^3 operations: the most arithmetic that a machine does in a time."""
+    a, b = (torch.randn(side, side, device=device).to(dtype) for _ in range(2))
+    out = torch.empty_like(a)
+    return lambda: torch.mm(a, b, out=out)
+
+
+def operations(model: Gpt, setting: Setting) -> int:
+    """Floating-point operations a token, forward and backward: 6 N + 12 (layers) (width) (context).
+
+    Every weight that is multiplied by takes part in a multiplication and an addition, once forward and twice backward; so does
+    the embedding, since it is the head, and its look-up is free. The second term is attention's two products, all of them, also
+    those that the mask makes superfluous. Source: Chowdhery et al., arXiv 2204.02311, appendix B, as in nanoGPT's estimate_mfu.
+    """
+    multiplied = sum(p.numel() for p in model.parameters()) - model.positions.weight.numel()
+    return 6 * multiplied + 12 * setting.shape.layers * setting.shape.width * setting.context
+
+
+def attention(setting: Setting, config: Config) -> str:
+    """PyTorch's name of the kernel that it chooses for the attention of a setting."""
+    heads = setting.shape.heads
+    shape = setting.batch, heads, setting.context, setting.shape.width // heads
+    device = devices.chosen(config.device)
+    x = torch.empty(shape, dtype=setting.dtype, device=device, requires_grad=True)
+    return str(SDPBackend(torch._fused_sdp_choice(x, x, x, is_causal=True)).name)
+
+
+def _loops(bench: Bench) -> xr.Dataset:
+    config, steps, arithmetic = bench.config, {}, []
+    for setting in config.settings:
+        ours, (model, plain) = bench.training(setting, LOOPED), hand_made(bench, setting)
+        largest = product(config.side, setting.dtype, bench.device)
+        steps[setting.name] = {"ours": bench.clock.step(ours.step), "plain": plain, "product": largest}
+        arithmetic.append(operations(model, setting))
+    seconds = bench.clock.seconds(steps)
+    tokens = np.array([setting.batch * setting.context for setting in config.settings])
+    rate, peak = tokens[:, None, None] / seconds[:, :2], 2 * config.side**3 / seconds[:, 2]
+    values = {
+        "rate": (("setting", "loop", "round"), rate),
+        "peak": (("setting", "round"), peak),
+        "operations": ("setting", arithmetic),
+        "share": (("setting", "loop", "round"), rate * np.array(arithmetic)[:, None, None] / peak[:, None]),
+    }
+    kernels = [attention(setting, config) for setting in config.settings]
+    return xr.Dataset(values, coords={"setting": bench.names, "loop": list(LOOPS), "attention": ("setting", kernels)})
+
+
+def _parts(bench: Bench) -> xr.Dataset:
+    seconds = bench.clock.parts({setting.name: bench.training(setting, LOOPED) for setting in bench.config.settings})
+    return xr.Dataset({"part_s": (("setting", "part", "round"), seconds)}, coords={"setting": bench.names, "part": list(PARTS)})
+
+
+def _costs(bench: Bench) -> xr.Dataset:
+    """Setting by setting, so that little time lies between the steps that are compared."""
+    names = bench.config.optimizers
+    found = [bench.clock.costs({name: bench.training(setting, name) for name in names}) for setting in bench.config.settings]
+    k = [0 if name == FUSED else baselines.stages_of(name)[0] for name in names]
+    return xr.concat(found, "setting").assign_coords(setting=bench.names, k=("optimizer", k))
+
+
+UNITS = {
+    "rate": "tokens a second",
+    "part_s": "s a step",
+    "step_s": "s a step",
+    "state_bytes": "bytes of state a byte of weights",
+    "operations": "floating-point operations a token, forward and backward",
+    "peak": "floating-point operations a second in a product of two square matrices",
+    "share": "operations of a loop over those of the product in the same time",
+}
+
+REACHED = 0.4  # of the arithmetic, on a GPU
+
+
+def _each(found: xr.DataArray, digits: str = ".2f") -> str:
+    return ", ".join(f"{name} {float(found.sel(setting=name)):{digits}}" for name in found.setting.values)
+
+
+def _as_fast(dataset: xr.Dataset) -> Finding:
+    found = ratio(dataset)
+    return f"our tokens a second over the plain loop's: {_each(found)}", passes_each((found >= 1 - SLOWER).values.tolist())
+
+
+def _cheap(dataset: xr.Dataset) -> Finding:
+    """The costlier of the strategies counts."""
+    adam, fused = (cost(dataset, against).sel(optimizer=dataset.k == 2).max("optimizer") for against in ("Adam", FUSED))
+    words = f"of a step with Adam: {_each(adam)}; with torch's fused Adam: {_each(fused)}"
+    return words, passes_each((adam <= 1 + SLOWER).values.tolist())
+
+
+def _arithmetic(dataset: xr.Dataset) -> Finding:
+    if "CPU" in dataset.attrs["device"]:
+        return "-", "not run at this profile"
+    found = dataset.share.sel(loop="ours").median("round")
+    return _each(found, ".0%"), passes_each((found >= REACHED).values.tolist())
+
+
+EACH = "in every setting; in some: partly"
+TESTS = [
+    Test(
+        "D-7s",
+        "measured here",
+        "Our training loop on text is as fast as a plain one written by hand",
+        f"tokens a second at least {1 - SLOWER:g} of the plain loop's, median of paired rounds, {EACH}",
+        _as_fast,
+    ),
+    Test(
+        "D-7t",
+        "measured here",
+        "In the training of a transformer a second stage costs little time",
+        f"a step with k = 2 takes at most {1 + SLOWER:g} of one with Adam, median of paired rounds, {EACH}",
+        _cheap,
+    ),
+    Test(
+        "D-7u",
+        "measured here; operations counted as in PaLM's appendix B",
+        f"On a GPU at least {REACHED:.0%} of the arithmetic is reached",
+        "operations a token times tokens a second, over those of one large product of square matrices in the same precision, "
+        f"median of paired rounds, {EACH}",
+        _arithmetic,
+    ),
+]
+
+
+def claims(dataset: xr.Dataset | None, *, profile: str = "") -> list[Claim]:
+    """The verdicts that a record of tokens gives."""
+    return judge_all(TESTS, dataset, profile=profile, notebook=NOTEBOOK)

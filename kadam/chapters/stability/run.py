@@ -1,0 +1,344 @@
+"""The stability region: maps, the two boundaries, and runs of the discrete algorithm that test each theorem.
+
+Everything here runs the independent float64 k-Adam (``theory.reference``) and compares it with the closed forms
+(``theory.stability``): the bound on random and adversarial gradients, the sequence that attains it, growth and decay
+on both sides of the boundary, the continuous expression beside what the algorithm reaches, and k-Adam's last stage.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from kadam.decay import Decay
+from kadam.lab.records import record as records
+from kadam.lab.records.profiles import check_counts
+from kadam.report.ledger import Claim, Finding, Test, judge_all, passes
+from kadam.theory import stability
+from kadam.theory.reference import kadam_updates
+
+NOTEBOOK = "01-stability-region"
+
+Array = NDArray[np.float64]
+
+# Pairs (beta, gamma) that people use or might, and where they come from. PyTorch's order would be (gamma, beta).
+PRACTICE = {
+    "Adam default": (0.999, 0.9),  # Kingma & Ba 2015, torch.optim.Adam
+    "language models": (0.95, 0.9),  # Brown et al. 2020 and most large language models since
+    "Transformer": (0.98, 0.9),  # Vaswani et al. 2017
+    "RMSprop": (0.99, 0.0),  # torch.optim.RMSprop's alpha, without momentum
+    "SignSGD": (0.0, 0.0),  # Bernstein et al. 2018
+    "equal betas": (0.95, 0.95),  # Orvieto & Gower 2025
+    "momentum 0.97": (0.95, 0.97),  # ours: the language-model pair with more momentum
+    "momentum 0.98": (0.95, 0.98),  # ours: a little more, and both boundaries are crossed
+    "default swapped": (0.9, 0.999),  # ours: Adam's default with beta1 and beta2 exchanged
+}
+
+# Pairs on which tightness and the continuous expression are shown: inside, between the boundaries, on, and outside.
+EXAMPLES = ((0.999, 0.9), (0.95, 0.9), (0.9, 0.95), (0.95, 0.974), (0.81, 0.9), (0.9, 0.99))
+
+
+# Iterations after which the moments of a silent coordinate (0.3^200 = 1e-105) are still far from underflow.
+LONGEST_SILENCE = 200
+
+
+@dataclass(frozen=True)
+class Config:
+    """What a run is made of; the defaults are the laptop profile."""
+
+    grid: int = 201  # points a side of the maps
+    length: int = 200  # iterations of the sequences
+    sequences: int = 300  # random and adversarial gradient sequences, each with its own pair of decay rates
+    pairs: int = 400  # pairs (beta, gamma) whose growth is simulated, around both boundaries
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        check_counts(self, "grid", "length", "sequences", "pairs")
+        if self.length < 20:
+            raise ValueError(f"length must be at least 20, got {self.length}")
+
+
+PROFILES = {
+    "smoke": Config(grid=41, length=50, sequences=40, pairs=40),
+    "laptop": Config(),
+    "paper": Config(grid=401, length=1000, sequences=3000, pairs=4000),
+}
+
+
+@records.recorded("stability", PROFILES)
+def run(config: Config, *, checkpoint: Path | None = None, jobs: int = 1) -> xr.Dataset:
+    """The maps and the tests of the theorems; seconds, so ``checkpoint`` and ``jobs`` are not needed."""
+    parts = (maps, practice, examples, random_sequences, simulated_growth, last_stage)
+    bar = tqdm(parts, desc="stability", unit="part", disable=None)
+    dataset = xr.merge([part(config) for part in bar])
+    dataset.attrs = {"data": "none: closed forms and synthetic gradients", "data_sha256": "", "data_origin": "none"}
+    return dataset
+
+
+def maps(config: Config) -> xr.Dataset:
+    """C and both growth rates over the unit square and over its corner near (1, 1), and both boundaries."""
+    side = np.linspace(0, 1, config.grid, endpoint=False)
+    axes = {"square": side, "corner": 0.85 + 0.15 * side}
+    windows = xr.concat([_map(axis) for axis in axes.values()], xr.Variable("window", list(axes)))
+    fine = np.linspace(0, 1, 1001)[:-1]
+    curves = {
+        f"boundary_{time}": ("boundary_gamma", stability.boundary(fine, time=time)) for time in ("discrete", "continuous")
+    }
+    normal = dict(zip(("normal_beta", "normal_gamma"), (("normal", x) for x in stability.normal_curve(num=64)), strict=True))
+    return windows.assign(curves).assign(normal).assign_coords(boundary_gamma=fine)
+
+
+def _map(axis: Array) -> xr.Dataset:
+    beta, gamma = axis[:, None], axis[None, :]
+    dims = ("row", "column")
+    return xr.Dataset(
+        {
+            "map_beta": ("row", axis),
+            "map_gamma": ("column", axis),
+            "coefficient": (dims, stability.coefficient(beta=beta, gamma=gamma).astype(np.float32)),
+            "rate_discrete": (dims, stability.growth_rate(beta=beta, gamma=gamma).astype(np.float32)),
+        }
+    )
+
+
+def practice(config: Config) -> xr.Dataset:
+    """What the theory says of the pairs that people use."""
+    beta, gamma = np.array(list(PRACTICE.values())).T
+    columns = {
+        "beta": beta,
+        "gamma": gamma,
+        "coefficient": stability.coefficient(beta=beta, gamma=gamma),
+        "rate": stability.growth_rate(beta=beta, gamma=gamma),
+        "stable_discrete": stability.is_stable(beta=beta, gamma=gamma).astype(np.int8),
+        "stable_continuous": stability.is_stable(beta=beta, gamma=gamma, time="continuous").astype(np.int8),
+        "bound_10": stability.max_update_bound(10, beta=beta, gamma=gamma),
+        "bound_100": stability.max_update_bound(100, beta=beta, gamma=gamma),
+        "bound_1000": stability.max_update_bound(1000, beta=beta, gamma=gamma),
+    }
+    return xr.Dataset(
+        {f"practice_{name}": ("practice", values) for name, values in columns.items()}, coords={"practice": list(PRACTICE)}
+    )
+
+
+def examples(config: Config) -> xr.Dataset:
+    """For a few pairs and every n: both bounds, and what the algorithm reaches on the worst-case gradients."""
+    beta, gamma = np.array(EXAMPLES).T
+    n = np.arange(config.length)
+    reached = [[attained(int(i), beta=b, gamma=g) for b, g in EXAMPLES] for i in n]
+    dims = ("n", "example")
+    return xr.Dataset(
+        {
+            "example_beta": ("example", beta),
+            "example_gamma": ("example", gamma),
+            "bound_discrete": (dims, stability.max_update_bound(n[:, None], beta=beta, gamma=gamma)),
+            "bound_continuous": (dims, stability.max_update_bound(n[:, None], beta=beta, gamma=gamma, time="continuous")),
+            "attained": (dims, np.array(reached)),
+        },
+        coords={"n": n},
+    )
+
+
+def attained(n: int, *, beta: float, gamma: float) -> float:
+    """|u_n| of the reference algorithm on the worst-case gradients."""
+    gradients = stability.worst_case_gradients(n, beta=beta, gamma=gamma)
+    return float(abs(kadam_updates(gradients, [Decay(beta=beta, gamma=gamma)])[-1]))
+
+
+def random_sequences(config: Config) -> xr.Dataset:
+    """The largest |u_n| / bound_n, n >= 1, of random and adversarial sequences, each with a pair drawn at random."""
+    rng = np.random.default_rng([config.seed, 1])
+    ratios, kinds = [], []
+    for kind, gradients in _gradient_sequences(config, rng):
+        ratios.append(largest_ratio(gradients, [_random_decay(rng)]))
+        kinds.append(kind)
+    return xr.Dataset({"sequence_ratio": ("sequence", ratios), "sequence_kind": ("sequence", kinds)})
+
+
+def largest_ratio(gradients: Array, stages: Sequence[Decay]) -> float:
+    """max |u_n| / (bound_n of the last stage) over n >= 1; at n = 0 both are 1."""
+    n = np.arange(1, len(gradients))
+    bound = stability.max_update_bound(n, beta=stages[-1].beta, gamma=stages[-1].gamma)
+    return float(np.max(np.abs(kadam_updates(gradients, stages)[1:]) / bound))
+
+
+def _gradient_sequences(config: Config, rng: np.random.Generator) -> Iterator[tuple[str, Array]]:
+    """Noise, heavy tails, spikes, silence after a burst, exponential trends: what gradients might do, and worse."""
+    for i in range(config.sequences):
+        noise = rng.standard_normal(config.length)
+        n = np.arange(config.length)
+        yield (
+            ("noise", noise),
+            ("heavy tails", rng.standard_cauchy(config.length)),
+            ("spikes", noise * (rng.random(config.length) < 0.05)),
+            ("silence", np.where(n < config.length // 4, noise, 0.0)),
+            ("trend", np.exp(rng.uniform(-0.2, 0.2) * n) * (1 + 0.1 * noise)),
+        )[i % 5]
+
+
+def _random_decay(rng: np.random.Generator) -> Decay:
+    """Rates from all of [0, 1), most of them near 1 where people choose them."""
+    beta, gamma = 1 - 10 ** rng.uniform(-3, 0, size=2)
+    return Decay(beta=float(beta), gamma=float(gamma))
+
+
+def simulated_growth(config: Config) -> xr.Dataset:
+    """Growth of |u_n| after a burst of noise has fallen silent, for pairs on both sides of the discrete boundary."""
+    rng = np.random.default_rng([config.seed, 2])
+    gamma = rng.uniform(0.3, 0.95, config.pairs)
+    beta = np.clip(stability.boundary(gamma) * np.exp(rng.uniform(-0.2, 0.2, config.pairs)), 0.01, 0.999)
+    last = min(config.length, LONGEST_SILENCE) - 1
+    burst = np.where(np.arange(last + 1) < 10, rng.standard_normal(last + 1), 0.0)
+    runs = [np.abs(kadam_updates(burst, [Decay(beta=b, gamma=g)])) for b, g in zip(beta, gamma, strict=True)]
+    silent = stability.silent_update(np.arange(last + 1)[:, None], beta=beta, gamma=gamma)
+    columns = {
+        "beta": beta,
+        "gamma": gamma,
+        "measured": _mean_rate(np.transpose(runs)),
+        "predicted": _mean_rate(silent),
+        "asymptotic": np.log(gamma) - np.log(beta) / 2,
+    }
+    return xr.Dataset({f"growth_{name}": ("pair", values) for name, values in columns.items()})
+
+
+def _mean_rate(size: Array) -> Array:
+    """Rate a step between the middle and the last iteration; ``size`` has shape (iteration, pair)."""
+    middle, last = len(size) // 2, len(size) - 1
+    return np.log(size[last] / size[middle]) / (last - middle)
+
+
+def last_stage(config: Config) -> xr.Dataset:
+    """|u^(k)_n| over the last stage's bound for random stages, and what two orders of a stable and an unstable stage reach."""
+    rng = np.random.default_rng([config.seed, 3])
+    n = np.arange(config.length)
+    ratios = []
+    for _, gradients in _gradient_sequences(config, rng):
+        ratios.append(largest_ratio(gradients, [_random_decay(rng) for _ in range(rng.integers(2, 5))]))
+    stable, unstable = Decay(beta=0.999, gamma=0.9), Decay(beta=0.8, gamma=0.95)
+    silent = np.where(n < 10, 1.0, 0.0)
+    orders = {"stable last": (unstable, stable), "unstable last": (stable, unstable)}
+    reached = [np.abs(kadam_updates(silent, order)).max() for order in orders.values()]
+    limits = [stability.max_update_bound(n, beta=s[-1].beta, gamma=s[-1].gamma).max() for s in orders.values()]
+    return xr.Dataset(
+        {
+            "last_stage_ratio": ("sequence", ratios),
+            "order_reached": ("order", reached),
+            "order_limit": ("order", limits),
+        },
+        coords={"order": list(orders)},
+    )
+
+
+def _rounding(ratio: float) -> bool:
+    """Whether a ratio exceeds 1 by no more than float64 rounding accumulated over a run."""
+    return ratio <= 1 + 1e-12
+
+
+def _at_most(error: float, tolerance: float) -> str:
+    """An error that is only rounding as its tolerance, so that the words are the same on every machine."""
+    return f"at most {tolerance:.0e}" if error <= tolerance else f"{error:.1e}"
+
+
+def _bound_holds(dataset: xr.Dataset) -> Finding:
+    ratio = float(dataset.sequence_ratio.max())
+    return f"largest |u|/bound over {dataset.sizes['sequence']} sequences: {ratio:.6f}", passes(_rounding(ratio))
+
+
+def _bound_is_tight(dataset: xr.Dataset) -> Finding:
+    error = float(np.abs(dataset.attained / dataset.bound_discrete - 1).max())
+    measured = f"relative gap over {dataset.attained.size} (pair, n): {_at_most(error, 1e-12)}"
+    return measured, passes(error <= 1e-12)
+
+
+def _growth_rate_is_exact(dataset: xr.Dataset) -> Finding:
+    error = float(np.abs(dataset.growth_measured - dataset.growth_predicted).max())
+    measured = f"error of the rate over {dataset.sizes['pair']} pairs, a step: {_at_most(error, 1e-9)}"
+    return measured, passes(error <= 1e-9)
+
+
+def _continuous_is_no_bound(dataset: xr.Dataset) -> Finding:
+    """Reproduced would mean that nothing exceeds the continuous expression."""
+    later = dataset.isel(n=slice(1, None))
+    excess = later.attained / later.bound_continuous
+    last = int(later.n.where((excess > 1).any("example")).max())
+    measured = (
+        f"exceeded for {int((excess.max('n') > 1).sum())} of {excess.sizes['example']} pairs, by a factor up to "
+        f"{float(excess.max()):.2f}, but only at n <= {last}"
+    )
+    return measured, passes(float(excess.max()) <= 1)
+
+
+def _continuous_region_is_safe(dataset: xr.Dataset) -> Finding:
+    gap = dataset.boundary_continuous - dataset.boundary_discrete
+    inside = dataset.sel(window="square")
+    violations = int(((inside.coefficient > 0) & (inside.rate_discrete > 0)).sum())
+    points = int((inside.coefficient > 0).sum())
+    measured = f"of {points} grid points with C > 0, {violations} can grow; the paper's boundary is nowhere below the exact one"
+    if float(gap.min()) < 0:
+        measured = (
+            f"{violations} of {points} grid points with C > 0 can grow; gap between the boundaries {float(gap.min()):.1e}"
+        )
+    return measured, passes(violations == 0 and float(gap.min()) >= 0)
+
+
+def _last_stage_bounds(dataset: xr.Dataset) -> Finding:
+    ratio = float(dataset.last_stage_ratio.max())
+    reached = dict(zip(dataset.order.values, dataset.order_reached.values, strict=True))
+    measured = (
+        f"largest ratio {ratio:.6f}; stable stage last: {reached['stable last']:.2f}, first: {reached['unstable last']:.0f}"
+    )
+    return measured, passes(_rounding(ratio))
+
+
+TESTS = [
+    Test(
+        "GT-1a",
+        "[G&T] Eq. 6 (C is the paper's)",
+        "Inside C > 0 the max-update stays bounded",
+        "no point of the grid has C > 0 and a positive exact discrete growth rate",
+        _continuous_region_is_safe,
+    ),
+    Test(
+        "GT-1b",
+        "[G&T] Eq. 6, read as a bound on the discrete algorithm (prefactor: our reading)",
+        "Taken as a bound on the discrete algorithm, the continuous expression holds at every n >= 1",
+        "the algorithm's worst case stays below it at every n >= 1, for six example pairs",
+        _continuous_is_no_bound,
+    ),
+    Test(
+        "D-1c",
+        "derived here: Theory, discrete bound",
+        "The discrete bound holds for every gradient sequence",
+        "no ratio |u_n|/bound_n above 1 + 1e-12 over random and adversarial sequences",
+        _bound_holds,
+    ),
+    Test(
+        "D-1d",
+        "derived here: Theory, tightness",
+        "The discrete bound is attained",
+        "relative gap at most 1e-12 for every example pair and n",
+        _bound_is_tight,
+    ),
+    Test(
+        "D-1e",
+        "derived here: Theory, silent gradient",
+        "After the gradient falls silent u_n grows or decays exactly as (gamma/sqrt(beta))^n, bias correction aside",
+        "simulated rate within 1e-9 a step of the prediction, on both sides of beta = gamma^2",
+        _growth_rate_is_exact,
+    ),
+    Test(
+        "D-1f",
+        "derived here: Theory, last stage",
+        "k-Adam's update obeys its last stage's bound, whatever the stages before",
+        "no ratio to the last stage's bound above 1 + 1e-12, over random stages and sequences",
+        _last_stage_bounds,
+    ),
+]
+
+
+def claims(dataset: xr.Dataset | None, *, profile: str = "") -> list[Claim]:
+    """The verdicts that a stability record gives."""
+    return judge_all(TESTS, dataset, profile=profile, notebook=NOTEBOOK)

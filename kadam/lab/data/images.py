@@ -1,0 +1,291 @@
+"""Images to classify: CIFAR-10 from either of its files, and scikit-learn's digits to stand in for it.
+
+Where the files come from is the matter of ``kadam.lab.data.sources``. Nothing is unpickled and nothing unpacked onto the disk.
+"""
+
+import hashlib
+import tarfile
+import warnings
+import zipfile
+import zlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property, partial
+from io import BytesIO
+from pathlib import Path
+from typing import NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kadam.lab.data.sources import CIFAR10, DataError, ImageSource, StandInWarning, find, verify
+
+Pixels = NDArray[np.uint8]
+Indices = NDArray[np.int64]
+
+# CIFAR-10's images are SIDE pixels high and wide, with three colours.
+SIDE = 32
+
+# Members of the binary version's archive.
+TRAIN_MEMBERS = tuple(f"cifar-10-batches-bin/data_batch_{i}.bin" for i in range(1, 6))
+TEST_MEMBERS = ("cifar-10-batches-bin/test_batch.bin",)
+
+# scikit-learn's digits: (training, test) images, and the sha256 of the four arrays' bytes, one after another.
+DIGITS_SPLIT = (1500, 297)
+DIGITS_SHA256 = "ee9c3d4a0b70c8eea0d6df59494c03776008444f01c603039ee3692ee39d99e9"
+
+
+class Arrays(NamedTuple):
+    """What a file of images holds: images (n, height, width, channels), labels (n,), indices of inexact images."""
+
+    train: Pixels
+    train_labels: Indices
+    test: Pixels
+    test_labels: Indices
+    lossy_train: Indices
+    lossy_test: Indices
+
+
+@dataclass(frozen=True)
+class Images:
+    """Labelled images, decoded when first asked for, in read-only arrays."""
+
+    title: str
+    classes: tuple[str, ...]
+    origin: str  # folder | cache | download | embedded
+    sha256: str  # of the file; of the arrays where embedded
+    decode: Callable[[], Arrays] = field(repr=False, compare=False)
+
+    @property
+    def stand_in(self) -> bool:
+        return self.origin == "embedded"
+
+    @property
+    def label(self) -> str:
+        """What a figure says of its data."""
+        if not self.stand_in:
+            return self.title
+        return f"scikit-learn's digits, standing in for {self.title} ({sum(DIGITS_SPLIT):,} images)"
+
+    @property
+    def train(self) -> Pixels:
+        """Training images, shape (n, height, width, channels)."""
+        return self._arrays.train
+
+    @property
+    def train_labels(self) -> Indices:
+        """Index into ``classes`` of each training image, shape (n,)."""
+        return self._arrays.train_labels
+
+    @property
+    def test(self) -> Pixels:
+        """Test images, shape (n, height, width, channels)."""
+        return self._arrays.test
+
+    @property
+    def test_labels(self) -> Indices:
+        """Index into ``classes`` of each test image, shape (n,)."""
+        return self._arrays.test_labels
+
+    @property
+    def lossy_train(self) -> Indices:
+        """Indices of the training images whose pixels are not exact."""
+        return self._arrays.lossy_train
+
+    @property
+    def lossy_test(self) -> Indices:
+        """Indices of the test images whose pixels are not exact."""
+        return self._arrays.lossy_test
+
+    @cached_property
+    def _arrays(self) -> Arrays:
+        arrays = self.decode()
+        for array in arrays:
+            array.flags.writeable = False
+        return arrays
+
+
+def load_images(source: ImageSource = CIFAR10, *, embedded: bool = False, fetch: bool = True) -> Images:
+    """The images of a source; with ``embedded`` the digits, as the smoke profile wants them; ``fetch``: may download.
+
+    Warns with ``StandInWarning`` where the digits stand in for data that could not be had. Raises ``DataError`` for a
+    missing $KADAM_DATA folder or a file with a wrong checksum.
+    """
+    if embedded:
+        return _stand_in(source)
+    found = find(source, fetch=fetch)
+    if found is None:
+        warnings.warn(f"{source.title}: no file, no download; using scikit-learn's digits", StandInWarning, stacklevel=2)
+        return _stand_in(source)
+    origin, path = found
+    verify(source, path)
+    return Images(source.title, source.classes, origin, source.file_at(path).sha256, partial(_decoded, source, path))
+
+
+class WithImages(Protocol):
+    """A configuration that says which images it trains on: "real", or "embedded" for the digits."""
+
+    @property
+    def images(self) -> str: ...
+
+
+def configured_images(config: WithImages, *, fetch: bool = True) -> Images:
+    """The images that a configuration trains on; ``fetch``: may download them."""
+    return load_images(embedded=config.images == "embedded", fetch=fetch)
+
+
+def lossy_count(source: ImageSource, path: Path) -> int:
+    """How many images of the source's file at ``path`` are not exact, found without decoding it."""
+    if path.suffix != ".npz":
+        return 0
+    with np.load(BytesIO(verify(source, path)), allow_pickle=False) as file:
+        return len(file["lossy_train"]) + len(file["lossy_test"])
+
+
+def _stand_in(source: ImageSource) -> Images:
+    return Images(source.title, tuple("0123456789"), "embedded", DIGITS_SHA256, _digits)
+
+
+def _digits() -> Arrays:
+    """scikit-learn's digits, 8x8 grey, their 17 levels spread over 0..255; the last of them are the test set."""
+    from sklearn.datasets import load_digits  # slow to import, and only needed here
+
+    levels, labels = load_digits(return_X_y=True)
+    images = np.rint(levels * (255 / 16)).astype(np.uint8).reshape(-1, 8, 8, 1)
+    labels = labels.astype(np.int64)
+    first = DIGITS_SPLIT[0]
+    arrays = (images[:first], labels[:first], images[first:], labels[first:])
+    _check("scikit-learn's digits", b"".join(array.tobytes() for array in arrays), DIGITS_SHA256)
+    return Arrays(*arrays, *_no_indices())
+
+
+def _no_indices() -> tuple[Indices, Indices]:
+    return np.empty(0, np.int64), np.empty(0, np.int64)
+
+
+def _decoded(source: ImageSource, path: Path) -> Arrays:
+    """The arrays of a source's file, equal to the source's checksums; an archive's pixels are known by its own."""
+    content = BytesIO(verify(source, path))
+    packed = path.suffix == ".npz"
+    try:
+        arrays = _packed_arrays(content) if packed else _archived_arrays(content)
+    except (KeyError, ValueError, zlib.error, tarfile.TarError, zipfile.BadZipFile) as error:
+        raise DataError(f"{path}: cannot be decoded: {error}") from error
+    for name, expected in source.checksums._asdict().items():
+        if packed or name.endswith("labels"):
+            _check(f"{path}: {name}", getattr(arrays, name).astype(np.uint8, copy=False).data, expected)
+    return arrays
+
+
+def _check(name: str, content: bytes | memoryview, expected: str) -> None:
+    found = hashlib.sha256(content).hexdigest()
+    if found != expected:
+        raise DataError(f"{name}: sha256 is {found} after decoding, expected {expected}")
+
+
+def _archived_arrays(content: BytesIO) -> Arrays:
+    with tarfile.open(fileobj=content, mode="r:gz") as archive:
+        train, train_labels = _records(archive, TRAIN_MEMBERS)
+        test, test_labels = _records(archive, TEST_MEMBERS)
+    return Arrays(train, train_labels, test, test_labels, *_no_indices())
+
+
+def _records(archive: tarfile.TarFile, members: Sequence[str]) -> tuple[Pixels, Indices]:
+    """Images and labels of an archive's members: records of a label and the planes R, G, B."""
+    files = [archive.extractfile(member) for member in members]
+    records = np.frombuffer(b"".join(file.read() for file in files if file), np.uint8).reshape(-1, 1 + 3 * SIDE * SIDE)
+    planes = records[:, 1:].reshape(-1, 3, SIDE, SIDE)
+    return np.ascontiguousarray(planes.transpose(0, 2, 3, 1)), records[:, 0].astype(np.int64)
+
+
+def _packed_arrays(content: BytesIO) -> Arrays:
+    with np.load(content, allow_pickle=False) as file:
+        images = _packed_images(file)
+        train_labels, test_labels, *lossy = (
+            file[name].astype(np.int64) for name in ("y_train", "y_test", "lossy_train", "lossy_test")
+        )
+    n = len(train_labels)
+    return Arrays(images[:n], train_labels, images[n:], test_labels, *lossy)
+
+
+def _packed_images(file: Mapping[str, Pixels]) -> Pixels:
+    """Images (n, SIDE, SIDE, 3): green as it is, red and blue by their differences from green."""
+    residuals = _residuals(file, "g")
+    green = _plane(residuals, np.zeros_like(residuals))
+    red, blue = (_plane(_residuals(file, name), green) for name in "rb")
+    images = np.empty((green.shape[-1], SIDE, SIDE, 3), np.uint8)
+    for channel, plane in enumerate((red, green, blue)):
+        images[..., channel] = plane.transpose(2, 0, 1)
+    return images
+
+
+def _residuals(file: Mapping[str, Pixels], plane: str) -> Pixels:
+    """What prediction leaves of a plane, shape (SIDE, SIDE, n); stored image by image in the order of ``perm``."""
+    stored = np.frombuffer(zlib.decompress(file[f"z_{plane}"].data), np.uint8).reshape(-1, SIDE * SIDE)
+    place = np.argsort(file[f"perm_{plane}"])
+    return np.ascontiguousarray(stored[place].T).reshape(SIDE, SIDE, -1)
+
+
+def _plane(residuals: Pixels, base: Pixels) -> Pixels:
+    """A colour of all images from the residuals of its difference to ``base``; all three have shape (height, width, n).
+
+    Difference = prediction + residual, from left to right and from top to bottom, such that the colour, difference + base,
+    lies in 0..255. The prediction comes from the differences before it, which are 0 outside the image.
+    """
+    height, width, n = residuals.shape
+    colours = np.empty_like(residuals)
+    above = np.zeros((width + 1, n), np.int16)  # a row of differences, with the one outside the image first
+    for i in range(height):
+        row = np.zeros_like(above)
+        for j in range(width):
+            prediction = _median_prediction(west=row[j], north=above[j + 1], northwest=above[j])
+            colours[i, j] = (prediction + residuals[i, j] + base[i, j]).astype(np.uint8)  # modulo 256
+            np.subtract(colours[i, j], base[i, j], out=row[j + 1], dtype=np.int16)
+        above = row
+    return colours
+
+
+def _median_prediction(*, west: NDArray[np.int16], north: NDArray[np.int16], northwest: NDArray[np.int16]) -> NDArray[np.int16]:
+    """The median of west, north and west + north - northwest, which continues a linear slope."""
+    low, high = np.minimum(west, north), np.maximum(west, north)
+    return np.maximum(low, np.minimum(high, west + north - northwest))
+
+
+class Statistics(NamedTuple):
+    """Mean and standard deviation of each channel, shape (channels,), of images with values in [0, 1]."""
+
+    mean: NDArray[np.float64]
+    deviation: NDArray[np.float64]
+
+
+def channel_statistics(images: Pixels, *, pixels: int | None = None) -> Statistics:
+    """The statistics of images (n, height, width, channels), averaged down to ``pixels`` first."""
+    return _statistics(_averaged(images, pixels))
+
+
+def standardised(images: Pixels, *, pixels: int | None = None, statistics: Statistics | None = None) -> NDArray[np.float64]:
+    """Square images (n, height, height, channels) as float64 (n, channels, pixels, pixels), for a network.
+
+    Blocks are averaged down to ``pixels`` (none: as they are), and each channel gets mean 0 and standard deviation 1, or
+    is shifted and scaled by the ``statistics`` of other images: those of the training set for test images.
+    """
+    values = _averaged(images, pixels)
+    mean, deviation = _statistics(values) if statistics is None else statistics
+    values -= mean[:, None, None]
+    values /= deviation[:, None, None]
+    return values
+
+
+def _averaged(images: Pixels, pixels: int | None) -> NDArray[np.float64]:
+    """Means of square blocks, in [0, 1], shape (n, channels, pixels, pixels)."""
+    n, height, width, channels = images.shape
+    allowed = [size for size in range(1, height + 1) if height % size == 0]
+    pixels = height if pixels is None else pixels
+    if pixels not in allowed:
+        raise ValueError(f"pixels must divide the images' height {height}, one of {allowed}, got {pixels}")
+    blocks = images.transpose(0, 3, 1, 2).reshape(n, channels, pixels, height // pixels, pixels, width // pixels)
+    return np.ascontiguousarray(blocks.mean(axis=(3, 5))) / 255
+
+
+def _statistics(values: NDArray[np.float64]) -> Statistics:
+    return Statistics(values.mean(axis=(0, 2, 3)), values.std(axis=(0, 2, 3)))

@@ -1,0 +1,379 @@
+"""Where the experiments' data comes from, and proof that it is the right data.
+
+A data set is looked for in four places, in this order:
+
+    folder     $KADAM_DATA, if set: a folder that holds the files under the names below
+    cache      the cache folder, where an earlier download lies
+    download   the canonical source, into the cache, with a progress bar
+    embedded   a small stand-in that comes with the installation, and is labelled as one wherever it is used
+
+A data set may lie in any of several files. Files are verified by sha256 wherever they are found; one that differs is
+refused, never passed over.
+"""
+
+import functools
+import hashlib
+import os
+import warnings
+from dataclasses import dataclass
+from functools import cached_property
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kadam.lab.records.cache import cache_folder
+
+# Seconds without an answer after which a download counts as impossible.
+DOWNLOAD_TIMEOUT = 10
+
+
+class StandInWarning(UserWarning):
+    """Stand-in data is being used because the real data could not be had."""
+
+
+class DataError(ValueError):
+    """A data file is not what it should be."""
+
+
+@dataclass(frozen=True)
+class File:
+    """A file by its name and checksum, and where it can be had; without ``url`` it cannot be downloaded."""
+
+    name: str
+    sha256: str
+    url: str | None = None
+
+
+@dataclass(frozen=True)
+class Source:
+    """A data set: what it is called, and the files each of which holds all of it, the preferred one first."""
+
+    name: str
+    title: str  # as figures name it
+    files: tuple[File, ...]
+
+    @property
+    def download(self) -> File:
+        """The file that a download brings."""
+        return next(file for file in self.files if file.url is not None)
+
+    def file_at(self, path: Path) -> File:
+        """Which of the files lies at ``path``, by its name."""
+        return next(file for file in self.files if file.name == path.name)
+
+
+@dataclass(frozen=True)
+class TextSource(Source):
+    """A text, in one file of UTF-8."""
+
+    excerpt: File  # the embedded stand-in
+
+
+class Checksums(NamedTuple):
+    """sha256 of uint8 arrays in C order: images (n, height, width, channels) and labels (n,)."""
+
+    train: str
+    train_labels: str
+    test: str
+    test_labels: str
+
+
+@dataclass(frozen=True)
+class ImageSource(Source):
+    """Labelled images, with checksums of what the files hold once decoded."""
+
+    classes: tuple[str, ...]
+    checksums: Checksums
+
+
+@dataclass(frozen=True)
+class ReviewSource(Source):
+    """Reviews, one a line of UTF-8: in a packed file of their own, or among others in the archive of their publication."""
+
+    part: str  # of the archive's reviews: train or valid
+    unpacked: str  # sha256 of the packed text, without its foreign lines
+    foreign: tuple[int, ...] = ()  # lines of the packed text that are no film reviews, and are left out
+
+
+# Checksums computed from karpathy/char-rnn's data/tinyshakespeare/input.txt; the excerpt is its first 65,536 characters.
+TINY_SHAKESPEARE = TextSource(
+    name="tinyshakespeare",
+    title="tiny Shakespeare",
+    files=(
+        File(
+            "tinyshakespeare.txt",
+            "86c4e6aa9db7c042ec79f339dcb96d42b0075e16b8fc2e86bf0ca57e2dc565ed",
+            "https://raw.githubusercontent.com/karpathy/char-rnn/master/data/tinyshakespeare/input.txt",
+        ),
+    ),
+    excerpt=File("tinyshakespeare-excerpt.txt", "6ecb14ae69476c437037abfd1a16b348e2ff0dc994c04a08a5f9970a4492034f"),
+)
+
+# Krizhevsky's binary version of 2009, with the checksum that public loaders of it state; and a smaller file in which 93
+# images are not exact, with the checksums of its data card. Those of the arrays are of the smaller file.
+CIFAR10 = ImageSource(
+    name="cifar10",
+    title="CIFAR-10",
+    files=(
+        File(
+            "cifar-10-binary.tar.gz",
+            "c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd",
+            "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz",
+        ),
+        File("cifar10.npz", "6f69297d6293d733481f68abab1a1f8287693490d91f42e8d603a373f5de0824"),
+    ),
+    classes=("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"),
+    checksums=Checksums(
+        train="ff7f60d2696c4304c0d820eb732bc21fbd38c69122372c42aeb4ef8569a4dd60",
+        train_labels="2b7cd2f24487317614016b72ffd53071c3062f592f0eb300c18a770d41ae1253",
+        test="1249626010949d8f448e0faf792debbc3da0c50ed31bfff3678c99c37fbc7e48",
+        test_labels="cec8a24a1e92aa2ecaa0bbd3dbfa86bf6cd8759fbd209a832824c8cf0afca9d5",
+    ),
+)
+
+# Maas et al.'s archive of 2011, with the checksum that public loaders of it state; and texts made of it as
+# ``kadam.lab.data.reviews`` does, with the checksums of their data card. The repository that the card names as their origin had
+# put reviews of apps in place of the positive test reviews 0, 2, 7 and 9, which are also the numbers of their lines.
+_FILM_REVIEWS = File(
+    "aclImdb_v1.tar.gz",
+    "c40f74a18d3b61f90feba1e17730e0d38e8b97c05fde7008942e91923d1658fe",
+    "https://ai.stanford.edu/~amaas/data/sentiment/aclImdb_v1.tar.gz",
+)
+REVIEWS = (
+    ReviewSource(
+        name="reviews-train",
+        title="IMDB film reviews",
+        files=(
+            File("imdb.train.txt.xz", "6f88f12a5effb0c056b70ecb2ace90405e3e21af611eec58ec586bafb2db4279"),
+            _FILM_REVIEWS,
+        ),
+        part="train",
+        unpacked="2c058f906063bdc42178fb9556d3ec277991a7731479d30f78f6c5a7de9d17d2",
+    ),
+    ReviewSource(
+        name="reviews-valid",
+        title="IMDB film reviews",
+        files=(
+            File("imdb.valid.txt.xz", "596d1530e08ece40fdf90a61ee7bd9821853895d9f660e8f389ee664c5024b96"),
+            _FILM_REVIEWS,
+        ),
+        part="valid",
+        unpacked="c0fc4b93aeae2f1dc7dd4d08463b542ff8e23a487e542eac5646338188b97155",
+        foreign=(0, 2, 7, 9),
+    ),
+)
+
+SOURCES: dict[str, Source] = {source.name: source for source in (TINY_SHAKESPEARE, *REVIEWS, CIFAR10)}
+
+
+@dataclass(frozen=True)
+class Text:
+    """A text as characters and as token indices, with its origin."""
+
+    characters: str
+    title: str
+    origin: str  # folder | cache | download | embedded
+    sha256: str
+
+    @property
+    def stand_in(self) -> bool:
+        return self.origin == "embedded"
+
+    @property
+    def label(self) -> str:
+        """What a figure says of its data."""
+        return f"embedded excerpt of {self.title} ({len(self.characters):,} characters)" if self.stand_in else self.title
+
+    @cached_property
+    def vocabulary(self) -> list[str]:
+        return sorted(set(self.characters))
+
+    @cached_property
+    def tokens(self) -> NDArray[np.int64]:
+        """Index of each character in ``vocabulary``; shape (len(characters),)."""
+        index = {character: i for i, character in enumerate(self.vocabulary)}
+        return np.array([index[c] for c in self.characters], dtype=np.int64)
+
+
+def load_text(source: TextSource = TINY_SHAKESPEARE, *, embedded: bool = False, fetch: bool = True) -> Text:
+    """The text of a source; with ``embedded`` the excerpt, as the smoke profile wants it; ``fetch``: may download.
+
+    Warns with ``StandInWarning`` where the excerpt stands in for data that could not be had. Raises ``DataError``
+    for a missing $KADAM_DATA folder or a file with a wrong checksum.
+    """
+    if embedded:
+        return _excerpt(source)
+    found = find(source, fetch=fetch)
+    if found is None:
+        warnings.warn(f"{source.title}: no file, no download; using an embedded excerpt", StandInWarning, stacklevel=2)
+        return _excerpt(source)
+    origin, path = found
+    (file,) = source.files
+    return Text(_decoded(path, _verified(path, file.sha256)), source.title, origin, file.sha256)
+
+
+class WithText(Protocol):
+    """A configuration that says which text it trains on: "real", or "embedded" for the excerpt."""
+
+    @property
+    def text(self) -> str: ...
+
+
+def configured_text(config: WithText, *, fetch: bool = True) -> Text:
+    """The text that a configuration trains on; ``fetch``: may download it."""
+    return load_text(embedded=config.text == "embedded", fetch=fetch)
+
+
+def find(source: Source, *, fetch: bool = True) -> tuple[str, Path] | None:
+    """(origin, path) of a file of the source, unverified, downloaded if need be; None where it cannot be had."""
+    found = locate(source)
+    return _try_download(source) if found is None and fetch else found
+
+
+def locate(source: Source) -> tuple[str, Path] | None:
+    """(origin, path) of a file that is already on this machine, unverified; None if there is none."""
+    for origin, folder in (("folder", data_folder()), ("cache", download_folder())):
+        paths = [folder / file.name for file in source.files] if folder is not None else []
+        for path in paths:
+            if path.is_file():
+                return origin, path
+    return None
+
+
+def download(source: Source) -> Path:
+    """Fetch a source into the cache over TLS, with a progress bar; raises ``OSError`` without a network.
+
+    The file appears under its name only when it is complete and its checksum right (``DataError`` otherwise).
+    """
+    import pooch  # slow to import, and only needed here
+
+    file = source.download
+    over_tls = pooch.HTTPDownloader(progressbar=True, timeout=DOWNLOAD_TIMEOUT, hooks={"response": _refuse_plain_http})
+    try:
+        path = pooch.retrieve(file.url, f"sha256:{file.sha256}", fname=file.name, path=download_folder(), downloader=over_tls)
+    except ValueError as error:
+        raise DataError(f"{file.url}: {error}") from None
+    return Path(path)
+
+
+def _refuse_plain_http(response: Any, *_: Any, **__: Any) -> None:
+    """``ValueError`` where an answer, or a redirection, did not come over TLS; nothing of it is kept."""
+    if not response.url.startswith("https://"):
+        raise ValueError(f"{response.url} is not https, so that anybody on the way could have changed it")
+
+
+def verify(source: Source, path: Path) -> bytes:
+    """The content of the source's file at ``path``; ``DataError`` unless its sha256 is right."""
+    return _verified(path, source.file_at(path).sha256)
+
+
+def data_folder() -> Path | None:
+    """$KADAM_DATA, if set; ``DataError`` if it names no folder."""
+    value = os.environ.get("KADAM_DATA")
+    if not value:
+        return None
+    if not Path(value).is_dir():
+        raise DataError(f"KADAM_DATA must name a folder, got {value!r}; unset it to download or to use embedded data")
+    return Path(value)
+
+
+def download_folder() -> Path:
+    return cache_folder() / "data"
+
+
+@functools.cache  # a network that is not there is asked once
+def _try_download(source: Source) -> tuple[str, Path] | None:
+    try:
+        return "download", download(source)
+    except OSError:
+        return None
+
+
+def _excerpt(source: TextSource) -> Text:
+    excerpt = source.excerpt
+    content = files("kadam.lab.data").joinpath("embedded", excerpt.name).read_bytes()
+    _check_sha256(excerpt.name, content, excerpt.sha256)
+    return Text(content.decode("utf-8"), source.title, "embedded", excerpt.sha256)
+
+
+def _verified(path: Path, sha256: str) -> bytes:
+    content = path.read_bytes()
+    _check_sha256(str(path), content, sha256)
+    return content
+
+
+def _decoded(path: Path, content: bytes) -> str:
+    try:
+        return content.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise not_utf8(path, error) from None
+
+
+def not_utf8(path: Path, error: UnicodeDecodeError) -> DataError:
+    """The refusal of a text, with the place where it is not UTF-8."""
+    return DataError(f"{path}: not UTF-8 at byte {error.start:,} of the text: {error.reason}")
+
+
+def _check_sha256(name: str, content: bytes, expected: str) -> None:
+    found = hashlib.sha256(content).hexdigest()
+    if found != expected:
+        raise DataError(f"{name}: sha256 is {found}, expected {expected}; remove the file, or put the right one there")
+
+
+def random_windows(text: Text, *, batch: int, length: int, rng: np.random.Generator) -> NDArray[np.int64]:
+    """``batch`` windows of ``length`` consecutive tokens at random places, shape (batch, length)."""
+    return random_pieces(text.tokens, batch=batch, length=length, rng=rng)
+
+
+def random_pieces(tokens: NDArray[np.int64], *, batch: int, length: int, rng: np.random.Generator) -> NDArray[np.int64]:
+    """The same of any tokens, (n,)."""
+    last = len(tokens) - length
+    if last < 0:
+        raise ValueError(f"length must be at most the text's {len(tokens)} characters, got {length}")
+    starts = rng.integers(0, last + 1, size=batch)
+    return tokens[starts[:, None] + np.arange(length)]
+
+
+class Described(Protocol):
+    """Data that can be named in a record: what figures call it, its checksum, and where it came from."""
+
+    @property
+    def label(self) -> str: ...
+
+    @property
+    def sha256(self) -> str: ...
+
+    @property
+    def origin(self) -> str: ...
+
+
+@dataclass(frozen=True)
+class Together:
+    """Several data sets described as one, which is embedded if any of them is."""
+
+    sets: tuple[Described, ...]
+
+    @property
+    def label(self) -> str:
+        return " and ".join(one.label for one in self.sets)
+
+    @property
+    def sha256(self) -> str:
+        return hashlib.sha256("".join(one.sha256 for one in self.sets).encode()).hexdigest()
+
+    @property
+    def origin(self) -> str:
+        origins = dict.fromkeys(one.origin for one in self.sets)
+        return "embedded" if "embedded" in origins else ", ".join(origins)
+
+
+def together(*sets: Described) -> Together:
+    return Together(sets)
+
+
+def describe(data: Described) -> dict[str, str]:
+    """The attributes by which a record names its data."""
+    return {"data": data.label, "data_sha256": data.sha256, "data_origin": data.origin}

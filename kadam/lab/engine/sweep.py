@@ -1,0 +1,162 @@
+"""One way to run the pieces of a long computation: here, in processes or on a cluster, kept as they finish, and resumed."""
+
+import functools
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+import xarray as xr
+from joblib import Parallel, cpu_count, delayed
+from threadpoolctl import threadpool_limits
+from tqdm import tqdm
+
+from kadam.lab.engine import cluster
+from kadam.lab.engine.progress import KEEP_EVERY_S, Bar, Note, Progress, Tell
+from kadam.lab.records import record as records
+
+Compute = Callable[[str, Progress], xr.Dataset]
+
+
+def all_cores() -> int:
+    """How many processes this machine lets us run at once."""
+    return int(cpu_count())
+
+
+def sweep(
+    pieces: Sequence[str],
+    compute: Compute,
+    *,
+    steps: int,
+    title: str,
+    checkpoint: Path | None = None,
+    jobs: int = 1,
+    keep_every_s: float = KEEP_EVERY_S,
+) -> dict[str, xr.Dataset]:
+    """Results of ``compute(piece, progress)`` by piece, in the order of ``pieces``.
+
+    ``compute`` takes ``steps`` steps, each told to ``progress``. With ``checkpoint`` (a folder) a finished piece is written
+    there and not computed again, and a piece that loops with ``progress.over`` keeps its state every ``keep_every_s`` seconds.
+
+    Inside :func:`kadam.lab.engine.cluster.running` or :func:`kadam.lab.engine.cluster.slurm` the pieces go to that cluster, else to
+    ``jobs`` processes of this machine. A piece computes in one thread wherever it is, so that no bit of a result depends on
+    that. Every result has the attribute ``computed_s``, its seconds. Raises ``ClusterError`` where pieces cannot be computed
+    where they were sent.
+    """
+    work = Work(compute, checkpoint, keep_every_s, records.code_hash())
+    done = {piece: work.finished(piece) for piece in pieces}
+    todo = [piece for piece in pieces if done[piece] is None]
+    total = len(pieces) * steps
+    with tqdm(total=total, initial=total - len(todo) * steps, desc=title, unit="step", disable=None) as shown:
+        bar = Bar(shown)
+        for piece, result in _results(todo, work, bar, jobs):
+            work.keep(piece, result)
+            bar.at(piece, steps)
+            done[piece] = result
+    return {piece: result for piece, result in done.items() if result is not None}
+
+
+def computed_s(results: Mapping[str, xr.Dataset]) -> float:
+    """Seconds that all pieces took, over all processes, and over all runs if the sweep was interrupted."""
+    return round(sum(result.attrs["computed_s"] for result in results.values()), 3)
+
+
+@dataclass(frozen=True)
+class Work:
+    """What a piece needs wherever it is computed, and the files that are kept of it."""
+
+    compute: Compute
+    checkpoint: Path | None
+    keep_every_s: float
+    code: str  # hash of the package's code, which must be the same everywhere
+
+    def path(self, piece: str, suffix: str) -> Path | None:
+        """A piece's file: ``nc`` its result, ``state`` where it is, ``steps`` what the bar is told."""
+        return None if self.checkpoint is None else self.checkpoint / f"{piece}.{suffix}"
+
+    def finished(self, piece: str) -> xr.Dataset | None:
+        path = self.path(piece, "nc")
+        if path is None or not path.exists():
+            return None
+        return records.read(path, command=f"rm '{path}', then the same command again", expected={"piece": piece})
+
+    def keep(self, piece: str, result: xr.Dataset) -> None:
+        """Write a finished piece; only then is its state not needed any more."""
+        path = self.path(piece, "nc")
+        if path is not None:
+            records.save(result.assign_attrs(piece=piece), path)
+            for suffix in ("state", "steps"):
+                path.with_suffix(f".{suffix}").unlink(missing_ok=True)
+
+    def here(self, piece: str, tell: Tell) -> xr.Dataset:
+        """The result of a piece, computed in this process, with its seconds."""
+        progress = Progress(tell, self.path(piece, "state"), keep_every_s=self.keep_every_s)
+        result = self.compute(piece, progress)
+        return result.assign_attrs(computed_s=progress.seconds)
+
+    def elsewhere(self, piece: str) -> tuple[str, xr.Dataset]:
+        """The same in a process that does nothing else, which tells of its steps through a file."""
+        if self.code != records.code_hash():
+            raise cluster.ClusterError(
+                f"{piece}: the process that was to compute it runs another version of kadam or of its libraries; "
+                "install the same everywhere and start the workers anew"
+            )
+        torch.set_num_threads(1)
+        threadpool_limits(1)  # for good: this process computes pieces only
+        path = self.path(piece, "steps")
+        return piece, self.here(piece, _nowhere if path is None else Note(path))
+
+
+def _nowhere(steps: int) -> None:
+    """Without a checkpoint there is no file to tell through; the bar moves when the piece is done."""
+
+
+def _results(pieces: Sequence[str], work: Work, bar: Bar, jobs: int) -> Iterator[tuple[str, xr.Dataset]]:
+    """(piece, result) as they finish."""
+    client = cluster.active()
+    if client is None and min(jobs, len(pieces)) <= 1:
+        with one_thread():
+            for piece in pieces:
+                yield piece, work.here(piece, functools.partial(bar.at, piece))
+        return
+    notes = {piece: path for piece in pieces if (path := work.path(piece, "steps")) is not None}
+    with bar.following(notes):
+        yield from _in_processes(pieces, work, jobs) if client is None else cluster.results(client, work.elsewhere, pieces)
+
+
+def _in_processes(pieces: Sequence[str], work: Work, jobs: int) -> Iterator[tuple[str, xr.Dataset]]:
+    parallel = Parallel(n_jobs=min(jobs, len(pieces)), return_as="generator_unordered", batch_size=1)
+    yield from parallel(delayed(_with_parent)(os.getpid(), work, piece) for piece in pieces)
+
+
+def _with_parent(parent: int, work: Work, piece: str) -> tuple[str, xr.Dataset]:
+    end_with(parent)
+    return work.elsewhere(piece)
+
+
+@functools.cache
+def end_with(parent: int) -> None:
+    """From now on this process ends when its parent does, however that ended: nobody waits for what it computes."""
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(1)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """The block computes in one thread, as every piece does: torch, and the linear algebra of numpy and scipy."""
+    threads = torch.get_num_threads()
+    with threadpool_limits(1):
+        torch.set_num_threads(1)
+        try:
+            yield
+        finally:
+            torch.set_num_threads(threads)

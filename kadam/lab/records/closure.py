@@ -1,0 +1,83 @@
+"""Which of the package's files a module depends on: all that it imports, directly or not, and a hash that names them.
+
+Imports inside functions and guarded ones count, and so does a module that is named in a string, as ``import_module`` takes it.
+"""
+
+import ast
+import functools
+import hashlib
+from collections.abc import Iterator
+from importlib.metadata import version
+from pathlib import Path
+
+PACKAGE = Path(__file__).parents[2]
+NAME = PACKAGE.name
+LIBRARIES = ("numpy", "scipy", "torch")
+
+# How pieces run and where records lie: tests hold that neither changes a bit of a result.
+HARMLESS = (f"{NAME}.lab.engine", f"{NAME}.lab.records")
+
+# What cannot change a number in any room: figures, verdicts, pages and commands.
+SHOWN = ("claims.py", "figures.py", "cli.py", "book.py")
+
+
+def source_hash(module: str, package: Path = PACKAGE) -> str:
+    """Eight hex digits over the code that the numbers of this ``run`` module depend on, and the libraries' versions."""
+    return code_of(files_of(module, package, without=HARMLESS), package)
+
+
+@functools.cache  # of the code as it was when this process first asked
+def package_hash() -> str:
+    """The same over all code that computes anything: what two processes must share to work on one result."""
+    computing = (path for path in PACKAGE.rglob("*.py") if path.name not in SHOWN and PACKAGE / "report" not in path.parents)
+    return code_of(computing, PACKAGE)
+
+
+def code_of(files: Iterator[Path] | set[Path], package: Path) -> str:
+    """Eight hex digits over the names and contents of files, and the libraries' versions."""
+    digest = hashlib.sha256(repr([version(name) for name in LIBRARIES]).encode())
+    for path in sorted(files):
+        digest.update(path.relative_to(package).as_posix().encode() + b"\0" + path.read_bytes())
+    return digest.hexdigest()[:8]
+
+
+def files_of(module: str, package: Path = PACKAGE, *, without: tuple[str, ...] = ()) -> set[Path]:
+    """The files of a module and of all that it imports, in this copy of the package; ``without``: packages left out."""
+    found: set[Path] = set()
+    waiting = [module]
+    while waiting:
+        name = waiting.pop()
+        path = _file(name, package)
+        if path is None or path in found or name.startswith(without):
+            continue
+        found.add(path)
+        waiting += _parents(name)
+        waiting += imported(path.read_text(encoding="utf-8"))
+    return found
+
+
+def _file(name: str, package: Path) -> Path | None:
+    """Where a module of the package lies; None for what is no module."""
+    place = package.parent.joinpath(*name.split("."))
+    return next((path for path in (place.with_suffix(".py"), place / "__init__.py") if path.is_file()), None)
+
+
+def _parents(name: str) -> list[str]:
+    """The packages that Python runs before a module. The outermost has no code that another module could depend on."""
+    parts = name.split(".")
+    return [".".join(parts[:i]) for i in range(2, len(parts))]
+
+
+@functools.cache
+def imported(source: str) -> tuple[str, ...]:
+    """Names in this package that a source imports, or may name in a string: modules, and what may be one."""
+    names: list[str] = []
+    for node in ast.walk(ast.parse(source)):
+        match node:
+            case ast.Import():
+                names += [alias.name for alias in node.names]
+            case ast.ImportFrom(module=str(module)):
+                names += [module if module != NAME else "", *(f"{module}.{alias.name}" for alias in node.names)]
+            case ast.Constant(value=str(text)):
+                names.append(text)
+    return tuple(name for name in dict.fromkeys(names) if name.startswith(f"{NAME}."))

@@ -1,0 +1,88 @@
+"""How large an experiment is: the same code path at three sizes, and what configurations have in common."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, TypeVar
+
+PROFILES = ("smoke", "laptop", "paper")
+
+# What some experiments have between the last two, where there is no GPU: the part that two cores finish in an hour.
+CPU = "cpu"
+
+# What a configuration may name: texts to learn, how a network computes, and optimizers to compare k-Adam with.
+CORPORA = ("shakespeare", "reviews")
+PRECISIONS = ("float64", "float32", "bfloat16")
+BASELINES = ("Adam", "AdamW", "NAdam", "LaProp", "Lion", "SGD")
+
+C = TypeVar("C")
+
+
+def choose(profiles: Mapping[str, C], profile: str) -> C:
+    """The configuration of a profile; ``ValueError`` listing the profiles if there is none of that name."""
+    if profile not in profiles:
+        raise ValueError(f"profile must be one of {', '.join(profiles)}; got {profile!r}")
+    return profiles[profile]
+
+
+def name_of(profiles: Mapping[str, Any], config: Any) -> str:
+    """The profile that this configuration is, or "custom"."""
+    return next((name for name, known in profiles.items() if known == config), "custom")
+
+
+def check_counts(config: Any, *names: str) -> None:
+    """``ValueError`` unless these fields of a configuration are whole numbers of at least one."""
+    for name in names:
+        value = asdict(config)[name]
+        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+            raise ValueError(f"{name} must be a whole number >= 1, got {value!r}")
+
+
+def check_choice(name: str, value: str, allowed: tuple[str, ...]) -> None:
+    """``ValueError`` listing what is allowed unless ``value`` is."""
+    if value not in allowed:
+        raise ValueError(f"{name} must be one of {', '.join(allowed)}; got {value!r}")
+
+
+def check_rates(name: str, values: Sequence[float]) -> None:
+    """``ValueError`` unless these are one number or more, each finite and above 0."""
+    if not values or not all(0 < value < math.inf for value in values):
+        raise ValueError(f"{name} must be finite and > 0, got {values!r}")
+
+
+@dataclass(frozen=True)
+class Shape:
+    """The size of a transformer."""
+
+    width: int
+    layers: int
+    heads: int
+
+    def __post_init__(self) -> None:
+        check_counts(self, "width", "layers", "heads")
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """How large networks and data are; the defaults are those of the laptop profile."""
+
+    context: int = 8  # characters a window
+    width: int = 12  # of the transformer
+    layers: int = 1
+    heads: int = 2
+    channels: int = 3  # of the first convolution
+    pixels: int = 8  # images are averaged down to so many a side
+    examples: int = 2048  # images, the first of the training set
+    text: str = "real"  # "real", or "embedded" for the excerpt that ships with the package
+    images: str = "real"  # "real", or "embedded" for scikit-learn's digits
+    device: str = "cpu"
+
+    def __post_init__(self) -> None:
+        check_counts(self, "context", "width", "layers", "heads", "channels", "pixels", "examples")
+        check_choice("text", self.text, ("real", "embedded"))
+        check_choice("images", self.images, ("real", "embedded"))
+
+
+LAPTOP = Sizes()
+SMOKE = Sizes(width=8, channels=2, examples=64, text="embedded", images="embedded")
+PAPER = Sizes(context=64, width=128, layers=4, heads=4, channels=32, pixels=32, examples=16384, device="cuda")

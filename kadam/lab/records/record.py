@@ -1,0 +1,156 @@
+"""Records: what a run measured, together with everything needed to trust it.
+
+A record is an xarray Dataset in a sealed netCDF file. Its attributes carry the experiment, profile, configuration and its
+hash, seed, versions, device, commit, date, wall time, data and its sha256. Its own ``sha256`` names the result: every number
+and attribute but those that say where and when it was computed, so that two runs are equal to the bit where it is the same.
+"""
+
+import functools
+import hashlib
+import io
+import json
+import os
+import platform
+import subprocess
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import xarray as xr
+
+from kadam import __version__
+from kadam.lab.records import files, profiles
+from kadam.lab.records.closure import LIBRARIES, PACKAGE
+from kadam.lab.records.files import RecordError as RecordError
+
+SCHEMA = 2
+
+# Attributes that say where, when and how fast a result was computed; two equal results may differ in them.
+CIRCUMSTANCES = ("date", "commit", "versions", "device", "wall_time_s", "computed_s", "cost_paper", "cost_second")
+
+
+class Experiment(Protocol):
+    """What an experiment's ``run`` looks like from outside."""
+
+    def __call__(self, config: Any, *, checkpoint: Path | None = None, jobs: int = 1) -> xr.Dataset: ...
+
+
+def recorded(experiment: str, known: Mapping[str, Any]) -> Callable[[Experiment], Experiment]:
+    """Decorate an experiment's ``run`` so that its Dataset carries its provenance. ``known``: its profiles."""
+
+    def decorate(run: Experiment) -> Experiment:
+        @functools.wraps(run)
+        def run_and_stamp(config: Any, *, checkpoint: Path | None = None, jobs: int = 1) -> xr.Dataset:
+            start = time.perf_counter()
+            dataset = run(config, checkpoint=checkpoint, jobs=jobs)
+            stamp = provenance(experiment, profiles.name_of(known, config), config, time.perf_counter() - start)
+            dataset.attrs = stamp | dataset.attrs
+            return dataset
+
+        return run_and_stamp
+
+    return decorate
+
+
+def provenance(experiment: str, profile: str, config: Any, seconds: float) -> dict[str, Any]:
+    """The attributes that say where a result comes from."""
+    return {
+        "schema": SCHEMA,
+        "experiment": experiment,
+        "profile": profile,
+        "config": json.dumps(asdict(config), sort_keys=True),
+        "config_hash": config_hash(config),
+        "seed": getattr(config, "seed", 0),
+        "versions": json.dumps(versions()),
+        "device": device_name(),
+        "commit": commit(),
+        "date": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        "wall_time_s": round(float(seconds), 3),
+    }
+
+
+def versions() -> dict[str, str]:
+    """Of Python, of this package and of the libraries that compute."""
+    return {"python": platform.python_version(), "kadam": __version__, **{name: version(name) for name in LIBRARIES}}
+
+
+def with_units(dataset: xr.Dataset, units: Mapping[str, str]) -> xr.Dataset:
+    """The dataset with the attribute ``units`` on each of the variables named."""
+    for name, unit in units.items():
+        dataset[name].attrs["units"] = unit
+    return dataset
+
+
+def config_hash(config: Any) -> str:
+    """Eight hex digits that name a configuration."""
+    return _sha256(json.dumps(asdict(config), sort_keys=True).encode())[:8]
+
+
+def save(dataset: xr.Dataset, path: Path) -> None:
+    """Write a record, with the sha256 of its result, under its name at once or not at all."""
+    complete = dataset.assign_attrs(schema=SCHEMA)
+    named = complete.assign_attrs(sha256=result_sha256(complete))
+    encoding = {name: {"zlib": True} for name in dataset.data_vars}
+    files.write_sealed(path, bytes(named.to_netcdf(engine="h5netcdf", encoding=encoding)))
+
+
+def read(path: Path, *, command: str, expected: Mapping[str, Any] | None = None) -> xr.Dataset:
+    """A record, verified; ``expected``: attributes that it must have.
+
+    Raises ``RecordError`` with the file, the reason and the command that makes it anew.
+    """
+    content = files.read_sealed(path, command=command)
+    dataset = xr.load_dataset(io.BytesIO(content), engine="h5netcdf", decode_times=False)  # units here are words, "since" too
+    for name, value in {"schema": SCHEMA, "sha256": result_sha256(dataset), **(expected or {})}.items():
+        found = dataset.attrs.get(name, "missing")
+        if found != value:
+            raise RecordError(f"{path}: {name} is {found}, expected {value}; make it anew with: {command}")
+    return dataset
+
+
+def result_sha256(dataset: xr.Dataset) -> str:
+    """sha256 over every variable and attribute but :data:`CIRCUMSTANCES`, independent of how a file stores them."""
+    digest = hashlib.sha256(_attributes(dataset.attrs))
+    for name in sorted(map(str, dataset.variables)):
+        variable = dataset[name]
+        values = variable.values
+        if values.dtype.kind in "OUS":
+            content = json.dumps(values.astype(str).tolist()).encode()
+        else:
+            content = f"{values.dtype.str}{values.shape}".encode() + np.ascontiguousarray(values).tobytes()
+        digest.update(f"{name}{variable.dims}".encode() + content + _attributes(variable.attrs))
+    return digest.hexdigest()
+
+
+def _attributes(attrs: Mapping[Any, Any]) -> bytes:
+    counted = {str(k): v for k, v in attrs.items() if k not in (*CIRCUMSTANCES, "sha256")}
+    plain = {k: v.item() if isinstance(v, np.generic) else v for k, v in counted.items()}
+    return json.dumps(plain, sort_keys=True).encode()
+
+
+def device_name() -> str:
+    """What computes here, for people: cores and kind of processor."""
+    return f"{os.cpu_count()}-core {platform.machine()} CPU"
+
+
+@functools.cache
+def commit() -> str:
+    """The git commit of the package's source, "+" added where files differ from it; "unknown" outside a checkout."""
+
+    def git(*arguments: str) -> str:
+        run = subprocess.run(["git", "-C", str(PACKAGE), *arguments], capture_output=True, text=True, check=True)
+        return run.stdout.strip()
+
+    try:
+        return git("rev-parse", "--short=10", "HEAD") + ("+" if git("status", "--porcelain", "--", ".") else "")
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+
+
+def _sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()

@@ -1,0 +1,73 @@
+"""From a request to its record: the local one where it is current, else a run, which is then kept.
+
+Where a local record lies says everything that decides its numbers: the configuration, the data, and the code that the run
+imports (:mod:`kadam.lab.records.closure`).
+"""
+
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import xarray as xr
+
+from kadam.lab.records import committed, files, record
+from kadam.lab.records.cache import cache_folder
+from kadam.lab.records.closure import source_hash
+
+
+@dataclass(frozen=True)
+class Request:
+    """One experiment at one profile, and everything that decides which record answers it."""
+
+    name: str
+    profile: str
+    config: Any
+    run: str  # the module that computes it
+    data_sha256: str = ""
+
+    @property
+    def path(self) -> Path:
+        """Of the local record: any change of an input, or of code that could change a number, changes it."""
+        code, data = source_hash(self.run), (self.data_sha256 or "nodata")[:8]
+        return cache_folder() / "records" / self.name / f"{self.profile}-{record.config_hash(self.config)}-{code}-{data}.nc"
+
+    @property
+    def command(self) -> str:
+        """What makes the record anew."""
+        return f"kadam run {self.name} --profile {self.profile} --fresh"
+
+    def read(self) -> xr.Dataset:
+        """The local record, verified."""
+        whose = {"experiment": self.name, "profile": self.profile, "config_hash": record.config_hash(self.config)}
+        return record.read(self.path, command=self.command, expected=whose)
+
+    def existing(self, folder: Path | None) -> xr.Dataset | None:
+        """The local record, else the one committed in the folder; None where there is neither."""
+        if self.path.exists():
+            return self.read()
+        return committed.committed(folder, self.name, self.profile) if folder else None
+
+
+def obtain(wanted: Request, run: Callable[[], record.Experiment], *, fresh: bool, jobs: int) -> xr.Dataset:
+    """The local record, computed by what ``run()`` imports where there is none, or with ``fresh`` in any case.
+
+    An interrupted run goes on from its checkpoint. Of two processes that want the same record one computes it and the other
+    waits. Raises ``RecordError`` for a damaged record.
+    """
+    if fresh or not wanted.path.exists():
+        with files.locked(cache_folder() / "locks" / f"{wanted.name}-{wanted.path.stem}.lock"):
+            if fresh or not wanted.path.exists():
+                _compute(wanted, run(), fresh=fresh, jobs=jobs)
+    return wanted.read()
+
+
+def _compute(wanted: Request, run: record.Experiment, *, fresh: bool, jobs: int) -> None:
+    checkpoint = cache_folder() / "checkpoints" / wanted.path.stem / wanted.name
+    if fresh:
+        shutil.rmtree(checkpoint, ignore_errors=True)
+    dataset = run(wanted.config, checkpoint=checkpoint, jobs=jobs)
+    files.remove_leftovers(wanted.path)
+    record.save(dataset, wanted.path)
+    shutil.rmtree(checkpoint, ignore_errors=True)

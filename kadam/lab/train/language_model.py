@@ -1,0 +1,108 @@
+"""Networks that learn to predict the next token of a text."""
+
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.optim.optimizer import Optimizer
+
+from kadam.lab.data.windows import Windows
+from kadam.lab.records.profiles import Shape
+from kadam.lab.train import devices
+from kadam.lab.train.gpt import Gpt
+from kadam.lab.train.probes import spikes
+from kadam.lab.train.schedule import Schedule
+from kadam.lab.train.training import Computed, Forward, Training
+
+# Tokens that are evaluated at once.
+EVALUATED = 16384
+
+
+@dataclass(frozen=True)
+class TextNetwork(Computed):
+    """A transformer and how it computes; equal ones are built once a process, for what is compiled stays compiled."""
+
+    vocabulary: int
+    context: int
+    shape: Shape
+    normalised: bool
+    precision: str = "float32"
+    compiler: str = ""
+    device: str = "cpu"
+
+    @functools.cache  # noqa: B019 - the few networks of a process, wanted again and again
+    def build(self) -> tuple[Gpt, Forward]:
+        """The network, whose weights :meth:`Gpt.reset` draws, and the function that it computes."""
+        size = {"width": self.shape.width, "layers": self.shape.layers, "heads": self.shape.heads}
+        model = Gpt(vocabulary=self.vocabulary, context=self.context, normalised=self.normalised, **size)
+        model = model.to(devices.chosen(self.device), self.dtype)
+        return model, self.compiled(model)
+
+
+class LanguageModelling(Training):
+    """A network that learns to predict the next token.
+
+    ``largest``: of every step, the largest |u| of all weights, as ``squares`` has their mean square, (steps,).
+    """
+
+    STATE = (*Training.STATE, "largest")
+
+    def __init__(
+        self,
+        network: TextNetwork,
+        optimizer: Callable[[list[nn.Parameter]], Optimizer],
+        batches: Windows,
+        schedule: Schedule,
+        *,
+        initialisation: int,
+    ) -> None:
+        super().__init__(network, optimizer, batches, schedule, initialisation=initialisation)
+        self.network, self.largest = network, self.series()
+
+    def loss(self, batch: Tensor) -> Tensor:
+        """Mean cross-entropy (nats a token) of predicting batch[:, 1:] from batch[:, :-1]; (batch, context + 1)."""
+        with self.network.computing():
+            logits = self.forward(batch[:, :-1])
+        return F.cross_entropy(logits.flatten(0, 1).to(self.network.dtype), batch[:, 1:].flatten())
+
+    @torch.inference_mode()
+    def evaluate(self, data: Tensor) -> dict[str, float]:
+        """Mean cross-entropy (nats a token) on windows of text, (windows, context + 1)."""
+        parts = data.split(max(1, EVALUATED // data.shape[1]))
+        total = torch.stack([len(part) * self.loss(part).double() for part in parts]).sum()
+        return {"loss": float(total) / len(data)}
+
+    def watch(self, n: int, rate: float) -> None:
+        norms, largest = moved(self.before, self.params)
+        self.keep_square(n, norms, rate)
+        self.largest[n] = largest / rate
+
+    def watched(self, begin: int, end: int) -> dict[str, float]:
+        """The largest update and the number of spikes in the training loss besides."""
+        spiked = spikes(self.losses[:end].cpu().double().numpy())
+        return {
+            **super().watched(begin, end),
+            "max_update": float(self.largest[begin:end].max()),
+            "spikes": int(spiked[begin:].sum()),
+        }
+
+
+def moved(before: list[Tensor], after: list[Tensor]) -> tuple[list[Tensor], Tensor]:
+    """The norm of every tensor's move, and the largest move of all weights; what was before is lost.
+
+    Goes tensor by tensor, each still in the cache, on a processor, and through all of them in a few launches on a GPU.
+    """
+    if before[0].is_cuda:
+        torch._foreach_sub_(before, after)
+        norms = list(torch._foreach_norm(before))
+        torch._foreach_abs_(before)
+        return norms, torch.stack(torch._foreach_max(before)).max()
+    ends: list[Tensor] = []
+    norms = []
+    for x, p in zip(before, after, strict=True):
+        norms.append(torch.linalg.vector_norm(x.sub_(p)))
+        ends += torch.aminmax(x)
+    return norms, torch.stack(ends).abs().max()

@@ -1,0 +1,143 @@
+"""The optimizers that are compared, by name: k-Adam's strategies, PyTorch's own, and two that PyTorch lacks."""
+
+import re
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import Parameter
+from torch.optim.optimizer import Optimizer
+
+from kadam.decay import STRATEGIES, Decay, check_stage_count, check_strategy
+from kadam.lab.records.profiles import BASELINES, check_choice
+from kadam.optim import KAdam
+
+# The learning rates that a method is tried at are Adam's times this factor. Lion's sign moves every weight by a whole learning
+# rate, and its authors take a rate 3 to 10 times smaller. SGD's is what puts the usual 0.1 near the middle. k-Adam's stages
+# bring an update whose rms is about a quarter under Adam back towards one.
+RATE_FACTOR = {"Lion": 0.2, "SGD": 32.0, "k-Adam": 0.25}
+
+# PyTorch's betas of Lion, its authors' default.
+LION_BETAS = (0.9, 0.99)
+
+
+def kadam_name(k: int, strategy: str) -> str:
+    """How k-Adam with k >= 2 stages is called here: "2-Adam meta"."""
+    check_stage_count(k)
+    check_strategy(strategy)
+    return f"{k}-Adam {strategy}"
+
+
+def methods(ks: Sequence[int], strategies: Sequence[str] = STRATEGIES, *, chosen: Sequence[str] = BASELINES) -> list[str]:
+    """The chosen baselines, then every strategy with every k above 1; k = 1 is Adam. ``ValueError`` for no baseline."""
+    for name in chosen:
+        check_choice("baselines", name, BASELINES)
+    return [*chosen, *(kadam_name(k, strategy) for strategy in strategies for k in ks if k > 1)]
+
+
+def stages_of(method: str) -> tuple[int, str]:
+    """(k, strategy) of a method's name; (1, "Adam") for Adam, (0, name) for the other baselines."""
+    if method in BASELINES:
+        return int(method == "Adam"), method
+    found = re.fullmatch(r"(\d+)-Adam (\w+)", method)
+    if not found:
+        raise ValueError(f"method must be one of {', '.join(BASELINES)}, or like '2-Adam meta'; got {method!r}")
+    k, strategy = int(found[1]), found[2]
+    kadam_name(k, strategy)
+    return k, strategy
+
+
+def rates(method: str, adams: Sequence[float]) -> list[float]:
+    """The learning rates that a method is tried at, given Adam's."""
+    k, _ = stages_of(method)
+    factor = RATE_FACTOR.get("k-Adam" if k > 1 else method, 1.0)
+    return [factor * rate for rate in adams]
+
+
+def optimizer(method: str, params: Iterable[Parameter], *, lr: float, decay: Decay, weight_decay: float) -> Optimizer:
+    """The optimizer of this name. ``weight_decay`` is AdamW's; the others have none. ``decay``: of all but Lion and SGD."""
+    k, strategy = stages_of(method)
+    common: dict[str, Any] = {"lr": lr, "betas": decay.betas}
+    makers: dict[str, Callable[[], Optimizer]] = {
+        "Adam": lambda: torch.optim.Adam(params, **common),
+        "AdamW": lambda: torch.optim.AdamW(params, **common, weight_decay=weight_decay),
+        "NAdam": lambda: _resuming_exactly(torch.optim.NAdam(params, **common)),
+        "LaProp": lambda: LaProp(params, **common),
+        "Lion": lambda: Lion(params, lr=lr, betas=LION_BETAS),
+        "SGD": lambda: torch.optim.SGD(params, lr=lr, momentum=decay.gamma, nesterov=True),
+    }
+    return makers[method]() if method in makers else KAdam(params, **common, k=k, strategy=strategy)
+
+
+def _resuming_exactly(nadam: torch.optim.NAdam) -> torch.optim.NAdam:
+    """With its product of momenta in float32 as it was: loading a state casts it to the weights' dtype."""
+
+    def cast_back(loaded: Optimizer) -> None:
+        for state in loaded.state.values():
+            state["mu_product"] = state["mu_product"].float()
+
+    nadam.register_load_state_dict_post_hook(cast_back)
+    return nadam
+
+
+class Lion(Optimizer):
+    """The sign of a look-ahead at the momentum. Source: Chen et al., arXiv 2302.06675.
+
+    theta <- theta - lr sign(beta1 m + (1-beta1) g), then m <- beta2 m + (1-beta2) g. Dense gradients on one device.
+    """
+
+    def __init__(self, params: Iterable[Parameter], lr: float, betas: tuple[float, float]) -> None:
+        super().__init__(params, {"lr": lr, "betas": betas})
+
+    @torch.no_grad()
+    def step(self, closure: None = None) -> None:  # type: ignore[override]
+        for group in self.param_groups:
+            params, grads, (momenta,) = _with_state(self, group, "exp_avg")
+            if not params:
+                continue
+            beta1, beta2 = group["betas"]
+            ahead = torch._foreach_lerp(momenta, grads, 1 - beta1)
+            torch._foreach_sign_(ahead)
+            torch._foreach_add_(params, ahead, alpha=-group["lr"])
+            torch._foreach_lerp_(momenta, grads, 1 - beta2)
+
+
+class LaProp(Optimizer):
+    """Momentum of the normalised gradient, where Adam normalises the momentum. Source: Ziyin et al., arXiv 2002.04839.
+
+    v <- beta2 v + (1-beta2) g^2;  m <- beta1 m + (1-beta1) g / (sqrt(v^) + eps);  theta <- theta - lr m^; a hat is the bias
+    correction. The learning rate stands outside of the average, so that a schedule acts at once. Dense gradients on one device,
+    for all parameters of a group from its first step on.
+    """
+
+    def __init__(self, params: Iterable[Parameter], lr: float, betas: tuple[float, float], eps: float = 1e-8) -> None:
+        super().__init__(params, {"lr": lr, "betas": betas, "eps": eps, "steps": 0})
+
+    @torch.no_grad()
+    def step(self, closure: None = None) -> None:  # type: ignore[override]
+        for group in self.param_groups:
+            params, grads, (momenta, squares) = _with_state(self, group, "exp_avg", "exp_avg_sq")
+            if not params:
+                continue
+            group["steps"] += 1
+            beta1, beta2 = group["betas"]
+            torch._foreach_mul_(squares, beta2)
+            torch._foreach_addcmul_(squares, grads, grads, value=1 - beta2)
+            roots = torch._foreach_sqrt(squares)
+            torch._foreach_div_(roots, (1 - beta2 ** group["steps"]) ** 0.5)
+            torch._foreach_add_(roots, group["eps"])
+            torch._foreach_lerp_(momenta, torch._foreach_div(grads, roots), 1 - beta1)
+            torch._foreach_add_(params, momenta, alpha=-group["lr"] / (1 - beta1 ** group["steps"]))
+
+
+Tensors = list[Tensor]
+
+
+def _with_state(optimizer: Optimizer, group: dict[str, Any], *names: str) -> tuple[Tensors, Tensors, list[Tensors]]:
+    """Parameters that have gradients, these, and a list of state tensors for each name, zeros at first."""
+    params = [p for p in group["params"] if p.grad is not None]
+    for p in params:
+        state = optimizer.state[p]
+        state.update({name: torch.zeros_like(p) for name in names if name not in state})
+    return params, [p.grad for p in params], [[optimizer.state[p][name] for p in params] for name in names]

@@ -1,0 +1,186 @@
+"""What the experiments on scale invariance train: a network, its loss, its scale-invariant weights, and its batches."""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from kadam.lab.data.images import configured_images, standardised
+from kadam.lab.data.sources import Text, configured_text, describe, random_windows, together
+from kadam.lab.engine.state import Stateful
+from kadam.lab.records.profiles import Sizes, check_choice
+from kadam.lab.train import devices
+from kadam.lab.train.ensemble import Loss
+from kadam.lab.train.networks import CharTransformer, ConvNet, classification_loss, initialise, next_token_loss
+from kadam.lab.train.scale_invariance import check_scale_invariant
+
+# The scale-invariant weights that are watched: their names in records, and in the network.
+LANGUAGE_WEIGHTS = {"query": "blocks.0.query.weight", "key": "blocks.0.key.weight", "hidden": "blocks.0.up.weight"}
+IMAGE_WEIGHTS = {"convolution 2": "convolutions.1.weight", "convolution 3": "convolutions.2.weight"}
+
+
+# What may change on purpose in the middle of training.
+CHANGES = ("none", "loss x 10", "loss / 10", "larger batches", "smaller batches", "other letters")
+
+
+Draw = Callable[[np.random.Generator, int], Any]  # a random batch of so many examples
+
+
+class Batches(Stateful, Iterator[Any]):
+    """Random batches without end, or with ``fixed`` one random batch again and again. The generator is the whole state."""
+
+    STATE = ("rng",)
+
+    def __init__(self, draw: Draw, rng: np.random.Generator, size: int, *, fixed: bool = False) -> None:
+        self.draw, self.rng, self.size = draw, rng, size
+        self.one = draw(rng, size) if fixed else None
+
+    def __next__(self) -> Any:
+        return self.draw(self.rng, self.size) if self.one is None else self.one
+
+
+class WithWindows(Protocol):
+    """A configuration that says how many windows of text a batch holds, how many characters a window, and where."""
+
+    @property
+    def batch(self) -> int: ...
+    @property
+    def context(self) -> int: ...
+    @property
+    def device(self) -> str: ...
+
+
+def text_batches(config: WithWindows, text: Text, seed: int, *, fixed: bool) -> Batches:
+    """Batches of windows (batch, context + 1): random ones without end, or with ``fixed`` one again and again."""
+
+    def draw(rng: np.random.Generator, size: int) -> Tensor:
+        windows = random_windows(text, batch=size, length=config.context + 1, rng=rng)
+        return torch.from_numpy(windows).to(devices.chosen(config.device))
+
+    return Batches(draw, np.random.default_rng([seed, 1]), config.batch, fixed=fixed)
+
+
+@dataclass(frozen=True)
+class Task:
+    """A freshly initialised network in float64, and batches for it. ``weights``: name -> path in the network."""
+
+    model: nn.Module
+    loss: Loss
+    weights: Mapping[str, str]
+    draw: Draw
+
+    def batches(self, rng: np.random.Generator, size: int, *, fixed: bool = False) -> Batches:
+        """Random batches without end, or one random batch again and again."""
+        return Batches(self.draw, rng, size, fixed=fixed)
+
+    def check(self, batch: Any) -> None:
+        """``ValueError`` unless every watched weight is scale invariant on this batch."""
+        for path in self.weights.values():
+            check_scale_invariant(self.model, self.loss, batch, path)
+
+    @torch.no_grad()
+    def resize(self, mean_square: float) -> None:
+        """Give the entries of the watched weights this mean square, which changes nothing that the network computes."""
+        for path in self.weights.values():
+            weight = self.model.get_parameter(path)
+            weight.mul_((mean_square / weight.square().mean()).sqrt())
+
+
+@dataclass(frozen=True)
+class LabelledImages:
+    """Images as a network takes them: (n, channels, height, width) in float64, and labels (n,)."""
+
+    images: NDArray[np.float64]
+    labels: NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What networks of some sizes train on, ready for use, and the attributes by which a record names it."""
+
+    sizes: Sizes
+    text: Text
+    images: LabelledImages
+    described: dict[str, str]
+
+    @classmethod
+    def of(cls, sizes: Sizes) -> "Inputs":
+        text, images = configured_text(sizes), configured_images(sizes)
+        pixels = standardised(images.train[: sizes.examples], pixels=sizes.pixels)
+        chosen = LabelledImages(pixels, images.train_labels[: sizes.examples])
+        return cls(sizes, text, chosen, describe(together(text, images)) | devices.described(sizes.device))
+
+    @property
+    def device(self) -> torch.device:
+        return devices.chosen(self.sizes.device)
+
+    def language(self, seed: int) -> Task:
+        """The normalised character transformer; an example is a window of ``context`` + 1 characters."""
+        sizes, text = self.sizes, self.text
+        model = CharTransformer(
+            vocab=len(text.vocabulary),
+            context=sizes.context,
+            width=sizes.width,
+            layers=sizes.layers,
+            heads=sizes.heads,
+            normalised=True,
+        ).to(self.device, torch.float64)
+        initialise(model, seed)
+        return Task(model, next_token_loss, LANGUAGE_WEIGHTS, self.windows)
+
+    def windows(self, rng: np.random.Generator, size: int) -> Tensor:
+        """A random batch of text, (size, context + 1)."""
+        tokens = random_windows(self.text, batch=size, length=self.sizes.context + 1, rng=rng)
+        return torch.from_numpy(tokens).to(self.device)
+
+    def changing(self, change: str, seed: int, *, at: int, small: int, large: int) -> "Changing":
+        """Batches of text of the small size or the large one; one of ``CHANGES`` comes at step ``at``."""
+        return Changing(self, change, seed, at=at, small=small, large=large)
+
+    def classification(self, seed: int, *, normalised: bool = True) -> Task:
+        """A network of three convolutions, with batch normalisation or without; an example is an image with its label."""
+        images, labels = self.images.images, self.images.labels
+        classes = int(labels.max()) + 1
+        channels, width = images.shape[1], self.sizes.channels
+        model = ConvNet(channels=channels, classes=classes, width=width, normalised=normalised)
+        model = model.to(self.device, torch.float64)
+        initialise(model, seed)
+
+        def draw(rng: np.random.Generator, size: int) -> tuple[Tensor, Tensor]:
+            chosen = rng.choice(len(labels), size, replace=False)
+            return torch.from_numpy(images[chosen]).to(self.device), torch.from_numpy(labels[chosen]).to(self.device)
+
+        return Task(model, classification_loss, IMAGE_WEIGHTS if normalised else {}, draw)
+
+
+class Changing(Stateful, Iterator[tuple[Tensor, Tensor]]):
+    """For every step the loss's scale and a batch of text, for :func:`scaled`, with one of ``CHANGES`` at step ``at``."""
+
+    STATE = ("rng", "n")
+
+    def __init__(self, inputs: Inputs, change: str, seed: int, *, at: int, small: int, large: int) -> None:
+        check_choice("change", change, CHANGES)
+        self.windows, self.at = inputs.windows, at
+        self.rng, self.n = np.random.default_rng([seed, 1]), 0
+        first = large if change == "smaller batches" else small
+        self.sizes = (first, {"larger batches": large, "smaller batches": small}.get(change, first))
+        self.scales = (1.0, {"loss x 10": 10.0, "loss / 10": 0.1}.get(change, 1.0))
+        order = np.random.default_rng([seed, 3]).permutation(len(inputs.text.vocabulary))
+        self.letters = torch.from_numpy(order).to(inputs.device) if change == "other letters" else None
+
+    def __next__(self) -> tuple[Tensor, Tensor]:
+        changed = int(self.n >= self.at)
+        self.n += 1
+        windows = self.windows(self.rng, self.sizes[changed])
+        relabelled = windows if self.letters is None or not changed else self.letters[windows]
+        return torch.tensor(self.scales[changed]), relabelled
+
+
+def scaled(loss: Loss, model: nn.Module, batch: tuple[Tensor, Any]) -> Tensor:
+    """The loss on the second part of a batch, times the first."""
+    scale, rest = batch
+    return scale * loss(model, rest)

@@ -1,0 +1,149 @@
+"""One training run: how it computes, its schedule, its steps, and what is watched. What is learnt, subclasses say."""
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, ClassVar, Protocol
+
+import torch
+from torch import Tensor, nn
+from torch.optim.optimizer import Optimizer
+
+from kadam.lab.engine.state import Stateful
+from kadam.lab.records.profiles import PRECISIONS, check_choice
+from kadam.lab.train.schedule import Schedule
+
+Forward = Callable[[Tensor], Tensor]
+
+
+class Computed:
+    """How a network computes; for the frozen dataclass that describes one.
+
+    ``precision``: bfloat16 means under autocast, the weights stay float32. ``compiler``: a backend of torch.compile; empty: as
+    it is.
+    """
+
+    precision: str
+    compiler: str
+    device: str
+
+    def __post_init__(self) -> None:
+        check_choice("precision", self.precision, PRECISIONS)
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of weights, and of what is not whole numbers in the data."""
+        return torch.float64 if self.precision == "float64" else torch.float32
+
+    def compiled(self, model: nn.Module) -> Forward:
+        """The function that the network computes."""
+        if not self.compiler:
+            return model
+        # Networks, precisions, training and evaluation share one function; the default of 8 would leave some uncompiled.
+        from torch._dynamo import config as dynamo  # slow to import, and only needed here
+
+        dynamo.recompile_limit = 64
+        return torch.compile(model, backend=self.compiler, dynamic=False)
+
+    @contextmanager
+    def computing(self) -> Iterator[None]:
+        """The block computes in this precision."""
+        kind = torch.device(self.device).type
+        with torch.autocast(kind, torch.bfloat16, enabled=self.precision == "bfloat16", cache_enabled=False):
+            yield
+
+
+class Network(Protocol):
+    """The description of a network; two equal ones build it once a process."""
+
+    def build(self) -> tuple[Any, Forward]: ...
+
+
+class Training(Stateful, ABC):
+    """A network that learns: :meth:`step` for n = 0, 1, ... Nothing in a step waits for the device.
+
+    ``batches[n]``: batch n. ``losses``: of every step, before it, (steps,). ``squares``: of every step, the mean over all
+    weights of u^2, where a step moves a weight by -(its learning rate) u, decay included, (steps,).
+    """
+
+    STATE: ClassVar[tuple[str, ...]] = ("model", "optimizer", "losses", "squares")
+
+    def __init__(
+        self,
+        network: Network,
+        optimizer: Callable[[list[nn.Parameter]], Optimizer],
+        batches: Any,
+        schedule: Schedule,
+        *,
+        initialisation: int,
+    ) -> None:
+        self.batches, self.schedule = batches, schedule
+        self.model, self.forward = network.build()
+        self.model.train()
+        self.model.reset(initialisation)
+        self.model.zero_grad()  # it may be left from a run that was stopped
+        parameters = list(self.model.parameters())
+        self.params: list[Tensor] = list(parameters)
+        self.weights = sum(p.numel() for p in parameters)
+        self.optimizer = optimizer(parameters)
+        self.rates = [group["lr"] for group in self.optimizer.param_groups]
+        self.before = [torch.empty_like(p) for p in self.params]
+        self.losses, self.squares = (self.series() for _ in range(2))
+
+    def series(self) -> Tensor:
+        """Room for one number a step."""
+        return torch.full((self.schedule.steps,), math.nan, device=self.params[0].device)
+
+    @abstractmethod
+    def loss(self, batch: Any) -> Tensor:
+        """What is made small: the mean over a batch, a scalar."""
+
+    @abstractmethod
+    def evaluate(self, data: Any) -> Any:
+        """How good the network is on data that it does not learn from."""
+
+    def step(self, n: int) -> None:
+        """Step n: batch n, its gradient, and a move by the learning rate of that step."""
+        loss = self.loss(self.batches[n])
+        loss.backward()
+        self.losses[n] = loss.detach()
+        self.move(n)
+
+    @torch.no_grad()
+    def move(self, n: int) -> None:
+        """Step the optimizer by the gradient that is there, forget it, and watch the move."""
+        torch._foreach_copy_(self.before, self.params)
+        factor = self.schedule(n)
+        for group, rate in zip(self.optimizer.param_groups, self.rates, strict=True):
+            group["lr"] = rate * factor
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        self.watch(n, self.rates[0] * factor)
+
+    def watch(self, n: int, rate: float) -> None:
+        """Keep what is watched of step n, at this learning rate, in which ``params`` moved away from ``before``."""
+        torch._foreach_sub_(self.before, self.params)
+        self.keep_square(n, torch._foreach_norm(self.before), rate)
+
+    def keep_square(self, n: int, norms: Sequence[Tensor], rate: float) -> None:
+        """Keep the mean of u^2, given the norm of every tensor's move."""
+        self.squares[n] = torch.stack(list(norms)).square().sum() / (self.weights * rate**2)
+
+    def watched(self, begin: int, end: int) -> dict[str, float]:
+        """What was seen from step ``begin`` up to ``end``; waits for the device."""
+        return {
+            "train_loss": float(self.losses[begin:end].mean()),
+            "update_rms": float(self.squares[begin:end].mean().sqrt()),
+        }
+
+    def diverged_at(self, n: int) -> int | None:
+        """The first of the n steps taken whose loss, or move, was not finite; waits for the device."""
+        bad = ~torch.isfinite(self.losses[:n] + self.squares[:n])
+        return int(bad.int().argmax()) if bool(bad.any()) else None
+
+
+def parameter_count(network: Network) -> int:
+    """How many numbers a network learns."""
+    model, _ = network.build()
+    return sum(p.numel() for p in model.parameters())

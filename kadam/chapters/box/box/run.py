@@ -20,19 +20,16 @@ import xarray as xr
 from numpy.typing import NDArray
 from torch import Tensor
 
+from kadam.chapters.box.box.config import PROFILES, Config
 from kadam.chapters.box.convex import Convex, ConvexDescent, Quadratics, Regularised, random_quadratic, two_classes
 from kadam.decay import Decay, stages
-from kadam.lab.data import images
+from kadam.lab.data.images import Images, configured_images
 from kadam.lab.data.sources import describe
 from kadam.lab.engine.progress import Progress
 from kadam.lab.engine.sweep import computed_s, one_thread, sweep
-from kadam.lab.records import record as records
-from kadam.lab.records.profiles import check_choice, check_counts
+from kadam.lab.records.record import recorded, with_units
 from kadam.lab.train.schedule import falling, kept_steps
-from kadam.report.ledger import Claim, Finding, Test, judge_all, passes, passes_for
 from kadam.theory import box as theory
-
-NOTEBOOK = "08-adamw-box"
 
 Array = NDArray[np.float64]
 
@@ -53,50 +50,11 @@ SETTINGS: dict[str, tuple[Decay, ...]] = {
     "equal, then unstable": (EQUAL, UNSTABLE),
     "L2": (EQUAL,),
 }
-WITHIN = ("SignGD", "equal", "Adam")  # one stage, gamma <= beta
-STAGED = ("2-Adam inverse_exp", "2-Adam meta", "unstable, then equal")  # two, the last with gamma <= beta
 
 SCHEDULES = {"1/n": 1.0, "1/sqrt(n)": 0.5, "summable": 2.0}  # with the power of n by which they fall
-DIVERGENT = ("1/n", "1/sqrt(n)")
 PROBLEMS = ("quadratic", "logistic")
 
 UNBOUNDED = 1e6  # a box that holds every weight of a regularised minimum
-
-
-@dataclass(frozen=True)
-class Config:
-    """What this experiment is made of; the defaults are the laptop profile."""
-
-    steps: int = 6000
-    kept: int = 60  # steps at which values are kept
-    rate: float = 0.05  # the first learning rate, in units of the box's radius
-    bend: float = 40.0  # the rate falls after so many steps: rate/(1 + n/bend), a power of it
-    short_bend: float = 1.6  # the control's
-    dimension: int = 20  # of the quadratics
-    spread: float = 10.0  # largest over smallest eigenvalue
-    quadratics: int = 5
-    decays: tuple[float, ...] = (3.0, 10.0, 30.0)  # weight decays of the logistic regressions; the quadratics have 1
-    examples: int = 1024  # images
-    pixels: int = 4  # they are averaged down to so many a side
-    images: str = "real"  # "real", or "embedded" for scikit-learn's digits
-    seed: int = 10  # sizes and criteria were chosen on seeds 0 to 2
-
-    def __post_init__(self) -> None:
-        check_counts(self, "steps", "kept", "dimension", "quadratics", "examples", "pixels")
-        check_choice("images", self.images, ("real", "embedded"))
-        if not (self.decays and min(self.decays) > 0):
-            raise ValueError(f"decays must hold one weight decay or more, each > 0, got {self.decays!r}")
-
-
-PROFILES = {
-    "smoke": Config(steps=300, kept=12, dimension=6, quadratics=3, decays=(3.0,), examples=64, images="embedded"),
-    "laptop": Config(),
-    "cpu": Config(steps=100_000, kept=80),
-    "paper": Config(steps=200_000, kept=120, dimension=100, quadratics=20, examples=8192, pixels=8),
-}
-
-
-load_data = images.configured_images
 
 
 @dataclass(frozen=True)
@@ -110,10 +68,10 @@ class Problem:
     ridge: Array  # of the loss with weight_decay/2 |theta|^2 added, (E, d)
 
 
-@records.recorded("box", PROFILES)
+@recorded("box", PROFILES)
 def run(config: Config, *, checkpoint: Path | None = None, jobs: int = 1) -> xr.Dataset:
     """Every setting on every problem with every schedule. Dimensions: problem, setting, schedule, kept."""
-    data = load_data(config)
+    data = configured_images(config)
     pieces = [f"{kind}-{setting}" for kind in PROBLEMS for setting in SETTINGS]
     compute = functools.partial(descend, config, problems(config, data))
     results = sweep(pieces, compute, steps=config.steps, title="box", checkpoint=checkpoint, jobs=jobs)
@@ -126,7 +84,7 @@ def run(config: Config, *, checkpoint: Path | None = None, jobs: int = 1) -> xr.
     # How far summable rates can carry a weight from zero: a mean of its updates with weights that add up to this share.
     dataset["reach"] = (1 - np.prod(1 - rates(config, "summable"))) * dataset.radius
     dataset.attrs = {"computed_s": computed_s(results), **describe(data)}
-    return records.with_units(dataset, UNITS)
+    return with_units(dataset, UNITS)
 
 
 def rates(config: Config, schedule: str) -> Array:
@@ -135,13 +93,13 @@ def rates(config: Config, schedule: str) -> Array:
     return falling(config.rate, steps=config.steps, bend=bend, power=SCHEDULES[schedule])
 
 
-def problems(config: Config, data: images.Images) -> dict[str, Problem]:
+def problems(config: Config, data: Images) -> dict[str, Problem]:
     """Both kinds of losses with their minima, computed in one thread: the solver's last digits depend on that."""
     with one_thread():
         return {kind: _problem(config, data, kind) for kind in PROBLEMS}
 
 
-def _problem(config: Config, data: images.Images, kind: str) -> Problem:
+def _problem(config: Config, data: Images, kind: str) -> Problem:
     if kind == "quadratic":
         parts = [random_quadratic(config.dimension, config.spread, config.seed + i) for i in range(config.quadratics)]
         matrices, centres = (torch.from_numpy(np.stack(part)) for part in zip(*parts, strict=True))
@@ -283,164 +241,3 @@ UNITS = {
     "reach": "how far the summable rates can carry a weight from zero, over the box's radius",
     "radius": "largest update of the last stage: the radius that decay enforces, over the box's",
 }
-
-# A run has settled if in its last half no weight goes further than STILL, and is then judged to within NEAR; in radii 1/lambda.
-STILL, NEAR = 0.01, 0.02
-
-
-def _settled(dataset: xr.Dataset, settings: tuple[str, ...]) -> tuple[xr.Dataset, xr.DataArray]:
-    """The last values of these settings under divergent sums, and which of the runs have settled."""
-    runs = dataset.isel(kept=-1).sel(setting=list(settings), schedule=list(DIVERGENT))
-    return runs, runs.settled <= STILL
-
-
-def _of_settled(dataset: xr.Dataset, *, settings: tuple[str, ...], value: str, limit: float) -> Finding:
-    """Whether a value stays within a limit in all settled runs; nothing is said where fewer than a quarter have settled."""
-    runs, settled = _settled(dataset, settings)
-    count = int(settled.sum())
-    kept = f"{count} of {settled.size} runs have settled"
-    if count < settled.size / 4:
-        return kept, "not run at this profile"
-    values = runs[value].where(settled)
-    words = f"{value.replace('_', ' ')} at most {float(values.max()):.2g}"
-    return f"{kept}; {words}", passes_for(float((values <= limit).sum()) / count)
-
-
-def _control_fails(dataset: xr.Dataset) -> Finding:
-    runs = dataset.isel(kept=-1).sel(schedule="summable", setting=[*WITHIN, *STAGED])
-    cannot = runs.reach < 1
-    settings, stopped = int(cannot.sum()), bool((runs.settled <= STILL).where(cannot, True).all())
-    nearest = float(runs.distance.where(cannot).min())
-    measured = f"{settings} settings that cannot reach the boundary: all have settled {stopped}, nearest {nearest:.2f}"
-    return measured, passes(settings > 0 and stopped and nearest > NEAR)
-
-
-def _radius_holds(dataset: xr.Dataset) -> Finding:
-    stable = dataset.drop_sel(setting="L2").where(np.isfinite(dataset.radius))
-    share = float((stable.largest / stable.radius).max())
-    equal = float(dataset.largest.sel(setting=["SignGD", "equal"]).max())
-    measured = f"largest weight over the radius {share:.3f}; at gamma = beta {equal:.6f} of the box"
-    return measured, passes(share <= 1 + 1e-12 and equal <= 1 + 1e-12)
-
-
-def _above_leaves_on_the_way(dataset: xr.Dataset) -> Finding:
-    runs, settled = _settled(dataset, ("above",))
-    way, end = float(runs.largest.max()), float(runs.distance.where(settled).max())
-    count = int(settled.sum())
-    measured = f"largest weight on the way {way:.3f}; {count} of {settled.size} runs have settled, distance at most {end:.1e}"
-    if not count:
-        return measured, "not run at this profile"
-    return measured, passes(way > 1 + STILL and end <= NEAR)
-
-
-def _unstable_leaves(dataset: xr.Dataset) -> Finding:
-    runs, settled = _settled(dataset, ("unstable",))
-    way = float(runs.largest.min())
-    measured = f"largest weight on the way at least {way:.2f} in every run; {int(settled.sum())} of {settled.size} have settled"
-    return measured, passes(way > 1 + STILL and not bool(settled.any()))
-
-
-def _last_stage_decides(dataset: xr.Dataset) -> Finding:
-    runs, _ = _settled(dataset, ("unstable, then equal", "equal, then unstable"))
-    first, last = (float(runs.largest.sel(setting=setting).max()) for setting in runs.setting.values)
-    measured = f"largest weight {first:.6f} with the unstable stage first, {last:.2f} with it last"
-    return measured, passes(first <= 1 + 1e-12 and last > 1 + STILL)
-
-
-def _regularised_ends_elsewhere(dataset: xr.Dataset) -> Finding:
-    runs, settled = _settled(dataset, ("L2",))
-    ridge, box = float(runs.ridge_distance.where(settled).max()), float(runs.distance.where(settled).min())
-    measured = (
-        f"{int(settled.sum())} of {settled.size} runs have settled: {ridge:.1e} from its own minimum, {box:.2f} from the box's"
-    )
-    return measured, passes(bool(settled.all()) and ridge <= NEAR and box > 10 * NEAR)
-
-
-XL = "[X&L] abstract, as we read it"
-HERE = "derived here: The box"
-SETTLED = f"of runs whose weights go no further than {STILL} of the box's radius in the last half"
-
-TESTS = [
-    Test(
-        "XL-8b",
-        XL,
-        "AdamW with gamma <= beta and rates of divergent sum, if it converges, ends at the minimum within the box",
-        f"{SETTLED} all are within {NEAR} of scipy's bounded minimum; three quarters: partly",
-        functools.partial(_of_settled, settings=WITHIN, value="distance", limit=NEAR),
-    ),
-    Test(
-        "XL-8c",
-        XL,
-        "Weights that the box holds back end at +-1/lambda",
-        f"{SETTLED} all such weights are within {STILL} of the boundary",
-        functools.partial(_of_settled, settings=WITHIN, value="active_gap", limit=STILL),
-    ),
-    Test(
-        "XL-8d",
-        XL,
-        "The Frank-Wolfe gap vanishes",
-        f"{SETTLED} all have a gap of at most 1e-3 of the first",
-        functools.partial(_of_settled, settings=WITHIN, value="relative_gap", limit=1e-3),
-    ),
-    Test(
-        "XL-8e",
-        "control, chosen so that it must fail",
-        "With learning rates of finite sum it may stop anywhere",
-        f"where the rates cannot carry a weight to the boundary, runs settle further than {NEAR} from the bounded minimum",
-        _control_fails,
-    ),
-    Test(
-        "XL-8f",
-        XL,
-        "With gamma <= beta the weights end within the box",
-        f"{SETTLED} none has a weight above {1 + STILL} radii",
-        functools.partial(_of_settled, settings=WITHIN, value="size", limit=1 + STILL),
-    ),
-    Test(
-        "D-8g",
-        f"{HERE}, the radius that decay enforces",
-        "No weight ever leaves the radius of the max-update bound, which is 1/lambda exactly where gamma = beta",
-        "no run that starts at zero exceeds it, at any step, in any stable setting; nor the box at gamma = beta",
-        _radius_holds,
-    ),
-    Test(
-        "D-8h",
-        "asked here: chapter 8",
-        "With gamma a little above beta the box is left on the way, and the end is the same",
-        f"largest weight above {1 + STILL} in some run; settled runs within {NEAR} of the bounded minimum",
-        _above_leaves_on_the_way,
-    ),
-    Test(
-        "D-8i",
-        "asked here: chapter 8",
-        "Outside of the stable region every run leaves the box, and none settles",
-        f"largest weight above {1 + STILL} in every run of divergent sum, none of which settles",
-        _unstable_leaves,
-    ),
-    Test(
-        "D-8j",
-        f"{HERE}, k-Adam",
-        "k-Adam has the same box, if the last stage has gamma <= beta",
-        f"{SETTLED} with two stages, all are within {NEAR} of the bounded minimum",
-        functools.partial(_of_settled, settings=STAGED, value="distance", limit=NEAR),
-    ),
-    Test(
-        "D-8k",
-        f"{HERE}, k-Adam",
-        "Only the last stage decides whether k-Adam's weights may leave the box",
-        "an unstable stage before one with gamma = beta: never outside; the other way round: outside in some run",
-        _last_stage_decides,
-    ),
-    Test(
-        "XL-8l",
-        XL,
-        "Adam with L2 regularisation ends somewhere else: at the minimum of the regularised loss",
-        f"all runs settle, within {NEAR} of that minimum and further than {10 * NEAR} from the bounded one",
-        _regularised_ends_elsewhere,
-    ),
-]
-
-
-def claims(dataset: xr.Dataset | None, *, profile: str = "") -> list[Claim]:
-    """The verdicts that a record of box gives."""
-    return judge_all(TESTS, dataset, profile=profile, notebook=NOTEBOOK)

@@ -10,7 +10,6 @@ the same loss in a random basis: nothing changes in l_2, and the advantage of l_
 """
 
 import functools
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -19,18 +18,14 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from kadam.chapters.box.convex import ConvexDescent, EuclideanDescent, Quadratics, random_quadratic
+from kadam.chapters.box.norms.config import BASES, PROFILES, Config
 from kadam.decay import Decay
 from kadam.lab.engine.progress import Progress
 from kadam.lab.engine.sweep import computed_s, one_thread, sweep
-from kadam.lab.records import record as records
-from kadam.lab.records.profiles import check_counts
+from kadam.lab.records.record import recorded, with_units
 from kadam.lab.train.schedule import falling, kept_steps
 from kadam.optim import KAdam
-from kadam.report.ledger import Claim, Finding, Test, below, judge_all, on_enough_seeds, passes, passes_for
-from kadam.report.statistics import rank_correlation
 from kadam.theory import box as theory
-
-NOTEBOOK = "08-adamw-box"
 
 Array = NDArray[np.float64]
 
@@ -41,35 +36,9 @@ METHODS = {
     "AdamW, equal": Decay(beta=0.95, gamma=0.95),
     "AdamW, default": Decay(beta=0.999, gamma=0.9),
 }
-BASES = ("axes", "rotated")
 
 
-@dataclass(frozen=True)
-class Config:
-    """What this experiment is made of; the defaults are the laptop profile."""
-
-    steps: int = 2000
-    kept: int = 60  # steps at which losses are kept
-    dimensions: tuple[int, ...] = (10, 30, 100)
-    seeds: int = 5
-    level: float = 0.01  # of the first loss: when it is reached is recorded
-    spread: float = 10.0  # of the eigenvalues of the quadratic for the identity
-    seed: int = 10  # sizes and criteria were chosen on seeds 0 to 2
-
-    def __post_init__(self) -> None:
-        check_counts(self, "steps", "kept", "seeds")
-        if not (self.dimensions and min(self.dimensions) >= 2):
-            raise ValueError(f"dimensions must hold one number or more, each >= 2, got {self.dimensions!r}")
-
-
-PROFILES = {
-    "smoke": Config(steps=150, kept=12, dimensions=(6, 12), seeds=2, level=0.1),
-    "laptop": Config(),
-    "paper": Config(steps=20_000, kept=120, dimensions=(10, 30, 100, 300), seeds=20),
-}
-
-
-@records.recorded("norms", PROFILES)
+@recorded("norms", PROFILES)
 def run(config: Config, *, checkpoint: Path | None = None, jobs: int = 1) -> xr.Dataset:
     """Every method in every dimension. Dimensions: descent, dimension, basis, seed, kept; and the identity along kept."""
     pieces = [f"{dimension}-{method}" for dimension in reversed(config.dimensions) for method in METHODS]
@@ -91,7 +60,7 @@ def run(config: Config, *, checkpoint: Path | None = None, jobs: int = 1) -> xr.
         "data_origin": "none",
         "data_sha256": "",
     }
-    return records.with_units(dataset, UNITS)
+    return with_units(dataset, UNITS)
 
 
 def losses(config: Config, dimension: int) -> Quadratics:
@@ -189,96 +158,3 @@ UNITS = {
     "difference": "largest distance of the optimizer from Frank & Wolfe's steps so far, over the box's radius",
     "gap": "Frank-Wolfe gap",
 }
-
-
-def _is_frank_wolfe(dataset: xr.Dataset) -> Finding:
-    largest = float(dataset.difference.max())
-    return f"largest difference {below(largest)}", passes(largest <= 1e-12)
-
-
-def _times(dataset: xr.Dataset, method: str) -> xr.DataArray:
-    """How many times as many steps the twin in l_2 takes; a method that never arrives takes all steps and one."""
-    never = float(dataset.step.max()) + 1
-    return dataset.reached.sel(descent="l_2").fillna(never) / dataset.reached.sel(descent=method).fillna(never)
-
-
-def _by_dimension(times: xr.DataArray, form: str) -> str:
-    """Medians over seeds in words."""
-    middle = times.median("seed")
-    return ", ".join(f"{form.format(float(x))} at d = {int(d)}" for d, x in zip(middle.dimension, middle, strict=True))
-
-
-@on_enough_seeds
-def _faster_in_its_norm(dataset: xr.Dataset) -> Finding:
-    times = _times(dataset, "l_inf").sel(basis="axes")
-    dimensions = np.repeat(times.dimension.values, times.sizes["seed"])
-    grows = rank_correlation(dimensions, times.transpose("dimension", ...).values.ravel())
-    words = _by_dimension(times, "{:.1f} times")
-    return f"{words}; rank correlation with d {grows:.2f}", passes(float(times.min()) > 1 and grows > 0)
-
-
-@on_enough_seeds
-def _not_in_another_basis(dataset: xr.Dataset) -> Finding:
-    times = _times(dataset, "l_inf")
-    axes, rotated = (times.sel(basis=basis).median("seed") for basis in BASES)
-    words = _by_dimension(times.sel(basis="rotated"), "{:.2f}")
-    return f"steps of l_2 over l_inf in a random basis: {words}", passes_for(float((rotated <= np.minimum(1, axes)).mean()))
-
-
-@on_enough_seeds
-def _adam_goes_with_signs(dataset: xr.Dataset) -> Finding:
-    twins, signs = _times(dataset, "AdamW, equal").sel(basis="axes"), _times(dataset, "l_inf").sel(basis="axes")
-    nearer = np.abs(np.log(twins / signs)) < np.abs(np.log(twins))
-    words = _by_dimension(twins, "{:.1f} times")
-    return f"AdamW with equal decays before l_2: {words}", passes_for(float(nearer.mean()))
-
-
-def _theorem_holds(dataset: xr.Dataset) -> Finding:
-    worst = float(dataset.over_bound.sel(descent=["l_inf", "l_2"]).max())
-    return f"largest loss over its bound {worst:.3f}", passes(worst <= 1)
-
-
-XL = "[X&L] abstract and introduction, as we read them"
-
-TESTS = [
-    Test(
-        "XL-8a",
-        "[X&L] abstract; equality derived here",
-        "SignGD with decoupled decay takes Frank & Wolfe's steps on the box",
-        "the optimizer with betas (0, 0) and Frank & Wolfe's steps differ by at most 1e-12 of the box's radius at every step",
-        _is_frank_wolfe,
-    ),
-    Test(
-        "XL-8m",
-        XL,
-        "On a loss smoother in l_inf, steepest descent with decay is faster in l_inf than in l_2, the more the dimensions",
-        "steps to the level: fewer in every dimension with every seed, and rank correlation of their ratio with d above 0",
-        _faster_in_its_norm,
-    ),
-    Test(
-        "D-8n",
-        "control, asked here: chapter 8",
-        "In a random basis the advantage of l_inf is gone",
-        "l_2 takes no more steps than l_inf there, median over seeds, in every dimension; three quarters: partly",
-        _not_in_another_basis,
-    ),
-    Test(
-        "XL-8o",
-        XL,
-        "Adam belongs to l_inf: AdamW goes with SignGD, not with the twin in l_2",
-        "steps of AdamW with equal decays nearer to those in l_inf than in l_2, in logarithm, in all runs along the axes",
-        _adam_goes_with_signs,
-    ),
-    Test(
-        "D-8p",
-        "Frank & Wolfe's theorem",
-        "Loss is below 2 H (2R)^2/(n+2) at every step, in either norm",
-        "no loss above its bound, with the exact smoothness H in l_2 and the bound sum |A_ij| in l_inf",
-        _theorem_holds,
-    ),
-]
-
-
-def claims(dataset: xr.Dataset | None, *, profile: str = "") -> list[Claim]:
-    """The verdicts that a record of norms gives."""
-    return judge_all(TESTS, dataset, profile=profile, notebook=NOTEBOOK)

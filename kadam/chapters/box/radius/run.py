@@ -8,7 +8,6 @@ times is near 1.
 """
 
 import functools
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -16,23 +15,19 @@ import torch
 import xarray as xr
 from numpy.typing import NDArray
 
+from kadam.chapters.box.radius.config import PROFILES, WINDOWED, Config
 from kadam.decay import Decay, stages
-from kadam.lab.data import sources as data
+from kadam.lab.data.sources import Text, configured_text, describe
 from kadam.lab.engine.progress import Progress
 from kadam.lab.engine.state import Stateful
 from kadam.lab.engine.sweep import computed_s, sweep
-from kadam.lab.records import record as records
-from kadam.lab.records.profiles import check_choice, check_counts
+from kadam.lab.records.record import recorded, with_units
 from kadam.lab.train import devices
 from kadam.lab.train.ensemble import Ensemble
 from kadam.lab.train.networks import CharTransformer, initialise, next_token_loss
 from kadam.lab.train.schedule import falling, kept_steps
 from kadam.lab.train.tasks import text_batches
-from kadam.report.ledger import Claim, Finding, Test, judge_all, on_enough_seeds, passes, passes_for, with_range
-from kadam.report.statistics import rank_correlation
 from kadam.theory import box as theory
-
-NOTEBOOK = "08-adamw-box"
 
 Array = NDArray[np.float64]
 
@@ -45,57 +40,16 @@ SETTINGS: dict[str, tuple[Decay, ...]] = {
     "unstable": (Decay(beta=0.95, gamma=0.99),),
     "2-Adam": stages(ADAM, 2, "inverse_exp"),
 }
-BELOW = ("equal", "short", "Adam")  # gamma <= beta
-WINDOWED = (*BELOW, "2-Adam")  # and of the last stage
 BATCHES = ("full batch", "fresh batches")
 
 STILL = 0.01  # a weight that ends no further from where it was in the middle, over the box's radius, has settled
 ON_BOUNDARY = 0.99  # of the box's radius: from there on a weight counts as on the boundary
 
 
-@dataclass(frozen=True)
-class Config:
-    """What this experiment is made of; the defaults are the laptop profile."""
-
-    decays: tuple[float, ...] = (1.0, 3.0, 10.0)  # weight decays
-    eta: float = 0.01  # the first learning rate
-    bend: float = 200.0  # it falls like eta/(1 + n/bend)^power
-    power: float = 0.5
-    steps: int = 500
-    kept: int = 40  # steps at which values are kept
-    followed: int = 60  # weights whose gradients and updates are kept at every step
-    seeds: int = 3
-    batch: int = 8  # windows of text
-    context: int = 16  # characters a window
-    width: int = 12
-    layers: int = 1
-    heads: int = 2
-    text: str = "real"  # "real", or "embedded" for the excerpt that ships with the package
-    device: str = "cpu"
-    seed: int = 20  # sizes and criteria were chosen on seeds 0 to 2, and that of D-8w after a look at 10 to 12
-
-    def __post_init__(self) -> None:
-        check_counts(self, "steps", "kept", "followed", "seeds", "batch", "context", "width", "layers", "heads")
-        check_choice("text", self.text, ("real", "embedded"))
-        if not (self.decays and min(self.decays) > 0):
-            raise ValueError(f"decays must hold one weight decay or more, each > 0, got {self.decays!r}")
-
-
-PROFILES = {
-    "smoke": Config(decays=(3.0, 10.0), steps=60, kept=8, followed=20, seeds=1, batch=2, context=8, width=8, text="embedded"),
-    "laptop": Config(),
-    "cpu": Config(steps=20_000, kept=100, followed=20),
-    "paper": Config(steps=20_000, bend=2000.0, kept=100, batch=32, context=64, width=64, layers=4, heads=4, device="cuda"),
-}
-
-
-load_data = data.configured_text
-
-
-@records.recorded("radius", PROFILES)
+@recorded("radius", PROFILES)
 def run(config: Config, *, checkpoint: Path | None = None, jobs: int = 1) -> xr.Dataset:
     """Every setting with every weight decay. Dimensions: batches, setting, weight_decay, seed, kept, followed."""
-    text = load_data(config)
+    text = configured_text(config)
     pieces = [f"{batches}-{k}-{i}" for k in (1, 2) for batches in BATCHES for i in range(config.seeds)]
     compute = functools.partial(train_piece, config, text)
     results = sweep(pieces, compute, steps=config.steps, title="radius", checkpoint=checkpoint, jobs=jobs)
@@ -107,10 +61,10 @@ def run(config: Config, *, checkpoint: Path | None = None, jobs: int = 1) -> xr.
     dataset.attrs = {
         "computed_s": computed_s(results),
         "parameters": sum(p.numel() for p in model(config, text, config.seed).parameters()),
-        **data.describe(text),
+        **describe(text),
         **devices.described(config.device),
     }
-    return records.with_units(dataset, UNITS)
+    return with_units(dataset, UNITS)
 
 
 def window_excesses(config: Config) -> Array:
@@ -130,7 +84,7 @@ def _both(results: dict[str, xr.Dataset], batches: str, seeds: xr.Variable) -> x
     return xr.concat(of_k, "setting")
 
 
-def model(config: Config, text: data.Text, seed: int) -> CharTransformer:
+def model(config: Config, text: Text, seed: int) -> CharTransformer:
     """The network in float64 with the weights of a seed."""
     network = CharTransformer(
         vocab=len(text.vocabulary), context=config.context, width=config.width, layers=config.layers, heads=config.heads
@@ -139,7 +93,7 @@ def model(config: Config, text: data.Text, seed: int) -> CharTransformer:
     return network.to(devices.chosen(config.device), torch.float64)
 
 
-def train_piece(config: Config, text: data.Text, piece: str, progress: Progress) -> xr.Dataset:
+def train_piece(config: Config, text: Text, piece: str, progress: Progress) -> xr.Dataset:
     """All weight decays and settings of k stages side by side, on batches of one kind: named batches-k-repetition."""
     kind, k, repetition = piece.split("-")
     seed, settings = config.seed + int(repetition), {n: s for n, s in SETTINGS.items() if len(s) == int(k)}
@@ -240,118 +194,3 @@ UNITS = {
     "update_square": "mean of u^2 over all steps",
     "update_bound": "the theory's bound on it",
 }
-
-
-@on_enough_seeds
-def _gap_falls(dataset: xr.Dataset) -> Finding:
-    runs = dataset.sel(batches="full batch", setting=list(BELOW))
-    least = runs.least_gap.isel(kept=-1) / runs.gap.isel(kept=0)
-    still = f"{100 * float(runs.still.min()):.0f} to {100 * float(runs.still.max()):.0f}% of the weights have settled"
-    return f"smallest gap over the first {with_range(least, '.3f')}; {still}", passes_for(float((least <= 0.1).mean()))
-
-
-@on_enough_seeds
-def _ends_within(dataset: xr.Dataset) -> Finding:
-    size = dataset["size"].isel(kept=-1).sel(setting=list(BELOW))
-    words = ", ".join(f"{name} {with_range(size.sel(setting=name))}" for name in BELOW)
-    return f"largest weight over the radius: {words}", passes_for(float((size <= 1.01).mean()))
-
-
-@on_enough_seeds
-def _unstable_leaves(dataset: xr.Dataset) -> Finding:
-    ends = {name: dataset["size"].isel(kept=-1).sel(setting=name) for name in ("above", "unstable")}
-    words = ", ".join(f"{name} {with_range(size, '.4g')}" for name, size in ends.items())
-    outside = float((ends["unstable"] > 1.01).mean())
-    return f"largest weight over the radius: {words}", passes_for(outside)
-
-
-def _radius_holds(dataset: xr.Dataset) -> Finding:
-    stable = dataset.where(np.isfinite(dataset.radius), drop=True)
-    share = float((stable.largest / np.maximum(stable.radius, stable.start)).max())
-    return f"largest weight over the larger of radius and start {share:.6f}", passes(share <= 1 + 1e-9)
-
-
-@on_enough_seeds
-def _average_is_bounded(dataset: xr.Dataset) -> Finding:
-    share = (dataset.update_square / dataset.update_bound).sel(setting=list(BELOW))
-    bound = dataset.update_bound.sel(setting=list(BELOW))
-    measured = f"largest share of the bound {float(share.max()):.3f} over {int(share.count())} paths of a weight"
-    return f"{measured}; bounds {float(bound.min()):.2f} to {float(bound.max()):.2f}", passes(float(share.max()) <= 1 + 1e-9)
-
-
-@on_enough_seeds
-def _two_stages_end_within(dataset: xr.Dataset) -> Finding:
-    size, adam = (dataset["size"].isel(kept=-1).sel(setting=name) for name in ("2-Adam", "Adam"))
-    measured = f"largest weight over the radius: 2-Adam {with_range(size)}, Adam {with_range(adam)}"
-    return measured, passes_for(float((size <= 1.01).mean()))
-
-
-@on_enough_seeds
-def _window_decides(dataset: xr.Dataset) -> Finding:
-    ends = dataset.sel(batches="full batch", setting=list(WINDOWED)).isel(kept=-1)
-    excess, size = xr.broadcast(ends.window_excess, ends["size"])
-    correlation = rank_correlation(excess.values.ravel(), size.values.ravel())
-    inside, outside = float(size.where(excess < 0.03).max()), float(size.where(excess > 1).min())
-    words = f"largest weight at most {inside:.3f} below an excess of 0.03, at least {outside:.2f} above 1"
-    return f"rank correlation {correlation:.2f}; {words}", passes(correlation >= 0.8 and inside <= 1.01 < outside)
-
-
-XL = "[X&L] abstract, as we read it"
-
-TESTS = [
-    Test(
-        "XL-8q",
-        XL,
-        "Of a network on one full batch the Frank-Wolfe gap falls under AdamW with gamma <= beta",
-        "smallest gap so far at most a tenth of the first, in all runs; three quarters: partly",
-        _gap_falls,
-    ),
-    Test(
-        "XL-8r",
-        XL,
-        "With gamma <= beta a network's weights end within the box, whatever lambda",
-        "largest weight at the end at most 1.01 radii, on a full batch and on fresh ones, in all runs; three quarters: partly",
-        _ends_within,
-    ),
-    Test(
-        "XL-8s",
-        "[X&L] abstract: a tight bound on the average update; ours is derived here: The box",
-        "In training the mean square of a weight's updates obeys the average bound",
-        "at most the bound on every followed weight that the first gradient reaches, gamma <= beta, full and fresh batches",
-        _average_is_bounded,
-    ),
-    Test(
-        "D-8t",
-        "derived here: The box, the radius that decay enforces",
-        "No weight of the network ever leaves the radius of the max-update bound",
-        "no weight above the larger of that radius and the largest first weight, at any step, in any stable setting",
-        _radius_holds,
-    ),
-    Test(
-        "D-8u",
-        "asked here: chapter 8",
-        "Outside of the stable region the network's weights end outside of the box",
-        "largest weight at the end above 1.01 radii in all runs; three quarters: partly",
-        _unstable_leaves,
-    ),
-    Test(
-        "D-8v",
-        "derived here: The box, k-Adam",
-        "2-Adam's weights end within the same box",
-        "largest weight at the end at most 1.01 radii in all runs; three quarters: partly",
-        _two_stages_end_within,
-    ),
-    Test(
-        "D-8w",
-        "derived here: The box, a constant rate; asked after a look at seeds 10 to 12",
-        "How far outside the weights stay follows from eta lambda K: the window of the decay against that of the average",
-        "full batch, gamma <= beta: rank correlation of largest weight with window excess at least 0.8; at most 1.01 radii "
-        "below an excess of 0.03, more in all runs of an excess above 1",
-        _window_decides,
-    ),
-]
-
-
-def claims(dataset: xr.Dataset | None, *, profile: str = "") -> list[Claim]:
-    """The verdicts that a record of radius gives."""
-    return judge_all(TESTS, dataset, profile=profile, notebook=NOTEBOOK)

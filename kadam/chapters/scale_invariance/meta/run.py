@@ -11,7 +11,6 @@ normalisation under AdamW, at several learning rates.
 """
 
 import functools
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,101 +19,26 @@ import torch
 import xarray as xr
 from numpy.typing import NDArray
 
+from kadam.chapters.scale_invariance.meta.config import NETWORKS, PROFILES, Config
 from kadam.chapters.scale_invariance.products import Trace, Watch
 from kadam.chapters.scale_invariance.rules import Constant, Normed, OneSecondMoment, Rule, SecondAdam, obey
 from kadam.decay import Decay, stages
-from kadam.lab.data.configured import configured_sets
 from kadam.lab.engine.progress import Progress
 from kadam.lab.engine.state import Stateful
 from kadam.lab.engine.sweep import computed_s, sweep
-from kadam.lab.records import record as records
-from kadam.lab.records.profiles import LAPTOP, PAPER, SMOKE, Sizes, check_counts
+from kadam.lab.records.record import recorded, with_units
 from kadam.lab.train.ensemble import Ensemble
 from kadam.lab.train.tasks import CHANGES, Inputs, scaled
-from kadam.report.ledger import Claim, Finding, Test, judge_all, passes, passes_for, with_range
 from kadam.theory import invariance as theory
-
-NOTEBOOK = "05-scale-invariance"
 
 Array = NDArray[np.float64]
 
 HISTORIES = ("|u|^2", "|g/sqrt(v)|^2", "constant")
 RULES = ("AdamW", "1% larger", "law's norm", "paper's norm", "constant norm", "2-Adam", "2-Adam, paper's rate", "one v")
 MOMENTS = {"one an entry": "AdamW", "one a weight": "one v"}
-NETWORKS = ("normalised, Adam", "plain, Adam", "plain, 2-Adam")
 
 
-@dataclass(frozen=True)
-class Config:
-    """What this experiment is made of; the defaults are the laptop profile."""
-
-    beta: float = 0.999
-    gamma: float = 0.9
-    eta: float = 2e-3
-    weight_decay: float = 4.0  # 1/(2 eta lambda) = 62 steps: the norm's memory
-    steps: int = 400
-    change: int = 200  # the step before which gradients change
-    around: int = 50  # steps before the change, and at the end, over which sizes are averaged
-    horizon: int = 30  # steps after the change at which directions are compared: half a memory of the norm
-    every: int = 10  # steps between two kept values
-    seeds: int = 3
-    small: int = 4  # windows of text in a small batch
-    large: int = 12  # in a larger one
-    rates: tuple[float, ...] = (5e-4, 1e-3, 2e-3, 4e-3, 8e-3, 1.6e-2)  # learning rates of the convolutional networks
-    image_decay: float = 0.5  # their weight decay
-    batch: int = 16  # images
-    sizes: Sizes = LAPTOP
-    seed: int = 10  # the criteria below were chosen on seeds 0 to 2
-
-    def __post_init__(self) -> None:
-        check_counts(self, "steps", "change", "around", "horizon", "every", "seeds", "small", "large", "batch")
-        if not self.around < self.change < self.steps - self.around:
-            raise ValueError(
-                f"change must lie between around and steps - around, got {self.change}, {self.around}, {self.steps}"
-            )
-        if self.horizon > self.steps - self.change:
-            raise ValueError(f"horizon must be at most steps - change = {self.steps - self.change}, got {self.horizon}")
-
-    @property
-    def start(self) -> float:
-        """Mean square of the entries at the start: there growth and decay balance if |g/sqrt(v)|^2 is 1 an entry."""
-        return self.eta / (2 * self.weight_decay)
-
-
-PROFILES = {
-    "smoke": Config(
-        steps=40,
-        change=20,
-        around=5,
-        horizon=15,
-        every=5,
-        sizes=SMOKE,
-        seeds=1,
-        small=2,
-        large=4,
-        rates=(1e-3, 4e-3),
-        batch=8,
-    ),
-    "laptop": Config(),
-    "paper": Config(
-        sizes=PAPER,
-        steps=10000,
-        change=5000,
-        around=500,
-        horizon=250,
-        every=100,
-        weight_decay=0.5,
-        small=16,
-        large=64,
-        batch=64,
-    ),
-}
-
-
-load_data = configured_sets
-
-
-@records.recorded("meta", PROFILES)
+@recorded("meta", PROFILES)
 def run(config: Config, *, checkpoint: Path | None = None, jobs: int = 1) -> xr.Dataset:
     """Every change and every network with every seed. Dimensions: change, seed, weight, history, rule, step; network, rate."""
     inputs = Inputs.of(config.sizes)
@@ -127,7 +51,7 @@ def run(config: Config, *, checkpoint: Path | None = None, jobs: int = 1) -> xr.
         "computed_s": computed_s(results),
         **inputs.described,
     }
-    return records.with_units(dataset, UNITS)
+    return with_units(dataset, UNITS)
 
 
 def _over(results: dict[str, xr.Dataset], config: Config, name: str, kinds: tuple[str, ...]) -> xr.Dataset:
@@ -318,132 +242,3 @@ UNITS = {
     "network_loss": "nats an image, mean over the last quarter of training",
     "network_update": "root mean square of the last update",
 }
-
-
-FOLLOWS = 0.25  # of the constant's error: a history predicts the norm
-STILL = 0.1  # of log |W|^2: the norm is that of a constant |u|^2
-CLOSE = 0.25  # of the angle that AdamW turned since the change: a rule moves the direction as AdamW does
-CALM = 0.125  # the same for a weight made 1% larger: beyond, training is chaotic, and directions cannot be compared
-PREFIX = "derived here: Scale invariance, "
-
-
-def _history(dataset: xr.Dataset, name: str) -> Finding:
-    error = dataset.history_error.mean("seed")
-    one, constant = (error.sel(history=history) for history in (name, "constant"))
-    good = float((one <= FOLLOWS * constant).mean())
-    measured = (
-        f"error {with_range(one)}, the constant's {with_range(constant)}; {good:.0%} of the cases at most {FOLLOWS} of it"
-    )
-    return measured, passes_for(good)
-
-
-def _constant(dataset: xr.Dataset) -> Finding:
-    error = dataset.history_error.sel(history="constant", change="none").mean("seed")
-    return f"error {with_range(error)}", passes(float(error.max()) <= STILL)
-
-
-def angles(dataset: xr.Dataset) -> xr.DataArray:
-    """The angle of every rule to AdamW's direction at the horizon over the angle that AdamW turned, mean over seeds."""
-    final = dataset.angle_at_horizon
-    return (final / final.sel(rule="AdamW")).drop_sel(rule="AdamW").mean("seed")
-
-
-def _close(dataset: xr.Dataset, rule: str) -> Finding:
-    ratio = angles(dataset)
-    calm = ratio.sel(rule="1% larger") <= CALM
-    if not calm.any():
-        return "training is too chaotic to compare directions", "not run at this profile"
-    judged = ratio.sel(rule=rule).where(calm)
-    good = float((judged <= CLOSE).sum() / calm.sum())
-    measured = f"angle over AdamW's own turn {with_range(judged)}; {good:.0%} of {int(calm.sum())} calm cases at most {CLOSE}"
-    return measured, passes_for(good)
-
-
-def best_losses(dataset: xr.Dataset) -> xr.DataArray:
-    """By network and seed: the loss at the learning rate where the mean over seeds is lowest."""
-    best = dataset.network_loss.mean("seed", skipna=False).fillna(np.inf).argmin("rate")
-    return dataset.network_loss.isel(rate=best)
-
-
-def _without_normalisation(dataset: xr.Dataset) -> Finding:
-    best = best_losses(dataset)
-    normalised, plain, second = (best.sel(network=name) for name in NETWORKS)
-    closed = (plain - second) / (plain - normalised)
-    losses = ", ".join(f"{float(loss.mean()):.3f}" for loss in (normalised, plain, second))
-    measured = f"best loss {losses} (normalised, plain, plain with 2-Adam); share of the gap closed {with_range(closed)}"
-    gap = float(plain.mean() - normalised.mean())
-    return measured, passes(abs(float(second.mean() - normalised.mean())) <= gap / 2)
-
-
-FOUR_TWO = "[G&T] Section 4.2 as we read it"
-
-EVERYWHERE = "mean over seeds, every change and weight; three quarters: partly"
-ANGLE = (
-    f"angle between both, half a memory of the norm after the change, at most {CLOSE} of what AdamW turned, {EVERYWHERE}; "
-    f"judged where a weight 1% larger stays within {CALM}"
-)
-HISTORY = f"root mean square error of log |W|^2 after the change at most {FOLLOWS} of a constant |u|^2's, {EVERYWHERE}"
-
-TESTS = [
-    Test(
-        "GT-5i",
-        FOUR_TWO,
-        "|W|^2 follows the history of |u|^2 (by the law with the cross term), also when gradients change on purpose",
-        HISTORY,
-        functools.partial(_history, name="|u|^2"),
-    ),
-    Test(
-        "D-5j",
-        PREFIX + "what of the second normalisation",
-        "|W|^2 follows the history of |g/sqrt(v)|^2 as well",
-        HISTORY,
-        functools.partial(_history, name="|g/sqrt(v)|^2"),
-    ),
-    Test(
-        "D-5k",
-        PREFIX + "what of the second normalisation",
-        "Where nothing changes on purpose, |u|^2 is constant enough to predict |W|^2",
-        f"root mean square error of log |W|^2 with a constant |u|^2 at most {STILL} without a change, every weight",
-        _constant,
-    ),
-    Test(
-        "GT-5l",
-        FOUR_TWO,
-        "A scale-invariant weight's direction moves as under 2-Adam with gamma_2 = 0, at the rate of the paper's law",
-        ANGLE,
-        functools.partial(_close, rule="2-Adam, paper's rate"),
-    ),
-    Test(
-        "D-5m",
-        PREFIX + "what of the second normalisation",
-        "The direction moves as under 2-Adam with gamma_2 = 0, at the rate of the law with the cross term",
-        ANGLE,
-        functools.partial(_close, rule="2-Adam"),
-    ),
-    Test(
-        "D-5n",
-        PREFIX + "norm law",
-        "The direction moves as with the norm that the law with the cross term makes of |u|^2",
-        ANGLE,
-        functools.partial(_close, rule="law's norm"),
-    ),
-    Test(
-        "GT-5o",
-        "[G&T] Section 4.2, assumption A2",
-        "The direction moves as under Adam with one second moment for the whole weight",
-        ANGLE,
-        functools.partial(_close, rule="one v"),
-    ),
-    Test(
-        "GT-5p",
-        FOUR_TWO + ", what would follow",
-        "A second Adam (strategy meta) gives a network without normalisation what normalisation gives",
-        "at tuned learning rates, 2-Adam closes at least half of the gap between plain and normalised, mean over seeds",
-        _without_normalisation,
-    ),
-]
-
-
-def claims(dataset: xr.Dataset | None, *, profile: str = "") -> list[Claim]:
-    """The verdicts that a record of meta gives."""
-    return judge_all(TESTS, dataset, profile=profile, notebook=NOTEBOOK)

@@ -7,7 +7,6 @@ within paired rounds.
 
 import functools
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -18,14 +17,14 @@ from torch.nn.attention import SDPBackend
 from torch.optim.optimizer import Optimizer
 
 from kadam.chapters.speed import loops
-from kadam.chapters.speed.loops import LOOPS, PARTS, SLOWER, STRATEGY, Clock, cost, ratio
-from kadam.decay import Decay, check_stage_count
+from kadam.chapters.speed.loops import LOOPS, PARTS, Clock
+from kadam.chapters.speed.tokens.config import FUSED, PROFILES, Config, Setting
+from kadam.decay import Decay
 from kadam.lab.data.sources import Together, describe, together
 from kadam.lab.data.text import Corpus, load_corpora
 from kadam.lab.data.windows import Learnable, Windows, learnable
 from kadam.lab.engine.sweep import one_thread
-from kadam.lab.records import record as records
-from kadam.lab.records.profiles import CORPORA, Shape, check_choice, check_counts
+from kadam.lab.records.record import recorded, with_units
 from kadam.lab.train import devices, stopwatch
 from kadam.lab.train import optimizers as baselines
 from kadam.lab.train.ensemble import keep_freed_memory
@@ -33,104 +32,9 @@ from kadam.lab.train.gpt import Gpt
 from kadam.lab.train.language_model import LanguageModelling, TextNetwork
 from kadam.lab.train.schedule import Schedule
 from kadam.lab.train.training import Forward
-from kadam.report.ledger import Claim, Finding, Test, judge_all, passes_each
 
-NOTEBOOK = "07-language"
-
-PRECISIONS = ("float32", "bfloat16")
-BASELINES = ("Adam", "AdamW", "NAdam", "Lion")
-FUSED = "Adam, fused"  # torch's fused step; Adam's is what torch chooses by itself, on the processor a loop over the tensors
 LOOPED = "AdamW"  # the optimizer of both loops
 WEIGHT_DECAY = 0.1
-
-
-@dataclass(frozen=True)
-class Setting:
-    """A network on a text; it goes by its name in the record."""
-
-    name: str
-    corpus: str  # "shakespeare", by characters, or "reviews", by bytes
-    shape: Shape
-    precision: str = "float32"
-    batch: int = 8  # windows of text
-    context: int = 32  # tokens a window
-
-    def __post_init__(self) -> None:
-        check_counts(self, "batch", "context")
-        check_choice("corpus", self.corpus, CORPORA)
-        check_choice("precision", self.precision, PRECISIONS)
-
-    @property
-    def dtype(self) -> torch.dtype:
-        """In which matrices are multiplied."""
-        return torch.bfloat16 if self.precision == "bfloat16" else torch.float32
-
-
-# Networks and batches of the experiment ``language``, and those that nanoGPT's page recommends for a processor.
-SMALL = Setting("small", "shakespeare", Shape(width=64, layers=2, heads=2))
-MILLION = Setting("1M weights", "reviews", Shape(width=192, layers=2, heads=3), "bfloat16")
-NANO = Setting("nanoGPT's for CPU", "shakespeare", Shape(width=128, layers=4, heads=4), batch=12, context=64)
-LARGE = Setting("22M weights", "reviews", Shape(width=512, layers=7, heads=8), "bfloat16", batch=16, context=256)
-
-
-@dataclass(frozen=True)
-class Config:
-    """What is measured; the defaults are the laptop profile."""
-
-    settings: tuple[Setting, ...] = (SMALL, MILLION, NANO)
-    rounds: int = 15  # paired rounds; in each every way is timed once
-    repeats: int = 8  # steps in one timing
-    ks: tuple[int, ...] = (1, 2, 3, 4)
-    side: int = 1024  # rows and columns of the matrices whose product is the most that this machine computes
-    limit: int = 320  # steps after which a training begins again with its first batch
-    train: int = 2_000_000  # tokens to learn from, at most
-    compiler: str = ""
-    text: str = "real"  # "real", or "embedded" for the excerpt that ships with the package
-    device: str = "cpu"
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        check_counts(self, "rounds", "repeats", "side", "limit", "train")
-        check_choice("text", self.text, ("real", "embedded"))
-        check_choice("device", self.device, ("cpu", "cuda"))
-        names = [setting.name for setting in self.settings]
-        if not names or len(set(names)) < len(names):
-            raise ValueError(f"settings must have different names, and be one or more, got {names}")
-        for k in self.ks:
-            check_stage_count(k)
-
-    @property
-    def optimizers(self) -> list[str]:
-        """Whose steps are timed."""
-        staged = [baselines.kadam_name(k, STRATEGY) for k in self.ks if k > 1]
-        return [*BASELINES, FUSED, *staged, baselines.kadam_name(2, "meta")]
-
-
-TINY = Shape(width=8, layers=1, heads=2)
-
-PROFILES = {
-    "smoke": Config(
-        settings=(
-            Setting("small", "shakespeare", TINY, batch=4, context=8),
-            Setting("reviews", "reviews", TINY, "bfloat16", batch=4, context=8),
-        ),
-        rounds=2,
-        repeats=2,
-        ks=(1, 2),
-        side=16,
-        limit=4,
-        text="embedded",
-    ),
-    "laptop": Config(),
-    "paper": Config(
-        settings=(LARGE,),
-        repeats=20,
-        side=8192,
-        train=60_000_000,
-        compiler="inductor",
-        device="cuda",
-    ),
-}
 
 
 def load_data(config: Config, *, fetch: bool = True) -> Together:
@@ -143,7 +47,7 @@ def corpora_of(config: Config, *, fetch: bool = True) -> dict[str, Corpus]:
     return load_corpora((s.corpus for s in config.settings), text=config.text, fetch=fetch, limit=config.train)
 
 
-@records.recorded("tokens", PROFILES)
+@recorded("tokens", PROFILES)
 def run(config: Config, *, checkpoint: Path | None = None, jobs: int = 1) -> xr.Dataset:
     """Tokens a second by setting, loop and round; seconds by part and by optimizer; the share of the arithmetic."""
     keep_freed_memory()
@@ -155,7 +59,7 @@ def run(config: Config, *, checkpoint: Path | None = None, jobs: int = 1) -> xr.
         **describe(bench.data),
         "device": loops.device_name(config.device),
     }
-    return records.with_units(dataset, UNITS)
+    return with_units(dataset, UNITS)
 
 
 class Bench:
@@ -297,60 +201,3 @@ UNITS = {
     "peak": "floating-point operations a second in a product of two square matrices",
     "share": "operations of a loop over those of the product in the same time",
 }
-
-REACHED = 0.4  # of the arithmetic, on a GPU
-
-
-def _each(found: xr.DataArray, digits: str = ".2f") -> str:
-    return ", ".join(f"{name} {float(found.sel(setting=name)):{digits}}" for name in found.setting.values)
-
-
-def _as_fast(dataset: xr.Dataset) -> Finding:
-    found = ratio(dataset)
-    return f"our tokens a second over the plain loop's: {_each(found)}", passes_each((found >= 1 - SLOWER).values.tolist())
-
-
-def _cheap(dataset: xr.Dataset) -> Finding:
-    """The costlier of the strategies counts."""
-    adam, fused = (cost(dataset, against).sel(optimizer=dataset.k == 2).max("optimizer") for against in ("Adam", FUSED))
-    words = f"of a step with Adam: {_each(adam)}; with torch's fused Adam: {_each(fused)}"
-    return words, passes_each((adam <= 1 + SLOWER).values.tolist())
-
-
-def _arithmetic(dataset: xr.Dataset) -> Finding:
-    if "CPU" in dataset.attrs["device"]:
-        return "-", "not run at this profile"
-    found = dataset.share.sel(loop="ours").median("round")
-    return _each(found, ".0%"), passes_each((found >= REACHED).values.tolist())
-
-
-EACH = "in every setting; in some: partly"
-TESTS = [
-    Test(
-        "D-7s",
-        "measured here",
-        "Our training loop on text is as fast as a plain one written by hand",
-        f"tokens a second at least {1 - SLOWER:g} of the plain loop's, median of paired rounds, {EACH}",
-        _as_fast,
-    ),
-    Test(
-        "D-7t",
-        "measured here",
-        "In the training of a transformer a second stage costs little time",
-        f"a step with k = 2 takes at most {1 + SLOWER:g} of one with Adam, median of paired rounds, {EACH}",
-        _cheap,
-    ),
-    Test(
-        "D-7u",
-        "measured here; operations counted as in PaLM's appendix B",
-        f"On a GPU at least {REACHED:.0%} of the arithmetic is reached",
-        "operations a token times tokens a second, over those of one large product of square matrices in the same precision, "
-        f"median of paired rounds, {EACH}",
-        _arithmetic,
-    ),
-]
-
-
-def claims(dataset: xr.Dataset | None, *, profile: str = "") -> list[Claim]:
-    """The verdicts that a record of tokens gives."""
-    return judge_all(TESTS, dataset, profile=profile, notebook=NOTEBOOK)

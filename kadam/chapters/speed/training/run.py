@@ -7,7 +7,6 @@ rounds.
 import functools
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,113 +16,22 @@ import xarray as xr
 from torch.nn import functional as F
 
 from kadam.chapters.speed import loops
-from kadam.chapters.speed.loops import LOOPS, PARTS, SLOWER, STRATEGY, Clock, cost, ratio
+from kadam.chapters.speed.loops import LOOPS, PARTS, STRATEGY, Clock
+from kadam.chapters.speed.training.config import PRECISIONS, PROFILES, RACERS, Config
 from kadam.decay import Decay
 from kadam.lab.data.images import configured_images
 from kadam.lab.data.labelled import Augmentation, Batches, Counts, Seeds, Splits, split
 from kadam.lab.data.sources import describe
 from kadam.lab.engine.sweep import one_thread
-from kadam.lab.records import record as records
-from kadam.lab.records.profiles import check_choice, check_counts
+from kadam.lab.records.record import recorded, with_units
 from kadam.lab.train import devices, stopwatch
 from kadam.lab.train import optimizers as baselines
 from kadam.lab.train.classification import Classification, ImageNetwork
 from kadam.lab.train.ensemble import keep_freed_memory
 from kadam.lab.train.schedule import Schedule
-from kadam.report.ledger import Claim, Finding, Test, judge_all, passes, passes_each
-
-NOTEBOOK = "06-cifar"
-
-PRECISIONS = ("float32", "bfloat16")
-RACERS = ("Adam", "2-Adam meta")
-
-# The public speed run airbench94_muon: 94% of CIFAR-10's test images in 2.59 s on one A100 (its repository's table).
-REFERENCE_ACCURACY, REFERENCE_SECONDS = 0.94, 2.59
 
 
-@dataclass(frozen=True)
-class Config:
-    """What is measured; the defaults are the laptop profile."""
-
-    rounds: int = 15  # paired rounds; in each every way is timed once
-    repeats: int = 20  # steps in one timing
-    ks: tuple[int, ...] = (1, 2, 4, 8, 10)
-    target: float = 0.45  # share of test images that the race is to
-    rates: tuple[float, float] = (1.6e-2, 2e-3)  # peak learning rates of the racers
-    limit: int = 320  # steps of the race
-    every: int = 20  # steps between two looks at the test images
-    seeds: int = 3  # of the race
-    batch: int = 64
-    train: int = 16384  # images
-    validation: int = 1000
-    test: int = 4000
-    pixels: int = 16
-    width: int = 16
-    depth: int = 1
-    smoothing: float = 0.0
-    compiler: str = ""
-    precision: str = "float32"  # of everything but the comparison of loops and its split, which are in both
-    images: str = "real"
-    device: str = "cpu"
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        check_counts(self, "rounds", "repeats", "limit", "every", "seeds", "batch", "train", "validation", "test", "pixels")
-        check_counts(self, "width", "depth")
-        check_choice("images", self.images, ("real", "embedded"))
-        check_choice("device", self.device, ("cpu", "cuda"))
-        check_choice("precision", self.precision, PRECISIONS)
-        if not 0 < self.target < 1:
-            raise ValueError(f"target must be a share of the test images in (0, 1), got {self.target!r}")
-        if not all(0 < rate < np.inf for rate in self.rates):
-            raise ValueError(f"rates must be finite and > 0, got {self.rates!r}")
-        if not self.ks or min(self.ks) < 1:
-            raise ValueError(f"ks must hold one whole number >= 1 or more, got {self.ks!r}")
-
-
-PROFILES = {
-    "smoke": Config(
-        rounds=2,
-        repeats=2,
-        ks=(1, 2),
-        target=0.05,
-        limit=4,
-        every=2,
-        seeds=1,
-        batch=16,
-        train=128,
-        validation=64,
-        test=64,
-        pixels=8,
-        width=2,
-        images="embedded",
-    ),
-    "laptop": Config(),
-    "paper": Config(
-        target=REFERENCE_ACCURACY,
-        rates=(4e-3, 1e-3),
-        limit=1400,
-        every=50,
-        seeds=5,
-        batch=512,
-        train=45000,
-        validation=5000,
-        test=10000,
-        pixels=32,
-        width=64,
-        depth=2,
-        smoothing=0.1,
-        compiler="inductor",
-        precision="bfloat16",
-        device="cuda",
-    ),
-}
-
-
-load_data = configured_images
-
-
-@records.recorded("training", PROFILES)
+@recorded("training", PROFILES)
 def run(config: Config, *, checkpoint: Path | None = None, jobs: int = 1) -> xr.Dataset:
     """Seconds by loop, precision and round; by part; by optimizer; and of the races."""
     keep_freed_memory()
@@ -136,7 +44,7 @@ def run(config: Config, *, checkpoint: Path | None = None, jobs: int = 1) -> xr.
         **describe(configured_images(config)),
         "device": loops.device_name(config.device),
     }
-    return records.with_units(dataset, UNITS)
+    return with_units(dataset, UNITS)
 
 
 class Bench:
@@ -271,55 +179,3 @@ UNITS = {
     "race_looking_s": "s of evaluation meanwhile",
     "race_accuracy": "share of test images, at the end",
 }
-
-
-def _as_fast(dataset: xr.Dataset) -> Finding:
-    found = ratio(dataset)
-    measured = ", ".join(f"{name} {float(found.sel(precision=name)):.2f}" for name in PRECISIONS)
-    return f"our images a second over the plain loop's: {measured}", passes_each((found >= 1 - SLOWER).values.tolist())
-
-
-def _cheap(dataset: xr.Dataset) -> Finding:
-    if 2 not in dataset.k:
-        return "k = 2 not measured", "not run at this profile"
-    found = float(cost(dataset).isel(optimizer=int(np.flatnonzero(dataset.k == 2)[0])))
-    return f"{found:.2f} of a step with Adam", passes(found <= 1 + SLOWER)
-
-
-def _speed_run(dataset: xr.Dataset) -> Finding:
-    stand_in = dataset.attrs["data_origin"] == "embedded"  # the digits are easily learnt
-    if stand_in or dataset.attrs["target"] < REFERENCE_ACCURACY or "CPU" in dataset.attrs["device"]:
-        return "-", "not run at this profile"
-    seconds = dataset.race_s.where(dataset.race_steps.notnull()).mean("race", skipna=False)
-    measured = ", ".join(f"{name} {float(seconds.sel(racer=name)):.2f} s" for name in RACERS)
-    return measured, passes_each((seconds <= REFERENCE_SECONDS).values.tolist())
-
-
-TESTS = [
-    Test(
-        "D-6s",
-        "measured here",
-        "Our training loop is as fast as a plain one written by hand",
-        f"images a second at least {1 - SLOWER:g} of the plain loop's, median of paired rounds, in float32 and bfloat16",
-        _as_fast,
-    ),
-    Test(
-        "D-6t",
-        "measured here",
-        "In the training of a convolutional network a second stage costs little time",
-        f"a step with k = 2 takes at most {1 + SLOWER:g} of one with Adam, median of paired rounds",
-        _cheap,
-    ),
-    Test(
-        "D-6u",
-        "the public speed run airbench94_muon",
-        f"{REFERENCE_ACCURACY:.0%} of CIFAR-10's test images are learnt in at most {REFERENCE_SECONDS} s on one GPU",
-        "mean training time over seeds, with k-Adam and with Adam",
-        _speed_run,
-    ),
-]
-
-
-def claims(dataset: xr.Dataset | None, *, profile: str = "") -> list[Claim]:
-    """The verdicts that a record of training gives."""
-    return judge_all(TESTS, dataset, profile=profile, notebook=NOTEBOOK)

@@ -1,0 +1,142 @@
+"""What language runs, at which profile."""
+
+from dataclasses import dataclass
+
+from kadam.chapters.contest import judges
+from kadam.chapters.contest.competition import check_entries
+from kadam.decay import STRATEGIES
+from kadam.lab.records.profiles import CORPORA, PRECISIONS, Shape, check_choice, check_counts
+from kadam.lab.train import optimizers as baselines
+from kadam.lab.train.schedule import Schedule
+
+SMALL = Shape(width=64, layers=2, heads=2)
+MILLION = Shape(width=192, layers=2, heads=3)
+LARGE = Shape(width=512, layers=7, heads=8)
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A network on a text; it goes by its name in the record."""
+
+    name: str
+    corpus: str  # "shakespeare", by characters, or "reviews", by bytes
+    shape: Shape = SMALL
+    normalised: bool = False  # queries and keys
+    precision: str = "float32"  # bfloat16 pays from a width of about 200 on
+
+    def __post_init__(self) -> None:
+        check_choice("corpus", self.corpus, CORPORA)
+        check_choice("precision", self.precision, PRECISIONS)
+
+
+CHARACTERS = Setting("characters", "shakespeare")
+NORMALISED_CHARACTERS = Setting("characters, q/k norm", "shakespeare", normalised=True)
+NORMALISED_REVIEWS = Setting("reviews, q/k norm", "reviews", normalised=True)
+MILLION_REVIEWS = Setting("reviews, 1M weights", "reviews", MILLION, precision="bfloat16")
+
+
+@dataclass(frozen=True)
+class Config:
+    """What is trained; the defaults are the laptop profile."""
+
+    settings: tuple[Setting, ...] = (CHARACTERS, NORMALISED_REVIEWS)
+    ks: tuple[int, ...] = (1, 2, 4)
+    strategies: tuple[str, ...] = STRATEGIES
+    baselines: tuple[str, ...] = ("Adam", "AdamW", "NAdam", "Lion")
+    beta: float = 0.999
+    gamma: float = 0.9
+    weight_decay: float = 0.1  # of AdamW alone
+    equal_rate: float = 1e-3  # the learning rate of the comparison at equal rates
+    rates: tuple[float, ...] = (1e-3, 3e-3, 9e-3)  # Adam's in the search; other methods' are a factor times these
+    tuning_seeds: int = 1
+    tuning_steps: int = 80
+    seeds: int = 2  # of the comparisons
+    steps: int = 80
+    batch: int = 8  # windows of text
+    context: int = 32  # tokens a window
+    warmup: float = 0.1  # share of the steps in which the learning rate rises; then it falls as a cosine
+    end: float = 0.1  # to this share of its peak
+    evaluations: int = 3  # on the way, at equal distances
+    train: int = 2_000_000  # tokens to learn from, at most
+    windows: int = 64  # to evaluate on, as many each for validation and test
+    compiler: str = ""
+    text: str = "real"  # "real", or "embedded" for the excerpt that ships with the package
+    device: str = "cpu"
+    seed: int = 100  # criteria and sizes were chosen on seeds 0 to 2
+
+    def __post_init__(self) -> None:
+        check_counts(
+            self, "tuning_seeds", "tuning_steps", "seeds", "steps", "batch", "context", "evaluations", "train", "windows"
+        )
+        check_choice("text", self.text, ("real", "embedded"))
+        names = [setting.name for setting in self.settings]
+        if not names or len(set(names)) < len(names):
+            raise ValueError(f"settings must have different names, and be one or more, got {names}")
+        check_entries(self)
+        least = min(self.steps, self.tuning_steps)
+        if self.evaluations > least:
+            raise ValueError(f"evaluations must be at most the steps of a run, {least}, got {self.evaluations}")
+        if judges.ADAM not in self.baselines:
+            raise ValueError(f"baselines must hold {judges.ADAM}, with which all is compared, got {self.baselines!r}")
+        baselines.methods((), chosen=self.baselines)
+        Schedule(self.steps, self.warmup, "cosine", self.end)
+
+    @property
+    def methods(self) -> list[str]:
+        return baselines.methods(self.ks, self.strategies, chosen=self.baselines)
+
+
+TINY = Shape(width=8, layers=1, heads=2)
+
+PROFILES = {
+    "smoke": Config(
+        settings=(
+            Setting("characters", "shakespeare", TINY, precision="float64"),
+            Setting("reviews, q/k norm", "reviews", TINY, normalised=True, precision="float64"),
+        ),
+        ks=(1, 2, 3),
+        strategies=("inverse_exp", "meta"),
+        rates=(4e-3, 1.6e-2),
+        tuning_steps=8,
+        steps=8,
+        batch=4,
+        context=8,
+        evaluations=2,
+        windows=16,
+        text="embedded",
+    ),
+    "laptop": Config(),
+    # What two cores do in an hour.
+    "cpu": Config(
+        settings=(CHARACTERS, NORMALISED_CHARACTERS, NORMALISED_REVIEWS, MILLION_REVIEWS),
+        ks=(1, 2, 3, 4),
+        rates=(3e-4, 1e-3, 3e-3, 9e-3, 2.7e-2),
+        tuning_steps=400,
+        seeds=3,
+        steps=400,
+        evaluations=5,
+        train=16_000_000,
+        windows=192,
+    ),
+    # 22 million weights and 10,000 steps, for which only a few methods fit into 20 minutes of one GPU.
+    "paper": Config(
+        settings=(
+            Setting("reviews", "reviews", LARGE, precision="bfloat16"),
+            Setting("reviews, q/k norm", "reviews", LARGE, normalised=True, precision="bfloat16"),
+        ),
+        ks=(1, 2),
+        strategies=("inverse_exp", "meta"),
+        rates=(3e-4, 1e-3, 3e-3),
+        tuning_steps=1000,
+        seeds=1,
+        steps=10_000,
+        batch=16,
+        context=256,
+        warmup=0.02,
+        evaluations=10,
+        train=60_000_000,
+        windows=256,
+        compiler="inductor",
+        device="cuda",
+    ),
+}

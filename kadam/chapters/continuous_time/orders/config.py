@@ -1,0 +1,58 @@
+"""What orders runs, at which profile."""
+
+from dataclasses import dataclass
+
+from kadam.lab.records.profiles import check_choice, check_counts
+
+# Where orders are judged; then two cases that show what disturbs them: a long memory, and gradients crowded around zero.
+JUDGED = ("quadratic", "perceptron", "transformer")
+
+
+@dataclass(frozen=True)
+class Config:
+    """What this experiment is made of; the defaults are the laptop profile."""
+
+    beta: float = 0.999
+    gamma: float = 0.9
+    substeps: int = 2  # of the integrator, a step; twice as many where its error is measured
+    time: float = 0.2  # eta * steps on the numpy problems
+    first_steps: int = 25  # steps at the largest learning rate, then each time twice as many
+    rates: int = 6  # learning rates
+    seeds: int = 2  # perceptrons and transformers; their errors are averaged geometrically
+    small_time: float = 0.005  # the same for the transformer, whose gradients change within a few 1e-3
+    small_first_steps: int = 20
+    small_factor: float = 2**0.6
+    small_rates: int = 5
+    crowd: int = 4000  # weights of the crowd
+    width: int = 8  # of the transformer, the smoke size of chapter 2
+    batch: int = 4  # windows of text: the full batch
+    context: int = 16  # characters a window
+    text: str = "real"  # "real", or "embedded" for the excerpt that ships with the package
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        check_counts(self, "substeps", "first_steps", "rates", "seeds", "small_first_steps", "small_rates", "crowd")
+        check_counts(self, "width", "batch", "context")
+        check_choice("text", self.text, ("real", "embedded"))
+        if min(self.rates, self.small_rates) < 2:
+            raise ValueError(f"rates and small_rates must be at least 2, got {self.rates} and {self.small_rates}")
+
+
+PROFILES = {
+    "smoke": Config(
+        time=0.02,
+        rates=3,
+        first_steps=5,
+        seeds=1,
+        small_rates=2,
+        small_first_steps=4,
+        small_factor=2.0,
+        crowd=200,
+        text="embedded",
+    ),
+    "laptop": Config(),
+    "paper": Config(rates=9, small_rates=9, width=16, batch=16),
+}
+
+
+DATA = "text"

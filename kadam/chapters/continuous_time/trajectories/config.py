@@ -1,0 +1,93 @@
+"""What trajectories runs, at which profile."""
+
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kadam.decay import Decay
+from kadam.lab.records.profiles import check_choice, check_counts
+from kadam.theory.flow import adam_flow
+
+Array = NDArray[np.float64]
+
+FLOWS: dict[str, Callable[..., Array]] = {
+    "paper": functools.partial(adam_flow, order=1),
+    "second": functools.partial(adam_flow, order=2),
+}
+
+
+@dataclass(frozen=True)
+class Config:
+    """What this experiment is made of; the defaults are the laptop profile. A learning rate is a time over its steps."""
+
+    beta: float = 0.999
+    gamma: float = 0.9
+    substeps: int = 2  # of the integrator, a step; twice as many on the map
+    width: int = 16  # of the transformer
+    layers: int = 1
+    heads: int = 2
+    batch: int = 8  # windows of text: the full batch
+    context: int = 16  # characters a window
+    weights: int = 16  # randomly chosen ones, as in [G&T, Fig. 1]
+    path_time: float = 0.05
+    path_steps: tuple[int, ...] = (25, 50, 100, 200)
+    shown_steps: int = 50  # of the 16 weights' path
+    long_time: float = 0.125
+    long_steps: int = 125
+    noise_time: float = 0.02
+    noise_steps: tuple[int, ...] = (20, 40)
+    map_betas: tuple[float, ...] = (0.0, 0.5, 0.8, 0.9, 0.95, 0.99, 0.999)
+    map_gammas: tuple[float, ...] = (0.0, 0.3, 0.5, 0.7, 0.9, 0.95, 0.99)
+    map_time: float = 0.16
+    map_steps: int = 80
+    exponents: tuple[float, ...] = (0.0, 0.5, 1.0, 2.0)  # p
+    p_time: float = 0.2
+    p_steps: int = 100
+    text: str = "real"  # "real", or "embedded" for the excerpt that ships with the package
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        check_counts(self, "substeps", "width", "layers", "heads", "batch", "context", "weights")
+        check_counts(self, "shown_steps", "long_steps", "map_steps", "p_steps")
+        check_choice("text", self.text, ("real", "embedded"))
+        if self.substeps % 2:
+            raise ValueError(f"substeps must be even, for minibatches change between two of them; got {self.substeps}")
+        if self.shown_steps not in self.path_steps:
+            raise ValueError(f"shown_steps must be one of path_steps {self.path_steps}, got {self.shown_steps}")
+
+    @property
+    def decay(self) -> Decay:
+        return Decay(beta=self.beta, gamma=self.gamma)
+
+
+PROFILES = {
+    "smoke": Config(
+        width=8,
+        heads=1,
+        batch=2,
+        context=8,
+        path_time=0.004,
+        path_steps=(8, 16),
+        shown_steps=16,
+        long_time=0.01,
+        long_steps=10,
+        noise_time=0.002,
+        noise_steps=(4, 8),
+        map_betas=(0.5, 0.95, 0.999),
+        map_gammas=(0.0, 0.9, 0.99),
+        map_time=0.04,
+        map_steps=10,
+        exponents=(0.0, 2.0),
+        p_time=0.02,
+        p_steps=10,
+        text="embedded",
+    ),
+    "laptop": Config(),
+    "paper": Config(width=64, layers=4, heads=4, batch=32, context=64, long_time=2.0, long_steps=2000),
+}
+
+
+DATA = "text"

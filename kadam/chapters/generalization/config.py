@@ -1,0 +1,111 @@
+"""What generalization runs, at which profile."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kadam.chapters.generalization import curves
+from kadam.chapters.generalization import held_out as validation
+from kadam.lab.data.sources import Text
+from kadam.lab.records.profiles import check_choice, check_counts
+from kadam.theory import stability
+
+ADAM_C = float(stability.coefficient(beta=curves.ADAM.beta, gamma=curves.ADAM.gamma))
+
+CHOICES = ("fixed", "tuned")
+
+
+@dataclass(frozen=True)
+class Config:
+    """What is trained; the defaults are the laptop profile."""
+
+    normal: int = 32  # pairs on the normal curve, one of them with equal betas
+    level: int = 8  # pairs on each level curve
+    levels: tuple[float, ...] = (ADAM_C, 0.05, 0.0, -0.03)  # their C
+    rates: tuple[float, ...] = (1e-3, 3e-3, 1e-2, 3e-2)
+    fixed_rate: float = 1e-3  # one of them: the learning rate of the comparison at one rate
+    targets: tuple[float, ...] = (3.2, 3.0, 2.9)  # validation losses, nats a character
+    seeds: int = 3  # weights and batches, repeated
+    chunk: int = 64  # members that train together: the unit of work that processes share and checkpoints keep
+    steps: int = 300
+    evaluations: int = 20  # after the one before the first step, at equal distances
+    batch: int = 8  # windows of text a step
+    context: int = 16  # characters a window
+    held_out: float = 0.1  # share of the text, its end, that is not trained on
+    windows: int = 64  # of it, evenly spaced, by which every member is judged
+    width: int = 16
+    layers: int = 1
+    heads: int = 1
+    dtype: str = "float32"
+    device: str = "cpu"
+    text: str = "real"  # "real", or "embedded" for the excerpt that ships with the package
+    seed: int = 200  # of the first repetition; sizes, rates and targets were chosen on seeds 0 to 2
+
+    def __post_init__(self) -> None:
+        counts = ("normal", "level", "seeds", "chunk", "steps", "evaluations", "batch", "context", "windows", "width", "layers")
+        check_counts(self, *counts, "heads")
+        check_choice("dtype", self.dtype, ("float32", "float64"))
+        check_choice("text", self.text, ("real", "embedded"))
+        for name in ("rates", "targets"):
+            values = getattr(self, name)
+            if not values or not all(0 < value < np.inf for value in values) or len(set(values)) != len(values):
+                raise ValueError(f"{name} must be finite numbers > 0, each once, got {values!r}")
+        if self.fixed_rate not in self.rates:
+            raise ValueError(f"fixed_rate must be one of rates {self.rates!r}, got {self.fixed_rate!r}")
+        if self.evaluations > self.steps:
+            raise ValueError(f"evaluations must be at most steps, {self.steps}, got {self.evaluations}")
+
+    @property
+    def marks(self) -> NDArray[np.int64]:
+        """How many steps are done at each evaluation."""
+        return np.linspace(0, self.steps, self.evaluations + 1).round().astype(np.int64)
+
+
+PROFILES = {
+    "smoke": Config(
+        normal=6,
+        level=2,
+        levels=(ADAM_C, -0.03),
+        rates=(3e-3, 1e-2, 3e-2),
+        fixed_rate=3e-3,
+        targets=(4.0, 3.5),
+        chunk=10,
+        steps=60,
+        evaluations=6,
+        batch=4,
+        context=8,
+        windows=16,
+        width=8,
+        dtype="float64",
+        text="embedded",
+    ),
+    "laptop": Config(),
+    # What one core does in about twenty minutes.
+    "cpu": Config(
+        rates=(3e-4, 1e-3, 3e-3, 1e-2), targets=(2.8, 2.6, 2.5), seeds=5, chunk=32, steps=1000, layers=2, width=32, windows=128
+    ),
+    "paper": Config(
+        rates=(1e-4, 3e-4, 1e-3, 3e-3),
+        targets=(2.2, 2.0, 1.9),
+        seeds=5,
+        chunk=128,
+        steps=3000,
+        evaluations=30,
+        batch=32,
+        context=64,
+        windows=256,
+        width=128,
+        layers=4,
+        heads=4,
+        device="cuda",
+    ),
+}
+
+
+def held_out(config: Config, text: Text) -> validation.HeldOut:
+    """The text in its two parts; ``ValueError`` where one is too short."""
+    return validation.hold_out(text, held_out=config.held_out, windows=config.windows, context=config.context)
+
+
+DATA = "text"

@@ -1,0 +1,47 @@
+"""What growth runs, at which profile."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from kadam.lab.records.profiles import check_choice, check_counts
+
+
+@dataclass(frozen=True)
+class Config:
+    """What a growth run is made of; the defaults are the laptop profile."""
+
+    points: int = 64  # pairs (beta, gamma) along the normal curve through Adam's default, as in [G&T, Fig. 2]
+    seeds: int = 3  # weights and batches, repeated
+    chunk: int = 32  # points that train together: the unit of work that processes share and checkpoints keep
+    eps_every: int = 4  # with PyTorch's eps only every so many points, and only the first seed
+    steps: int = 500  # iterations, as in [G&T, Fig. 2]
+    eta: float = 1e-3  # learning rate
+    batch: int = 4  # windows of text a step
+    context: int = 16  # characters a window
+    width: int = 32
+    layers: int = 2
+    heads: int = 1  # one head keeps the sweep a tenth faster
+    dtype: str = "float32"
+    device: str = "cpu"
+    text: str = "real"  # "real", or "embedded" for the excerpt that ships with the package
+    seed: int = 0  # of the first repetition
+
+    def __post_init__(self) -> None:
+        check_counts(self, "points", "seeds", "chunk", "eps_every", "steps", "batch", "context", "width", "layers", "heads")
+        check_choice("dtype", self.dtype, ("float32", "float64"))
+        check_choice("text", self.text, ("real", "embedded"))
+        if not 0 < self.eta < np.inf:
+            raise ValueError(f"eta must be a finite number > 0, got {self.eta!r}")
+        if self.steps < 10:
+            raise ValueError(f"steps must be at least 10 for a slope to be fitted, got {self.steps}")
+
+
+PROFILES = {
+    "smoke": Config(points=12, seeds=2, eps_every=4, steps=120, width=8, layers=1, dtype="float64", text="embedded"),
+    "laptop": Config(),
+    "paper": Config(seeds=5, eps_every=1, batch=32, context=64, width=64, layers=4, heads=4, device="cuda"),
+}
+
+
+DATA = "text"

@@ -1,0 +1,79 @@
+"""What curvature runs, at which profile."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kadam.decay import Decay
+from kadam.lab.records.profiles import Sizes, check_choice, check_counts
+
+Array = NDArray[np.float64]
+PAIR = ("Adam", "SGD")  # the methods that are run at every scale
+
+USUAL = 1.0  # the scale at which all methods are run
+
+
+LAPTOP = Sizes(examples=512)
+SMALL = Sizes(width=4, channels=2, examples=64, text="embedded", images="embedded")
+LARGE = Sizes(context=64, width=64, layers=2, heads=4, channels=16, pixels=16, examples=16384, device="cuda")
+
+
+@dataclass(frozen=True)
+class Config:
+    """What this experiment is made of; the defaults are the laptop profile."""
+
+    beta: float = 0.999
+    gamma: float = 0.9
+    scales: tuple[float, ...] = (0.3, 1.0, 3.0)  # of all initial weights; 1: variance 1/fan-in, embeddings 0.02^2
+    levels: tuple[float, ...] = (0.6, 0.3, 0.1)  # of the initial loss
+    steps: int = 150
+    examples: tuple[int, ...] = (64, 8, 16)  # in the fixed batch, by network
+    probes: int = 256  # random sign vectors an estimate
+    probe_counts: tuple[int, ...] = (16, 32, 64, 128, 256, 512)  # for which its error is shown
+    points: int = 16  # along the normal curve
+    curve_rate: float = 1e-2
+    curve_steps: int = 150
+    slow_steps: int = 500  # at the smallest rate of the grid
+    search_seeds: int = 2  # 0 and 1: for the learning rates
+    seeds: int = 5
+    seed: int = 10
+    sizes: Sizes = LAPTOP
+    dtype: str = "float32"
+
+    def __post_init__(self) -> None:
+        check_counts(self, "steps", "probes", "points", "curve_steps", "slow_steps", "search_seeds", "seeds")
+        check_choice("dtype", self.dtype, ("float32", "float64"))
+        if 1.0 not in self.scales:
+            raise ValueError(f"scales must hold 1.0, the usual one, got {self.scales}")
+        if self.seed < self.search_seeds:
+            raise ValueError(f"seed must be at least search_seeds = {self.search_seeds}, got {self.seed}")
+
+    @property
+    def decay(self) -> Decay:
+        return Decay(beta=self.beta, gamma=self.gamma)
+
+
+PROFILES = {
+    "smoke": Config(
+        scales=(1.0, 2.0),
+        levels=(0.9, 0.7),
+        steps=30,
+        examples=(8, 2, 4),
+        probes=16,
+        probe_counts=(4, 16),
+        points=4,
+        slow_steps=60,
+        search_seeds=1,
+        seeds=3,
+        sizes=SMALL,
+        dtype="float64",
+    ),
+    "laptop": Config(),
+    "paper": Config(
+        steps=1000, examples=(512, 32, 256), probes=1024, points=64, curve_steps=500, slow_steps=4000, seeds=10, sizes=LARGE
+    ),
+}
+
+
+DATA = "text and images"

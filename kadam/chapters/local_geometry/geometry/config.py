@@ -1,0 +1,31 @@
+"""What geometry runs, at which profile."""
+
+from dataclasses import dataclass
+
+from kadam.lab.records.profiles import check_counts
+
+
+@dataclass(frozen=True)
+class Config:
+    """What this experiment is made of; the defaults are the laptop profile."""
+
+    beta: float = 0.999
+    gamma: float = 0.9  # of Adam's momentum and of gradient descent's
+    dimensions: tuple[int, ...] = (20, 50, 100, 200)
+    resolution: int = 100  # steps in which a sign-like method moves a weight by d^(-3/4), about its size at the end
+    rate: float = 4e-3  # of gradient descent
+    steps: int = 500
+    seeds: int = 10
+    seed: int = 20  # tuned on 0 to 4; the law with the rest was found on 10 to 19
+
+    def __post_init__(self) -> None:
+        check_counts(self, "resolution", "steps", "seeds")
+        if not self.dimensions or min(self.dimensions) < 2:
+            raise ValueError(f"dimensions must be whole numbers >= 2, got {self.dimensions}")
+
+
+PROFILES = {
+    "smoke": Config(dimensions=(10, 20), resolution=60, rate=6e-3, steps=220, seeds=3),
+    "laptop": Config(),
+    "paper": Config(dimensions=(20, 50, 100, 200, 500, 1000), seeds=30),
+}

@@ -1,0 +1,77 @@
+"""What meta runs, at which profile."""
+
+from dataclasses import dataclass
+
+from kadam.lab.records.profiles import LAPTOP, PAPER, SMOKE, Sizes, check_counts
+
+NETWORKS = ("normalised, Adam", "plain, Adam", "plain, 2-Adam")
+
+
+@dataclass(frozen=True)
+class Config:
+    """What this experiment is made of; the defaults are the laptop profile."""
+
+    beta: float = 0.999
+    gamma: float = 0.9
+    eta: float = 2e-3
+    weight_decay: float = 4.0  # 1/(2 eta lambda) = 62 steps: the norm's memory
+    steps: int = 400
+    change: int = 200  # the step before which gradients change
+    around: int = 50  # steps before the change, and at the end, over which sizes are averaged
+    horizon: int = 30  # steps after the change at which directions are compared: half a memory of the norm
+    every: int = 10  # steps between two kept values
+    seeds: int = 3
+    small: int = 4  # windows of text in a small batch
+    large: int = 12  # in a larger one
+    rates: tuple[float, ...] = (5e-4, 1e-3, 2e-3, 4e-3, 8e-3, 1.6e-2)  # learning rates of the convolutional networks
+    image_decay: float = 0.5  # their weight decay
+    batch: int = 16  # images
+    sizes: Sizes = LAPTOP
+    seed: int = 10  # the criteria below were chosen on seeds 0 to 2
+
+    def __post_init__(self) -> None:
+        check_counts(self, "steps", "change", "around", "horizon", "every", "seeds", "small", "large", "batch")
+        if not self.around < self.change < self.steps - self.around:
+            raise ValueError(
+                f"change must lie between around and steps - around, got {self.change}, {self.around}, {self.steps}"
+            )
+        if self.horizon > self.steps - self.change:
+            raise ValueError(f"horizon must be at most steps - change = {self.steps - self.change}, got {self.horizon}")
+
+    @property
+    def start(self) -> float:
+        """Mean square of the entries at the start: there growth and decay balance if |g/sqrt(v)|^2 is 1 an entry."""
+        return self.eta / (2 * self.weight_decay)
+
+
+PROFILES = {
+    "smoke": Config(
+        steps=40,
+        change=20,
+        around=5,
+        horizon=15,
+        every=5,
+        sizes=SMOKE,
+        seeds=1,
+        small=2,
+        large=4,
+        rates=(1e-3, 4e-3),
+        batch=8,
+    ),
+    "laptop": Config(),
+    "paper": Config(
+        sizes=PAPER,
+        steps=10000,
+        change=5000,
+        around=500,
+        horizon=250,
+        every=100,
+        weight_decay=0.5,
+        small=16,
+        large=64,
+        batch=64,
+    ),
+}
+
+
+DATA = "text and images"

@@ -1,0 +1,40 @@
+"""What speed runs, at which profile."""
+
+from dataclasses import dataclass
+
+from kadam.lab.records.profiles import check_choice, check_counts
+
+CEILING = "scaling in place"  # the same bytes moved, and nothing computed
+
+
+@dataclass(frozen=True)
+class Config:
+    """What is measured; the defaults are the laptop profile."""
+
+    sizes: tuple[int, ...] = (1_000_000, 10_000_000, 100_000_000)  # numbers in one tensor
+    ks: tuple[int, ...] = (1, 2, 4, 8)
+    rounds: int = 15  # paired rounds; in each every way is timed once
+    # Numbers updated in one timing: several steps, so that what the way before left behind in caches and threads weighs
+    # little, and many of a small network.
+    work: int = 60_000_000
+    slow: int = 20_000_000  # above this size no foreach: many times slower, and several copies of everything
+    deep: int = 20_000_000  # above this size no k > 4: two optimizers of that many moments do not fit
+    memory: int = 10_000_000  # numbers in the tensor whose step's memory is measured
+    threads: int = 2
+    device: str = "cpu"
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        check_counts(self, "rounds", "work", "slow", "deep", "memory", "threads")
+        check_choice("device", self.device, ("cpu", "cuda"))
+        if not self.sizes or min(self.sizes) < 1:
+            raise ValueError(f"sizes must hold one whole number >= 1 or more, got {self.sizes!r}")
+        if not self.ks or min(self.ks) < 1:
+            raise ValueError(f"ks must hold one whole number >= 1 or more, got {self.ks!r}")
+
+
+PROFILES = {
+    "smoke": Config(sizes=(20_000,), ks=(1, 2), rounds=3, work=20_000, memory=20_000),
+    "laptop": Config(),
+    "paper": Config(sizes=(10_000_000, 1_000_000_000), slow=100_000_000, deep=2_000_000_000, memory=100_000_000, device="cuda"),
+}

@@ -1,0 +1,103 @@
+"""What tokens runs, at which profile."""
+
+from dataclasses import dataclass
+
+import torch
+
+from kadam.chapters.speed.loops import STRATEGY
+from kadam.decay import check_stage_count
+from kadam.lab.records.profiles import CORPORA, Shape, check_choice, check_counts
+from kadam.lab.train import optimizers as baselines
+
+PRECISIONS = ("float32", "bfloat16")
+BASELINES = ("Adam", "AdamW", "NAdam", "Lion")
+FUSED = "Adam, fused"  # torch's fused step; Adam's is what torch chooses by itself, on the processor a loop over the tensors
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A network on a text; it goes by its name in the record."""
+
+    name: str
+    corpus: str  # "shakespeare", by characters, or "reviews", by bytes
+    shape: Shape
+    precision: str = "float32"
+    batch: int = 8  # windows of text
+    context: int = 32  # tokens a window
+
+    def __post_init__(self) -> None:
+        check_counts(self, "batch", "context")
+        check_choice("corpus", self.corpus, CORPORA)
+        check_choice("precision", self.precision, PRECISIONS)
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """In which matrices are multiplied."""
+        return torch.bfloat16 if self.precision == "bfloat16" else torch.float32
+
+
+# Networks and batches of the experiment ``language``, and those that nanoGPT's page recommends for a processor.
+SMALL = Setting("small", "shakespeare", Shape(width=64, layers=2, heads=2))
+MILLION = Setting("1M weights", "reviews", Shape(width=192, layers=2, heads=3), "bfloat16")
+NANO = Setting("nanoGPT's for CPU", "shakespeare", Shape(width=128, layers=4, heads=4), batch=12, context=64)
+LARGE = Setting("22M weights", "reviews", Shape(width=512, layers=7, heads=8), "bfloat16", batch=16, context=256)
+
+
+@dataclass(frozen=True)
+class Config:
+    """What is measured; the defaults are the laptop profile."""
+
+    settings: tuple[Setting, ...] = (SMALL, MILLION, NANO)
+    rounds: int = 15  # paired rounds; in each every way is timed once
+    repeats: int = 8  # steps in one timing
+    ks: tuple[int, ...] = (1, 2, 3, 4)
+    side: int = 1024  # rows and columns of the matrices whose product is the most that this machine computes
+    limit: int = 320  # steps after which a training begins again with its first batch
+    train: int = 2_000_000  # tokens to learn from, at most
+    compiler: str = ""
+    text: str = "real"  # "real", or "embedded" for the excerpt that ships with the package
+    device: str = "cpu"
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        check_counts(self, "rounds", "repeats", "side", "limit", "train")
+        check_choice("text", self.text, ("real", "embedded"))
+        check_choice("device", self.device, ("cpu", "cuda"))
+        names = [setting.name for setting in self.settings]
+        if not names or len(set(names)) < len(names):
+            raise ValueError(f"settings must have different names, and be one or more, got {names}")
+        for k in self.ks:
+            check_stage_count(k)
+
+    @property
+    def optimizers(self) -> list[str]:
+        """Whose steps are timed."""
+        staged = [baselines.kadam_name(k, STRATEGY) for k in self.ks if k > 1]
+        return [*BASELINES, FUSED, *staged, baselines.kadam_name(2, "meta")]
+
+
+TINY = Shape(width=8, layers=1, heads=2)
+
+PROFILES = {
+    "smoke": Config(
+        settings=(
+            Setting("small", "shakespeare", TINY, batch=4, context=8),
+            Setting("reviews", "reviews", TINY, "bfloat16", batch=4, context=8),
+        ),
+        rounds=2,
+        repeats=2,
+        ks=(1, 2),
+        side=16,
+        limit=4,
+        text="embedded",
+    ),
+    "laptop": Config(),
+    "paper": Config(
+        settings=(LARGE,),
+        repeats=20,
+        side=8192,
+        train=60_000_000,
+        compiler="inductor",
+        device="cuda",
+    ),
+}

@@ -12,7 +12,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,13 +29,12 @@ from kadam.lab.engine.sweep import all_cores
 from kadam.lab.records import committed as results
 from kadam.lab.records import files
 from kadam.lab.records import record as records
+from kadam.lab.records.closure import PACKAGE, code_of, files_of, imported
 from kadam.report import explorer
-from kadam.report.ledger import Claim, Verdict, markdown_table
+from kadam.report.ledger import Claim, Verdict, short_table
+from kadam.report.table import table
 
 Notebook = nbformat.NotebookNode
-
-# What a page's text and numbers depend on besides its own source and records.
-PACKAGE_SUFFIXES = (".py", ".txt", ".html")
 
 
 class BookError(ValueError):
@@ -69,19 +68,11 @@ class Page:
 
 
 def repository() -> Path:
-    """The checkout that holds the book: the current folder or one above it, else where the package lies."""
-    for folder in (Path.cwd(), *Path.cwd().parents, records.PACKAGE.parent):
-        if (folder / "_config.yml").is_file() and (folder / "notebooks").is_dir():
-            return folder
-    raise BookError("no book here: run this inside a clone of the kadam repository (it holds _config.yml and notebooks/)")
-
-
-def results_folder() -> Path | None:
-    """The repository's committed records, where there is a repository."""
-    try:
-        return repository() / "results"
-    except BookError:
-        return None
+    """The checkout that holds the book; ``BookError`` where there is none."""
+    root = results.repository()
+    if root is None:
+        raise BookError("no book here: run this inside a clone of the kadam repository (it holds _config.yml and notebooks/)")
+    return root
 
 
 def build(profile: str, parameters: Mapping[str, Any], *, update_smoke: bool = False) -> Path:
@@ -90,7 +81,7 @@ def build(profile: str, parameters: Mapping[str, Any], *, update_smoke: bool = F
     pages = [Page(source) for source in sorted((root / "notebooks").glob("*.md"))]
     _check_names("the notebooks", [name for page in pages for name in parameter_names(page)], parameters)
     used = {name: chapters.obtain(name, profile, jobs=all_cores()) for name in chapters.NAMES}
-    used |= {name: chapters.measured(name, root / "results") for name in chapters.MEASURED}
+    used |= {name: chapters.measured(name) for name in chapters.MEASURED}
     larger = [chapters.larger(name, root / "results") for name in chapters.NAMES]
     used |= {f"{r.attrs['experiment']}, {r.attrs['profile']}": r for r in larger if r is not None}
     generated = root / "book" / "generated"
@@ -104,7 +95,7 @@ def build(profile: str, parameters: Mapping[str, Any], *, update_smoke: bool = F
     ledger = chapters.ledger(profile, root / "results")
     _write(generated / "badge.md", badge_of(used))
     _write(generated / "claims.md", ledger_page(ledger))
-    _write(generated / "claims-short.md", markdown_table(ledger, mark=marked_verdict))
+    _write(generated / "claims-short.md", short_table(ledger, mark=marked_verdict).markdown())
     _write(generated / "status.md", status_page(used, seconds))
     _write(generated / "explorer.md", f"```{{raw}} html\n{explorer.fragment()}\n```\n")
     return _render(root, profile)
@@ -165,15 +156,17 @@ def _key(page: Page, parameters: Mapping[str, Any], used: Mapping[str, xr.Datase
     digest = hashlib.sha256(page.source.read_bytes())
     digest.update(json.dumps(dict(parameters), sort_keys=True).encode())
     digest.update("".join(used[name].attrs["sha256"] for name in page.experiments()).encode())
-    if folder := results_folder():  # a page may read committed records too
+    if folder := results.results_folder():  # a page may read committed records too
         digest.update(json.dumps(results.manifest(folder)).encode())
-    for file in sorted(_package_files()):
-        digest.update(file.read_bytes())
+    digest.update(code_hash(page).encode())
     return digest.hexdigest()[:12]
 
 
-def _package_files() -> Iterator[Path]:
-    return (file for file in records.PACKAGE.rglob("*") if file.suffix in PACKAGE_SUFFIXES)
+def code_hash(page: Page, package: Path = PACKAGE) -> str:
+    """Eight hex digits over the code that a page is drawn by: what its cells import, and the claims that they print."""
+    modules = [name for cell in page.read().cells if cell.cell_type == "code" for name in imported(cell.source)]
+    modules += [chapters.find(name).module_name("claims") for name in page.experiments()]
+    return code_of(set().union(*(files_of(module, package) for module in modules)), package)
 
 
 def normalised(notebook: Notebook) -> Notebook:
@@ -276,22 +269,17 @@ def status_page(used: Mapping[str, xr.Dataset], seconds: Mapping[str, float]) ->
     versions = json.loads(next(iter(used.values())).attrs["versions"])
     machine = {"platform": platform.platform(terse=True), "processor": records.device_name(), **versions}
     tables = [
-        _table(("part", "value"), machine.items()),
-        _table(
+        table(("part", "value"), machine.items()),
+        table(
             ("record", "profile", "device", "date", "commit", "seconds", "data"),
             (
                 [name, *(d.attrs[k] for k in ("profile", "device", "date", "commit", "wall_time_s", "data"))]
                 for name, d in used.items()
             ),
         ),
-        _table(("notebook", "seconds to execute"), seconds.items()),
+        table(("notebook", "seconds to execute"), seconds.items()),
     ]
-    return "\n\n".join(tables) + "\n"
-
-
-def _table(head: tuple[str, ...], rows: Any) -> str:
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join("| " + " | ".join(str(cell) for cell in line) + " |" for line in lines)
+    return "\n\n".join(one.markdown() for one in tables) + "\n"
 
 
 def _render(root: Path, profile: str) -> Path:

@@ -4,6 +4,7 @@ import json
 import shutil
 from collections.abc import Callable
 from functools import wraps
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -75,7 +76,7 @@ def run(
 
     if scheduler is not None and cluster is not None:
         raise click.UsageError("--scheduler is for a cluster that runs already, --cluster starts one; give one of them")
-    having = tuple(one for one in chapters.NAMES if profile in chapters.profiles_of(one))
+    having = tuple(one for one in chapters.NAMES if profile in chapters.find(one).profiles)
     names = having if name == "all" else (chapters.request(name, profile).name,)
     with chosen(scheduler=scheduler, cluster=cluster, jobs=jobs or 1):
         for one in names:
@@ -86,8 +87,10 @@ def run(
 
 def _announce(wanted: Any, *, fresh: bool, jobs: int) -> None:
     """Say what a long experiment is going to do before it starts, if it is not done yet."""
-    if hasattr(wanted.module, "announcement") and (fresh or not wanted.path.exists()):
-        click.echo(f"{wanted.name}: {wanted.module.announcement(wanted.config, jobs)}", err=True)
+    if fresh or not wanted.path.exists():
+        module = import_module(wanted.run)
+        if hasattr(module, "announcement"):
+            click.echo(f"{wanted.name}: {module.announcement(wanted.config, jobs)}", err=True)
 
 
 def _deliver(name: str, profile: str, record: Any, out: Path | None, commit: bool) -> None:
@@ -160,14 +163,14 @@ def _parse(settings: tuple[str, ...]) -> dict[str, Any]:
 def claims(profile: str, as_json: bool, markdown: bool) -> None:
     """Print every claim with its verdict, from the records that exist."""
     from kadam import chapters
-    from kadam.book import results_folder
-    from kadam.report.ledger import markdown_table, plain_table
+    from kadam.lab.records.committed import results_folder
+    from kadam.report.ledger import plain_table, short_table
 
     ledger = chapters.ledger(profile, results_folder())
     if as_json:
         click.echo(json.dumps([claim.as_dict() for claim in ledger], indent=2))
     else:
-        click.echo(markdown_table(ledger) if markdown else plain_table(ledger))
+        click.echo(short_table(ledger).markdown() if markdown else plain_table(ledger))
 
 
 @commands.command()
@@ -231,79 +234,28 @@ def fetch() -> None:
             ) from error
 
 
-@commands.group()
-def bench() -> None:
-    """Speeds, always as ratios measured side by side."""
+# What can be measured of this machine, and the experiment that does it.
+BENCHMARKS = {"optimizer": "speed", "engine": "engine", "training": "training", "tokens": "tokens"}
 
 
-def _measuring(command: Callable[..., Any]) -> Callable[..., Any]:
-    """The options of commands that measure this machine and save a record."""
-    for option in (
-        click.option("--commit", is_flag=True, help="Put the record into the repository's results/ and its manifest."),
-        click.option("--json", "as_json", is_flag=True, help="The medians as an object instead of a table."),
-        profile_option,
-    ):
-        command = option(command)
-    return command
+@commands.command()
+@click.argument("what", type=click.Choice(tuple(BENCHMARKS)))
+@profile_option
+@click.option("--json", "as_json", is_flag=True, help="The medians as an object instead of a table.")
+@click.option("--commit", is_flag=True, help="Put the record into the repository's results/ and its manifest.")
+@_clear_errors
+def bench(what: str, profile: str, as_json: bool, commit: bool) -> None:
+    """Measure this machine, always as ratios side by side, and save a record.
 
-
-def _measure(name: str, report: Any, profile: str, as_json: bool, commit: bool) -> None:
+    optimizer: a step of KAdam against torch's fused AdamW and against the bandwidth of memory. engine: what a sweep costs
+    a task, here, in processes and on a Dask cluster, and its records. training, tokens: images and tokens a second of our loop
+    against a plain one, where a step's time goes, what k costs.
+    """
     from kadam import chapters
 
-    record = chapters.obtain(name, profile, fresh=True)
-    click.echo(json.dumps(report.medians(record), indent=2) if as_json else report.table(record))
+    name = BENCHMARKS[what]
+    record, figures = chapters.obtain(name, profile, fresh=True), chapters.find(name).part("figures")
+    click.echo(json.dumps(figures.medians(record), indent=2) if as_json else figures.table(record))
     click.echo(f"record: {chapters.request(name, profile).path}", err=True)
     if commit:
         _commit(record)
-
-
-@bench.command()
-@_measuring
-@_clear_errors
-def optimizer(profile: str, as_json: bool, commit: bool) -> None:
-    """A step of KAdam against torch's fused AdamW and against the bandwidth of this machine; saves a record."""
-    from kadam.chapters.speed.speed import figures as speed
-
-    _measure("speed", speed, profile, as_json, commit)
-
-
-@bench.command()
-@_measuring
-@_clear_errors
-def engine(profile: str, as_json: bool, commit: bool) -> None:
-    """What the engine costs a task, here, in processes and on a Dask cluster, and its records; saves a record."""
-    from kadam.chapters.scale.engine import figures as scale
-
-    _measure("engine", scale, profile, as_json, commit)
-
-
-@bench.command()
-@_measuring
-@_clear_errors
-def training(profile: str, as_json: bool, commit: bool) -> None:
-    """Images a second of our loop against a plain one, where a step's time goes, the cost of k, a race; saves a record."""
-    from kadam.chapters.speed.training import figures as report
-
-    _measure("training", report, profile, as_json, commit)
-
-
-@bench.command()
-@_measuring
-@_clear_errors
-def tokens(profile: str, as_json: bool, commit: bool) -> None:
-    """Tokens a second of our loop against a plain one, the share of the arithmetic, the cost of k; saves a record."""
-    from kadam.chapters.speed.tokens import figures as report
-
-    _measure("tokens", report, profile, as_json, commit)
-
-
-@bench.command()
-@click.option("--steps", type=click.IntRange(1), default=10, show_default=True, help="Training steps timed a round.")
-@click.option("--rounds", type=click.IntRange(1), default=5, show_default=True, help="Paired rounds; medians are printed.")
-@click.option("--json", "as_json", is_flag=True, help="An object instead of a sentence.")
-def sweep(steps: int, rounds: int, as_json: bool) -> None:
-    """The growth sweep as one batched program against one loop a member."""
-    from kadam.chapters.speed.sweep_bench import batched_against_loops
-
-    result = batched_against_loops(steps=steps, rounds=rounds)
-    click.echo(json.dumps(result.as_dict(), indent=2) if as_json else result.sentence())

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from kadam.chapters.box.box import run as box
-from kadam.chapters.box.norms import run as norms
-from kadam.chapters.box.radius import run as radius
+from kadam.chapters.box.box import config as box_config
+from kadam.chapters.box.norms import config as norms_config
+from kadam.chapters.box.radius import config as radius_config
 
 
 def verdicts(module, record):
@@ -82,13 +82,13 @@ def test_without_weight_decay_no_box_is_asked_for(module, decays):
 
 def test_bad_sizes_are_refused():
     with pytest.raises(ValueError, match="steps must be a whole number >= 1, got 0"):
-        box.Config(steps=0)
+        box_config.Config(steps=0)
     with pytest.raises(ValueError, match="images must be one of real, embedded; got 'none'"):
-        box.Config(images="none")
+        box_config.Config(images="none")
     with pytest.raises(ValueError, match=r"dimensions must hold one number or more, each >= 2, got \(1,\)"):
-        norms.Config(dimensions=(1,))
+        norms_config.Config(dimensions=(1,))
     with pytest.raises(ValueError, match="followed must be a whole number >= 1, got 0"):
-        radius.Config(followed=0)
+        radius_config.Config(followed=0)
 
 
 @pytest.fixture

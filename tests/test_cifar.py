@@ -11,6 +11,7 @@ import xarray as xr
 from kadam import chapters
 from kadam.chapters.contest import competition, judges
 from kadam.chapters.contest import trials as contest
+from kadam.chapters.contest.cifar import config as cifar_config
 from kadam.chapters.contest.cifar import run as cifar
 from kadam.chapters.contest.trials import Trial
 from kadam.decay import STRATEGIES
@@ -19,7 +20,7 @@ from kadam.lab.data.sources import DataError
 from kadam.lab.engine.progress import Progress
 from kadam.lab.train import optimizers as baselines
 
-TINY = replace(cifar.PROFILES["smoke"], ks=(1, 2), strategies=("meta",), steps=4, seeds=1)
+TINY = replace(cifar_config.PROFILES["smoke"], ks=(1, 2), strategies=("meta",), steps=4, seeds=1)
 SHA256 = configured_images(TINY).sha256
 
 
@@ -29,13 +30,13 @@ def record():
 
 
 def test_methods_are_adam_and_all_else_that_the_configuration_names():
-    methods = cifar.Config(ks=tuple(range(1, 11))).methods
+    methods = cifar_config.Config(ks=tuple(range(1, 11))).methods
     assert len(methods) == len(set(methods)) == len(baselines.BASELINES) + 9 * len(STRATEGIES)
     assert {"Adam", "AdamW", "SGD", "NAdam", "LaProp", "Lion", "2-Adam meta", "10-Adam root"} <= set(methods)
 
 
 def test_the_paper_profile_is_what_was_asked_for():
-    paper = cifar.PROFILES["paper"]
+    paper = cifar_config.PROFILES["paper"]
     assert (paper.ks, paper.strategies, paper.device) == (tuple(range(1, 11)), STRATEGIES, "cuda")
     assert paper.seeds >= 5
     assert paper.train + paper.validation == 50000
@@ -142,7 +143,7 @@ def test_a_diverged_run_is_marked_and_kept_and_counts_as_guessing():
 )
 def test_a_bad_configuration_is_named(change, message):
     with pytest.raises(ValueError, match=message):
-        replace(cifar.PROFILES["smoke"], **change)
+        replace(cifar_config.PROFILES["smoke"], **change)
 
 
 @pytest.mark.parametrize(
@@ -184,7 +185,7 @@ def made(**accuracies):
 
 
 def verdicts(dataset):
-    return {claim.id: claim.verdict for claim in cifar.claims(dataset)}
+    return {claim.id: claim.verdict for claim in chapters.claims("cifar", dataset)}
 
 
 YES, PARTLY, NO = "reproduced", "partly", "not reproduced"
@@ -232,7 +233,7 @@ def test_a_best_rate_at_the_end_of_the_range_is_told():
     assert verdicts(found)["D-6k"] == YES
     rising = found.search_accuracy * xr.DataArray([1.0, 1.0, 2.0], dims="rate")
     at_end = xr.where(found.optimizer == "SGD", rising, found.search_accuracy)
-    claim = next(c for c in cifar.claims(found.assign(search_accuracy=at_end)) if c.id == "D-6k")
+    claim = next(c for c in chapters.claims("cifar", found.assign(search_accuracy=at_end)) if c.id == "D-6k")
     assert (claim.verdict, "at an end: SGD" in claim.measured) == (PARTLY, True)
 
 
@@ -243,7 +244,7 @@ def test_a_diverged_run_is_no_graceful_decline():
 
 
 def test_two_seeds_decide_nothing():
-    found = {c.id: c for c in cifar.claims(made(**{"2xAdam_repeat": 60}).isel(seed=slice(2)))}
+    found = {c.id: c for c in chapters.claims("cifar", made(**{"2xAdam_repeat": 60}).isel(seed=slice(2)))}
     assert found["GT-6a repeat"].verdict == "not run at this profile"
     assert found["GT-6a repeat"].measured == "too few seeds: 2"
 

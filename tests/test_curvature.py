@@ -9,6 +9,9 @@ import xarray as xr
 from torch.autograd.functional import hessian
 from torch.func import functional_call
 
+from kadam import chapters
+from kadam.chapters.local_geometry.curvature import claims as experiment_claims
+from kadam.chapters.local_geometry.curvature import config as experiment_config
 from kadam.chapters.local_geometry.curvature import run as experiment
 from kadam.chapters.local_geometry.descents import Plan, Run
 from kadam.chapters.local_geometry.hessian import estimated_diagonals, exact_diagonals
@@ -209,7 +212,7 @@ def test_members_of_an_ensemble_can_be_followed(inputs):
 )
 def test_a_bad_configuration_is_named(change, message):
     with pytest.raises(ValueError, match=message):
-        experiment.Config(**change)
+        experiment_config.Config(**change)
 
 
 def test_an_unknown_network_or_method_is_named(inputs):
@@ -237,11 +240,11 @@ def test_a_layer_without_curvature_has_no_r_med():
 
 def test_the_record_holds_every_run_and_no_other(smoke_records):
     record = smoke_records["curvature"]
-    config = experiment.PROFILES["smoke"]
+    config = experiment_config.PROFILES["smoke"]
     assert record.sizes["layer"] == 3 + 7 + 4
     present = record.reached.notnull().any(("seed", "level", "network"))
     assert present.sel(scale=1.0).all()
-    assert present.sel(scale=2.0).values.tolist() == [name in experiment.PAIR for name in record.optimizer.values]
+    assert present.sel(scale=2.0).values.tolist() == [name in experiment_config.PAIR for name in record.optimizer.values]
     assert record.curve_r_med.sizes["point"] == config.points
     checked = record.exact.notnull().any(("scale", "optimizer", "seed", "level"))
     assert set(record.layer.values[checked.values]) == set(record.checked.values)
@@ -249,7 +252,7 @@ def test_the_record_holds_every_run_and_no_other(smoke_records):
 
 
 def test_every_method_starts_from_the_same_weights(inputs):
-    config = replace(experiment.PROFILES["smoke"], levels=(1.0,), steps=1)
+    config = replace(experiment_config.PROFILES["smoke"], levels=(1.0,), steps=1)
     runs = [experiment.compute_piece(config, inputs, f"run perceptron 1.0 {m}", Ticks()) for m in METHODS]
     for run in runs:
         xr.testing.assert_identical(run.r_med, runs[0].r_med)
@@ -322,19 +325,19 @@ YES, NO, PARTLY, NOT_RUN = "reproduced", "not reproduced", "partly", "not run at
     ],
 )
 def test_the_criteria_are_applied(changed, id, verdict):
-    assert {claim.id: claim.verdict for claim in experiment.claims(by_hand(**changed))}[id] == verdict
+    assert {claim.id: claim.verdict for claim in chapters.claims("curvature", by_hand(**changed))}[id] == verdict
 
 
 def test_parts_of_the_cases_are_partly():
     record = by_hand()
     record.r_med.loc[{"layer": "images: layer", "scale": 0.3}] = record.r_med.sel(layer="images: layer", scale=3.0)
-    assert {claim.id: claim.verdict for claim in experiment.claims(record)}["D-9i"] == PARTLY
+    assert {claim.id: claim.verdict for claim in chapters.claims("curvature", record)}["D-9i"] == PARTLY
 
 
 def test_what_the_region_does_is_judged_at_a_loss_that_every_point_reaches():
     record = by_hand()
     record.curve_step.loc[{"level": 0.1, "point": 0}] = np.nan
-    assert experiment.along_curve(record) is not None
+    assert experiment_claims.along_curve(record) is not None
     record.curve_step[0] = np.nan
-    assert experiment.along_curve(record) is None
-    assert {claim.id: claim.verdict for claim in experiment.claims(record)}["D-9k"] == NOT_RUN
+    assert experiment_claims.along_curve(record) is None
+    assert {claim.id: claim.verdict for claim in chapters.claims("curvature", record)}["D-9k"] == NOT_RUN

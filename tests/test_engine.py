@@ -10,12 +10,13 @@ import xarray as xr
 from click.testing import CliRunner
 
 from kadam import chapters, cli
+from kadam.chapters.scale.engine import config as engine_config
 from kadam.chapters.scale.engine import run as engine
 from kadam.lab.engine import cluster, sweep
 from kadam.lab.engine.progress import Progress
 from kadam.lab.records import record as records
 
-SMOKE = engine.PROFILES["smoke"]
+SMOKE = engine_config.PROFILES["smoke"]
 HERE = dataclasses.replace(SMOKE, workers=1)  # one process is this one: nothing has to start
 
 
@@ -40,9 +41,9 @@ def test_the_record_holds_every_part_and_what_was_not_measured_is_missing(record
 
 
 def test_long_sweeps_are_measured_less_often_and_too_long_ones_not():
-    config = engine.Config(rounds=3, most=10_000, most_kept=1_000)
-    assert [engine.rounds(config, n, "nothing") for n in config.tasks] == [3, 3, 1]
-    assert [engine.rounds(config, n, "each result") for n in config.tasks] == [3, 1, 0]
+    config = engine_config.Config(rounds=3, most=10_000, most_kept=1_000)
+    assert [engine_config.rounds(config, n, "nothing") for n in config.tasks] == [3, 3, 1]
+    assert [engine_config.rounds(config, n, "each result") for n in config.tasks] == [3, 1, 0]
 
 
 def test_a_sweep_is_the_real_one_with_as_many_pieces_and_files(monkeypatch):
@@ -72,9 +73,9 @@ def test_an_empty_task_takes_its_step():
 
 
 def test_without_dask_its_ways_are_left_out(monkeypatch):
-    assert list(engine.ways(engine.Config())) == list(engine.WAYS)
+    assert list(engine.ways(engine_config.Config())) == list(engine.WAYS)
     monkeypatch.setattr(engine, "find_spec", lambda name: None)
-    assert list(engine.ways(engine.Config())) == ["here", "processes"]
+    assert list(engine.ways(engine_config.Config())) == ["here", "processes"]
     assert list(engine.ways(SMOKE)) == ["here", "processes"]
 
 
@@ -123,7 +124,7 @@ def test_every_rounding_meets_the_same_gradients(record):
 )
 def test_a_configuration_that_cannot_be_is_refused(bad, message):
     with pytest.raises(ValueError, match=message):
-        engine.Config(**bad)
+        engine_config.Config(**bad)
 
 
 def made(*, overhead=(1e-3, 1e-3, 1e-3), short=1.0, kept=5e-3, commit=(1e-2, 1.1e-2, 2e-2), file=1.05, moments=None):
@@ -146,7 +147,7 @@ def made(*, overhead=(1e-3, 1e-3, 1e-3), short=1.0, kept=5e-3, commit=(1e-2, 1.1
         coords={
             "listed": [1, 1_000, 10_000],
             "content": [1024, 102_400],
-            "rounding": list(engine.ROUNDINGS),
+            "rounding": list(engine_config.ROUNDINGS),
             "moment_step": [2_000, 5_000],
             "beta2": [0.999],
             "gradients": ["constant", "silent"],
@@ -156,7 +157,7 @@ def made(*, overhead=(1e-3, 1e-3, 1e-3), short=1.0, kept=5e-3, commit=(1e-2, 1.1
 
 
 def verdicts(dataset):
-    return {claim.id[-1]: claim.verdict for claim in engine.claims(dataset)}
+    return {claim.id[-1]: claim.verdict for claim in chapters.claims("engine", dataset)}
 
 
 def test_all_criteria_can_be_met():
@@ -186,7 +187,7 @@ def test_verdicts_follow_the_criteria_on_both_sides(changed, claim, verdict):
 
 
 def test_the_command_measures_and_keeps_a_record(monkeypatch):
-    monkeypatch.setitem(engine.PROFILES, "smoke", HERE)
+    monkeypatch.setitem(engine_config.PROFILES, "smoke", HERE)
     result = CliRunner().invoke(cli.commands, ["bench", "engine", "--profile", "smoke", "--json"])
     assert result.exit_code == 0, result.output
     answer = json.loads(result.stdout, parse_constant=pytest.fail)

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kadam.chapters.continuous_time import problems
+from kadam.chapters.continuous_time.orders import config as orders_config
 from kadam.chapters.continuous_time.orders import run as orders
 from kadam.decay import Decay
 from kadam.lab.data import sources as data
@@ -67,9 +68,9 @@ def test_adam_reaches_the_known_minimum(quadratic):
 @pytest.fixture(scope="module")
 def measured():
     """Errors over at least five learning rates on the three problems and the crowd."""
-    config = orders.Config(text="embedded", seeds=1)
+    config = orders_config.Config(text="embedded", seeds=1)
     text = data.load_text(embedded=True)
-    cases = (*orders.JUDGED, "crowd")
+    cases = (*orders_config.JUDGED, "crowd")
     pieces = [piece for piece in orders.pieces(config) if piece.split("-")[0] in cases]
     results = {piece: orders.measure(config, text, piece, Progress(print)) for piece in pieces}
     return {case: orders.together(config, case, results) for case in cases}
@@ -83,14 +84,14 @@ def slopes(measured, flow, name="error"):
 
 
 def test_the_papers_equation_is_of_first_order_on_average_and_on_the_quadratic(measured):
-    fitted = [slopes(measured[case], "paper")[0] for case in orders.JUDGED]
+    fitted = [slopes(measured[case], "paper")[0] for case in orders_config.JUDGED]
     assert np.mean(fitted) == pytest.approx(1, abs=0.15)
     assert fitted[0] == pytest.approx(1, abs=0.15)
     assert min(fitted) > 0.8
     assert slopes(measured["quadratic"], "paper")[1][-1] == pytest.approx(1, abs=0.02)
 
 
-@pytest.mark.parametrize("case", orders.JUDGED)
+@pytest.mark.parametrize("case", orders_config.JUDGED)
 def test_the_half_step_flow_is_of_higher_order_and_closer(measured, case):
     fitted, local = slopes(measured[case], "second")
     assert fitted >= 1.4

@@ -8,6 +8,9 @@ import torch
 import xarray as xr
 from numpy.testing import assert_allclose, assert_array_equal
 
+from kadam import chapters
+from kadam.chapters.generalization import claims as generalization_claims
+from kadam.chapters.generalization import config as generalization_config
 from kadam.chapters.generalization import held_out as validation
 from kadam.chapters.generalization import run as generalization
 from kadam.lab.data import sources as data
@@ -15,7 +18,7 @@ from kadam.lab.train.ensemble import Ensemble
 from kadam.lab.train.networks import next_token_loss
 from kadam.theory import stability
 
-SMOKE = generalization.PROFILES["smoke"]
+SMOKE = generalization_config.PROFILES["smoke"]
 TINY = replace(SMOKE, normal=2, level=1, seeds=2, chunk=4, steps=9, evaluations=3)
 
 
@@ -23,33 +26,33 @@ TINY = replace(SMOKE, normal=2, level=1, seeds=2, chunk=4, steps=9, evaluations=
 
 
 def test_the_laptop_trains_64_pairs_and_adams_is_one_of_them():
-    pairs = generalization.settings(generalization.Config())
+    pairs = generalization.settings(generalization_config.Config())
     assert pairs.sizes["point"] == 64
     assert int(((abs(pairs.beta - 0.999) < 1e-12) & (abs(pairs.gamma - 0.9) < 1e-12)).sum()) == 1
 
 
 def test_pairs_lie_on_their_curves():
-    pairs = generalization.settings(generalization.Config())
+    pairs = generalization.settings(generalization_config.Config())
     C = stability.coefficient(beta=pairs.beta.values, gamma=pairs.gamma.values)
     assert_allclose(C, pairs.coefficient, rtol=1e-12, atol=1e-14)
     normal = pairs.isel(point=np.flatnonzero(pairs.curve == "normal"))
     assert_allclose(2 * normal.beta**3 + normal.gamma**3, 2 * 0.999**3 + 0.9**3, rtol=1e-14)
     assert (np.diff(normal.gamma) > 0).all()
     levels = pairs.isel(point=np.flatnonzero(pairs.curve != "normal"))
-    assert {float(C) for C in levels.coefficient.values} == set(generalization.Config().levels)  # not rounded
+    assert {float(C) for C in levels.coefficient.values} == set(generalization_config.Config().levels)  # not rounded
     assert float(1 / (1 - levels.gamma).min()) == pytest.approx(100)
     assert float((1 / (1 - levels.beta)).max()) == pytest.approx(1000)
 
 
 def test_one_pair_of_the_normal_curve_has_exactly_equal_betas():
-    pairs = generalization.settings(generalization.Config())
+    pairs = generalization.settings(generalization_config.Config())
     (equal,) = np.flatnonzero(pairs.equal)
     assert pairs.beta.values[equal] == pairs.gamma.values[equal]
     assert str(pairs.curve.values[equal]) == "normal"
 
 
 def test_some_pairs_lie_between_the_two_boundaries():
-    pairs = generalization.settings(generalization.Config())
+    pairs = generalization.settings(generalization_config.Config())
     between = (pairs.coefficient < 0) & pairs.stable
     assert 0 < int(between.sum()) < int((pairs.coefficient < 0).sum())
     assert set(pairs.curve.values[between.values].tolist()) == {"C = -0.03"}
@@ -186,7 +189,11 @@ def test_members_start_alike_and_end_apart():
 
 def test_a_member_is_the_run_of_its_pair_at_its_rate():
     config, text = TINY, generalization.load_data(TINY)
-    record, pairs, parts = generalization.run(config), generalization.settings(config), generalization.held_out(config, text)
+    record, pairs, parts = (
+        generalization.run(config),
+        generalization.settings(config),
+        generalization_config.held_out(config, text),
+    )
     rate, point = 2, 1
     decay = generalization.Decay(beta=float(pairs.beta[point]), gamma=float(pairs.gamma[point]))
     model = generalization._model(config, text, config.seed + 1)
@@ -215,7 +222,7 @@ def test_the_choices_are_the_fixed_rate_and_the_best_of_the_other_seeds(smoke_re
     end = record.loss.isel(evaluation=-1)
     expected = end.isel(seed=[1, 2]).mean("seed").argmin("rate")
     assert_array_equal(record.chosen.sel(choice="tuned").isel(seed=0), expected)
-    again = generalization.at(record, "loss", "tuned").isel(seed=0, evaluation=-1)
+    again = generalization_claims.at(record, "loss", "tuned").isel(seed=0, evaluation=-1)
     assert_array_equal(again, end.isel(seed=0).isel(rate=expected))
 
 
@@ -232,7 +239,7 @@ def test_a_run_that_diverges_is_kept_and_said_when():
 # Criteria
 
 YES, PARTLY, NO = "reproduced", "partly", "not reproduced"
-PAIRS = generalization.settings(generalization.Config(normal=21, level=8))
+PAIRS = generalization.settings(generalization_config.Config(normal=21, level=8))
 INSIDE = PAIRS.coefficient.values > 0
 
 
@@ -265,7 +272,7 @@ def made(iterations=None, final=None, size=None, *, only="both", rates=(0.05, 0.
 
 
 def verdicts(record):
-    return {claim.id: claim.verdict for claim in generalization.claims(record)}
+    return {claim.id: claim.verdict for claim in chapters.claims("generalization", record)}
 
 
 C, GAMMA = PAIRS.coefficient.values, PAIRS.gamma.values
@@ -312,7 +319,7 @@ def test_pairs_that_never_get_there_are_last():
     never = np.where(C < 0.1, np.nan, -C)
     assert verdicts(made(never))["GT-4a"] == YES
     assert verdicts(made(np.where(C > 0.1, np.nan, 1.0)))["GT-4a"] == NO
-    nobody = next(c for c in generalization.claims(made(np.full(len(C), np.nan))) if c.id == "GT-4a")
+    nobody = next(c for c in chapters.claims("generalization", made(np.full(len(C), np.nan))) if c.id == "GT-4a")
     assert (nobody.verdict, "no target orders them" in nobody.measured) == ("not run at this profile", True)
 
 
@@ -343,7 +350,7 @@ def test_a_tenth_of_a_nat_is_the_limit_and_a_diverged_run_is_beyond_it():
     assert verdicts(made(final=3.0 + 0.09 * UNSTABLE))["D-4f exact, fixed"] == NO
     record = made(final=np.where(UNSTABLE, np.nan, 3.0))
     record["diverged_at"] = xr.where(record.stable, np.nan, 7.0).broadcast_like(record.diverged_at)
-    claim = next(c for c in generalization.claims(record) if c.id == "D-4f exact, tuned")
+    claim = next(c for c in chapters.claims("generalization", record) if c.id == "D-4f exact, tuned")
     count = 3 * int(UNSTABLE.sum())
     assert (claim.verdict, claim.measured) == (YES, f"{count} of {count} runs end badly, of which {count} diverged")
 
@@ -367,10 +374,10 @@ def test_a_best_rate_at_the_end_of_the_range_is_told(rates, verdict):
 
 
 def test_two_seeds_decide_nothing():
-    found = generalization.claims(made(-C).isel(seed=slice(2)))
+    found = chapters.claims("generalization", made(-C).isel(seed=slice(2)))
     assert {claim.verdict for claim in found} == {"not run at this profile"}
     assert {claim.measured for claim in found} == {"too few seeds: 2"}
 
 
 def test_without_a_record_nothing_is_claimed():
-    assert {claim.verdict for claim in generalization.claims(None)} == {"not run at this profile"}
+    assert {claim.verdict for claim in chapters.claims("generalization", None)} == {"not run at this profile"}

@@ -7,6 +7,9 @@ import pytest
 import torch
 import xarray as xr
 
+from kadam import chapters
+from kadam.chapters.local_geometry.geometry import claims as experiment_claims
+from kadam.chapters.local_geometry.geometry import config as experiment_config
 from kadam.chapters.local_geometry.geometry import run as experiment
 from kadam.theory import geometry as theory
 
@@ -151,7 +154,7 @@ def test_equal_steps_forget_the_start():
     assert theory.equal_steps_bound(0.0, 0.7) == 1
 
 
-SMALL = experiment.Config(dimensions=(30,), steps=300, resolution=80, seeds=3)
+SMALL = experiment_config.Config(dimensions=(30,), steps=300, resolution=80, seeds=3)
 
 
 @pytest.fixture(scope="module")
@@ -160,7 +163,7 @@ def small():
 
 
 def test_adam_from_a_small_start_makes_layers_even(small):
-    ends = experiment.at_end(small).sel(dimension=30, layer=["layer 1", "layer 2"])
+    ends = experiment_claims.at_end(small).sel(dimension=30, layer=["layer 1", "layer 2"])
     for name in ("Adam", "2-Adam", "4-Adam", "RMSprop", "SignGD"):
         assert float(ends.sel(optimizer=name).max()) < 1.6
     assert float(ends.sel(optimizer="SGD").min()) > 2.5
@@ -181,7 +184,7 @@ def test_the_record_holds_what_was_reached_and_predicted(small):
     assert bool((small.reached <= small.level).all())
     assert bool((small.step.diff("level") >= 0).all())
     law = small.from_start_predicted.sel(dimension=30, start="d^-3", layer=["layer 1", "layer 2"])
-    sgd = experiment.at_end(small).sel(dimension=30, optimizer="SGD", layer=["layer 1", "layer 2"])
+    sgd = experiment_claims.at_end(small).sel(dimension=30, optimizer="SGD", layer=["layer 1", "layer 2"])
     np.testing.assert_allclose(sgd.transpose(*law.dims), law, rtol=0.1)
 
 
@@ -204,9 +207,9 @@ def test_starts_of_one_seed_are_multiples_of_each_other():
         (lambda: theory.gradient_descent_end([[1.0]], [-1.0], target=[2.0]), "is 0 in every row"),
         (lambda: theory.typical_r_med([3, 0.5]), "rows must be at least 1, got 0.5"),
         (lambda: theory.equal_steps_bound(1.0, 1.0), r"start must lie in \[0, moved\), got start = 1.0 and moved = 1.0"),
-        (lambda: experiment.Config(dimensions=()), r"dimensions must be whole numbers >= 2, got \(\)"),
-        (lambda: experiment.Config(dimensions=(5, 1)), r"dimensions must be whole numbers >= 2, got \(5, 1\)"),
-        (lambda: experiment.Config(steps=0), "steps must be a whole number >= 1, got 0"),
+        (lambda: experiment_config.Config(dimensions=()), r"dimensions must be whole numbers >= 2, got \(\)"),
+        (lambda: experiment_config.Config(dimensions=(5, 1)), r"dimensions must be whole numbers >= 2, got \(5, 1\)"),
+        (lambda: experiment_config.Config(steps=0), "steps must be a whole number >= 1, got 0"),
     ],
 )
 def test_bad_input_is_named(call, message):
@@ -253,17 +256,17 @@ YES, NO, PARTLY = "reproduced", "not reproduced", "partly"
     ],
 )
 def test_the_criteria_are_applied(changed, id, verdict):
-    assert {claim.id: claim.verdict for claim in experiment.claims(by_hand(**changed))}[id] == verdict
+    assert {claim.id: claim.verdict for claim in chapters.claims("geometry", by_hand(**changed))}[id] == verdict
 
 
 def test_three_quarters_of_the_relatives_are_partly():
     record = by_hand()
     record.r_med.loc[{"optimizer": "RMSprop"}] = 9.0
-    assert {claim.id: claim.verdict for claim in experiment.claims(record)}["D-9d"] == PARTLY
+    assert {claim.id: claim.verdict for claim in chapters.claims("geometry", record)}["D-9d"] == PARTLY
 
 
 def test_a_level_that_is_not_reached_is_not_counted_as_small():
     record = experiment.run(replace(SMALL, dimensions=(12,), steps=5))
     assert record.r_med.sel(level=0.01).isnull().all()
-    verdicts = {claim.id: claim.verdict for claim in experiment.claims(record)}
+    verdicts = {claim.id: claim.verdict for claim in chapters.claims("geometry", record)}
     assert verdicts["JML-9a"] == verdicts["JML-9b"] == NO

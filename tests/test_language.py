@@ -13,6 +13,7 @@ from torch.nn import functional as F
 
 from kadam import Decay, stages
 from kadam.chapters.contest import competition, judges
+from kadam.chapters.contest.language import config as language_config
 from kadam.chapters.contest.language import run as language
 from kadam.chapters.contest.trials import Trial
 from kadam.decay import STRATEGIES
@@ -172,7 +173,7 @@ def test_a_spike_is_counted_once_and_early_or_infinite_losses_are_none():
     assert np.array_equal(spikes(np.stack([losses, wobbling()], 1)), np.stack([spikes(losses), spikes(wobbling())], 1))
 
 
-TINY = replace(language.PROFILES["smoke"], ks=(1, 2), strategies=("meta",), steps=4, tuning_steps=3, seeds=1)
+TINY = replace(language_config.PROFILES["smoke"], ks=(1, 2), strategies=("meta",), steps=4, tuning_steps=3, seeds=1)
 
 
 @functools.cache
@@ -186,13 +187,13 @@ def record():
 
 
 def test_methods_are_the_chosen_baselines_and_every_k_and_strategy():
-    methods = language.PROFILES["cpu"].methods
+    methods = language_config.PROFILES["cpu"].methods
     assert methods[:4] == ["Adam", "AdamW", "NAdam", "Lion"]
     assert len(methods) == len(set(methods)) == 4 + 3 * len(STRATEGIES)
 
 
 def test_the_paper_profile_is_what_was_asked_for():
-    paper = language.PROFILES["paper"]
+    paper = language_config.PROFILES["paper"]
     assert (paper.steps, paper.device, paper.compiler) == (10_000, "cuda", "inductor")
     assert [setting.normalised for setting in paper.settings] == [False, True]
     model = Gpt(vocabulary=256, context=paper.context, width=512, layers=7, heads=8)

@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 import xarray as xr
 
+from kadam import chapters
 from kadam.chapters.contest import drawing as rivals
 from kadam.chapters.contest import judges
+from kadam.chapters.contest.language import config as language_config
 from kadam.chapters.contest.language import figures
-from kadam.chapters.contest.language import run as language
 from kadam.chapters.contest.trials import COMPARISONS
 from kadam.lab.train import optimizers as baselines
 
@@ -57,7 +58,7 @@ def changed(found, name, optimizer, values):
 
 
 def claims(dataset):
-    return {claim.id: claim for claim in language.claims(dataset)}
+    return {claim.id: claim for claim in chapters.claims("language", dataset)}
 
 
 def verdict(dataset, id):
@@ -300,7 +301,7 @@ def tables(record):
 
 
 def test_tables_of_four_networks_fit_the_page_and_name_each():
-    names = [setting.name for setting in language.PROFILES["cpu"].settings]
+    names = [setting.name for setting in language_config.PROFILES["cpu"].settings]
     assert max(map(len, names)) == 20
     for table in tables(made(networks=names)):
         assert max(map(len, table.splitlines())) <= 90

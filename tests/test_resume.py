@@ -9,9 +9,12 @@ import xarray as xr
 from kadam.chapters.box.box import run as box
 from kadam.chapters.box.norms import run as norms
 from kadam.chapters.box.radius import run as radius
+from kadam.chapters.contest.cifar import config as cifar_config
 from kadam.chapters.contest.cifar import run as cifar
+from kadam.chapters.contest.language import config as language_config
 from kadam.chapters.contest.language import run as language
 from kadam.chapters.contest.trials import Trial
+from kadam.chapters.generalization import config as generalization_config
 from kadam.chapters.generalization import run as generalization
 from kadam.chapters.growth import run as growth
 from kadam.chapters.local_geometry.curvature import run as curvature
@@ -27,15 +30,15 @@ from kadam.theory import stability
 def pieces():
     """Every kind of piece of the experiments that train, by name: its function of (piece, progress), and its steps."""
     growing, scaling, changing = (module.PROFILES["smoke"] for module in (growth, invariance, meta))
-    images = replace(cifar.PROFILES["smoke"], evaluations=4)
+    images = replace(cifar_config.PROFILES["smoke"], evaluations=4)
     seen = ("batch norm, LaProp", "batch norm, NAdam", "no norm, 3-Adam meta")
     trials = {name: [Trial(1e-2, 0), Trial(1e-3, 1)] for name in seen}
     sha256 = cifar.load_data(images).sha256
-    text = replace(language.PROFILES["smoke"], evaluations=4)
+    text = replace(language_config.PROFILES["smoke"], evaluations=4)
     read = ("characters, NAdam", "reviews, q/k norm, 3-Adam meta")
     readings = {name: [Trial(1e-2, 0), Trial(1e-3, 1)] for name in read}
     whose = language.load_data(text).sha256
-    general = generalization.PROFILES["smoke"]
+    general = generalization_config.PROFILES["smoke"]
     settings = (general, generalization.load_data(general), generalization.settings(general))
     convex, races, network = (module.PROFILES["smoke"] for module in (box, norms, radius))
     curve = stability.normal_curve(num=growing.points)

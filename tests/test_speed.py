@@ -9,6 +9,7 @@ import torch
 from click.testing import CliRunner
 
 from kadam import chapters, cli
+from kadam.chapters.speed.speed import config as speed_config
 from kadam.chapters.speed.speed import figures
 from kadam.chapters.speed.speed import run as speed
 from kadam.lab.records import record as records
@@ -18,7 +19,7 @@ from kadam.optim import fused_cpu
 
 @pytest.fixture(scope="module")
 def record():
-    return speed.run(speed.PROFILES["smoke"])
+    return speed.run(speed_config.PROFILES["smoke"])
 
 
 def test_the_networks_have_the_sizes_they_are_known_by():
@@ -92,7 +93,7 @@ def test_threads_are_given_back(record):
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        speed.run(dataclasses.replace(speed.PROFILES["smoke"], rounds=1))
+        speed.run(dataclasses.replace(speed_config.PROFILES["smoke"], rounds=1))
         assert torch.get_num_threads() == 1
     finally:
         torch.set_num_threads(before)
@@ -104,13 +105,13 @@ def test_threads_are_given_back(record):
 )
 def test_a_configuration_that_cannot_be_is_refused(bad, message):
     with pytest.raises(ValueError, match=message):
-        speed.Config(**bad)
+        speed_config.Config(**bad)
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
 def test_without_a_gpu_its_profile_says_so():
     with pytest.raises(ValueError, match="device='cuda' needs a CUDA GPU"):
-        speed.run(speed.PROFILES["paper"])
+        speed.run(speed_config.PROFILES["paper"])
 
 
 def doctored(record, **seconds):
@@ -123,21 +124,21 @@ def doctored(record, **seconds):
 
 @pytest.mark.parametrize(("fused", "verdict"), [(1.0, "reproduced"), (1.1, "partly"), (1.3, "not reproduced")])
 def test_verdicts_follow_the_ratios(record, fused, verdict):
-    verdicts = {c.id: c.verdict for c in speed.claims(doctored(record, torch_fused=1.0, fused=fused))}
+    verdicts = {c.id: c.verdict for c in chapters.claims("speed", doctored(record, torch_fused=1.0, fused=fused))}
     assert verdicts["D-11e"] == verdict  # limits 1.0 and 1.2
     assert verdicts["D-11a"] == "not run at this profile"
 
 
 @pytest.mark.parametrize(("chained", "verdict"), [(2.9, "reproduced"), (3.1, "partly")])
 def test_the_automatic_choice_is_judged_with_and_without_numba(record, chained, verdict):
-    verdicts = {c.id: c.verdict for c in speed.claims(doctored(record, foreach=3.0, fused=1.0, chained=chained))}
+    verdicts = {c.id: c.verdict for c in chapters.claims("speed", doctored(record, foreach=3.0, fused=1.0, chained=chained))}
     assert verdicts["D-11f"] == verdict
 
 
 def test_memory_beyond_two_blocks_fails_its_claim(record):
     changed = record.copy(deep=True)
     changed.peak.loc[{"way": "chained"}] = 10 * 2**20
-    assert {c.id: c.verdict for c in speed.claims(changed)}["D-11g"] == "not reproduced"
+    assert {c.id: c.verdict for c in chapters.claims("speed", changed)}["D-11g"] == "not reproduced"
 
 
 def test_tables_and_figures_show_the_record(record):
@@ -152,8 +153,8 @@ def test_tables_and_figures_show_the_record(record):
 
 
 def test_the_command_measures_and_keeps_a_record(monkeypatch):
-    tiny = dataclasses.replace(speed.PROFILES["smoke"], rounds=1, memory=1000)
-    monkeypatch.setitem(speed.PROFILES, "smoke", tiny)
+    tiny = dataclasses.replace(speed_config.PROFILES["smoke"], rounds=1, memory=1000)
+    monkeypatch.setitem(speed_config.PROFILES, "smoke", tiny)
     result = CliRunner().invoke(cli.commands, ["bench", "optimizer", "--profile", "smoke", "--json"])
     assert result.exit_code == 0, result.output
     assert set(json.loads(result.stdout)) == {"20k", "ResNet-18", "tiny network"}

@@ -7,12 +7,14 @@ import pytest
 import torch
 from matplotlib.figure import Figure
 
+from kadam import chapters
 from kadam.chapters.speed import loops
+from kadam.chapters.speed.tokens import config as tokens_config
 from kadam.chapters.speed.tokens import figures as report
 from kadam.chapters.speed.tokens import run as tokens
 from kadam.lab.data import text as corpora
 
-TINY = tokens.PROFILES["smoke"]
+TINY = tokens_config.PROFILES["smoke"]
 SMALL, OTHER = TINY.settings
 
 
@@ -60,7 +62,7 @@ def test_the_parts_add_up_to_a_step(bench):
 def test_the_state_is_two_moments_a_stage(record):
     states = dict(zip(record.optimizer.values.tolist(), record.state_bytes.sel(setting="small").values.tolist(), strict=True))
     assert states == {"Lion": 1, "2-Adam inverse_exp": 4, "2-Adam meta": 4} | dict.fromkeys(
-        ("Adam", "AdamW", "NAdam", tokens.FUSED), 2
+        ("Adam", "AdamW", "NAdam", tokens_config.FUSED), 2
     )
 
 
@@ -81,7 +83,7 @@ def test_given_the_same_batches_both_loops_see_the_same_losses(bench, setting, m
 
 def test_the_plain_loop_draws_windows_from_the_whole_text_and_not_beyond():
     text = torch.arange(12, dtype=torch.uint8)
-    network = tokens.TextNetwork(12, 3, tokens.TINY, False)
+    network = tokens.TextNetwork(12, 3, tokens_config.TINY, False)
     model, _ = network.build()
     model.reset(0)
     seen = []
@@ -119,7 +121,7 @@ def test_prefixes_end_with_the_whole_step_and_leave_no_gradient(bench):
 
 def test_operations_are_those_of_the_matrix_products(bench):
     """Counted one by one: 2 operations a number of a matrix and token, thrice; the look-up and the positions have none."""
-    context, shape = SMALL.context, tokens.TINY
+    context, shape = SMALL.context, tokens_config.TINY
     model, _ = bench.network(SMALL).build()
     matrices = [p for name, p in model.named_parameters() if p.dim() == 2 and "positions" not in name]
     gains = sum(p.numel() for p in model.parameters() if p.dim() == 1)
@@ -156,7 +158,7 @@ def test_without_the_reviews_the_record_says_what_stands_in(monkeypatch):
 
 
 def verdicts(record):
-    return {claim.id: claim.verdict for claim in tokens.claims(record)}
+    return {claim.id: claim.verdict for claim in chapters.claims("tokens", record)}
 
 
 @pytest.mark.parametrize(
@@ -234,7 +236,7 @@ def test_a_bad_setting_is_named(change, message):
 
 def test_the_table_fits_and_says_what_the_record_holds(record):
     lines, found = report.table(record).splitlines(), report.medians(record)
-    names = {old: new.name for old, new in zip(("small", "reviews"), tokens.Config().settings[:2], strict=True)}
+    names = {old: new.name for old, new in zip(("small", "reviews"), tokens_config.Config().settings[:2], strict=True)}
     longest = record.assign_coords(setting=[names[str(name)] for name in record.setting.values])
     assert max(map(len, [*lines, *report.table(longest).splitlines()])) <= 90
     assert all(sum(found["shares"][setting.name].values()) == pytest.approx(1) for setting in TINY.settings)

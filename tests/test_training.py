@@ -8,11 +8,13 @@ import torch
 from matplotlib.figure import Figure
 from torch.nn import functional as F
 
+from kadam import chapters
 from kadam.chapters.speed import loops
+from kadam.chapters.speed.training import config as training_config
 from kadam.chapters.speed.training import figures as report
 from kadam.chapters.speed.training import run as training
 
-TINY = training.PROFILES["smoke"]
+TINY = training_config.PROFILES["smoke"]
 
 
 @pytest.fixture(scope="module")
@@ -140,7 +142,7 @@ def test_a_race_that_is_not_won_has_no_steps(bench, monkeypatch):
 
 
 def verdicts(record):
-    return {claim.id: claim.verdict for claim in training.claims(record)}
+    return {claim.id: claim.verdict for claim in chapters.claims("training", record)}
 
 
 @pytest.mark.parametrize(
@@ -149,7 +151,7 @@ def verdicts(record):
 def test_the_loop_must_be_as_fast_as_a_plain_one_within_a_tenth(record, factors, verdict):
     rate = record.rate.copy()
     rate.loc[{"loop": "plain"}] = 100.0
-    for precision, factor in zip(training.PRECISIONS, factors, strict=True):
+    for precision, factor in zip(training_config.PRECISIONS, factors, strict=True):
         rate.loc[{"loop": "ours", "precision": precision}] = 100 * factor
     assert verdicts(record.assign(rate=rate))["D-6s"] == verdict
 
@@ -202,7 +204,7 @@ def test_a_bad_configuration_is_named(change, message):
 def test_the_table_fits_and_says_what_the_record_holds(record):
     lines = report.table(record).splitlines()
     assert max(map(len, lines)) <= 90
-    shares = [report.shares(record, precision) for precision in training.PRECISIONS]
+    shares = [report.shares(record, precision) for precision in training_config.PRECISIONS]
     assert all(sum(one.values()) == pytest.approx(1) for one in shares)
     assert f"{report.medians(record)['ours_over_plain']['bfloat16']:.2f}" in lines[2]
     assert "2-Adam meta steps:" in lines[-1]

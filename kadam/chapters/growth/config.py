@@ -1,8 +1,7 @@
-"""What growth runs, at which profile."""
+"""What is run of growth outside the region, at which profile."""
 
+import math
 from dataclasses import dataclass
-
-import numpy as np
 
 from kadam.lab.records.profiles import check_choice, check_counts
 
@@ -31,7 +30,7 @@ class Config:
         check_counts(self, "points", "seeds", "chunk", "eps_every", "steps", "batch", "context", "width", "layers", "heads")
         check_choice("dtype", self.dtype, ("float32", "float64"))
         check_choice("text", self.text, ("real", "embedded"))
-        if not 0 < self.eta < np.inf:
+        if not 0 < self.eta < math.inf:
             raise ValueError(f"eta must be a finite number > 0, got {self.eta!r}")
         if self.steps < 10:
             raise ValueError(f"steps must be at least 10 for a slope to be fitted, got {self.steps}")
@@ -42,6 +41,5 @@ PROFILES = {
     "laptop": Config(),
     "paper": Config(seeds=5, eps_every=1, batch=32, context=64, width=64, layers=4, heads=4, device="cuda"),
 }
-
 
 DATA = "text"

@@ -7,13 +7,17 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import TwoSlopeNorm
 from matplotlib.figure import Figure
 
+from kadam.chapters.growth.claims import relative_errors
 from kadam.report import style
+from kadam.report.table import Table, table
 
 LAWS = {
     "continuous": (style.PAPER, "--", "the paper's |C|/2"),
     "discrete": (style.EXACT, "-", "exact rate"),
     "corrected": (style.CORRECTED, "-.", "exact rate with bias correction"),
 }
+
+LOOSE = 1e-3  # a rate, per step, from which on a point counts in the looser comparison
 
 TITLES = {"fixed": "one fixed batch", "fresh": "fresh minibatches"}
 
@@ -59,27 +63,20 @@ def _with_range(axes: Axes, x: xr.DataArray, y: xr.DataArray) -> None:
     axes.errorbar(x, mean, reach, fmt=".", ms=4, lw=0.8, color=style.MEASURED, label="measured (mean, range over seeds)")
 
 
-def slope_table(record: xr.Dataset) -> str:
-    """Slopes against the laws for the points outside, one a line, most stable first."""
-    head = f"{'beta':>7} {'gamma':>7} {'C':>8} {'|C|/2':>8} {'exact':>8} {'corrected':>9} {'fixed':>8} {'fresh':>8}"
+def slope_table(record: xr.Dataset) -> Table:
+    """Slopes against the laws for the points outside, one a row, most stable first."""
     outside = record.isel(point=record.rate_discrete.values > 0)
-    return "\n".join([head, *(_slope_line(outside.isel(point=i)) for i in range(outside.sizes["point"]))])
-
-
-def _slope_line(one: xr.Dataset) -> str:
-    measured = [float(one.slope.sel(setting=setting).mean()) for setting in TITLES]
-    rates = [float(one[f"rate_{law}"]) for law in LAWS]
-    return (
-        f"{float(one.beta):>7.4f} {float(one.gamma):>7.4f} {float(one.coefficient):>8.4f} {rates[0]:>8.4f} {rates[1]:>8.4f} "
-        f"{rates[2]:>9.4f} {measured[0]:>8.4f} {measured[1]:>8.4f}"
-    )
+    names = ("beta", "gamma", "coefficient", *(f"rate_{law}" for law in LAWS))
+    measured = [outside.slope.sel(setting=setting).mean("seed") for setting in TITLES]
+    head = ("beta", "gamma", "C", "|C|/2", "exact", "corrected", *TITLES)
+    return table(head, zip(*(outside[name].values for name in names), *(x.values for x in measured), strict=True), digits=".4f")
 
 
 @style.styled
 def errors(record: xr.Dataset) -> Figure:
     """The ratio of the measured slope to each law, point by point, on the fixed batch."""
     figure, axes = style.panels(1, 1, height=2.9)
-    outside = record.isel(point=record.rate_discrete.values > 1e-3)
+    outside = record.isel(point=record.rate_discrete.values > LOOSE)
     window = record.attrs["one_e_fold"]
     for law, (colour, _, label) in LAWS.items():
         ratio = outside.slope.sel(setting="fixed") / outside[f"rate_{law}"]
@@ -96,20 +93,16 @@ def errors(record: xr.Dataset) -> Figure:
 
 
 def error(record: xr.Dataset, law: str, *, least: float | None = None) -> str:
-    """Root-mean-square relative error of a law on the fixed batch, mean over seeds, in words; see the experiment."""
-    measured, rate = record.slope.sel(setting="fixed"), record[f"rate_{law}"]
-    counted = record.rate_discrete >= (record.attrs["one_e_fold"] if least is None else least)
-    if not bool(counted.any()):
-        return "not measured"
-    return f"{float(np.sqrt((((measured - rate) / rate) ** 2).where(counted).mean('point')).mean()):.1%}"
+    """Root-mean-square relative error of a law on the fixed batch, mean over seeds, in words; see the claims."""
+    errors = relative_errors(record, law, least=least)
+    return f"{float(errors.mean()):.1%}" if bool(errors.notnull().any()) else "not measured"
 
 
-def error_table(record: xr.Dataset) -> str:
-    """The error of each law over points with at least one e-fold in the window, and over all above 0.001 a step."""
-    lines = [f"{'rms relative error':<22}" + "".join(f"{law:>14}" for law in LAWS)]
-    for name, least in (("at least one e-fold", None), ("rate above 0.001", 1e-3)):
-        lines.append(f"{name:<22}" + "".join(f"{error(record, law, least=least):>14}" for law in LAWS))
-    return "\n".join(lines)
+def error_table(record: xr.Dataset) -> Table:
+    """The error of each law over points with at least one e-fold in the window, and over all above ``LOOSE`` a step."""
+    counted = {"at least one e-fold": None, f"rate above {LOOSE:g}": LOOSE}
+    rows = [(name, *(error(record, law, least=least) for law in LAWS)) for name, least in counted.items()]
+    return table(("rms relative error", *LAWS), rows)
 
 
 @style.styled
@@ -167,7 +160,7 @@ def _top_holders(where: str, record: xr.Dataset, points: xr.DataArray) -> str:
 def place_numbers(record: xr.Dataset) -> str:
     """Who holds the maximum inside and outside, and the largest effect of eps."""
     lines = [_top_holders("inside", record, record.coefficient > 0)]
-    lines.append(_top_holders("outside", record, record.rate_discrete > 1e-3))
+    lines.append(_top_holders("outside", record, record.rate_discrete > LOOSE))
     end = record.max_update.isel(iteration=-1, seed=0)
     ratio = (end.sel(setting="eps") / end.sel(setting="fixed")).dropna("point")
     lines.append(f"largest update at the end, eps = 1e-8 over eps = 0: {float(ratio.min()):.3f} to {float(ratio.max()):.3f}")

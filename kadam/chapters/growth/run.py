@@ -9,6 +9,7 @@ discrete rate with the bias correction of a run of finite length.
 
 import functools
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -45,15 +46,23 @@ FEEDBACK_MOVE = 0.1
 LOSS_EVERY = 10
 
 
+class Piece(NamedTuple):
+    """A chunk of the points of one setting and seed, from the ``start``-th on."""
+
+    setting: str
+    seed: int
+    start: int
+
+
 @recorded("growth", PROFILES)
 def run(config: Config, *, checkpoint: Path | None = None, jobs: int = 1) -> xr.Dataset:
     """Train every point in every setting. Dimensions: setting, seed, point, iteration; NaN where not run."""
     text = configured_text(config)
     beta, gamma = stability.normal_curve(num=config.points)
     pieces = [
-        f"{setting}-{seed}-{start}"
+        Piece(setting, config.seed + i, start)
         for setting in SETTINGS
-        for seed in range(1 if setting == "eps" else config.seeds)
+        for i in range(1 if setting == "eps" else config.seeds)
         for start in range(0, len(_points(config, setting)), config.chunk)
     ]
     compute = functools.partial(train_piece, config, text, beta, gamma)
@@ -74,12 +83,11 @@ def run(config: Config, *, checkpoint: Path | None = None, jobs: int = 1) -> xr.
 
 
 def train_piece(
-    config: Config, text: Text, beta: NDArray[np.float64], gamma: NDArray[np.float64], piece: str, progress: Progress
+    config: Config, text: Text, beta: NDArray[np.float64], gamma: NDArray[np.float64], piece: Piece, progress: Progress
 ) -> xr.Dataset:
-    """One chunk of the points of one setting and seed, named setting-seed-start."""
-    setting, repetition, start = piece.split("-")
-    seed = config.seed + int(repetition)
-    points = _points(config, setting)[int(start) :][: config.chunk]
+    """The updates of a piece at every iteration, and its losses."""
+    setting, seed, start = piece
+    points = _points(config, setting)[start:][: config.chunk]
     ensemble = Ensemble(
         _model(config, text, seed),
         next_token_loss,
@@ -142,13 +150,12 @@ def _model(config: Config, text: Text, seed: int) -> CharTransformer:
     return model
 
 
-def _setting(results: dict[str, xr.Dataset], setting: str, config: Config) -> xr.Dataset:
+def _setting(results: dict[Piece, xr.Dataset], setting: str, config: Config) -> xr.Dataset:
     """The seeds of one setting side by side."""
     chunks: dict[int, list[xr.Dataset]] = {}
     for piece, result in results.items():
-        name, repetition, _ = piece.split("-")
-        if name == setting:
-            chunks.setdefault(config.seed + int(repetition), []).append(result.drop_attrs())
+        if piece.setting == setting:
+            chunks.setdefault(piece.seed, []).append(result.drop_attrs())
     by_seed = [xr.concat(parts, "point") for parts in chunks.values()]
     return xr.concat(by_seed, xr.Variable("seed", list(chunks))).reindex(point=np.arange(config.points))
 

@@ -107,7 +107,7 @@ def _imported(module: str) -> Any:
         ) from None
 
 
-def results(client: Any, compute: Callable[[str], T], pieces: Sequence[str]) -> Iterator[T]:
+def results(client: Any, compute: Callable[[Any], T], pieces: Sequence[Any]) -> Iterator[T]:
     """``compute(piece)`` of every piece as they finish; a piece whose worker is lost is computed by another.
 
     Raises ``ClusterError`` where the connection is lost or a piece takes its workers with it.
@@ -116,7 +116,7 @@ def results(client: Any, compute: Callable[[str], T], pieces: Sequence[str]) -> 
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Sending large graph")  # the data: once, to the scheduler
         shared = client.submit(functools.partial(_same, compute), pure=False)
-        keys = [f"{piece} {uuid4().hex}" for piece in pieces]  # what errors name
+        keys = [f"{piece!s} {uuid4().hex}" for piece in pieces]  # what errors name
         futures = client.map(_call, [shared] * len(pieces), pieces, key=keys)
     try:
         for future in distributed.as_completed(futures, loop=client.loop):
@@ -135,5 +135,5 @@ def _same(x: T) -> T:
     return x
 
 
-def _call(compute: Callable[[str], T], piece: str) -> T:
+def _call(compute: Callable[[Any], T], piece: Any) -> T:
     return compute(piece)

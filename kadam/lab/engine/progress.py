@@ -1,7 +1,7 @@
 """How far a piece of a long computation is: steps counted for a bar, and a state kept so that a killed run goes on."""
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from threading import Event, Lock, Thread
@@ -82,16 +82,16 @@ class Bar:
     """One bar with the time left for all pieces together, wherever they are computed."""
 
     def __init__(self, bar: "tqdm[None]") -> None:
-        self._bar, self._steps, self._lock = bar, dict[str, int](), Lock()
+        self._bar, self._steps, self._lock = bar, dict[Hashable, int](), Lock()
 
-    def at(self, piece: str, steps: int) -> None:
+    def at(self, piece: Hashable, steps: int) -> None:
         """So many steps of this piece are done."""
         with self._lock:
             self._bar.update(steps - self._steps.get(piece, 0))
             self._steps[piece] = steps
 
     @contextmanager
-    def following(self, notes: Mapping[str, Path]) -> Iterator[None]:
+    def following(self, notes: Mapping[Any, Path]) -> Iterator[None]:
         """While the block runs, believe the notes of pieces that are computed elsewhere."""
         stop = Event()
         thread = Thread(target=self._follow, args=(notes, stop), daemon=True)
@@ -102,7 +102,7 @@ class Bar:
             stop.set()
             thread.join()
 
-    def _follow(self, notes: Mapping[str, Path], stop: Event) -> None:
+    def _follow(self, notes: Mapping[Any, Path], stop: Event) -> None:
         while not stop.wait(TELL_EVERY_S):
             for piece, path in notes.items():
                 if (steps := noted(path)) > self._steps.get(piece, 0):

@@ -4,10 +4,11 @@ import functools
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Generic, TypeVar
 
 import torch
 import xarray as xr
@@ -18,8 +19,15 @@ from tqdm import tqdm
 from kadam.lab.engine import cluster
 from kadam.lab.engine.progress import KEEP_EVERY_S, Bar, Note, Progress, Tell
 from kadam.lab.records import record as records
+from kadam.lab.records.closure import package_hash
 
-Compute = Callable[[str, Progress], xr.Dataset]
+P = TypeVar("P", bound=Hashable)  # what a piece goes by: a tuple with named parts, or a word
+Compute = Callable[[P, Progress], xr.Dataset]
+
+
+def name_of(piece: Hashable) -> str:
+    """What a piece is called in files and messages."""
+    return "-".join(map(str, piece)).replace("/", "_") if isinstance(piece, tuple) else str(piece)
 
 
 def all_cores() -> int:
@@ -28,26 +36,26 @@ def all_cores() -> int:
 
 
 def sweep(
-    pieces: Sequence[str],
-    compute: Compute,
+    pieces: Sequence[P],
+    compute: Compute[P],
     *,
     steps: int,
     title: str,
     checkpoint: Path | None = None,
     jobs: int = 1,
     keep_every_s: float = KEEP_EVERY_S,
-) -> dict[str, xr.Dataset]:
+) -> dict[P, xr.Dataset]:
     """Results of ``compute(piece, progress)`` by piece, in the order of ``pieces``.
 
     ``compute`` takes ``steps`` steps, each told to ``progress``. With ``checkpoint`` (a folder) a finished piece is written
     there and not computed again, and a piece that loops with ``progress.over`` keeps its state every ``keep_every_s`` seconds.
 
-    Inside :func:`kadam.lab.engine.cluster.running` or :func:`kadam.lab.engine.cluster.slurm` the pieces go to that cluster, else to
-    ``jobs`` processes of this machine. A piece computes in one thread wherever it is, so that no bit of a result depends on
+    Inside :func:`kadam.lab.engine.cluster.running` or ``slurm`` there the pieces go to that cluster, else to ``jobs``
+    processes of this machine. A piece computes in one thread wherever it is, so that no bit of a result depends on
     that. Every result has the attribute ``computed_s``, its seconds. Raises ``ClusterError`` where pieces cannot be computed
     where they were sent.
     """
-    work = Work(compute, checkpoint, keep_every_s, records.code_hash())
+    work = Work(compute, checkpoint, keep_every_s, package_hash())
     done = {piece: work.finished(piece) for piece in pieces}
     todo = [piece for piece in pieces if done[piece] is None]
     total = len(pieces) * steps
@@ -60,49 +68,49 @@ def sweep(
     return {piece: result for piece, result in done.items() if result is not None}
 
 
-def computed_s(results: Mapping[str, xr.Dataset]) -> float:
+def computed_s(results: Mapping[Any, xr.Dataset]) -> float:
     """Seconds that all pieces took, over all processes, and over all runs if the sweep was interrupted."""
     return round(sum(result.attrs["computed_s"] for result in results.values()), 3)
 
 
 @dataclass(frozen=True)
-class Work:
+class Work(Generic[P]):
     """What a piece needs wherever it is computed, and the files that are kept of it."""
 
-    compute: Compute
+    compute: Compute[P]
     checkpoint: Path | None
     keep_every_s: float
     code: str  # hash of the package's code, which must be the same everywhere
 
-    def path(self, piece: str, suffix: str) -> Path | None:
+    def path(self, piece: P, suffix: str) -> Path | None:
         """A piece's file: ``nc`` its result, ``state`` where it is, ``steps`` what the bar is told."""
-        return None if self.checkpoint is None else self.checkpoint / f"{piece}.{suffix}"
+        return None if self.checkpoint is None else self.checkpoint / f"{name_of(piece)}.{suffix}"
 
-    def finished(self, piece: str) -> xr.Dataset | None:
+    def finished(self, piece: P) -> xr.Dataset | None:
         path = self.path(piece, "nc")
         if path is None or not path.exists():
             return None
-        return records.read(path, command=f"rm '{path}', then the same command again", expected={"piece": piece})
+        return records.read(path, command=f"rm '{path}', then the same command again", expected={"piece": name_of(piece)})
 
-    def keep(self, piece: str, result: xr.Dataset) -> None:
+    def keep(self, piece: P, result: xr.Dataset) -> None:
         """Write a finished piece; only then is its state not needed any more."""
         path = self.path(piece, "nc")
         if path is not None:
-            records.save(result.assign_attrs(piece=piece), path)
+            records.save(result.assign_attrs(piece=name_of(piece)), path)
             for suffix in ("state", "steps"):
                 path.with_suffix(f".{suffix}").unlink(missing_ok=True)
 
-    def here(self, piece: str, tell: Tell) -> xr.Dataset:
+    def here(self, piece: P, tell: Tell) -> xr.Dataset:
         """The result of a piece, computed in this process, with its seconds."""
         progress = Progress(tell, self.path(piece, "state"), keep_every_s=self.keep_every_s)
         result = self.compute(piece, progress)
         return result.assign_attrs(computed_s=progress.seconds)
 
-    def elsewhere(self, piece: str) -> tuple[str, xr.Dataset]:
+    def elsewhere(self, piece: P) -> tuple[P, xr.Dataset]:
         """The same in a process that does nothing else, which tells of its steps through a file."""
-        if self.code != records.code_hash():
+        if self.code != package_hash():
             raise cluster.ClusterError(
-                f"{piece}: the process that was to compute it runs another version of kadam or of its libraries; "
+                f"{name_of(piece)}: the process that was to compute it runs another version of kadam or of its libraries; "
                 "install the same everywhere and start the workers anew"
             )
         torch.set_num_threads(1)
@@ -115,7 +123,7 @@ def _nowhere(steps: int) -> None:
     """Without a checkpoint there is no file to tell through; the bar moves when the piece is done."""
 
 
-def _results(pieces: Sequence[str], work: Work, bar: Bar, jobs: int) -> Iterator[tuple[str, xr.Dataset]]:
+def _results(pieces: Sequence[P], work: Work[P], bar: Bar, jobs: int) -> Iterator[tuple[P, xr.Dataset]]:
     """(piece, result) as they finish."""
     client = cluster.active()
     if client is None and min(jobs, len(pieces)) <= 1:
@@ -128,12 +136,12 @@ def _results(pieces: Sequence[str], work: Work, bar: Bar, jobs: int) -> Iterator
         yield from _in_processes(pieces, work, jobs) if client is None else cluster.results(client, work.elsewhere, pieces)
 
 
-def _in_processes(pieces: Sequence[str], work: Work, jobs: int) -> Iterator[tuple[str, xr.Dataset]]:
+def _in_processes(pieces: Sequence[P], work: Work[P], jobs: int) -> Iterator[tuple[P, xr.Dataset]]:
     parallel = Parallel(n_jobs=min(jobs, len(pieces)), return_as="generator_unordered", batch_size=1)
     yield from parallel(delayed(_with_parent)(os.getpid(), work, piece) for piece in pieces)
 
 
-def _with_parent(parent: int, work: Work, piece: str) -> tuple[str, xr.Dataset]:
+def _with_parent(parent: int, work: Work[P], piece: P) -> tuple[P, xr.Dataset]:
     end_with(parent)
     return work.elsewhere(piece)
 

@@ -24,6 +24,7 @@ from kadam.lab.data.images import configured_images
 from kadam.lab.data.labelled import Augmentation, Batches, Counts, Seeds, Splits, split
 from kadam.lab.data.sources import DataError, describe
 from kadam.lab.engine.progress import Progress
+from kadam.lab.records.profiles import BASELINES
 from kadam.lab.records.record import recorded, with_units
 from kadam.lab.train import devices
 from kadam.lab.train import optimizers as baselines
@@ -40,7 +41,7 @@ NETWORKS = ("batch norm", "no norm")
 def announcement(config: Config, jobs: int) -> str:
     """The plan and an estimate from a few steps on this machine."""
     inputs = Inputs.of(config, configured_images(config).sha256)
-    training = inputs.training(NETWORKS[0], baselines.BASELINES[0], Trial(config.equal_rate, config.seed))
+    training = inputs.training(NETWORKS[0], BASELINES[0], Trial(config.equal_rate, config.seed))
     every = config.steps / config.evaluations
     seconds = seconds_a_step(training, inputs.splits.test, every=every, device=config.device)
     return competition(config).plan.sentence(seconds, jobs)

@@ -1,6 +1,6 @@
 """What the engine under the sweeps costs: seconds a task, a record and a commit; and what a second moment in bfloat16 loses.
 
-Like :mod:`kadam.chapters.speed.speed.run` this one measures a machine, and its disk. It runs only when asked (``kadam bench engine``).
+Like ``speed`` this one measures a machine, and its disk. It runs only when asked (``kadam bench engine``).
 The tasks are empty, so that nothing but the engine is measured. Everything is written where records lie, in the cache.
 """
 
@@ -25,7 +25,7 @@ from kadam.lab.engine.progress import Progress, noted
 from kadam.lab.engine.sweep import sweep
 from kadam.lab.records import committed as results
 from kadam.lab.records.cache import cache_folder
-from kadam.lab.records.record import provenance, recorded, with_units
+from kadam.lab.records.record import provenance, read, recorded, save, with_units
 
 WAYS = ("here", "processes", "dask")  # where tasks go: this process, processes of joblib, workers of a Dask cluster
 KEEPING = ("nothing", "each result")  # what a sweep writes: with a checkpoint, a record a task
@@ -134,16 +134,16 @@ def _record(config: Config, numbers: int) -> xr.Dataset:
 def _records(config: Config) -> xr.Dataset:
     """Seconds to save and to read a record by the bytes of its numbers; what is read was just written."""
     shape = (len(config.numbers), config.saves)
-    save, read, size = np.empty(shape), np.empty(shape), np.empty(len(config.numbers))
+    saving, reading, size = np.empty(shape), np.empty(shape), np.empty(len(config.numbers))
     with _folder() as folder:
         path = folder / "record.nc"
         for i, numbers in enumerate(tqdm(config.numbers, desc="records", unit="size", disable=None)):
             record = _record(config, numbers)
             for j in range(config.saves):
-                save[i, j] = _timed(lambda record=record: save(record, path))  # type: ignore[misc]
-                read[i, j] = _timed(lambda: read(path, command="the same again"))
+                saving[i, j] = _timed(lambda record=record: save(record, path))  # type: ignore[misc]
+                reading[i, j] = _timed(lambda: read(path, command="the same again"))
             size[i] = path.stat().st_size
-    data = {"save": (("content", "saved"), save), "read": (("content", "saved"), read), "file_bytes": ("content", size)}
+    data = {"save": (("content", "saved"), saving), "read": (("content", "saved"), reading), "file_bytes": ("content", size)}
     return xr.Dataset(data, coords={"content": [8 * n for n in config.numbers]})
 
 

@@ -23,6 +23,7 @@ from kadam.lab.data.images import configured_images
 from kadam.lab.data.labelled import Augmentation, Batches, Counts, Seeds, Splits, split
 from kadam.lab.data.sources import describe
 from kadam.lab.engine.sweep import one_thread
+from kadam.lab.records.profiles import BASELINES
 from kadam.lab.records.record import recorded, with_units
 from kadam.lab.train import devices, stopwatch
 from kadam.lab.train import optimizers as baselines
@@ -125,7 +126,7 @@ def _parts(bench: Bench) -> xr.Dataset:
 
 
 def _costs(bench: Bench) -> xr.Dataset:
-    names = [*baselines.BASELINES, *(baselines.kadam_name(k, STRATEGY) for k in bench.config.ks if k > 1)]
+    names = [*BASELINES, *(baselines.kadam_name(k, STRATEGY) for k in bench.config.ks if k > 1)]
     found = bench.clock.costs({name: bench.training(name, bench.config.precision) for name in names})
     return found.assign_coords(k=("optimizer", [baselines.stages_of(name)[0] for name in names]))
 

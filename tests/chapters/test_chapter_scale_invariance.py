@@ -1,0 +1,211 @@
+"""Chapter scale_invariance: what its smoke record holds, how its claims are decided, and what it draws."""
+
+import functools
+
+import numpy as np
+import pytest
+import xarray as xr
+
+from kadam import chapters
+from kadam.chapters.scale_invariance.invariance import config as invariance_config
+from kadam.chapters.scale_invariance.invariance import figures as invariance
+from kadam.chapters.scale_invariance.invariance import run as invariance
+from kadam.chapters.scale_invariance.meta import config as meta_config
+from kadam.chapters.scale_invariance.meta import figures as meta
+from kadam.chapters.scale_invariance.meta import run as meta
+from kadam.lab.train import tasks
+from kadam.report.ledger import with_range
+
+
+@pytest.mark.parametrize(
+    ("module", "change", "message"),
+    [
+        (invariance, {"burn_in": 480}, "burn_in and late must be below steps = 480, got 480 and 160"),
+        (invariance, {"seeds": 0}, "seeds must be a whole number >= 1, got 0"),
+        (invariance, {"steps": 60, "burn_in": 20, "late": 20}, "steps must be above every \\+ 50, got 60 and every = 20"),
+        (meta, {"change": 400}, "change must lie between around and steps - around, got 400, 50, 400"),
+        (meta, {"horizon": 201}, "horizon must be at most steps - change = 200, got 201"),
+    ],
+)
+def test_a_bad_configuration_on_scale_invariance_is_named(module, change, message):
+    with pytest.raises(ValueError, match=message):
+        module.Config(**change)
+
+
+@pytest.mark.parametrize("module", [invariance, meta])
+def test_a_network_without_normalisation_is_refused(monkeypatch, module):
+    monkeypatch.setattr(tasks, "CharTransformer", functools.partial(plain_transformer, tasks.CharTransformer))
+    with pytest.raises(ValueError, match=r"blocks.0.query.weight is not scale invariant"):
+        module.run(module.PROFILES["smoke"])
+
+
+def plain_transformer(original, *, normalised, **sizes):
+    return original(**sizes)
+
+
+def test_invariance_holds_exact_statements_in_every_setting(smoke_records):
+    record = smoke_records["invariance"]
+    assert float(record.momentum_gap.max()) < 1e-12
+    np.testing.assert_allclose(record.parts.sum("part", skipna=False), 1, atol=1e-12)
+    assert not any(record[name].isnull().any() for name in record.data_vars if not name.startswith("rotation_"))
+    sizes = xr.DataArray([64, 64, 256, 4 * 2 * 9, 8 * 4 * 9], coords={"weight": invariance.WEIGHTS}, dims="weight")
+    first = record.norm.isel(step=0)
+    assert float(abs(first / (invariance_config.Config().start * sizes) - 1).max()) < 1e-12
+    without = record.sel(gamma=0.0, weight_decay=0.0)  # no momentum: only v differs between the law and Adam
+    np.testing.assert_allclose(without.norm_corrected, without.norm_paper, rtol=1e-12)
+    np.testing.assert_allclose(record.past_cosine.sel(lag=0), 0, atol=1e-12)
+    np.testing.assert_allclose(record.moved.sel(window=1, weight_decay=0.0), 1, rtol=1e-12)
+
+
+def test_every_change_is_the_same_training_until_it_happens(smoke_records):
+    record, config = smoke_records["meta"], meta_config.PROFILES["smoke"]
+    before = record.norm.isel(step=slice(0, config.change // config.every + 1))
+    alike = before.sel(change=[change for change in meta.CHANGES if change != "smaller batches"])
+    assert float((alike.max("change") - alike.min("change")).max()) == 0
+    after = record.norm.isel(step=-1).sel(change=alike.change)
+    assert float((after.max("change") - after.min("change")).min()) > 0
+
+
+def test_the_norm_law_is_closer_where_the_second_moment_is_one_number(smoke_records):
+    error = smoke_records["meta"].law_error.mean(("change", "seed", "weight"))
+    assert float(error.sel(moments="one a weight")) < float(error.sel(moments="one an entry")) / 2
+
+
+def test_a_copy_under_a_rule_starts_in_adamws_direction(smoke_records):
+    first = smoke_records["meta"].angle.isel(since=0)
+    relative = first / first.sel(rule="AdamW")
+    assert float(relative.sel(rule=["law's norm", "paper's norm", "constant norm"]).max()) < 1e-5  # arccos near 1
+    assert float(relative.sel(rule=["2-Adam", "one v"]).min()) > 0.01
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "id", "verdict"),
+    [
+        ("growth_ratio", 1.05, "GT-5a", "reproduced"),
+        ("growth_ratio", 1.15, "GT-5a", "not reproduced"),
+        ("cosine", -0.16, "GT-5b", "not reproduced"),
+        ("momentum_gap", 1e-8, "D-5f", "not reproduced"),
+    ],
+)
+def test_the_criteria_of_invariance_are_applied(smoke_records, variable, value, id, verdict):
+    record = smoke_records["invariance"]
+    changed = record.assign({variable: xr.full_like(record[variable], value)})
+    assert {claim.id: claim.verdict for claim in chapters.claims("invariance", changed)}[id] == verdict
+
+
+def test_the_law_with_the_cross_term_is_judged_by_shares_of_the_cases(smoke_records):
+    record = smoke_records["invariance"]
+    exact = record.assign(
+        growth_ratio=record.growth_ratio * 0 + record.factor,
+        norm_corrected=record.norm,
+        rotation=record.rotation * 0 + record.rotation_law,
+    )
+    verdicts = {claim.id: claim.verdict for claim in chapters.claims("invariance", exact)}
+    assert [verdicts[id] for id in ("D-5c", "D-5d", "D-5e")] == ["reproduced"] * 3
+    one_gamma_off = exact.assign(growth_ratio=exact.growth_ratio.where(exact.gamma < 0.99, 1e3))
+    assert {c.id: c.verdict for c in chapters.claims("invariance", one_gamma_off)}["D-5c"] == "partly"
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "id", "verdict"),
+    [
+        ("past_cosine", -0.14, "GT-5b", "reproduced"),
+        ("past_cosine", -0.16, "GT-5b", "not reproduced"),
+        ("moved", 0.91, "GT-5h", "reproduced"),
+        ("moved", 0.89, "GT-5h", "not reproduced"),
+        ("parts", 0.049, "GT-5g", "reproduced"),
+        ("parts", 0.051, "GT-5g", "not reproduced"),
+    ],
+)
+def test_the_further_criteria_of_invariance_are_applied(smoke_records, variable, value, id, verdict):
+    record = smoke_records["invariance"].copy()
+    record["moved_largest"], record["cosine"] = xr.full_like(record.moved_largest, 1.0), xr.zeros_like(record.cosine)
+    changed = record.assign({variable: xr.full_like(record[variable], value)})
+    assert {claim.id: claim.verdict for claim in chapters.claims("invariance", changed)}[id] == verdict
+
+
+def laptop_meta(errors, relative_angles, losses):
+    """A record of meta by hand: errors of the three histories, angles over AdamW's own, losses of the three networks."""
+    change, seed, weight = (
+        {name: list(values)} for name, values in (("change", meta.CHANGES), ("seed", [0]), ("weight", ["w"]))
+    )
+    cases = {**change, **seed, **weight}
+
+    def everywhere(name, labels, values):
+        data = xr.DataArray(values, dims=name, coords={name: list(labels)})
+        return data.expand_dims(cases).copy()
+
+    angles = [1.0] + [relative_angles.get(rule, 1.0) for rule in meta.RULES[1:]]
+    networks = xr.DataArray(
+        [[[loss]] for loss in losses], dims=("network", "seed", "rate"), coords={"network": list(meta_config.NETWORKS)}
+    )
+    record = {
+        "history_error": everywhere("history", meta.HISTORIES, errors),
+        "angle_at_horizon": everywhere("rule", meta.RULES, angles),
+        "network_loss": networks,
+    }
+    return xr.Dataset(record, attrs={"profile": "laptop", "experiment": "meta", "config_hash": "12345678"})
+
+
+CALM = {"1% larger": 0.1}
+
+
+@pytest.mark.parametrize(
+    ("errors", "angles", "losses", "id", "verdict"),
+    [
+        ([0.24, 1, 1], CALM, [1, 2, 2], "GT-5i", "reproduced"),
+        ([0.26, 1, 1], CALM, [1, 2, 2], "GT-5i", "not reproduced"),
+        ([1, 0.24, 1], CALM, [1, 2, 2], "D-5j", "reproduced"),
+        ([1, 0.26, 1], CALM, [1, 2, 2], "D-5j", "not reproduced"),
+        ([1, 1, 0.09], CALM, [1, 2, 2], "D-5k", "reproduced"),
+        ([1, 1, 0.11], CALM, [1, 2, 2], "D-5k", "not reproduced"),
+        ([1, 1, 1], CALM | {"2-Adam, paper's rate": 0.24}, [1, 2, 2], "GT-5l", "reproduced"),
+        ([1, 1, 1], CALM | {"2-Adam": 0.26}, [1, 2, 2], "D-5m", "not reproduced"),
+        ([1, 1, 1], CALM | {"law's norm": 0.24}, [1, 2, 2], "D-5n", "reproduced"),
+        ([1, 1, 1], CALM | {"one v": 0.26}, [1, 2, 2], "GT-5o", "not reproduced"),
+        ([1, 1, 1], {"1% larger": 0.13, "one v": 0.1}, [1, 2, 2], "GT-5o", "not run at this profile"),
+        ([1, 1, 1], CALM, [1, 2, 1.49], "GT-5p", "reproduced"),
+        ([1, 1, 1], CALM, [1, 2, 1.51], "GT-5p", "not reproduced"),
+        ([1, 1, 1], CALM, [1, 2, np.nan], "GT-5p", "not reproduced"),
+    ],
+)
+def test_the_criteria_on_the_second_normalisation_are_applied(errors, angles, losses, id, verdict):
+    claims = chapters.claims("meta", laptop_meta(errors, angles, losses))
+    assert {claim.id: claim.verdict for claim in claims}[id] == verdict
+
+
+def test_the_tables_on_the_norm_hold_what_the_record_holds(smoke_records):
+    record = smoke_records["invariance"]
+    usual = record.sel(gamma=0.9, weight_decay=0.0)
+    assert with_range(usual.growth_ratio, ".1f") in invariance.growth_table(record).splitlines()[3]
+    turned = record.rotation.sel(gamma=0.5, weight_decay=record.weight_decay > 0)
+    assert f"{float(turned.mean()):.4f}" in invariance.rotation_table(record).splitlines()[2]
+    assert "recursion to 1e-9: True" in invariance.orthogonality_table(record)
+    assert len(invariance.norm_table(record).splitlines()) == 1 + record.sizes["weight_decay"]
+    assert with_range(usual.past_cosine.sel(lag=20), ".3f") in invariance.past_table(record)
+    fixed = usual.sel(setting="one fixed batch")
+    momentum = float(fixed.parts.sel(part="momentum").mean())
+    assert f"{momentum:.3f}" in invariance.causes_table(record).splitlines()[3]
+    assert with_range(fixed.departure.sel(phase="late")) in invariance.departure_table(record).splitlines()[3]
+
+
+def test_the_tables_on_the_second_normalisation_hold_what_the_record_holds(smoke_records):
+    record = smoke_records["meta"]
+    scaled = record.sel(change="loss / 10")
+    line = meta.history_table(record).splitlines()[3]
+    assert line.split()[:3] == ["loss", "/", "10"]
+    assert f"{float(scaled.history_error.sel(history='constant').mean()):.3f}" in line
+    assert f"{float(scaled.norm_change.mean()):+.2f}" in line
+    ratio = (scaled.angle_at_horizon / scaled.angle_at_horizon.sel(rule="AdamW")).mean("seed")
+    assert with_range(ratio.sel(rule="one v")) in meta.direction_table(record).splitlines()[-1]
+    assert with_range(record.law_error.sel(moments="one a weight")) in meta.moment_table(record).splitlines()[2]
+    plain = record.network_loss.sel(network="plain, Adam").mean("seed")
+    assert f"{float(plain.min()):.3f}" in meta.network_table(record).splitlines()[2]
+
+
+@pytest.mark.parametrize("module", [invariance, meta], ids=lambda module: module.__name__)
+def test_the_tables_of_the_chapter_on_scale_invariance_fit_the_page(smoke_records, module):
+    record = smoke_records[module.__name__.rpartition(".")[2]]
+    tables = [table for name, table in vars(module).items() if name.endswith("_table")]
+    assert len(tables) >= 3
+    assert max(len(line) for table in tables for line in table(record).splitlines()) <= 90

@@ -1,7 +1,7 @@
 """What the one-pass kernel needs to know of a group, remembered from step to step.
 
 A step of a small network costs more in Python than in arithmetic. Most of what the general way collects and checks anew
-is as it was one step before; a :class:`Walk` keeps it, and at every step asks only what can have changed.
+is as it was one step before; a :class:`Repeat` keeps it, and at every step asks only what can have changed.
 """
 
 from collections.abc import Iterable, Mapping
@@ -13,16 +13,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from kadam.optim.arguments import Group
-from kadam.optim.fused_cpu import can_pass_once, one_pass_
-from kadam.optim.paths import PLAIN, Batch, all_contiguous
-from kadam.optim.steps import Hyper, ages, count
+from kadam.optim.arguments import Group, Hyper
+from kadam.optim.batch import PLAIN, Batch, all_contiguous
+from kadam.optim.cpu import can_pass_once, one_pass_
 
 # Applied to lists of tensors by map: no bytecode for each of them.
 GRAD, DTYPE, IS_CPU = attrgetter("grad"), attrgetter("dtype"), attrgetter("is_cpu")
 
 
-class Walk:
+class Repeat:
     """The parameters of a group that stepped together, all contiguous, and where they and their moments lie."""
 
     def __init__(self, group: Group, batch: Batch, states: Mapping[Tensor, dict[str, Any]]) -> None:
@@ -36,10 +35,10 @@ class Walk:
         self._dtype = batch.params[0].dtype
 
     @staticmethod
-    def after(group: Group, batch: Batch, states: Mapping[Tensor, dict[str, Any]]) -> "Walk | None":
-        """For a batch that just stepped; ``None`` where the one-pass kernel does not walk all of it."""
+    def after(group: Group, batch: Batch, states: Mapping[Tensor, dict[str, Any]]) -> "Repeat | None":
+        """For a batch that just stepped; ``None`` where the one-pass kernel does not take all of it."""
         p = batch.params[0]
-        return Walk(group, batch, states) if p.is_cpu and can_pass_once(p.dtype) and all_contiguous(batch) else None
+        return Repeat(group, batch, states) if p.is_cpu and can_pass_once(p.dtype) and all_contiguous(batch) else None
 
     def holds(self, group: Group, states: Mapping[Tensor, dict[str, Any]]) -> bool:
         """Whether the group's next step goes the same way; takes over the new gradients."""
@@ -66,10 +65,10 @@ class Walk:
         batch, grads, self._grads = self._batch, self._grads, []
         if hyper.overflowed:
             return
-        count(batch.steps)
+        batch.count()
         params_at, moments_at = self._addresses
         addresses = [*params_at, *map(Tensor.data_ptr, grads), *moments_at]
-        one_pass_(addresses, self._sizes, ages(batch), hyper.decays, self._dtype, hyper.numbers)
+        one_pass_(addresses, self._sizes, batch.ages(), self._dtype, hyper)
         torch.autograd.graph.increment_version([*batch.params, *batch.moments])
 
     def _lie_as_before(self) -> bool:

@@ -1,23 +1,25 @@
 """k-Adam's fused step on CPU: one pass over memory with numba, else torch's own fused step chained over the stages.
 
 Both take tensors whose elements lie side by side, in the same order for a parameter, its gradient and its moments:
-:func:`kadam.optim.paths.walkable` says which do.
+:func:`kadam.optim.batch.side_by_side` says which do.
 """
 
 import importlib
 import threading
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
 from types import ModuleType
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from kadam.decay import Decay
+from kadam.optim.arguments import Hyper
+from kadam.optim.batch import Ages, Batch
 from kadam.optim.state import state_dtype
 from kadam.optim.update import StageAtStep
 
@@ -25,18 +27,7 @@ from kadam.optim.update import StageAtStep
 # costs little (of 2^17 to 2^21 the fastest). A multiple of every vector width, so that splitting a tensor changes no bit.
 BLOCK = 2**20
 
-Ages = tuple[float, ...]  # for every stage of a parameter its step, counted from 1 where the stage began
-
 _chain_only = False
-
-
-class Numbers(NamedTuple):
-    """The hyperparameters of a step as the host knows them. ``factor`` multiplies the gradients."""
-
-    lr: float
-    eps: float
-    weight_decay: float
-    factor: float = 1.0
 
 
 def available() -> bool:
@@ -44,24 +35,15 @@ def available() -> bool:
     return hasattr(torch, "_fused_adamw_") or one_pass_kernel() is not None
 
 
-def kadam_fused_cpu_step_(
-    params: list[Tensor],
-    grads: list[Tensor],
-    moments: list[Tensor],
-    ages: list[Ages],
-    decays: Sequence[Decay],
-    numbers: Numbers,
-) -> None:
-    """One step on parameters of one dtype, in place; gradients are not written to.
-
-    ``moments``: flat, 2k a parameter (m, v, m_2, v_2, ...), in :func:`kadam.optim.state.state_dtype`.
-    """
-    if can_pass_once(params[0].dtype):
-        addresses = [t.data_ptr() for tensors in (params, grads, moments) for t in tensors]
-        one_pass_(addresses, [p.numel() for p in params], ages, decays, params[0].dtype, numbers)
+def fused_step_(batch: Batch, hyper: Hyper) -> None:
+    """One step on parameters of one dtype, in place; gradients are not written to."""
+    dtype = batch.params[0].dtype
+    if can_pass_once(dtype):
+        addresses = [t.data_ptr() for tensors in (batch.params, batch.grads, batch.moments) for t in tensors]
+        one_pass_(addresses, [p.numel() for p in batch.params], batch.ages(), dtype, hyper)
     else:
-        _chain_(params, grads, moments, ages, decays, numbers)
-    torch.autograd.graph.increment_version([*params, *moments])
+        _chain_(batch, hyper)
+    torch.autograd.graph.increment_version([*batch.params, *batch.moments])
 
 
 def can_pass_once(dtype: torch.dtype) -> bool:
@@ -95,24 +77,19 @@ def chain_only() -> Iterator[None]:
         _chain_only = before
 
 
-def one_pass_(
-    addresses: list[int],
-    sizes: list[int],
-    ages: list[Ages],
-    decays: Sequence[Decay],
-    dtype: torch.dtype,
-    numbers: Numbers,
-) -> None:
+def one_pass_(addresses: list[int], sizes: list[int], ages: list[Ages], dtype: torch.dtype, hyper: Hyper) -> None:
     """The numba kernel on n parameters: ``addresses`` of all parameters, all gradients, and 2k moments a parameter."""
     rows: dict[Ages, int] = {}
     row = [rows.setdefault(age, len(rows)) for age in ages]
+    stages = [[_stage(d, n) for d, n in zip(hyper.decays, age, strict=True)] for age in rows]
+    lr, eps, weight_decay = hyper.on_host.values()
     real = np.float64 if dtype == torch.float64 else np.float32
     one_pass_kernel().launch(  # type: ignore[union-attr]
         np.array(addresses, np.int64),
         np.array(sizes, np.int64),
         np.array(row, np.int64),
-        np.array([[_stage(d, n) for d, n in zip(decays, age, strict=True)] for age in rows], real),
-        np.array([numbers.lr, 1 - numbers.lr * numbers.weight_decay, numbers.eps, numbers.factor], real),
+        np.array(stages, real),
+        np.array([lr, 1 - lr * weight_decay, eps, float(hyper.factor)], real),
         torch.get_num_threads(),
     )
 
@@ -122,30 +99,25 @@ def _stage(decay: Decay, age: float) -> tuple[float, ...]:
     return (stage.weight1, stage.beta2, stage.weight2, 1 / stage.correction1, 1 / stage.correction2)
 
 
-def _chain_(
-    params: list[Tensor],
-    grads: list[Tensor],
-    moments: list[Tensor],
-    ages: list[Ages],
-    decays: Sequence[Decay],
-    numbers: Numbers,
-) -> None:
+def _chain_(batch: Batch, hyper: Hyper) -> None:
     """Adam's fused step on a scratch block of zeros with learning rate -1 leaves u there; the last stage moves p."""
-    (lr, eps, weight_decay, factor), k, sizes = numbers, len(decays), [p.numel() for p in params]
-    without_scratch = k == 1 and abs(factor) == 1.0 and state_dtype(params[0].dtype) == params[0].dtype
+    params, grads, ages, k = batch.params, batch.grads, batch.ages(), len(hyper.decays)
+    (lr, eps, weight_decay), factor = hyper.on_host.values(), float(hyper.factor)
+    sizes, real = [p.numel() for p in params], state_dtype(params[0].dtype)
+    without_scratch = k == 1 and abs(factor) == 1.0 and real == params[0].dtype
     for part in _parts(sizes, sum(sizes) if without_scratch else BLOCK):
         p = [_slice(params[t], a, b) for t, a, b in part]
         g = [_slice(grads[t], a, b) for t, a, b in part]
         age = [ages[t] for t, _, _ in part]
-        ms = [[_slice(moments[2 * k * t + j], a, b) for t, a, b in part] for j in range(2 * k)]
-        scratch = _Scratch([b - a for _, a, b in part], state_dtype(p[0].dtype))
+        ms = [[_slice(batch.moments[2 * k * t + j], a, b) for t, a, b in part] for j in range(2 * k)]
+        scratch = _Scratch([b - a for _, a, b in part], real)
         maximize = factor == -1.0
-        u = g if p[0].dtype == scratch.dtype and abs(factor) == 1.0 else scratch.scaled(g, 1.0 if maximize else factor)
-        for i, decay in enumerate(decays[:-1]):
+        u = g if p[0].dtype == real and abs(factor) == 1.0 else scratch.scaled(g, 1.0 if maximize else factor)
+        for i, decay in enumerate(hyper.decays[:-1]):
             first = maximize and i == 0
             u = _adam(scratch.zeros(), u, ms[2 * i : 2 * i + 2], decay, [a[i] for a in age], -1.0, eps, 0.0, first)
-        last = (decays[-1], [a[-1] for a in age], lr, eps, weight_decay, maximize and k == 1)
-        if p[0].dtype == scratch.dtype:
+        last = (hyper.decays[-1], [a[-1] for a in age], lr, eps, weight_decay, maximize and k == 1)
+        if p[0].dtype == real:
             _adam(p, u, ms[-2:], *last)
         else:
             torch._foreach_copy_([_flat(x) for x in p], _adam(scratch.copies(p), u, ms[-2:], *last))
@@ -216,14 +188,14 @@ class _Scratch:
     _kept = threading.local()
 
     def __init__(self, sizes: list[int], dtype: torch.dtype) -> None:
-        self.dtype, self._sizes = dtype, sizes
+        self._dtype, self._sizes = dtype, sizes
         self._blocks = [self._block(which, sum(sizes)) for which in (0, 1)]
 
     def _block(self, which: int, size: int) -> Tensor:
         kept: dict[Any, Tensor] = self._kept.__dict__
-        key = (which, self.dtype)
+        key = (which, self._dtype)
         if key not in kept or len(kept[key]) < size:
-            kept[key] = torch.empty(size, dtype=self.dtype, device="cpu")
+            kept[key] = torch.empty(size, dtype=self._dtype, device="cpu")
         return kept[key][:size]
 
     def _next(self) -> Tensor:

@@ -17,6 +17,7 @@ from torch.nn import Parameter
 from kadam import KAdam
 from kadam.optim import cpu
 from kadam.optim.batch import Batch, side_by_side
+from kadam.optim.chain import BLOCK
 from kadam.optim.steps import choose
 
 LR = 2**-7
@@ -223,7 +224,7 @@ def test_results_do_not_depend_on_the_number_of_threads(k, way):
 @one_to_three
 def test_tensors_larger_than_a_block_step_as_by_the_for_loop(k, way):
     def optimizer(**flags):
-        return KAdam([Parameter(random(n, seed=i).float()) for i, n in enumerate((cpu.BLOCK + 17, 40, 5))], k=k, **flags)
+        return KAdam([Parameter(random(n, seed=i).float()) for i, n in enumerate((BLOCK + 17, 40, 5))], k=k, **flags)
 
     grads = [[random(*p.shape, seed=9).float() for p in owned(optimizer())]]
     assert_agree(run(optimizer(fused=True), grads), run(optimizer(foreach=False), grads))

@@ -12,6 +12,7 @@ from kadam import cli, experiments
 from kadam.experiments import speed
 from kadam.lab import records, stopwatch
 from kadam.optim import cpu
+from kadam.optim.chain import BLOCK
 from kadam.report import speed as figures
 
 
@@ -75,7 +76,7 @@ def test_a_fused_step_takes_two_scratch_blocks_at_most(way):
     peak = stopwatch.peak_bytes(stopwatch.step_of(way, made), "cpu")
     if np.isnan(peak):
         pytest.skip("this system does not count the peak")
-    assert peak <= 2 * cpu.BLOCK * 4 + 2**20
+    assert peak <= 2 * BLOCK * 4 + 2**20
 
 
 def test_the_record_holds_every_way_k_and_round(record):

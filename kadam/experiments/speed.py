@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from kadam.lab import records, stopwatch
 from kadam.lab.profiles import check_choice, check_counts
-from kadam.optim.cpu import BLOCK
+from kadam.optim.chain import BLOCK
 from kadam.report.claims import Claim, Finding, Test, judge_all, passes, passes_each
 
 NOTEBOOK = "11-speed"

@@ -1,15 +1,16 @@
-"""k-Adam's fused step on CPU: one pass over memory with numba, else torch's own fused step chained over the stages.
+"""k-Adam's fused step on CPU: one pass over memory with numba, and the same again at the next step; where not, the chain.
 
-Both take tensors whose elements lie side by side, in the same order for a parameter, its gradient and its moments:
-:func:`kadam.optim.batch.side_by_side` says which do.
+Tensors are found by address: :func:`kadam.optim.batch.side_by_side` says of which that is enough.
 """
 
 import importlib
-import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import cache
+from itertools import chain
+from operator import attrgetter, is_
 from types import ModuleType
 from typing import Any
 
@@ -18,14 +19,13 @@ import torch
 from torch import Tensor
 
 from kadam.decay import Decay
-from kadam.optim.arguments import Hyper
-from kadam.optim.batch import Ages, Batch
-from kadam.optim.state import state_dtype
+from kadam.optim.arguments import Group, Hyper
+from kadam.optim.batch import PLAIN, Ages, Batch, all_contiguous
+from kadam.optim.chain import chained_step_
 from kadam.optim.update import StageAtStep
 
-# Elements of a scratch block, 4 MiB of float32: it stays in the cache between two stages, and waking the threads for it
-# costs little (of 2^17 to 2^21 the fastest). A multiple of every vector width, so that splitting a tensor changes no bit.
-BLOCK = 2**20
+# Applied to lists of tensors by map: no bytecode for each of them.
+GRAD, DTYPE, IS_CPU = attrgetter("grad"), attrgetter("dtype"), attrgetter("is_cpu")
 
 _chain_only = False
 
@@ -42,8 +42,30 @@ def fused_step_(batch: Batch, hyper: Hyper) -> None:
         addresses = [t.data_ptr() for tensors in (batch.params, batch.grads, batch.moments) for t in tensors]
         one_pass_(addresses, [p.numel() for p in batch.params], batch.ages(), dtype, hyper)
     else:
-        _chain_(batch, hyper)
+        chained_step_(batch, hyper)
     torch.autograd.graph.increment_version([*batch.params, *batch.moments])
+
+
+def one_pass_(addresses: list[int], sizes: list[int], ages: list[Ages], dtype: torch.dtype, hyper: Hyper) -> None:
+    """The numba kernel on n parameters: ``addresses`` of all parameters, all gradients, and 2k moments a parameter."""
+    rows: dict[Ages, int] = {}
+    row = [rows.setdefault(age, len(rows)) for age in ages]
+    stages = [[_stage(d, n) for d, n in zip(hyper.decays, age, strict=True)] for age in rows]
+    lr, eps, weight_decay = hyper.on_host.values()
+    real = np.float64 if dtype == torch.float64 else np.float32
+    one_pass_kernel().launch(  # type: ignore[union-attr]
+        np.array(addresses, np.int64),
+        np.array(sizes, np.int64),
+        np.array(row, np.int64),
+        np.array(stages, real),
+        np.array([lr, 1 - lr * weight_decay, eps, float(hyper.factor)], real),
+        torch.get_num_threads(),
+    )
+
+
+def _stage(decay: Decay, age: float) -> tuple[float, ...]:
+    stage = StageAtStep.at(*decay.betas, age)
+    return (stage.weight1, stage.beta2, stage.weight2, 1 / stage.correction1, 1 / stage.correction2)
 
 
 def can_pass_once(dtype: torch.dtype) -> bool:
@@ -77,141 +99,77 @@ def chain_only() -> Iterator[None]:
         _chain_only = before
 
 
-def one_pass_(addresses: list[int], sizes: list[int], ages: list[Ages], dtype: torch.dtype, hyper: Hyper) -> None:
-    """The numba kernel on n parameters: ``addresses`` of all parameters, all gradients, and 2k moments a parameter."""
-    rows: dict[Ages, int] = {}
-    row = [rows.setdefault(age, len(rows)) for age in ages]
-    stages = [[_stage(d, n) for d, n in zip(hyper.decays, age, strict=True)] for age in rows]
-    lr, eps, weight_decay = hyper.on_host.values()
-    real = np.float64 if dtype == torch.float64 else np.float32
-    one_pass_kernel().launch(  # type: ignore[union-attr]
-        np.array(addresses, np.int64),
-        np.array(sizes, np.int64),
-        np.array(row, np.int64),
-        np.array(stages, real),
-        np.array([lr, 1 - lr * weight_decay, eps, float(hyper.factor)], real),
-        torch.get_num_threads(),
-    )
+class Repeat:
+    """What a step in one pass needs to know of a group: parameters that stepped together, all contiguous, and where they lie.
+
+    A step of a small network costs more in Python than in arithmetic. Most of what the general way collects and checks anew
+    is as it was one step before; this keeps it, and at every step asks only what can have changed.
+    """
+
+    def __init__(self, group: Group, batch: Batch, states: Mapping[Tensor, dict[str, Any]]) -> None:
+        self._batch, self._k = replace(batch, grads=[]), group["k"]
+        self._grads: list[Tensor] = []  # kept from holds to step, and then by no one but their parameters
+        self._group_params = list(group["params"])
+        self._states = [states[p] for p in batch.params]
+        self._values = [value for state in self._states for value in state.values()]
+        self._addresses = [list(map(Tensor.data_ptr, tensors)) for tensors in (batch.params, batch.moments)]
+        self._sizes = [p.numel() for p in batch.params]
+        self._dtype = batch.params[0].dtype
+
+    @staticmethod
+    def after(group: Group, batch: Batch, states: Mapping[Tensor, dict[str, Any]]) -> "Repeat | None":
+        """For a batch that just stepped; ``None`` where the one-pass kernel does not take all of it."""
+        p = batch.params[0]
+        return Repeat(group, batch, states) if p.is_cpu and can_pass_once(p.dtype) and all_contiguous(batch) else None
+
+    def holds(self, group: Group, states: Mapping[Tensor, dict[str, Any]]) -> bool:
+        """Whether the group's next step goes the same way; takes over the new gradients."""
+        batch, grads = self._batch, list(map(GRAD, group["params"]))
+        if not (
+            can_pass_once(self._dtype)
+            and self._k == group["k"]
+            and _same(self._group_params, group["params"])
+            and _same(batch.params, [p for p, g in zip(group["params"], grads, strict=True) if g is not None])
+            and _same(self._states, map(states.get, batch.params))
+            and _same(self._values, chain.from_iterable(map(dict.values, self._states)))
+        ):
+            return False
+        self._grads = [g for g in grads if g is not None]
+        return (
+            self._lie_as_before()
+            and self._are_shaped(batch.params)
+            and self._are_shaped(self._grads)
+            and self._are_alike(self._grads)
+        )
+
+    def step(self, hyper: Hyper) -> None:
+        """One step with the gradients taken over by :meth:`holds`, which are then let go."""
+        batch, grads, self._grads = self._batch, self._grads, []
+        if hyper.overflowed:
+            return
+        batch.count()
+        params_at, moments_at = self._addresses
+        addresses = [*params_at, *map(Tensor.data_ptr, grads), *moments_at]
+        one_pass_(addresses, self._sizes, batch.ages(), self._dtype, hyper)
+        torch.autograd.graph.increment_version([*batch.params, *batch.moments])
+
+    def _lie_as_before(self) -> bool:
+        tensors = (self._batch.params, self._batch.moments)
+        return [list(map(Tensor.data_ptr, each)) for each in tensors] == self._addresses
+
+    def _are_shaped(self, tensors: list[Tensor]) -> bool:
+        return all(map(Tensor.is_contiguous, tensors)) and list(map(Tensor.numel, tensors)) == self._sizes
+
+    def _are_alike(self, grads: list[Tensor]) -> bool:
+        return (
+            set(map(type, grads)) <= PLAIN
+            and set(map(DTYPE, grads)) == {self._dtype}
+            and all(map(IS_CPU, grads))
+            and not any(map(Tensor.is_neg, grads))
+        )
 
 
-def _stage(decay: Decay, age: float) -> tuple[float, ...]:
-    stage = StageAtStep.at(*decay.betas, age)
-    return (stage.weight1, stage.beta2, stage.weight2, 1 / stage.correction1, 1 / stage.correction2)
-
-
-def _chain_(batch: Batch, hyper: Hyper) -> None:
-    """Adam's fused step on a scratch block of zeros with learning rate -1 leaves u there; the last stage moves p."""
-    params, grads, ages, k = batch.params, batch.grads, batch.ages(), len(hyper.decays)
-    (lr, eps, weight_decay), factor = hyper.on_host.values(), float(hyper.factor)
-    sizes, real = [p.numel() for p in params], state_dtype(params[0].dtype)
-    without_scratch = k == 1 and abs(factor) == 1.0 and real == params[0].dtype
-    for part in _parts(sizes, sum(sizes) if without_scratch else BLOCK):
-        p = [_slice(params[t], a, b) for t, a, b in part]
-        g = [_slice(grads[t], a, b) for t, a, b in part]
-        age = [ages[t] for t, _, _ in part]
-        ms = [[_slice(batch.moments[2 * k * t + j], a, b) for t, a, b in part] for j in range(2 * k)]
-        scratch = _Scratch([b - a for _, a, b in part], real)
-        maximize = factor == -1.0
-        u = g if p[0].dtype == real and abs(factor) == 1.0 else scratch.scaled(g, 1.0 if maximize else factor)
-        for i, decay in enumerate(hyper.decays[:-1]):
-            first = maximize and i == 0
-            u = _adam(scratch.zeros(), u, ms[2 * i : 2 * i + 2], decay, [a[i] for a in age], -1.0, eps, 0.0, first)
-        last = (hyper.decays[-1], [a[-1] for a in age], lr, eps, weight_decay, maximize and k == 1)
-        if p[0].dtype == real:
-            _adam(p, u, ms[-2:], *last)
-        else:
-            torch._foreach_copy_([_flat(x) for x in p], _adam(scratch.copies(p), u, ms[-2:], *last))
-
-
-def _adam(
-    target: list[Tensor],
-    x: list[Tensor],
-    moments: list[list[Tensor]],
-    decay: Decay,
-    age: list[float],
-    lr: float,
-    eps: float,
-    weight_decay: float,
-    maximize: bool,
-) -> list[Tensor]:
-    """torch's fused AdamW step of ``target`` with ``x`` as gradient; returns ``target``."""
-    beta1, beta2 = decay.betas
-    counters = {a: torch.tensor(a, dtype=torch.float32, device="cpu") for a in set(age)}
-    torch._fused_adamw_(
-        target,
-        x,
-        moments[0],
-        moments[1],
-        [],
-        [counters[a] for a in age],
-        lr=lr,
-        beta1=beta1,
-        beta2=beta2,
-        weight_decay=weight_decay,
-        eps=eps,
-        amsgrad=False,
-        maximize=maximize,
-        grad_scale=None,
-        found_inf=None,
-    )
-    return target
-
-
-def _parts(sizes: list[int], block: int) -> Iterator[list[tuple[int, int, int]]]:
-    """The elements of all tensors in parts of at most ``block`` elements: lists of (tensor, start, stop)."""
-    part: list[tuple[int, int, int]] = []
-    room = block
-    for t, size in enumerate(sizes):
-        for start in range(0, size, max(block, 1)):
-            stop = min(start + block, size)
-            if stop - start > room:
-                yield part
-                part, room = [], block
-            part.append((t, start, stop))
-            room -= stop - start
-    if part:
-        yield part
-
-
-def _slice(tensor: Tensor, start: int, stop: int) -> Tensor:
-    """Elements start..stop of a dense tensor in the order of its memory; the tensor itself where these are all."""
-    return tensor if stop - start == tensor.numel() else _flat(tensor)[start:stop]
-
-
-def _flat(tensor: Tensor) -> Tensor:
-    return tensor.as_strided((tensor.numel(),), (1,))
-
-
-class _Scratch:
-    """Two blocks of scratch, cut to the sizes of a part; kept for the next part and the next step of this thread."""
-
-    _kept = threading.local()
-
-    def __init__(self, sizes: list[int], dtype: torch.dtype) -> None:
-        self._dtype, self._sizes = dtype, sizes
-        self._blocks = [self._block(which, sum(sizes)) for which in (0, 1)]
-
-    def _block(self, which: int, size: int) -> Tensor:
-        kept: dict[Any, Tensor] = self._kept.__dict__
-        key = (which, self._dtype)
-        if key not in kept or len(kept[key]) < size:
-            kept[key] = torch.empty(size, dtype=self._dtype, device="cpu")
-        return kept[key][:size]
-
-    def _next(self) -> Tensor:
-        self._blocks.reverse()
-        return self._blocks[0]
-
-    def zeros(self) -> list[Tensor]:
-        return list(self._next().zero_().split(self._sizes))
-
-    def scaled(self, grads: list[Tensor], factor: float) -> list[Tensor]:
-        """factor * grads in this scratch's dtype."""
-        u = self.copies(grads)
-        torch._foreach_mul_(u, factor)
-        return u
-
-    def copies(self, tensors: list[Tensor]) -> list[Tensor]:
-        views = list(self._next().split(self._sizes))
-        torch._foreach_copy_(views, [_flat(t) for t in tensors])
-        return views
+def _same(ours: list[Any], theirs: Iterable[Any]) -> bool:
+    """The very same objects in the same order."""
+    others = list(theirs)
+    return len(ours) == len(others) and all(map(is_, ours, others))

@@ -10,7 +10,7 @@ from torch.optim.optimizer import Optimizer, ParamsT, _use_grad_for_differentiab
 from kadam.optim import state as parameter_state
 from kadam.optim.arguments import Group, Hyper, Pair, checked, stage_decays
 from kadam.optim.batch import Batch, aligned, of_a_kind
-from kadam.optim.repeat import Repeat
+from kadam.optim.cpu import Repeat
 from kadam.optim.steps import choose, counts_on_device, step_batch
 
 CPU = torch.device("cpu")

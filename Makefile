@@ -6,20 +6,29 @@
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
+DEV := .venv/.dev
 KADAM := $(BIN)/python -m kadam
 
-.PHONY: help env book test lint types unit fuzz notebooks smoke-book update-smoke records paper serve pdf bench lock clean
+.PHONY: help env dev book test lint types unit fuzz notebooks smoke-book update-smoke records paper serve pdf bench lock clean
 
 help:
 	@sed -n 's/^# \(make .*\)/\1/p' Makefile
 
 env: $(READY)
 
+dev: $(DEV)
+
 # pip says what it downloads; the mark comes last, so that an interrupted installation is done again.
+INSTALL = $(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt
+
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "kadam needs Python 3.11 or newer, this is " + sys.version.split()[0])'
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	$(INSTALL) -e '.[lab,book]'
+	touch $@
+
+$(DEV): $(READY)
+	$(INSTALL) -e '.[dev]'
 	touch $@
 
 book: env
@@ -28,11 +37,11 @@ book: env
 
 test: lint types unit notebooks smoke-book
 
-lint: env
+lint: dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
-types: env
+types: dev
 	$(BIN)/mypy
 
 # Tests and smoke notebooks keep their records apart from the user's own.
@@ -40,15 +49,15 @@ unit fuzz notebooks smoke-book update-smoke: export KADAM_CACHE := $(CURDIR)/.ca
 
 # The processes share the cores, so each computes in one thread.
 unit: export OMP_NUM_THREADS := 1
-unit: env
+unit: dev
 	$(BIN)/python -m pytest tests -n auto --maxprocesses 4 --dist worksteal
 
 # Other cases every time; a failure prints how to repeat it.
-fuzz: env
+fuzz: dev
 	HYPOTHESIS_PROFILE=nightly $(BIN)/python -m pytest tests/test_fuzz_*.py
 
 # Strict: every printed number must be the committed one.
-notebooks: env
+notebooks: dev
 	$(BIN)/python -m pytest --nbval --nbval-current-env -p no:cacheprovider notebooks/smoke
 
 smoke-book: env
@@ -60,8 +69,8 @@ update-smoke: env
 # The reference records. README.md's table (kadam claims --markdown) and tests/verdicts.json follow by hand: a test insists.
 records: env
 	$(KADAM) run all --profile laptop --commit
-	$(BIN)/python -c "from kadam import experiments; from kadam.report import growth; \
-	  growth.slopes(experiments.obtain('growth', 'laptop')).savefig('book/images/growth.png')"
+	$(BIN)/python -c "from kadam import chapters; from kadam.chapters.growth import figures; \
+	  figures.slopes(chapters.obtain('growth', 'laptop')).savefig('book/images/growth.png')"
 
 paper: env
 	$(KADAM) run all --profile paper
@@ -80,10 +89,9 @@ bench: env
 	$(KADAM) bench engine
 	$(KADAM) bench training
 	$(KADAM) bench tokens
-	$(KADAM) bench sweep
 
 # The exact versions of everything, from the environment at hand.
-lock: env
+lock: dev
 	$(BIN)/python -m pip freeze --exclude-editable --disable-pip-version-check | sed 's/+cpu$$//' > constraints.txt
 
 clean:

@@ -26,10 +26,9 @@ from traitlets.config import Config
 
 from kadam import chapters
 from kadam.lab.engine.sweep import all_cores
-from kadam.lab.records import committed as results
-from kadam.lab.records import files
-from kadam.lab.records import record as records
+from kadam.lab.records import committed, files
 from kadam.lab.records.closure import PACKAGE, code_of, files_of, imported
+from kadam.lab.records.record import device_name, save
 from kadam.report import explorer
 from kadam.report.ledger import Claim, Verdict, short_table
 from kadam.report.table import table
@@ -69,7 +68,7 @@ class Page:
 
 def repository() -> Path:
     """The checkout that holds the book; ``BookError`` where there is none."""
-    root = results.repository()
+    root = committed.repository()
     if root is None:
         raise BookError("no book here: run this inside a clone of the kadam repository (it holds _config.yml and notebooks/)")
     return root
@@ -156,8 +155,8 @@ def _key(page: Page, parameters: Mapping[str, Any], used: Mapping[str, xr.Datase
     digest = hashlib.sha256(page.source.read_bytes())
     digest.update(json.dumps(dict(parameters), sort_keys=True).encode())
     digest.update("".join(used[name].attrs["sha256"] for name in page.experiments()).encode())
-    if folder := results.results_folder():  # a page may read committed records too
-        digest.update(json.dumps(results.manifest(folder)).encode())
+    if folder := committed.results_folder():  # a page may read committed records too
+        digest.update(json.dumps(committed.manifest(folder)).encode())
     digest.update(code_hash(page).encode())
     return digest.hexdigest()[:12]
 
@@ -207,7 +206,7 @@ def with_badge(notebook: Notebook, page: Page, used: Mapping[str, xr.Dataset], g
     """A copy with the page's provenance below its title, and what the badge links to put beside the book."""
     shown = {key: record for key, record in used.items() if record.attrs["experiment"] in page.experiments()}
     for record in shown.values():
-        records.save(record, generated / _file_name(record))
+        save(record, generated / _file_name(record))
     _copy_aside(page.source, generated / page.source.name)
     source = f" · {{download}}`this page's source <../generated/{page.source.name}>`"
     badge = nbformat.v4.new_markdown_cell(badge_of(shown, folder="../generated", after=source), id="badge")
@@ -233,7 +232,9 @@ def with_tables_apart(notebook: Notebook) -> Notebook:
             tables = [output for output in cell.outputs if "text/html" in output.get("data", {})]
             cell.outputs = [output for output in cell.outputs if output not in tables]
             if tables:
-                below = nbformat.v4.new_code_cell("", outputs=tables, metadata={"tags": ["remove-input"]}, id=f"{cell.id}-tables")
+                below = nbformat.v4.new_code_cell(
+                    "", outputs=tables, metadata={"tags": ["remove-input"]}, id=f"{cell.id}-tables"
+                )
                 cells.append(below)
     apart.cells = cells
     return apart
@@ -283,7 +284,7 @@ def _ledger_entry(claim: Claim) -> str:
 def status_page(used: Mapping[str, xr.Dataset], seconds: Mapping[str, float]) -> str:
     """What machine and versions made this book, and how long each part took."""
     versions = json.loads(next(iter(used.values())).attrs["versions"])
-    machine = {"platform": platform.platform(terse=True), "processor": records.device_name(), **versions}
+    machine = {"platform": platform.platform(terse=True), "processor": device_name(), **versions}
     tables = [
         table(("part", "value"), machine.items()),
         table(

@@ -117,9 +117,9 @@ def _copy(source: Path, target: Path) -> None:
 
 def _commit(record: Any) -> None:
     from kadam.book import repository
-    from kadam.lab.records import committed as results
+    from kadam.lab.records import committed
 
-    click.echo(f"committed records: {results.commit(record, repository() / 'results')}")
+    click.echo(f"committed records: {committed.commit(record, repository() / 'results')}")
 
 
 @commands.command()
@@ -186,24 +186,23 @@ def data() -> None:
 @_clear_errors
 def status() -> None:
     """For each data set: where it was found and whether it is the right one."""
-    from kadam.lab.data import sources as lab_data
+    from kadam.lab.data import sources
 
-    for source in lab_data.SOURCES.values():
-        found = lab_data.locate(source)
+    for source in sources.SOURCES.values():
+        found = sources.locate(source)
         if found is None:
             click.echo(f"{source.name}: not on this machine; `kadam data fetch` downloads it, else a stand-in is used")
             continue
         origin, path = found
-        lab_data.verify(source, path)
+        sources.verify(source, path)
         click.echo(f"{source.name}: {path} ({origin}), sha256 verified{_remark(source, path)}")
 
 
 def _remark(source: Any, path: Path) -> str:
     """What is not as it should be in a file of the right checksum."""
-    from kadam.lab.data import images, reviews
-    from kadam.lab.data import sources as lab_data
+    from kadam.lab.data import images, reviews, sources
 
-    if inexact := images.lossy_count(source, path) if isinstance(source, lab_data.ImageSource) else 0:
+    if inexact := images.lossy_count(source, path) if isinstance(source, sources.ImageSource) else 0:
         return f"; the pixels of {inexact} images are not exact"
     if foreign := reviews.foreign_count(source, path):
         return f"; {foreign} lines that are no film reviews are left out"
@@ -214,11 +213,11 @@ def _remark(source: Any, path: Path) -> str:
 @_clear_errors
 def fetch() -> None:
     """Download every data set into the cache, with checksum."""
-    from kadam.lab.data import sources as lab_data
+    from kadam.lab.data import sources
 
-    for source in lab_data.SOURCES.values():
+    for source in sources.SOURCES.values():
         try:
-            click.echo(f"{source.name}: {lab_data.download(source)}")
+            click.echo(f"{source.name}: {sources.download(source)}")
         except OSError as error:
             file = source.download
             raise click.ClickException(

@@ -85,7 +85,7 @@ def test_what_a_page_depends_on_executes_it_again(page, used, tmp_path):
 
 def test_a_newly_committed_record_executes_pages_again(page, used, tmp_path, monkeypatch):
     before = book._key(page(), {}, used)
-    monkeypatch.setattr(book.results, "results_folder", lambda: tmp_path)
+    monkeypatch.setattr(book.committed, "results_folder", lambda: tmp_path)
     assert book._key(page(), {}, used) != before
 
 
@@ -123,10 +123,10 @@ def test_pictures_are_left_out_of_what_is_compared_and_only_there():
 
 def test_outside_a_checkout_the_book_says_what_it_needs(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(book.results, "PACKAGE", tmp_path / "kadam")
+    monkeypatch.setattr(book.committed, "PACKAGE", tmp_path / "kadam")
     with pytest.raises(book.BookError, match="inside a clone of the kadam repository"):
         book.repository()
-    assert book.results.results_folder() is None
+    assert book.committed.results_folder() is None
 
 
 def test_a_file_is_rewritten_only_when_its_text_changes(tmp_path):

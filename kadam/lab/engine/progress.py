@@ -9,7 +9,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from kadam.lab.engine import state as states
+from kadam.lab.engine.state import can_be_set, load_into, save
 
 KEEP_EVERY_S = 30.0  # seconds of work between two states of a piece, which is what a kill may cost
 KEEPING_SHARE = 0.05  # of the time at most goes into that: large states are kept more rarely
@@ -42,7 +42,7 @@ class Progress:
 
         ``state`` holds objects with ``state_dict``, generators, arrays that the loop changes in place, or nests of them.
         """
-        fixed = [name for name, part in state.items() if not states.can_be_set(part)]
+        fixed = [name for name, part in state.items() if not can_be_set(part)]
         if fixed:
             raise TypeError(f"state must hold what can be set in place; {fixed[0]} is {state[fixed[0]]!r}")
         self._resume(state)
@@ -54,13 +54,13 @@ class Progress:
 
     def _keep(self, state: Mapping[str, Any], path: Path) -> None:
         begin = time.monotonic()
-        states.save({"steps": self.steps, "seconds": self.seconds, "state": dict(state)}, path)
+        save({"steps": self.steps, "seconds": self.seconds, "state": dict(state)}, path)
         end = time.monotonic()
         self._next = end + max(self.keep_every_s, (end - begin) / KEEPING_SHARE)
 
     def _resume(self, state: Mapping[str, Any]) -> None:
         if self.path is not None and self.path.exists():
-            found = states.load_into({"state": dict(state)}, self.path)
+            found = load_into({"state": dict(state)}, self.path)
             self.steps, self.earlier_s = found["steps"], found["seconds"]
             self.tell(self.steps)
 

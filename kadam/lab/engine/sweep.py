@@ -18,8 +18,8 @@ from tqdm import tqdm
 
 from kadam.lab.engine import cluster
 from kadam.lab.engine.progress import KEEP_EVERY_S, Bar, Note, Progress, Tell
-from kadam.lab.records import record as records
 from kadam.lab.records.closure import package_hash
+from kadam.lab.records.record import read, save
 
 P = TypeVar("P", bound=Hashable)  # what a piece goes by: a tuple with named parts, or a word
 Compute = Callable[[P, Progress], xr.Dataset]
@@ -90,13 +90,13 @@ class Work(Generic[P]):
         path = self.path(piece, "nc")
         if path is None or not path.exists():
             return None
-        return records.read(path, command=f"rm '{path}', then the same command again", expected={"piece": name_of(piece)})
+        return read(path, command=f"rm '{path}', then the same command again", expected={"piece": name_of(piece)})
 
     def keep(self, piece: P, result: xr.Dataset) -> None:
         """Write a finished piece; only then is its state not needed any more."""
         path = self.path(piece, "nc")
         if path is not None:
-            records.save(result.assign_attrs(piece=name_of(piece)), path)
+            save(result.assign_attrs(piece=name_of(piece)), path)
             for suffix in ("state", "steps"):
                 path.with_suffix(f".{suffix}").unlink(missing_ok=True)
 

@@ -7,9 +7,9 @@ from pathlib import Path
 import xarray as xr
 
 from kadam.lab.records import files
-from kadam.lab.records import record as records
 from kadam.lab.records.closure import PACKAGE
 from kadam.lab.records.files import RecordError
+from kadam.lab.records.record import read, save
 
 MANIFEST = "manifest.json"
 
@@ -67,7 +67,7 @@ def _listed(folder: Path, name: str, sha256: str) -> xr.Dataset:
     found = _sha256(path)
     if found != sha256:
         raise RecordError(f"{path}: file has sha256 {found}, the manifest says {sha256}; bring it back with: {command}")
-    record = records.read(path, command=command)
+    record = read(path, command=command)
     if _name(record) != name:
         raise RecordError(f"{path}: holds the record {_name(record)}; bring the right one back with: {command}")
     return record
@@ -78,7 +78,7 @@ def commit(dataset: xr.Dataset, folder: Path) -> Path:
     name = _name(dataset)
     earlier = f"{dataset.attrs['experiment']}/{dataset.attrs['profile']}-"
     with files.locked(folder / ".lock"):
-        records.save(dataset, folder / name)
+        save(dataset, folder / name)
         kept = {old: sha256 for old, sha256 in manifest(folder).items() if not old.startswith(earlier)}
         listed = dict(sorted({**kept, name: _sha256(folder / name)}.items()))
         with files.whole_file(folder / MANIFEST) as aside:

@@ -57,9 +57,9 @@ class Advice:
 def advise(betas: Decay | Sequence[float], *, k: int = 1, strategy: str = "inverse_exp") -> Advice:
     """What the theory of the largest update says of Adam with PyTorch's pair ``betas``, or of k-Adam with it.
 
-    k-Adam's update obeys the bound of its last stage, whatever the stages before (the book's theory page, "last stage"): the
-    advice is on that stage's pair. A :class:`kadam.Decay` will do for ``betas``. ``ValueError`` for what is no pair of numbers in
-    [0, 1), for k < 1 and for an unknown strategy.
+    k-Adam's update obeys the bound of its last stage, whatever the stages before (the book's theory page, "last stage"), so the
+    advice is on that stage's pair. A :class:`kadam.Decay` will do for ``betas``. ``ValueError`` for what is no pair of numbers
+    in [0, 1), for k < 1 and for an unknown strategy.
     """
     decay = stages(betas if isinstance(betas, Decay) else Decay.from_betas(betas), k, strategy)[-1]
     pair: Any = {"beta": decay.beta, "gamma": decay.gamma}

@@ -8,7 +8,6 @@ import pytest
 import torch
 from tqdm import tqdm
 
-from kadam.lab.engine import state as states
 from kadam.lab.engine.progress import Bar, Note, Progress
 
 
@@ -52,7 +51,7 @@ def test_a_state_is_kept_every_so_many_seconds_and_costs_a_twentieth_at_most(tmp
         saved.append(state["steps"])
         clock[0] += cost
 
-    monkeypatch.setattr(states, "save", save)
+    monkeypatch.setattr("kadam.lab.engine.progress.save", save)
     for _ in Progress(nowhere, tmp_path / "x", keep_every_s=10).over(10, {}):
         clock[0] += 4
     assert saved == kept

@@ -122,3 +122,25 @@ def test_the_example_in_the_optimizers_docstring_runs():
     result = doctest.testmod(kadam.optim.kadam)
     assert result.attempted >= 4
     assert result.failed == 0
+
+
+def test_the_page_on_this_repository_names_files_and_folders_that_exist():
+    page = (ROOT / "book" / "building.md").read_text()
+    named = set(re.findall(r"`((?:kadam|tests|notebooks|book|results)/[\w./-]*\w/?)`", page))
+    assert len(named) >= 15
+    assert [path for path in named if "..." not in path and not (ROOT / path).exists()] == []
+    tree = page.split("```\nkadam/")[1].split("```")[0]
+    rooms = re.findall(r"^  (\w+(?:\.py|/))", tree, flags=re.M)
+    assert {
+        "theory/",
+        "optim/",
+        "lab/",
+        "report/",
+        "chapters/",
+        "decay.py",
+        "advice.py",
+        "flat.py",
+        "book.py",
+        "cli.py",
+    } == set(rooms)
+    assert [room for room in rooms if not (ROOT / "kadam" / room).exists()] == []

@@ -1,19 +1,23 @@
 """The ledger: verdicts come from records by fixed criteria, and tables survive what the text contains."""
 
+import functools
+import re
+
 import pytest
 import xarray as xr
 
-from kadam.report import ledger as claims
 from kadam.report.ledger import (
     Claim,
+    Criterion,
     Test,
     below,
     judge_all,
-    markdown_table,
     passes,
     passes_each,
     passes_for,
     plain_table,
+    record_name,
+    short_table,
     with_range,
 )
 
@@ -43,8 +47,54 @@ def test_a_claim_as_data_has_the_columns_of_the_ledger():
     assert list(claim.as_dict()) == COLUMNS
 
 
+def at_most(dataset, *, most, times=1):
+    return f"x = {float(dataset.x):g}", passes(times * float(dataset.x) <= most)
+
+
+@pytest.mark.parametrize(
+    ("most", "words", "verdict"), [(0.1, "at most 10%", "not reproduced"), (0.25, "at most 25%", "reproduced")]
+)
+def test_one_number_is_printed_and_decides(most, words, verdict):
+    test = Test("X-2", "here", "x is small", Criterion("at most {most:.0%}", most=most), at_most)
+    (claim,) = judge_all([test], record(0.2), profile="", notebook="n")
+    assert (claim.criterion, claim.verdict) == (words, verdict)
+
+
+def test_a_criterion_may_carry_several_numbers_and_what_is_bound_to_the_judge_is_none_of_them():
+    criterion = Criterion("between {least} and {most:g}, from {least} on", least=1, most=2.0)
+    assert str(criterion) == "between 1 and 2, from 1 on"
+    doubled = Test("X-3", "here", "x is small", Criterion("at most {most}", most=3), functools.partial(at_most, times=2))
+    assert doubled.decide(record(1.5)) == ("x = 1.5", "reproduced")
+    assert doubled.decide(record(1.6)) == ("x = 1.6", "not reproduced")
+
+
+@pytest.mark.parametrize(
+    ("words", "limits"),
+    [
+        ("at most {most}", {}),
+        ("at most a tenth", {"most": 0.1}),
+        ("at most {most}", {"least": 0.1}),
+        ("{least} to {most}", {"most": 0.1}),
+        ("at most {}", {"most": 0.1}),
+        ("at most {0}", {}),
+        ("at most {{most}}", {"most": 0.1}),
+    ],
+)
+def test_words_and_numbers_of_a_criterion_must_name_each_other(words, limits):
+    with pytest.raises(
+        ValueError, match=re.escape(f"words must name the limits {sorted(limits)}, each and no other; got {words!r}")
+    ):
+        Criterion(words, **limits)
+
+
+def test_words_alone_are_a_criterion_without_numbers():
+    assert ABOVE.criterion == Criterion("x above 3")
+    assert (str(ABOVE.criterion), ABOVE.criterion.limits) == ("x above 3", {})
+    assert ABOVE.decide(record(4.0)) == ("x = 4", "reproduced")
+
+
 def test_bars_in_the_text_do_not_break_the_table():
-    table = markdown_table(judge_all([ABOVE], record(4.0), profile="", notebook="n"))
+    table = short_table(judge_all([ABOVE], record(4.0), profile="", notebook="n")).markdown()
     head, rule, row = table.splitlines()
     assert head.count("|") == rule.count("|") == row.replace(r"\|", "").count("|") == 6
     assert r"x is \|large\|" in row
@@ -56,7 +106,7 @@ def test_the_plain_table_says_everything():
 
 
 def test_a_record_is_named_by_experiment_profile_and_hash():
-    assert claims.record_name(record(1.0)) == "counting/smoke-0123abcd"
+    assert record_name(record(1.0)) == "counting/smoke-0123abcd"
 
 
 @pytest.mark.parametrize(

@@ -1,10 +1,14 @@
 """One kind of table: aligned text in a terminal and for comparison, HTML on a page."""
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from html import escape
 from typing import Any
 
-import pandas as pd
+# What reads as a number: a digit, NaN, infinity, nothing or a dash; a sign, "<" or "~" may stand before it, a unit or a range
+# behind it. "2-Adam" and "1/n" are names.
+NUMBER = re.compile(r"[-+<>~ ]*(\d(?!\S*?[-/][A-Za-z])|(nan|inf)$)|-?$")
 
 
 @dataclass(frozen=True)
@@ -15,16 +19,28 @@ class Table:
     rows: tuple[tuple[str, ...], ...]
 
     def __str__(self) -> str:
-        """Columns as wide as what stands in them: words to the left, numbers to the right."""
-        columns = list(zip(self.head, *self.rows, strict=True))
-        lines = zip(*(_aligned(column) for column in columns), strict=True)
-        return "\n".join("  ".join(line).rstrip() for line in lines)
+        """Columns as wide as what stands in them."""
+        columns = zip(self.head, *self.rows, strict=True)
+        aligned = (_aligned(column, side) for column, side in zip(columns, self._sides(), strict=True))
+        return "\n".join("  ".join(line).rstrip() for line in zip(*aligned, strict=True))
 
     __repr__ = __str__
 
     def _repr_html_(self) -> str:
-        frame = pd.DataFrame(list(self.rows), columns=list(self.head))
-        return str(frame.to_html(index=False, border=0, classes="kadam-table", justify="left"))
+        sides = self._sides()
+
+        def line(tag: str, cells: Sequence[str]) -> str:
+            pairs = zip(cells, sides, strict=True)
+            return "".join(f'<{tag} style="text-align: {side}">{escape(cell)}</{tag}>' for cell, side in pairs)
+
+        body = "\n".join(f"<tr>{line('td', row)}</tr>" for row in self.rows)
+        head = f"<thead><tr>{line('th', self.head)}</tr></thead>"
+        return f'<table class="dataframe kadam-table">\n{head}\n<tbody>\n{body}\n</tbody>\n</table>'
+
+    def _sides(self) -> list[str]:
+        """Where each column stands: words to the left, numbers to the right."""
+        columns = zip(self.head, *self.rows, strict=True)
+        return ["right" if all(map(NUMBER.match, cells)) else "left" for _, *cells in columns]
 
     def markdown(self) -> str:
         """The same as a Markdown table."""
@@ -53,12 +69,6 @@ def _written(cell: Any, form: str) -> str:
     return format(value, form) if isinstance(value, float) else str(value)
 
 
-def _aligned(column: Sequence[str]) -> list[str]:
+def _aligned(column: Sequence[str], side: str) -> list[str]:
     width = max(map(len, column))
-    words = not all(_is_number(cell) for cell in column[1:])
-    return [cell.ljust(width) if words else cell.rjust(width) for cell in column]
-
-
-def _is_number(cell: str) -> bool:
-    """Whether a cell reads as a number, with a unit or a sign before it or not: begins or ends with a digit."""
-    return cell[:1].isdigit() or cell.lstrip("+->~ ")[:1].isdigit() or cell in ("nan", "inf", "-", "")
+    return [cell.ljust(width) if side == "left" else cell.rjust(width) for cell in column]

@@ -22,36 +22,35 @@ Array = NDArray[np.float64]
 
 
 class Convex(Protocol):
-    """E convex losses, or E points of one."""
+    """E convex losses, or E points of one: losses (..., E, d) -> (..., E), gradients (..., E, d) -> (..., E, d)."""
 
     @property
     def dimension(self) -> int: ...
-
-    def losses(self, theta: Tensor) -> Tensor:
-        """Of E points, (E, d) -> (E,)."""
-        ...
-
-    def gradients(self, theta: Tensor) -> Tensor:
-        """(E, d) -> (E, d)."""
-        ...
+    def losses(self, theta: Tensor) -> Tensor: ...
+    def gradients(self, theta: Tensor) -> Tensor: ...
 
 
 @dataclass(frozen=True)
 class Quadratics:
-    """L_e = (theta - c_e)' A_e (theta - c_e) / 2: ``matrices`` (E, d, d), ``centres`` (E, d)."""
+    """L_e = (theta - c_e)' A_e (theta - c_e) / 2: ``matrices`` (..., E, d, d), ``centres`` (..., E, d)."""
 
     matrices: Tensor
     centres: Tensor
 
+    @classmethod
+    def of(cls, parts: Sequence[tuple[Array, Array]]) -> "Quadratics":
+        """From a matrix and a centre each."""
+        return cls(*(torch.from_numpy(np.stack(part)) for part in zip(*parts, strict=True)))
+
     @property
     def dimension(self) -> int:
-        return self.centres.shape[1]
+        return self.centres.shape[-1]
 
     def losses(self, theta: Tensor) -> Tensor:
-        return (self.gradients(theta) * (theta - self.centres)).sum(1) / 2
+        return (self.gradients(theta) * (theta - self.centres)).sum(-1) / 2
 
     def gradients(self, theta: Tensor) -> Tensor:
-        return torch.bmm(self.matrices, (theta - self.centres)[:, :, None])[:, :, 0]
+        return (self.matrices @ (theta - self.centres)[..., None])[..., 0]
 
 
 def random_quadratic(dimension: int, spread: float, seed: int) -> tuple[Array, Array]:
@@ -72,7 +71,7 @@ class Logistic:
         return self.rows.shape[1]
 
     def losses(self, theta: Tensor) -> Tensor:
-        return torch.nn.functional.softplus(-(theta @ self.rows.T)).mean(1)
+        return torch.nn.functional.softplus(-(theta @ self.rows.T)).mean(-1)
 
     def gradients(self, theta: Tensor) -> Tensor:
         return -torch.sigmoid(-(theta @ self.rows.T)) @ self.rows / len(self.rows)
@@ -90,7 +89,7 @@ class Regularised:
         return self.convex.dimension
 
     def losses(self, theta: Tensor) -> Tensor:
-        return self.convex.losses(theta) + (self.decays * theta**2).sum(1) / 2
+        return self.convex.losses(theta) + (self.decays * theta**2).sum(-1) / 2
 
     def gradients(self, theta: Tensor) -> Tensor:
         return self.convex.gradients(theta) + self.decays * theta
@@ -106,35 +105,28 @@ def two_classes(images: Images, *, classes: tuple[int, int], examples: int, pixe
 
 
 class ConvexDescent(Stateful):
-    """k-Adam of E members from zero: theta <- (1 - eta lambda) theta - eta u, with one gradient of the whole loss a step.
+    """k-Adam on convex losses from zero: theta <- (1 - eta lambda) theta - eta u, with one gradient of the whole loss a step.
 
-    ``rates``: eta of every member at every step, (E, steps). ``weight_decay``: lambda of every member, (E,), decoupled.
-    Attribute ``theta``: (E, d).
+    ``rates``: eta of every member at every step, (..., E, steps). ``weight_decay``: lambda, decoupled, (..., E).
+    Attribute ``theta``: (..., E, d).
     """
 
     STATE = ("theta", "moments")
 
-    def __init__(
-        self,
-        convex: Convex,
-        stages: Sequence[Decay],
-        *,
-        rates: NDArray[np.float64],
-        weight_decay: NDArray[np.float64],
-    ) -> None:
+    def __init__(self, convex: Convex, stages: Sequence[Decay], *, rates: Array, weight_decay: Array) -> None:
         self.convex = convex
         self.betas = [decay.betas for decay in stages]
-        self.rates, self.decay = torch.from_numpy(rates), torch.from_numpy(weight_decay)[:, None]
-        self.theta = torch.zeros(len(rates), convex.dimension, dtype=torch.float64)
+        self.rates, self.decay = torch.from_numpy(rates), torch.from_numpy(weight_decay)[..., None]
+        self.theta = torch.zeros(*rates.shape[:-1], convex.dimension, dtype=torch.float64)
         self.moments = [(torch.zeros_like(self.theta), torch.zeros_like(self.theta)) for _ in stages]
 
     def step(self, n: int) -> None:
         """Step number n = 0, 1, ..."""
         u = self.update(n, self.convex.gradients(self.theta))
-        self.theta = self.theta - self.rates[:, n : n + 1] * (u + self.decay * self.theta)
+        self.theta = self.theta - self.rates[..., n, None] * (u + self.decay * self.theta)
 
     def update(self, n: int, gradients: Tensor) -> Tensor:
-        """u of step n, (E, d); advances the moments."""
+        """u of step n; advances the moments."""
         stages = [StageAtStep.at(beta1, beta2, n + 1) for beta1, beta2 in self.betas]
         return kadam_update(gradients, self.moments, stages, eps=TINY)
 
@@ -143,4 +135,4 @@ class EuclideanDescent(ConvexDescent):
     """Normalised steepest descent in l_2: u = g/|g|. In l_inf it is SignGD, which is k-Adam without memory."""
 
     def update(self, n: int, gradients: Tensor) -> Tensor:
-        return torch.nn.functional.normalize(gradients, dim=1, eps=TINY)
+        return torch.nn.functional.normalize(gradients, dim=-1, eps=TINY)

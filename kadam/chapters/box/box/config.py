@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from kadam.lab.records.profiles import check_choice, check_counts
+from kadam.lab.records.profiles import check_choice, check_counts, check_rates
 
 
 @dataclass(frozen=True)
@@ -26,8 +26,7 @@ class Config:
     def __post_init__(self) -> None:
         check_counts(self, "steps", "kept", "dimension", "quadratics", "examples", "pixels")
         check_choice("images", self.images, ("real", "embedded"))
-        if not (self.decays and min(self.decays) > 0):
-            raise ValueError(f"decays must hold one weight decay or more, each > 0, got {self.decays!r}")
+        check_rates("decays", self.decays)
 
 
 PROFILES = {
@@ -36,6 +35,5 @@ PROFILES = {
     "cpu": Config(steps=100_000, kept=80),
     "paper": Config(steps=200_000, kept=120, dimension=100, quadratics=20, examples=8192, pixels=8),
 }
-
 
 DATA = "images"

@@ -10,9 +10,10 @@ from the minimum of the L2-regularised loss, and how far the weights still went 
 """
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -22,6 +23,7 @@ from torch import Tensor
 
 from kadam.chapters.box.box.config import PROFILES, Config
 from kadam.chapters.box.convex import Convex, ConvexDescent, Quadratics, Regularised, random_quadratic, two_classes
+from kadam.chapters.box.pairs import ABOVE, ADAM, EQUAL, SIGNS, UNSTABLE
 from kadam.decay import Decay, stages
 from kadam.lab.data.images import Images, configured_images
 from kadam.lab.data.sources import describe
@@ -35,11 +37,8 @@ Array = NDArray[np.float64]
 
 CATS_AND_DOGS = (3, 5)  # in CIFAR-10; the digits that stand in for it have a 3 and a 5 as well
 
-EQUAL, ADAM = Decay(beta=0.95, gamma=0.95), Decay(beta=0.999, gamma=0.9)
-ABOVE, UNSTABLE = Decay(beta=0.93, gamma=0.95), Decay(beta=0.95, gamma=0.99)  # gamma > beta, and gamma^2 > beta
-
 SETTINGS: dict[str, tuple[Decay, ...]] = {
-    "SignGD": (Decay(beta=0.0, gamma=0.0),),
+    "SignGD": (SIGNS,),
     "equal": (EQUAL,),
     "Adam": (ADAM,),
     "above": (ABOVE,),
@@ -52,9 +51,16 @@ SETTINGS: dict[str, tuple[Decay, ...]] = {
 }
 
 SCHEDULES = {"1/n": 1.0, "1/sqrt(n)": 0.5, "summable": 2.0}  # with the power of n by which they fall
-PROBLEMS = ("quadratic", "logistic")
+KINDS = ("quadratic", "logistic")
 
 UNBOUNDED = 1e6  # a box that holds every weight of a regularised minimum
+
+
+class Piece(NamedTuple):
+    """One setting on the losses of one kind, with all schedules."""
+
+    kind: str
+    setting: str
 
 
 @dataclass(frozen=True)
@@ -67,15 +73,24 @@ class Problem:
     bounded: Array  # the minimum within the box, (E, d)
     ridge: Array  # of the loss with weight_decay/2 |theta|^2 added, (E, d)
 
+    def size(self, points: Array) -> Array:
+        """The largest entry of every point, in units of the box's radius, (..., E, d) -> (..., E)."""
+        return np.asarray((np.abs(points) * self.decays[:, None]).max(-1))
+
+    def gap(self, points: Array) -> Array:
+        """The Frank-Wolfe gap at every point, (..., E, d) -> (..., E)."""
+        gradients = self.convex.gradients(torch.from_numpy(points)).numpy()
+        return np.asarray(theory.frank_wolfe_gap(points, gradients, weight_decay=self.decays))
+
 
 @recorded("box", PROFILES)
 def run(config: Config, *, checkpoint: Path | None = None, jobs: int = 1) -> xr.Dataset:
     """Every setting on every problem with every schedule. Dimensions: problem, setting, schedule, kept."""
     data = configured_images(config)
-    pieces = [f"{kind}-{setting}" for kind in PROBLEMS for setting in SETTINGS]
+    pieces = [Piece(kind, setting) for kind in KINDS for setting in SETTINGS]
     compute = functools.partial(descend, config, problems(config, data))
     results = sweep(pieces, compute, steps=config.steps, title="box", checkpoint=checkpoint, jobs=jobs)
-    parts = [xr.concat([results[f"{kind}-{s}"].drop_attrs() for kind in PROBLEMS], "problem") for s in SETTINGS]
+    parts = [xr.concat([results[Piece(kind, s)].drop_attrs() for kind in KINDS], "problem") for s in SETTINGS]
     dataset = xr.concat(parts, xr.Variable("setting", list(SETTINGS)), data_vars="all")
     of_problems = dataset[["active", "solver_gap", "apart"]].isel(setting=0, drop=True)
     relative = np.abs(dataset.gap) / dataset.gap.isel(kept=0)
@@ -95,30 +110,23 @@ def rates(config: Config, schedule: str) -> Array:
 
 def problems(config: Config, data: Images) -> dict[str, Problem]:
     """Both kinds of losses with their minima, computed in one thread: the solver's last digits depend on that."""
+    seeds = range(config.seed, config.seed + config.quadratics)
     with one_thread():
-        return {kind: _problem(config, data, kind) for kind in PROBLEMS}
+        parts = {f"quadratic {seed}": random_quadratic(config.dimension, config.spread, seed) for seed in seeds}
+        logistic = two_classes(data, classes=CATS_AND_DOGS, examples=config.examples, pixels=config.pixels)
+        quadratics = {name: (Quadratics.of([part]), 1.0) for name, part in parts.items()}
+        return {
+            "quadratic": _problem(Quadratics.of(list(parts.values())), quadratics),
+            "logistic": _problem(logistic, {f"logistic {decay:g}": (logistic, decay) for decay in config.decays}),
+        }
 
 
-def _problem(config: Config, data: Images, kind: str) -> Problem:
-    if kind == "quadratic":
-        parts = [random_quadratic(config.dimension, config.spread, config.seed + i) for i in range(config.quadratics)]
-        matrices, centres = (torch.from_numpy(np.stack(part)) for part in zip(*parts, strict=True))
-        single = [Quadratics(matrices[i : i + 1], centres[i : i + 1]) for i in range(config.quadratics)]
-        names = [f"quadratic {config.seed + i}" for i in range(config.quadratics)]
-        decays = np.ones(config.quadratics)
-        return Problem(Quadratics(matrices, centres), names, decays, *_minima(single, decays))
-    logistic = two_classes(data, classes=CATS_AND_DOGS, examples=config.examples, pixels=config.pixels)
-    names = [f"logistic {decay:g}" for decay in config.decays]
-    decays = np.array(config.decays)
-    return Problem(logistic, names, decays, *_minima([logistic] * len(decays), decays))
-
-
-def _minima(losses: Sequence[Convex], decays: Array) -> tuple[Array, Array]:
-    """For every loss its minimum within the box, and that of the loss with L2 regularisation, each (E, d)."""
-    pairs = list(zip(losses, decays, strict=True))
-    bounded = [_minimum(loss, decay) for loss, decay in pairs]
-    ridge = [_minimum(Regularised(loss, torch.full((1, 1), decay)), 1 / UNBOUNDED) for loss, decay in pairs]
-    return np.stack(bounded), np.stack(ridge)
+def _problem(convex: Convex, single: Mapping[str, tuple[Convex, float]]) -> Problem:
+    """Of all losses at once, and of each with its weight decay."""
+    bounded = [_minimum(loss, decay) for loss, decay in single.values()]
+    ridge = [_minimum(Regularised(loss, torch.full((1, 1), decay)), 1 / UNBOUNDED) for loss, decay in single.values()]
+    decays = np.array([decay for _, decay in single.values()])
+    return Problem(convex, list(single), decays, np.stack(bounded), np.stack(ridge))
 
 
 def _minimum(convex: Convex, decay: float) -> Array:
@@ -133,97 +141,49 @@ def _minimum(convex: Convex, decay: float) -> Array:
     )
 
 
-def descend(config: Config, posed_by_kind: dict[str, Problem], piece: str, progress: Progress) -> xr.Dataset:
-    """One setting on the losses of one kind, with all schedules side by side: named kind-setting."""
-    kind, _, setting = piece.partition("-")
-    posed = posed_by_kind[kind]
-    size, schedules = len(posed.names), len(SCHEDULES)
-    decays = np.tile(posed.decays, schedules)
-    convex = _repeated(posed.convex, schedules)
-    speeds = np.stack([rates(config, name) for name in SCHEDULES]).repeat(size, axis=0) / decays[:, None]
+def descend(config: Config, posed: dict[str, Problem], piece: Piece, progress: Progress) -> xr.Dataset:
+    """A piece: S schedules on E losses side by side, theta is (S, E, d)."""
+    problem = posed[piece.kind]
+    convex, decays = problem.convex, problem.decays
+    eta = np.stack([rates(config, name) for name in SCHEDULES])[:, None] / decays[:, None]
     regularised = Regularised(convex, torch.from_numpy(decays)[:, None])
-    learnt, decoupled = (regularised, 0 * decays) if setting == "L2" else (convex, decays)
-    descent = ConvexDescent(learnt, SETTINGS[setting], rates=speeds, weight_decay=decoupled)
-    watch = Watch(config, posed, convex, descent)
-    for n in progress.over(config.steps, {"descent": descent, "kept": watch.kept}):
+    learnt, decoupled = (regularised, 0 * decays) if piece.setting == "L2" else (convex, decays)
+    descent = ConvexDescent(learnt, SETTINGS[piece.setting], rates=eta, weight_decay=decoupled)
+    steps, half, shape = kept_steps(config.steps, config.kept), config.steps // 2, descent.theta.shape
+    points, midway, largest, settled = (np.zeros(s) for s in ((len(steps), *shape), shape, shape[:2], shape[:2]))
+    state = {"descent": descent, "points": points, "midway": midway, "largest": largest, "settled": settled}
+    for n in progress.over(config.steps, state):
         descent.step(n)
-        watch.look(n)
-    return watch.summary()
+        theta = descent.theta.numpy()
+        points[steps == n] = theta
+        np.maximum(largest, problem.size(theta), out=largest)
+        if n == half:
+            midway[:] = theta
+        if n > half:
+            np.maximum(settled, problem.size(theta - midway), out=settled)
+    return _summary(problem, points, largest, settled).assign_coords(step=("kept", steps + 1))
 
 
-def _repeated(convex: Convex, times: int) -> Convex:
-    if isinstance(convex, Quadratics):
-        return Quadratics(convex.matrices.repeat(times, 1, 1), convex.centres.repeat(times, 1))
-    return convex
-
-
-class Watch:
-    """What is kept of a descent; values of shape (members, kept), members schedule by schedule."""
-
-    NAMES = ("gap", "size", "distance", "ridge_distance")
-
-    def __init__(self, config: Config, posed: Problem, convex: Convex, descent: ConvexDescent) -> None:
-        self.posed, self.convex, self.descent = posed, convex, descent
-        self.steps = kept_steps(config.steps, config.kept)
-        self.half = config.steps // 2
-        self.decays = np.tile(posed.decays, len(SCHEDULES))[:, None]
-        self.bounded, self.ridge = (np.tile(x, (len(SCHEDULES), 1)) for x in (posed.bounded, posed.ridge))
-        shape = (len(self.decays), len(self.steps))
-        self.kept = {name: np.zeros(shape) for name in self.NAMES} | {
-            "largest": np.zeros(shape[0]),
-            "settled": np.zeros(shape[0]),
-            "midway": np.zeros((shape[0], self.bounded.shape[1])),
-        }
-
-    def look(self, n: int) -> None:
-        theta = self.descent.theta.numpy()
-        np.maximum(self.kept["largest"], self._size(theta), out=self.kept["largest"])
-        if n == self.half:
-            self.kept["midway"][:] = theta
-        if n > self.half:
-            np.maximum(self.kept["settled"], self._size(theta - self.kept["midway"]), out=self.kept["settled"])
-        for i in np.flatnonzero(self.steps == n):
-            for name, value in self._values(theta).items():
-                self.kept[name][:, i] = value
-
-    def _size(self, points: Array) -> Array:
-        """The largest entry, in units of the box's radius."""
-        return np.asarray((np.abs(points) * self.decays).max(1))
-
-    def _values(self, theta: Array) -> dict[str, Array]:
-        gradients = self.convex.gradients(self.descent.theta).numpy()
-        return {
-            "gap": theory.frank_wolfe_gap(theta, gradients, weight_decay=self.decays[:, 0]),
-            "size": self._size(theta),
-            "distance": self._size(theta - self.bounded),
-            "ridge_distance": self._size(theta - self.ridge),
-        }
-
-    def summary(self) -> xr.Dataset:
-        names, count = self.posed.names, len(SCHEDULES)
-
-        def split(values: Array) -> Array:
-            return values.reshape(count, len(names), *values.shape[1:])
-
-        values = {name: (("schedule", "problem", "kept"), split(self.kept[name])) for name in self.NAMES}
-        active = np.abs(self.posed.bounded) * self.posed.decays[:, None] > 1 - 1e-9
-        gradients = self.convex.gradients(torch.from_numpy(self.bounded)).numpy()
-        gap = theory.frank_wolfe_gap(self.bounded, gradients, weight_decay=self.decays[:, 0])
-        extra = {
-            "settled": (("schedule", "problem"), split(self.kept["settled"])),
-            "largest": (("schedule", "problem"), split(self.kept["largest"])),
-            "active_gap": (("schedule", "problem"), split(self._active_gap(active))),
-            "active": ("problem", active.mean(1)),
-            "solver_gap": ("problem", gap[: len(names)]),
-            "apart": ("problem", self._size(self.bounded - self.ridge)[: len(names)]),
-        }
-        coordinates = {"schedule": list(SCHEDULES), "problem": names, "step": ("kept", self.steps + 1)}
-        return xr.Dataset(values | extra, coords=coordinates)
-
-    def _active_gap(self, active: NDArray[np.bool_]) -> Array:
-        """How far the weights that belong on the boundary are from it at the end, the largest of them."""
-        shortfall = np.abs(np.sign(self.bounded) - self.descent.theta.numpy() * self.decays)
-        return np.asarray(np.where(np.tile(active, (len(SCHEDULES), 1)), shortfall, 0).max(1))
+def _summary(problem: Problem, points: Array, largest: Array, settled: Array) -> xr.Dataset:
+    """From the points at the kept steps, (kept, S, E, d), and what was followed at all steps, (S, E)."""
+    bounded, each, kept = problem.bounded, ("schedule", "problem"), ("kept", "schedule", "problem")
+    at_corner = np.abs(bounded) * problem.decays[:, None] > 1 - 1e-9
+    shortfall = np.abs(np.sign(bounded) - points[-1] * problem.decays[:, None])
+    corners = np.broadcast_to(bounded, points.shape[1:])
+    values = {
+        "gap": (kept, np.stack([problem.gap(point) for point in points])),
+        "size": (kept, problem.size(points)),
+        "distance": (kept, problem.size(points - bounded)),
+        "ridge_distance": (kept, problem.size(points - problem.ridge)),
+        "settled": (each, settled),
+        "largest": (each, largest),
+        "active_gap": (each, np.where(at_corner, shortfall, 0).max(-1)),
+        "active": ("problem", at_corner.mean(-1)),
+        "solver_gap": ("problem", problem.gap(corners.copy())[0]),
+        "apart": ("problem", problem.size(bounded - problem.ridge)),
+    }
+    coordinates = {"schedule": list(SCHEDULES), "problem": problem.names}
+    return xr.Dataset(values, coords=coordinates).transpose(*each, ...)
 
 
 UNITS = {

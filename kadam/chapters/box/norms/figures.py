@@ -6,6 +6,7 @@ from matplotlib.figure import Figure
 
 from kadam.report import style
 from kadam.report.ledger import below
+from kadam.report.table import Table, table
 
 DESCENTS = {
     "l_inf": (style.CORRECTED, "l_inf: SignGD"),
@@ -53,18 +54,18 @@ def losses(record: xr.Dataset) -> Figure:
     return figure
 
 
-def table(record: xr.Dataset) -> str:
-    """Steps to the level by dimension and basis, median over seeds; and the constant of the theorem in either norm."""
-    level, columns = record.attrs["level"], "".join(f"{'d = ' + str(d):>10}" for d in record.dimension.values)
-    lines = [f"{f'steps to {level:g} of the first loss':<32}{columns}"]
-    for basis in record.basis.values:
-        for descent in DESCENTS:
-            steps = record.reached.sel(basis=basis, descent=descent).fillna(np.inf).median("seed").values
-            cells = "".join(f"{step:>10.0f}" if np.isfinite(step) else f"{'-':>10}" for step in steps)
-            lines.append(f"{descent:>20}{basis:>12}{cells}")
-    lines.append("smoothness x squared diameter")
-    for basis in record.basis.values:
-        for descent in ("l_inf", "l_2"):
-            constants = record.constant.sel(basis=basis, descent=descent).median("seed").values
-            lines.append(f"{descent:>20}{basis:>12}" + "".join(f"{x:>10.1f}" for x in constants))
-    return "\n".join(lines)
+def step_table(record: xr.Dataset) -> Table:
+    """Steps to the level by dimension and basis, median over seeds; inf: never."""
+    return _by_dimension(f"steps to {record.attrs['level']:g} of the first loss", record.reached.fillna(np.inf), ".0f")
+
+
+def constant_table(record: xr.Dataset) -> Table:
+    """The constant of the theorem in either norm."""
+    return _by_dimension("smoothness x squared diameter", record.constant.sel(descent=["l_inf", "l_2"]), ".1f")
+
+
+def _by_dimension(what: str, values: xr.DataArray, form: str) -> Table:
+    middle = values.median("seed")
+    cases = [middle.sel(basis=basis, descent=descent) for basis in values.basis.values for descent in values.descent.values]
+    head = (what, "basis", *(f"d = {d}" for d in values.dimension.values))
+    return table(head, [(one.descent, one.basis, *one.values) for one in cases], digits=form)

@@ -11,6 +11,7 @@ the same loss in a random basis: nothing changes in l_2, and the advantage of l_
 
 import functools
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -19,7 +20,7 @@ from numpy.typing import NDArray
 
 from kadam.chapters.box.convex import ConvexDescent, EuclideanDescent, Quadratics, random_quadratic
 from kadam.chapters.box.norms.config import BASES, PROFILES, Config
-from kadam.decay import Decay
+from kadam.chapters.box.pairs import ADAM, EQUAL, SIGNS
 from kadam.lab.engine.progress import Progress
 from kadam.lab.engine.sweep import computed_s, one_thread, sweep
 from kadam.lab.records.record import recorded, with_units
@@ -29,26 +30,29 @@ from kadam.theory import box as theory
 
 Array = NDArray[np.float64]
 
-SIGNS = Decay(beta=0.0, gamma=0.0)
 METHODS = {
     "l_inf": SIGNS,
     "l_2": SIGNS,  # has no memory, and no decays to speak of
-    "AdamW, equal": Decay(beta=0.95, gamma=0.95),
-    "AdamW, default": Decay(beta=0.999, gamma=0.9),
+    "AdamW, equal": EQUAL,
+    "AdamW, default": ADAM,
 }
+
+
+class Piece(NamedTuple):
+    """One method in one dimension, in both bases and with all seeds."""
+
+    dimension: int
+    method: str
 
 
 @recorded("norms", PROFILES)
 def run(config: Config, *, checkpoint: Path | None = None, jobs: int = 1) -> xr.Dataset:
     """Every method in every dimension. Dimensions: descent, dimension, basis, seed, kept; and the identity along kept."""
-    pieces = [f"{dimension}-{method}" for dimension in reversed(config.dimensions) for method in METHODS]
+    pieces = [Piece(dimension, method) for dimension in reversed(config.dimensions) for method in METHODS]
     compute = functools.partial(descend, config)
     results = sweep(pieces, compute, steps=config.steps, title="norms", checkpoint=checkpoint, jobs=jobs)
     dimensions = xr.Variable("dimension", list(config.dimensions))
-    parts = [
-        xr.concat([results[f"{dimension}-{method}"].drop_attrs() for dimension in config.dimensions], dimensions)
-        for method in METHODS
-    ]
+    parts = [xr.concat([results[Piece(d, method)].drop_attrs() for d in config.dimensions], dimensions) for method in METHODS]
     dataset = xr.concat(parts, xr.Variable("descent", list(METHODS)))
     with one_thread():
         identity = _identity(config)
@@ -64,27 +68,26 @@ def run(config: Config, *, checkpoint: Path | None = None, jobs: int = 1) -> xr.
 
 
 def losses(config: Config, dimension: int) -> Quadratics:
-    """The loss along the axes with every seed, then in a random basis with every seed."""
+    """The loss along the axes and in a random basis, with every seed: (bases, seeds)."""
     rngs = [np.random.default_rng([config.seed + i, dimension]) for i in range(config.seeds)]
     curvature = np.diag(np.arange(1, dimension + 1) ** -2.0)
     centres = np.stack([rng.uniform(-1, 1, dimension) for rng in rngs])
     bases = np.stack([np.linalg.qr(rng.standard_normal((dimension, dimension)))[0] for rng in rngs])
     turned = bases @ curvature @ bases.transpose(0, 2, 1)
-    matrices = np.concatenate([np.broadcast_to(curvature, turned.shape), turned])
-    together = np.concatenate([centres, np.einsum("eij,ej->ei", bases, centres)])
-    return Quadratics(torch.from_numpy(matrices), torch.from_numpy(together))
+    matrices = np.stack([np.broadcast_to(curvature, turned.shape), turned])
+    both = np.stack([centres, np.einsum("eij,ej->ei", bases, centres)])
+    return Quadratics(torch.from_numpy(matrices), torch.from_numpy(both))
 
 
-def radii(quadratics: Quadratics, method: str) -> Array:
-    """Of the smallest ball that holds each minimum, in the norm of the method, (E,)."""
-    order = 2 if method == "l_2" else np.inf
-    return np.asarray(np.linalg.norm(quadratics.centres.numpy(), order, axis=1))
+def geometry(quadratics: Quadratics, method: str) -> tuple[Array, Array]:
+    """In the method's norm the radius of the smallest ball that holds the minimum, and the smoothness, (bases, seeds).
 
-
-def smoothness(quadratics: Quadratics, method: str) -> Array:
-    """The largest x'Ax over the unit ball of the method's norm, (E,): exact in l_2, in l_inf its bound sum |A_ij|."""
-    matrices = quadratics.matrices.numpy()
-    return np.asarray(np.linalg.norm(matrices, 2, axis=(1, 2)) if method == "l_2" else np.abs(matrices).sum((1, 2)))
+    Smoothness is the largest x'Ax over the unit ball: exact in l_2, in l_inf its bound sum |A_ij|.
+    """
+    centres, matrices = quadratics.centres.numpy(), quadratics.matrices.numpy()
+    if method == "l_2":
+        return np.linalg.norm(centres, 2, axis=-1), np.linalg.norm(matrices, 2, axis=(-2, -1))
+    return np.abs(centres).max(-1), np.abs(matrices).sum((-2, -1))
 
 
 def _rates(config: Config) -> Array:
@@ -92,38 +95,30 @@ def _rates(config: Config) -> Array:
     return falling(1.0, steps=config.steps, bend=2.0, power=1.0)
 
 
-def descend(config: Config, piece: str, progress: Progress) -> xr.Dataset:
-    """One method in one dimension, both bases and all seeds side by side: named dimension-method."""
-    dimension, _, method = piece.partition("-")
-    quadratics = losses(config, int(dimension))
-    size = radii(quadratics, method)
-    speeds = _rates(config) * size[:, None]
-    kind = EuclideanDescent if method == "l_2" else ConvexDescent
-    descent = kind(quadratics, (METHODS[method],), rates=speeds, weight_decay=1 / size)
-    path = np.zeros((config.steps, len(size)))
+def descend(config: Config, piece: Piece, progress: Progress) -> xr.Dataset:
+    """A piece: the loss at every step, (steps, bases, seeds), and what it says."""
+    quadratics = losses(config, piece.dimension)
+    size, smoothness = geometry(quadratics, piece.method)
+    kind = EuclideanDescent if piece.method == "l_2" else ConvexDescent
+    descent = kind(quadratics, (METHODS[piece.method],), rates=size[..., None] * _rates(config), weight_decay=1 / size)
+    path = np.zeros((config.steps, *size.shape))
     for n in progress.over(config.steps, {"descent": descent, "path": path}):
         descent.step(n)
         path[n] = quadratics.losses(descent.theta).numpy()
-    return _summary(config, path, quadratics, method)
+    return _summary(config, path, quadratics, smoothness * (2 * size) ** 2)
 
 
-def _summary(config: Config, path: Array, quadratics: Quadratics, method: str) -> xr.Dataset:
+def _summary(config: Config, path: Array, quadratics: Quadratics, constant: Array) -> xr.Dataset:
     first = quadratics.losses(torch.zeros_like(quadratics.centres)).numpy()
-    steps = kept_steps(config.steps, config.kept)
+    steps, each, kept = kept_steps(config.steps, config.kept), ("basis", "seed"), ("basis", "seed", "kept")
     reached = path <= config.level * first
-    when = np.where(reached.any(0), reached.argmax(0) + 1.0, np.nan)
-    constant = smoothness(quadratics, method) * (2 * radii(quadratics, method)) ** 2
-    bound = 2 * constant / (np.arange(config.steps) + 3)[:, None]
-
-    def split(values: Array) -> Array:
-        return values.T.reshape(len(BASES), config.seeds, *values.shape[:-1])
-
+    bound = 2 * constant / (np.arange(config.steps) + 3)[:, None, None]
     values = {
-        "loss": (("basis", "seed", "kept"), split(path[steps] / first)),
-        "bound": (("basis", "seed", "kept"), split(bound[steps] / first)),
-        "over_bound": (("basis", "seed"), split((path / bound).max(0))),
-        "reached": (("basis", "seed"), split(when)),
-        "constant": (("basis", "seed"), split(constant)),
+        "loss": (kept, np.moveaxis(path[steps] / first, 0, -1)),
+        "bound": (kept, np.moveaxis(bound[steps] / first, 0, -1)),
+        "over_bound": (each, (path / bound).max(0)),
+        "reached": (each, np.where(reached.any(0), reached.argmax(0) + 1.0, np.nan)),
+        "constant": (each, constant),
     }
     return xr.Dataset(values, coords={"basis": list(BASES), "seed": config.seed + np.arange(config.seeds)})
 

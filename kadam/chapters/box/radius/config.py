@@ -2,10 +2,7 @@
 
 from dataclasses import dataclass
 
-from kadam.lab.records.profiles import check_choice, check_counts
-
-BELOW = ("equal", "short", "Adam")  # gamma <= beta
-WINDOWED = (*BELOW, "2-Adam")  # and of the last stage
+from kadam.lab.records.profiles import check_choice, check_counts, check_rates
 
 
 @dataclass(frozen=True)
@@ -32,8 +29,7 @@ class Config:
     def __post_init__(self) -> None:
         check_counts(self, "steps", "kept", "followed", "seeds", "batch", "context", "width", "layers", "heads")
         check_choice("text", self.text, ("real", "embedded"))
-        if not (self.decays and min(self.decays) > 0):
-            raise ValueError(f"decays must hold one weight decay or more, each > 0, got {self.decays!r}")
+        check_rates("decays", self.decays)
 
 
 PROFILES = {
@@ -42,6 +38,5 @@ PROFILES = {
     "cpu": Config(steps=20_000, kept=100, followed=20),
     "paper": Config(steps=20_000, bend=2000.0, kept=100, batch=32, context=64, width=64, layers=4, heads=4, device="cuda"),
 }
-
 
 DATA = "text"

@@ -9,13 +9,15 @@ times is near 1.
 
 import functools
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
 import xarray as xr
 from numpy.typing import NDArray
 
-from kadam.chapters.box.radius.config import PROFILES, WINDOWED, Config
+from kadam.chapters.box.pairs import ABOVE, ADAM, EQUAL, SHORT, UNSTABLE
+from kadam.chapters.box.radius.config import PROFILES, Config
 from kadam.decay import Decay, stages
 from kadam.lab.data.sources import Text, configured_text, describe
 from kadam.lab.engine.progress import Progress
@@ -31,13 +33,12 @@ from kadam.theory import box as theory
 
 Array = NDArray[np.float64]
 
-ADAM = Decay(beta=0.999, gamma=0.9)
 SETTINGS: dict[str, tuple[Decay, ...]] = {
-    "equal": (Decay(beta=0.95, gamma=0.95),),
-    "short": (Decay(beta=0.99, gamma=0.9),),
+    "equal": (EQUAL,),
+    "short": (SHORT,),
     "Adam": (ADAM,),
-    "above": (Decay(beta=0.93, gamma=0.95),),
-    "unstable": (Decay(beta=0.95, gamma=0.99),),
+    "above": (ABOVE,),
+    "unstable": (UNSTABLE,),
     "2-Adam": stages(ADAM, 2, "inverse_exp"),
 }
 BATCHES = ("full batch", "fresh batches")
@@ -46,11 +47,19 @@ STILL = 0.01  # a weight that ends no further from where it was in the middle, o
 ON_BOUNDARY = 0.99  # of the box's radius: from there on a weight counts as on the boundary
 
 
+class Piece(NamedTuple):
+    """All weight decays and settings of k stages on batches of one kind, for one repetition."""
+
+    batches: str
+    k: int
+    repetition: int
+
+
 @recorded("radius", PROFILES)
 def run(config: Config, *, checkpoint: Path | None = None, jobs: int = 1) -> xr.Dataset:
     """Every setting with every weight decay. Dimensions: batches, setting, weight_decay, seed, kept, followed."""
     text = configured_text(config)
-    pieces = [f"{batches}-{k}-{i}" for k in (1, 2) for batches in BATCHES for i in range(config.seeds)]
+    pieces = [Piece(batches, k, i) for k in (1, 2) for batches in BATCHES for i in range(config.seeds)]
     compute = functools.partial(train_piece, config, text)
     results = sweep(pieces, compute, steps=config.steps, title="radius", checkpoint=checkpoint, jobs=jobs)
     seeds = xr.Variable("seed", config.seed + np.arange(config.seeds))
@@ -69,18 +78,22 @@ def run(config: Config, *, checkpoint: Path | None = None, jobs: int = 1) -> xr.
 
 def window_excesses(config: Config) -> Array:
     """The theory's excess at the last learning rate, (settings, decays); NaN where the last stage has gamma > beta."""
-    last = config.eta * float(falling(1.0, steps=config.steps, bend=config.bend, power=config.power)[-1])
+    step = config.eta * float(_paces(config)[-1])
     excesses = np.full((len(SETTINGS), len(config.decays)), np.nan)
-    for i, name in enumerate(SETTINGS):
-        for j, decay in enumerate(config.decays):
-            if name in WINDOWED:
-                excesses[i, j] = theory.window_excess(**vars(SETTINGS[name][-1]), step=last * decay)
+    for i, (*_, last) in enumerate(SETTINGS.values()):
+        if last.gamma <= last.beta:
+            excesses[i] = [theory.window_excess(**vars(last), step=step * decay) for decay in config.decays]
     return excesses
 
 
-def _both(results: dict[str, xr.Dataset], batches: str, seeds: xr.Variable) -> xr.Dataset:
+def _paces(config: Config) -> Array:
+    """The learning rates over the first."""
+    return falling(1.0, steps=config.steps, bend=config.bend, power=config.power)
+
+
+def _both(results: dict[Piece, xr.Dataset], batches: str, seeds: xr.Variable) -> xr.Dataset:
     """The settings of one stage, then those of two."""
-    of_k = [xr.concat([results[f"{batches}-{k}-{i}"].drop_attrs() for i in range(len(seeds))], seeds) for k in (1, 2)]
+    of_k = [xr.concat([results[Piece(batches, k, i)].drop_attrs() for i in range(len(seeds))], seeds) for k in (1, 2)]
     return xr.concat(of_k, "setting")
 
 
@@ -93,27 +106,30 @@ def model(config: Config, text: Text, seed: int) -> CharTransformer:
     return network.to(devices.chosen(config.device), torch.float64)
 
 
-def train_piece(config: Config, text: Text, piece: str, progress: Progress) -> xr.Dataset:
-    """All weight decays and settings of k stages side by side, on batches of one kind: named batches-k-repetition."""
-    kind, k, repetition = piece.split("-")
-    seed, settings = config.seed + int(repetition), {n: s for n, s in SETTINGS.items() if len(s) == int(k)}
-    members = [(chosen, decay) for chosen in settings.values() for decay in config.decays]
-    decays = [decay for _, decay in members]
-    network = model(config, text, seed)
-    ensemble = Ensemble(network, next_token_loss, [s for s, _ in members], lr=config.eta, weight_decay=decays)
-    batches = text_batches(config, text, seed, fixed=kind == "full batch")
+def train_piece(config: Config, text: Text, piece: Piece, progress: Progress) -> xr.Dataset:
+    """A piece, its members side by side: setting by setting, each with every weight decay."""
+    seed, settings = config.seed + piece.repetition, [name for name, chosen in SETTINGS.items() if len(chosen) == piece.k]
+    members = [SETTINGS[name] for name in settings for _ in config.decays]
+    decays = list(config.decays) * len(settings)
+    ensemble = Ensemble(model(config, text, seed), next_token_loss, members, lr=config.eta, weight_decay=decays)
+    batches = text_batches(config, text, seed, fixed=piece.batches == "full batch")
     watch = Watch(config, ensemble, np.array(decays), seed)
-    paces = falling(1.0, steps=config.steps, bend=config.bend, power=config.power)
+    paces = _paces(config)
     for n in progress.over(config.steps, {"ensemble": ensemble, "batches": batches, "watch": watch}):
         ensemble.pace = float(paces[n])
-        watch.before()
+        theta = _flat(ensemble.params)
         losses = ensemble.step(next(batches))
-        watch.after(n, losses.numpy(force=True))
-    return watch.summary(list(settings))
+        watch.look(n, theta, losses.numpy(force=True))
+    return watch.summary(settings)
+
+
+def _flat(parts: dict[str, torch.Tensor]) -> Array:
+    """All weights of each member, (E, d)."""
+    return torch.cat([part.flatten(1) for part in parts.values()], dim=1).numpy(force=True)
 
 
 class Watch(Stateful):
-    """What is kept of an ensemble of E members: call :meth:`before` and :meth:`after` around every step."""
+    """What is kept of an ensemble of E members."""
 
     STATE = ("loss", "gap", "size", "share", "largest", "midway", "gradients", "updates")
 
@@ -126,47 +142,38 @@ class Watch(Stateful):
         self.loss, self.size, self.share = (np.zeros((len(self.steps), members)) for _ in range(3))
         self.largest, self.midway = np.zeros(members), np.zeros((members, weights))
         self.gradients, self.updates = (np.zeros((config.steps, members, len(self.followed))) for _ in range(2))
-        self._theta = self._flat(ensemble.params)
 
-    def _flat(self, parts: dict[str, torch.Tensor]) -> torch.Tensor:
-        """All weights of each member, (E, d)."""
-        return torch.cat([part.flatten(1) for part in parts.values()], dim=1)
-
-    def before(self) -> None:
-        self._theta = self._flat(self.ensemble.params)
-
-    def after(self, n: int, losses: Array) -> None:
-        """Step n is taken: its gradients are those at the weights before it."""
-        theta, gradients = (x.numpy(force=True) for x in (self._theta, self._flat(self.ensemble.gradients)))
+    def look(self, n: int, theta: Array, losses: Array) -> None:
+        """Step n is taken from these weights, (E, d), where the losses were these."""
+        gradients = _flat(self.ensemble.gradients)
         self.gradients[n] = gradients[:, self.followed]
-        self.updates[n] = self._flat(self.ensemble.updates).numpy(force=True)[:, self.followed]
+        self.updates[n] = _flat(self.ensemble.updates)[:, self.followed]
         sizes = np.abs(theta) * self.decays[:, None]
         np.maximum(self.largest, sizes.max(1), out=self.largest)
         self.gap[n] = theory.frank_wolfe_gap(theta, gradients, weight_decay=self.decays)
         if n == self.config.steps // 2:
             self.midway[:] = theta
-        for i in np.flatnonzero(self.steps == n):
-            self.loss[i], self.size[i], self.share[i] = losses, sizes.max(1), (sizes > ON_BOUNDARY).mean(1)
+        kept = self.steps == n
+        self.loss[kept], self.size[kept], self.share[kept] = losses, sizes.max(1), (sizes > ON_BOUNDARY).mean(1)
 
     def summary(self, settings: list[str]) -> xr.Dataset:
-        decays = list(self.config.decays)
+        def split(values: Array, *dims: str) -> tuple[tuple[str, ...], Array]:
+            """(E, ...) -> (settings, decays, ...), with the names of the dimensions."""
+            return ("setting", "weight_decay", *dims), values.reshape(len(settings), -1, *values.shape[1:])
 
-        def split(values: Array) -> Array:
-            """(..., E) -> (settings, decays, ...)."""
-            return np.moveaxis(values, -1, 0).reshape(len(settings), len(decays), *values.shape[:-1])
-
-        paths = {name: split(getattr(self, name)) for name in ("loss", "size", "share")}
-        paths["gap"] = split(self.gap[self.steps])
-        paths["least_gap"] = split(np.minimum.accumulate(np.abs(self.gap))[self.steps])
-        moved = np.abs(self._flat(self.ensemble.params).numpy(force=True) - self.midway) * self.decays[:, None]
-        squares, bounds = np.moveaxis((self.updates**2).mean(0), 0, -1), self._bounds(settings)
-        values = {name: (("setting", "weight_decay", "kept"), path) for name, path in paths.items()} | {
-            "largest": (("setting", "weight_decay"), split(self.largest)),
-            "still": (("setting", "weight_decay"), split((moved <= STILL).mean(1))),
-            "update_square": (("setting", "weight_decay", "followed"), split(squares)),
-            "update_bound": (("setting", "weight_decay", "followed"), split(np.moveaxis(bounds, 0, -1))),
+        moved = np.abs(_flat(self.ensemble.params) - self.midway) * self.decays[:, None]
+        values = {
+            "loss": split(self.loss.T, "kept"),
+            "size": split(self.size.T, "kept"),
+            "share": split(self.share.T, "kept"),
+            "gap": split(self.gap[self.steps].T, "kept"),
+            "least_gap": split(np.minimum.accumulate(np.abs(self.gap))[self.steps].T, "kept"),
+            "largest": split(self.largest),
+            "still": split((moved <= STILL).mean(1)),
+            "update_square": split((self.updates**2).mean(0), "followed"),
+            "update_bound": split(self._bounds(settings), "followed"),
         }
-        coordinates = {"setting": settings, "weight_decay": decays, "step": ("kept", self.steps + 1)}
+        coordinates = {"setting": settings, "weight_decay": list(self.config.decays), "step": ("kept", self.steps + 1)}
         return xr.Dataset(values, coords=coordinates)
 
     def _bounds(self, settings: list[str]) -> Array:
@@ -184,11 +191,11 @@ UNITS = {
     "loss": "nats a character, on the batch at hand",
     "gap": "Frank-Wolfe gap of that loss",
     "least_gap": "its smallest size so far",
-    "still": "share of weights that end within 0.01 of the box's radius of where they were in the middle",
+    "still": f"share of weights that end within {STILL} of the box's radius of where they were in the middle",
     "size": "largest weight over the box's radius",
     "start": "the same of the first weights",
     "largest": "the same, the largest over all steps",
-    "share": "share of weights above 0.99 of the box's radius",
+    "share": f"share of weights above {ON_BOUNDARY} of the box's radius",
     "radius": "largest update of the last stage: the radius that decay enforces, over the box's",
     "window_excess": "how far outside the last learning rate allows, over the logarithm of the swing of v",
     "update_square": "mean of u^2 over all steps",

@@ -20,8 +20,7 @@ from kadam.optim import KAdam
 
 
 def quadratics(members=3, dimension=5):
-    parts = [random_quadratic(dimension, 10.0, seed) for seed in range(members)]
-    return Quadratics(*(torch.from_numpy(np.stack(part)) for part in zip(*parts, strict=True)))
+    return Quadratics.of([random_quadratic(dimension, 10.0, seed) for seed in range(members)])
 
 
 def logistic():
@@ -45,6 +44,14 @@ def test_gradients_are_those_of_autograd_and_losses_are_convex(name):
     other = torch.from_numpy(np.random.default_rng(2).standard_normal((3, 5)))
     middle = convex.losses((theta.detach() + other) / 2)
     assert (middle <= (convex.losses(theta.detach()) + convex.losses(other)) / 2).all()
+
+
+@pytest.mark.parametrize("name", CONVEX)
+def test_many_points_of_each_loss_are_taken_at_once(name):
+    convex = CONVEX[name]
+    theta = torch.from_numpy(np.random.default_rng(3).standard_normal((2, 3, 5)))
+    for values in (convex.losses, convex.gradients):
+        torch.testing.assert_close(values(theta), torch.stack([values(points) for points in theta]), rtol=1e-14, atol=0)
 
 
 def test_eigenvalues_run_from_one_over_the_spread_to_one():
@@ -89,9 +96,7 @@ def test_a_descent_is_the_optimizer_with_a_schedule(k):
 def test_the_euclidean_twin_moves_by_one_rate_in_l_2_and_turns_with_the_loss():
     matrix, centre = random_quadratic(5, 10.0, 0)
     basis, _ = np.linalg.qr(np.random.default_rng(5).standard_normal((5, 5)))
-    both = Quadratics(
-        torch.from_numpy(np.stack([matrix, basis @ matrix @ basis.T])), torch.from_numpy(np.stack([centre, basis @ centre]))
-    )
+    both = Quadratics.of([(matrix, centre), (basis @ matrix @ basis.T, basis @ centre)])
     rates = np.full((2, 20), 0.1)
     twin = EuclideanDescent(both, (Decay(beta=0.0, gamma=0.0),), rates=rates, weight_decay=np.zeros(2))
     signs = ConvexDescent(both, (Decay(beta=0.0, gamma=0.0),), rates=rates, weight_decay=np.zeros(2))

@@ -1,0 +1,10 @@
+"""The pairs of decay rates that chapter 8 compares; in (beta, gamma), PyTorch's betas in the other order."""
+
+from kadam.decay import Decay
+
+SIGNS = Decay(beta=0.0, gamma=0.0)  # SignGD
+EQUAL = Decay(beta=0.95, gamma=0.95)
+SHORT = Decay(beta=0.99, gamma=0.9)
+ADAM = Decay(beta=0.999, gamma=0.9)
+ABOVE = Decay(beta=0.93, gamma=0.95)  # gamma > beta
+UNSTABLE = Decay(beta=0.95, gamma=0.99)  # gamma^2 > beta

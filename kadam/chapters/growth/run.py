@@ -24,8 +24,8 @@ from kadam.lab.engine.sweep import computed_s, sweep
 from kadam.lab.records.record import recorded, with_units
 from kadam.lab.train import devices, probes
 from kadam.lab.train.ensemble import Ensemble
-from kadam.lab.train.networks import CharTransformer, initialise, next_token_loss
-from kadam.lab.train.tasks import text_batches
+from kadam.lab.train.networks import next_token_loss
+from kadam.lab.train.tasks import character_model, text_batches
 from kadam.theory import stability
 
 SETTINGS = {
@@ -34,10 +34,11 @@ SETTINGS = {
     "eps": "one fixed batch, eps = 1e-8",
 }
 
-# The share of the iterations, counted from the end, over which the slope of log max|u| is fitted.
-FIT_SHARE = 0.4
-# A rate counts as growth where it makes a factor e within that window (attribute ``one_e_fold``).
 PYTORCH_EPS = 1e-8
+
+# The share of the iterations, counted from the end, over which the slope of log max|u| is fitted. A rate counts as growth
+# where it makes a factor e within that window (attribute ``one_e_fold``).
+FIT_SHARE = 0.4
 
 # A step that moves some weight by more than this may feed back into the gradients: initial weights are 0.02 to 0.2.
 FEEDBACK_MOVE = 0.1
@@ -89,7 +90,7 @@ def train_piece(
     setting, seed, start = piece
     points = _points(config, setting)[start:][: config.chunk]
     ensemble = Ensemble(
-        _model(config, text, seed),
+        character_model(config, text, seed),
         next_token_loss,
         [(Decay(beta=float(beta[i]), gamma=float(gamma[i])),) for i in points],
         lr=config.eta,
@@ -135,19 +136,7 @@ def _stack(values: list[torch.Tensor]) -> NDArray[np.float32]:
 
 def parameter_names(config: Config, text: Text) -> list[str]:
     """The names that ``max_parameter`` indexes."""
-    return [name for name, _ in _model(config, text, config.seed).named_parameters()]
-
-
-def _model(config: Config, text: Text, seed: int) -> CharTransformer:
-    model = CharTransformer(
-        vocab=len(text.vocabulary),
-        context=config.context,
-        width=config.width,
-        layers=config.layers,
-        heads=config.heads,
-    ).to(devices.chosen(config.device), getattr(torch, config.dtype))
-    initialise(model, seed)
-    return model
+    return [name for name, _ in character_model(config, text, config.seed).named_parameters()]
 
 
 def _setting(results: dict[Piece, xr.Dataset], setting: str, config: Config) -> xr.Dataset:

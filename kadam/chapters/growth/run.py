@@ -68,9 +68,7 @@ def run(config: Config, *, checkpoint: Path | None = None, jobs: int = 1) -> xr.
     ]
     compute = functools.partial(train_piece, config, text, beta, gamma)
     results = sweep(pieces, compute, steps=config.steps, title="growth", checkpoint=checkpoint, jobs=jobs)
-    measured = xr.concat(
-        [_setting(results, setting, config) for setting in SETTINGS], xr.Variable("setting", list(SETTINGS)), join="outer"
-    )
+    measured = _side_by_side(results)
     dataset = measured.assign(_predictions(beta, gamma, config.steps)).assign(_slopes(measured.max_update, config))
     dataset["parameter"] = ("parameter", parameter_names(config, text))
     dataset.attrs = {
@@ -106,18 +104,12 @@ def train_piece(
         absent = (place == head) & _absent(ensemble.updates["head.weight"], config.width, batch)
         for name, value in zip(seen, (size, place, absent, loss), strict=True):
             seen[name].append(value)
-    dims = ("iteration", "point")
-    return xr.Dataset(
-        {
-            **{name: (dims, _stack(seen[name])) for name in ("max_update", "max_parameter", "max_absent")},
-            "loss": (("loss_iteration", "point"), _stack(seen["loss"][::LOSS_EVERY])),
-        },
-        coords={
-            "point": points,
-            "iteration": np.arange(config.steps),
-            "loss_iteration": np.arange(0, config.steps, LOSS_EVERY),
-        },
-    )
+    variables = {name: (("iteration", "member"), _stack(seen[name])) for name in ("max_update", "max_parameter", "max_absent")}
+    variables["loss"] = ("loss_iteration", "member"), _stack(seen["loss"][::LOSS_EVERY])
+    iterations = np.arange(config.steps)
+    coords = {"iteration": iterations, "loss_iteration": iterations[::LOSS_EVERY]}
+    member = {"setting": np.full(len(points), setting), "seed": np.full(len(points), seed), "point": points}
+    return xr.Dataset(variables, coords | {name: ("member", of) for name, of in member.items()})
 
 
 def _points(config: Config, setting: str) -> NDArray[np.int64]:
@@ -139,14 +131,11 @@ def parameter_names(config: Config, text: Text) -> list[str]:
     return [name for name, _ in character_model(config, text, config.seed).named_parameters()]
 
 
-def _setting(results: dict[Piece, xr.Dataset], setting: str, config: Config) -> xr.Dataset:
-    """The seeds of one setting side by side."""
-    chunks: dict[int, list[xr.Dataset]] = {}
-    for piece, result in results.items():
-        if piece.setting == setting:
-            chunks.setdefault(piece.seed, []).append(result.drop_attrs())
-    by_seed = [xr.concat(parts, "point") for parts in chunks.values()]
-    return xr.concat(by_seed, xr.Variable("seed", list(chunks))).reindex(point=np.arange(config.points))
+def _side_by_side(results: dict[Piece, xr.Dataset]) -> xr.Dataset:
+    """All pieces, with the members' settings, seeds and points as dimensions."""
+    members = xr.concat([of.drop_attrs() for of in results.values()], "member")
+    placed = members.set_index(member=["setting", "seed", "point"]).unstack("member")
+    return placed.sel(setting=list(SETTINGS)).transpose("setting", "seed", "iteration", "loss_iteration", "point")
 
 
 def _predictions(

@@ -1,6 +1,6 @@
 """The figures of chapter 1, each with the numbers that it shows."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -13,25 +13,17 @@ from kadam.report import style
 from kadam.report.table import Table, table
 from kadam.theory import stability
 
-# Where a pair's name stands beside its marker in each panel, in points.
-SQUARE_OFFSETS = {"SignSGD": (6, 4), "RMSprop": (6, -12)}
-CORNER_OFFSETS = {
-    "Adam default": (6, -11),
-    "language models": (-80, -3),
-    "Transformer": (-58, -3),
-    "equal betas": (-46, -13),
-    "momentum 0.97": (-52, 6),
-    "momentum 0.98": (5, -11),
-    "default swapped": (-76, -3),
-}
-LOGARITHMIC_OFFSETS = {
-    "Adam default": (6, -3),
-    "language models": (-14, -14),
-    "Transformer": (6, -3),
-    "equal betas": (2, 5),
-    "momentum 0.97": (-50, -14),
-    "momentum 0.98": (-68, 2),
-    "default swapped": (6, -3),
+# Where a pair's name stands beside its marker in the panels that show it, in points.
+OFFSETS = {
+    "SignSGD": {"square": (6, 4)},
+    "RMSprop": {"square": (6, -12)},
+    "Adam default": {"corner": (6, -11), "logarithmic": (6, -3)},
+    "language models": {"corner": (-80, -3), "logarithmic": (-14, -14)},
+    "Transformer": {"corner": (-58, -3), "logarithmic": (6, -3)},
+    "equal betas": {"corner": (-46, -13), "logarithmic": (2, 5)},
+    "momentum 0.97": {"corner": (-52, 6), "logarithmic": (-50, -14)},
+    "momentum 0.98": {"corner": (5, -11), "logarithmic": (-68, 2)},
+    "default swapped": {"corner": (-76, -3), "logarithmic": (6, -3)},
 }
 
 LEVELS = {"square": [0.2, 0.5, 1, 2], "corner": [-0.1, -0.05, 0.05, 0.1, 0.2]}
@@ -48,8 +40,8 @@ def region(record: xr.Dataset) -> Figure:
         axes.set_xlabel(style.GAMMA_LABEL)
     square.set(xlim=(-0.02, 1), ylim=(-0.02, 1), ylabel=style.BETA_LABEL, title="the whole square")
     corner.set(xlim=(0.85, 1), ylim=(0.85, 1), title="its corner near (1, 1)")
-    _mark(square, record, SQUARE_OFFSETS)
-    _mark(corner, record, CORNER_OFFSETS)
+    _mark(square, record, "square")
+    _mark(corner, record, "corner")
     figure.colorbar(shading, ax=corner, label="exact growth rate of log|u| a step", extend="max", pad=0.02)
     figure.legend(*square.get_legend_handles_labels(), loc="outside upper center", ncols=3)
     return figure
@@ -70,11 +62,9 @@ def _boundaries(axes: Axes, record: xr.Dataset) -> None:
     axes.plot(gamma, record.boundary_continuous, "--", color=style.PAPER, label=paper)
 
 
-def _mark(
-    axes: Axes, record: xr.Dataset, offsets: Mapping[str, tuple[float, float]], place: Callable[[float], float] = float
-) -> None:
+def _mark(axes: Axes, record: xr.Dataset, panel: str, place: Callable[[float], float] = float) -> None:
     """A dot for each named pair, filled where it is unstable; ``place`` takes a rate to where it lies on both axes."""
-    for name, offset in offsets.items():
+    for name, offset in ((name, of[panel]) for name, of in OFFSETS.items() if panel in of):
         pair = record.sel(practice=name)
         x, y = place(float(pair.practice_gamma)), place(float(pair.practice_beta))
         fill = "white" if pair.practice_stable_discrete else style.MEASURED
@@ -113,7 +103,7 @@ def _logarithmic_corner(axes: Axes, record: xr.Dataset) -> None:
     axes.plot(1 - gamma, 1 - stability.boundary(gamma), color=style.EXACT, label="exact")
     paper = stability.boundary(gamma, time="continuous")
     axes.plot(1 - gamma, 1 - paper, "--", color=style.PAPER, label="the paper's")
-    _mark(axes, record, LOGARITHMIC_OFFSETS, lambda rate: 1 - rate)
+    _mark(axes, record, "logarithmic", lambda rate: 1 - rate)
     axes.text(3e-3, 2e-1, "unstable", color=style.GUIDE)
     axes.text(1.5e-1, 2e-3, "stable", color=style.GUIDE)
     axes.set(xscale="log", yscale="log", xlim=(8e-4, 0.6), ylim=(6e-4, 0.6))

@@ -97,16 +97,14 @@ def examples(config: Config) -> xr.Dataset:
     n = np.arange(config.length)
     reached = [[attained(int(i), beta=b, gamma=g) for b, g in EXAMPLES] for i in n]
     dims = ("n", "example")
-    return xr.Dataset(
-        {
-            "example_beta": ("example", beta),
-            "example_gamma": ("example", gamma),
-            "bound_discrete": (dims, stability.max_update_bound(n[:, None], beta=beta, gamma=gamma)),
-            "bound_continuous": (dims, stability.max_update_bound(n[:, None], beta=beta, gamma=gamma, time="continuous")),
-            "attained": (dims, np.array(reached)),
-        },
-        coords={"n": n},
-    )
+    columns = {
+        "example_beta": ("example", beta),
+        "example_gamma": ("example", gamma),
+        "bound_discrete": (dims, stability.max_update_bound(n[:, None], beta=beta, gamma=gamma)),
+        "bound_continuous": (dims, stability.max_update_bound(n[:, None], beta=beta, gamma=gamma, time="continuous")),
+        "attained": (dims, np.array(reached)),
+    }
+    return xr.Dataset(columns, coords={"n": n})
 
 
 def attained(n: int, *, beta: float, gamma: float) -> float:

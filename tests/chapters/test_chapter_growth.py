@@ -7,9 +7,8 @@ import pytest
 import xarray as xr
 
 from kadam import chapters
-from kadam.chapters.growth import config as growth_config
-from kadam.chapters.growth import figures as growth
-from kadam.chapters.growth import run as growth
+from kadam.chapters.growth import claims, figures, run
+from kadam.chapters.growth.config import PROFILES, Config
 from kadam.lab.train import tasks
 from kadam.theory import stability as theory
 
@@ -19,7 +18,7 @@ REAL = Path("tinyshakespeare.txt")
 def test_growth_holds_the_points_settings_and_laws(smoke_records):
     record = smoke_records["growth"]
     assert record.max_update.dims == ("setting", "seed", "iteration", "point")
-    assert record.sizes["point"] == growth_config.PROFILES["smoke"].points
+    assert record.sizes["point"] == PROFILES["smoke"].points
     assert np.isfinite(record.max_update.sel(setting=["fixed", "fresh"])).all()
     np.testing.assert_array_equal(record.coefficient, theory.coefficient(beta=record.beta, gamma=record.gamma))
     assert set(record.max_update.sel(setting="eps").dropna("point", how="all").point.values) == set(range(0, 12, 4))
@@ -39,9 +38,9 @@ def test_no_update_in_training_exceeds_the_exact_bound(smoke_records):
 
 
 def test_processes_and_an_interruption_change_no_bit_of_growth(tmp_path, monkeypatch):
-    config = growth_config.Config(points=4, seeds=1, chunk=2, steps=10, width=8, layers=1, dtype="float64", text="embedded")
-    undisturbed = growth.run(config)
-    original, calls = growth.train_piece, []
+    config = Config(points=4, seeds=1, chunk=2, steps=10, width=8, layers=1, dtype="float64", text="embedded")
+    undisturbed = run.run(config)
+    original, calls = run.train_piece, []
 
     def stop_at_the_third(*args):
         calls.append(args[-2])
@@ -49,17 +48,17 @@ def test_processes_and_an_interruption_change_no_bit_of_growth(tmp_path, monkeyp
             raise KeyboardInterrupt
         return original(*args)
 
-    monkeypatch.setattr(growth, "train_piece", stop_at_the_third)
+    monkeypatch.setattr(run, "train_piece", stop_at_the_third)
     with pytest.raises(KeyboardInterrupt):
-        growth.run(config, checkpoint=tmp_path)
-    resumed = growth.run(config, checkpoint=tmp_path)
+        run.run(config, checkpoint=tmp_path)
+    resumed = run.run(config, checkpoint=tmp_path)
     assert len(calls) == len(set(calls)) + 1  # only the piece in flight was begun twice
     xr.testing.assert_identical(resumed.drop_attrs(deep=False), undisturbed.drop_attrs(deep=False))
 
 
 def test_the_slope_of_an_exponential_is_its_rate():
     n = np.arange(50.0)
-    np.testing.assert_allclose(growth.slope(np.stack([0.02 * n + 3, -0.1 * n], axis=1)), [0.02, -0.1])
+    np.testing.assert_allclose(run.slope(np.stack([0.02 * n + 3, -0.1 * n], axis=1)), [0.02, -0.1])
 
 
 @pytest.mark.parametrize(
@@ -76,20 +75,20 @@ def test_the_slope_of_an_exponential_is_its_rate():
 )
 def test_a_bad_growth_configuration_is_named(change, message):
     with pytest.raises(ValueError, match=message.replace("(", r"\(")):
-        growth_config.Config(**change)
+        Config(**change)
 
 
 def test_a_missing_gpu_is_named(monkeypatch):
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     with pytest.raises(ValueError, match="device is 'cuda', but torch finds no CUDA device"):
-        growth.run(growth_config.Config(device="cuda", text="embedded"))
+        run.run(Config(device="cuda", text="embedded"))
     with pytest.raises(ValueError, match="device is 'cuda', but torch finds no CUDA device"):
         tasks.Inputs.of(tasks.Sizes(device="cuda", text="embedded", images="embedded"))
 
 
 def test_data_that_arrives_later_is_a_new_computation(monkeypatch):
-    tiny = growth_config.Config(points=2, seeds=1, steps=10, width=8, layers=1)
-    monkeypatch.setitem(growth_config.PROFILES, "laptop", tiny)
+    tiny = Config(points=2, seeds=1, steps=10, width=8, layers=1)
+    monkeypatch.setitem(PROFILES, "laptop", tiny)
     assert chapters.obtain("growth", "laptop").attrs["data_origin"] == "embedded"
     before = chapters.request("growth", "laptop").path
     monkeypatch.setattr("kadam.lab.data.sources.locate", lambda source: ("folder", REAL))
@@ -99,14 +98,62 @@ def test_data_that_arrives_later_is_a_new_computation(monkeypatch):
 
 
 def test_shares_of_the_maximum_add_up_to_one(smoke_records):
-    shares = growth.holder_shares(smoke_records["growth"])
+    shares = figures.holder_shares(smoke_records["growth"])
     np.testing.assert_allclose(sum(shares.values()), 1)
 
 
-def test_the_error_of_a_law_is_what_the_experiment_judges_by(smoke_records):
-    from kadam.chapters.growth.run import relative_errors
-
+def test_the_error_of_a_law_is_said_where_it_was_measured(smoke_records):
     record = smoke_records["growth"].assign_attrs(one_e_fold=1e-3)
-    for law in growth.LAWS:
-        assert growth.error(record, law) == f"{float(relative_errors(record, law).mean()):.1%}"
-    assert growth.error(record.assign_attrs(one_e_fold=1.0), "discrete") == "not measured"
+    for law in figures.LAWS:
+        assert figures.error(record, law) == f"{float(claims.relative_errors(record, law).mean()):.1%}"
+    assert figures.error(record.assign_attrs(one_e_fold=1.0), "discrete") == "not measured"
+
+
+def test_the_table_of_slopes_has_a_row_a_point_outside(smoke_records):
+    record = smoke_records["growth"]
+    rows = figures.slope_table(record).rows
+    assert len(rows) == int((record.rate_discrete > 0).sum())
+    last = record.isel(point=-1)
+    fixed = last.slope.sel(setting="fixed").mean("seed")
+    assert rows[-1][:3] + rows[-1][6:7] == tuple(f"{float(x):.4f}" for x in (last.beta, last.gamma, last.coefficient, fixed))
+
+
+# Criteria
+
+YES, PARTLY, NO, ABSTAINS = "reproduced", "partly", "not reproduced", "not run at this profile"
+RATE = np.array([0.0, 0.0, 0.02, 0.03, 0.04, 0.05])  # the exact one, at two points inside and four outside
+
+
+def made(*, fixed=1.0, fresh=1.0, inside=0.0, one_e_fold=0.01):
+    """A record of three seeds, with slopes in units of the exact rate, of which the paper's is 1.2 and the corrected 0.98."""
+    slopes = [np.where(RATE > 0, multiple * RATE, inside) for multiple in (fixed, fresh)]
+    slope = xr.DataArray(slopes, dims=("setting", "point"), coords={"setting": ["fixed", "fresh"]}).expand_dims(seed=[0, 1, 2])
+    rates = {"discrete": RATE, "continuous": 1.2 * RATE, "corrected": 0.98 * RATE}
+    variables = {"coefficient": ("point", [0.2, 0.1, -0.04, -0.06, -0.08, -0.1])}
+    variables |= {f"rate_{law}": ("point", values) for law, values in rates.items()}
+    attrs = {"one_e_fold": one_e_fold, "profile": "custom", "experiment": "growth", "config_hash": "0"}
+    return xr.Dataset(variables | {"slope": slope, "max_update": slope.expand_dims(iteration=[0])}, attrs=attrs)
+
+
+@pytest.mark.parametrize(
+    ("record", "id", "verdict"),
+    [
+        (made(fixed=1.2 * 1.09), "GT-2a", YES),
+        (made(fixed=1.2 * 1.11), "GT-2a", NO),
+        (made(inside=0.009), "GT-2b", YES),
+        (made(inside=0.011), "GT-2b", NO),
+        (made(fixed=1.08), "D-2c", YES),
+        (made(fixed=1.11), "D-2c", NO),
+        (made(fixed=0.98 * 1.04), "D-2d", YES),
+        (made(fixed=0.98 * 1.06), "D-2d", NO),
+        (made(inside=0.019), "D-2e", YES),
+        (made(inside=0.021), "D-2e", PARTLY),
+        (made(inside=0.031), "D-2e", NO),
+        (made(fresh=0.97), "D-2f", YES),
+        (made(fresh=0.99), "D-2f", NO),
+        (made(one_e_fold=0.06), "GT-2a", ABSTAINS),
+        (made(one_e_fold=0.06), "GT-2b", YES),
+    ],
+)
+def test_the_criteria_on_growth_are_applied_on_both_sides(record, id, verdict):
+    assert {claim.id: claim.verdict for claim in chapters.claims("growth", record)}[id] == verdict

@@ -2,16 +2,42 @@
 
 import matplotlib.pyplot as plt
 import pytest
+import xarray as xr
 
 from kadam import chapters
-from kadam.chapters.stability import config as stability_config
-from kadam.chapters.stability import figures as stability
+from kadam.chapters.stability import figures
+from kadam.chapters.stability.config import Config
 
 
 @pytest.mark.parametrize("change", [{"grid": 0}, {"length": 10}, {"pairs": -1}])
 def test_a_bad_stability_configuration_is_named(change):
     with pytest.raises(ValueError, match=next(iter(change))):
-        stability_config.Config(**change)
+        Config(**change)
+
+
+@pytest.mark.parametrize(
+    ("id", "variable", "factor", "verdict"),
+    [
+        ("GT-1a", "boundary_continuous", 1.0, "reproduced"),
+        ("GT-1a", "boundary_continuous", 0.5, "not reproduced"),
+        ("GT-1b", "attained", 0.5, "reproduced"),
+        ("GT-1b", "attained", 1.0, "not reproduced"),
+        ("D-1c", "sequence_ratio", 1 + 5e-13, "reproduced"),
+        ("D-1c", "sequence_ratio", 1 + 2e-12, "not reproduced"),
+        ("D-1d", "attained", 1 + 5e-13, "reproduced"),
+        ("D-1d", "attained", 1 + 2e-12, "not reproduced"),
+        ("D-1e", "growth_measured", 1 + 5e-10, "reproduced"),
+        ("D-1e", "growth_measured", 1 + 2e-9, "not reproduced"),
+        ("D-1f", "last_stage_ratio", 1 + 5e-13, "reproduced"),
+        ("D-1f", "last_stage_ratio", 1 + 2e-12, "not reproduced"),
+    ],
+)
+def test_the_criteria_on_stability_are_applied_on_both_sides(smoke_records, id, variable, factor, verdict):
+    found = smoke_records["stability"]
+    ones = ("sequence_ratio", "last_stage_ratio", "growth_measured", "growth_predicted")
+    record = found.assign({name: xr.ones_like(found[name]) for name in ones} | {"attained": found.bound_discrete})
+    changed = record.assign({variable: record[variable] * factor})
+    assert {claim.id: claim.verdict for claim in chapters.claims("stability", changed)}[id] == verdict
 
 
 def test_a_claim_that_fails_is_reported_as_not_reproduced(smoke_records):
@@ -24,19 +50,25 @@ def test_a_claim_that_fails_is_reported_as_not_reproduced(smoke_records):
 
 def test_drawing_leaves_matplotlibs_settings_alone(smoke_records):
     before = dict(plt.rcParams)
-    stability.boundaries(smoke_records["stability"])
+    figures.boundaries(smoke_records["stability"])
     assert dict(plt.rcParams) == before
 
 
 def test_the_practice_table_says_which_pairs_are_unstable(smoke_records):
-    lines = stability.practice_table(smoke_records["stability"]).splitlines()[1:]
-    unstable = {line[:16].strip() for line in lines if "unstable" in line}
-    assert len(lines) == 9
-    assert unstable == {"momentum 0.98", "default swapped"}
-    assert max(map(len, lines)) <= 80
+    rows = figures.practice_table(smoke_records["stability"]).rows
+    assert len(rows) == 9
+    assert {row[0] for row in rows if "unstable" in row} == {"momentum 0.98", "default swapped"}
+    assert rows[0] == ("Adam default", "0.9", "0.999", "0.2212", "0.000", "stable", "stable", "1.05", "5.8")
+
+
+def test_the_table_of_bounds_holds_what_is_reached(smoke_records):
+    record = smoke_records["stability"]
+    third = record.isel(example=2).sel(n=10)
+    numbers = (third.attained, third.bound_discrete, third.bound_continuous)
+    assert figures.bound_table(record, 10).rows[2] == ("0.9", "0.95", *(f"{float(x):.5g}" for x in numbers))
 
 
 def test_the_boundary_numbers_are_the_theorys(smoke_records):
-    numbers = stability.boundary_numbers(smoke_records["stability"])
+    numbers = figures.boundary_numbers(smoke_records["stability"])
     assert numbers["widest gap in beta"] == pytest.approx(((1 + 5**0.5) / 2) ** -5, abs=1e-6)
     assert numbers["gap at gamma 0.9"] == pytest.approx(0.9 / 1.1 - 0.81)

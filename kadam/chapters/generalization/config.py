@@ -1,19 +1,12 @@
-"""What generalization runs, at which profile."""
+"""What is run of generalization, at which profile."""
 
 from dataclasses import dataclass
 
-import numpy as np
-from numpy.typing import NDArray
+from kadam.lab.records.profiles import check_choice, check_counts, check_rates
 
-from kadam.chapters.generalization import curves
-from kadam.chapters.generalization import held_out as validation
-from kadam.lab.data.sources import Text
-from kadam.lab.records.profiles import check_choice, check_counts
-from kadam.theory import stability
+ADAM_C = 0.22122122122122115  # C of Adam's pair, as :func:`kadam.theory.stability.coefficient` has it
 
-ADAM_C = float(stability.coefficient(beta=curves.ADAM.beta, gamma=curves.ADAM.gamma))
-
-CHOICES = ("fixed", "tuned")
+CHOICES = ("fixed", "tuned")  # of the learning rate: one for all pairs, or each pair's best
 
 
 @dataclass(frozen=True)
@@ -49,17 +42,13 @@ class Config:
         check_choice("text", self.text, ("real", "embedded"))
         for name in ("rates", "targets"):
             values = getattr(self, name)
-            if not values or not all(0 < value < np.inf for value in values) or len(set(values)) != len(values):
-                raise ValueError(f"{name} must be finite numbers > 0, each once, got {values!r}")
+            check_rates(name, values)
+            if len(set(values)) != len(values):
+                raise ValueError(f"{name} must hold each number once, got {values!r}")
         if self.fixed_rate not in self.rates:
             raise ValueError(f"fixed_rate must be one of rates {self.rates!r}, got {self.fixed_rate!r}")
         if self.evaluations > self.steps:
             raise ValueError(f"evaluations must be at most steps, {self.steps}, got {self.evaluations}")
-
-    @property
-    def marks(self) -> NDArray[np.int64]:
-        """How many steps are done at each evaluation."""
-        return np.linspace(0, self.steps, self.evaluations + 1).round().astype(np.int64)
 
 
 PROFILES = {
@@ -101,11 +90,5 @@ PROFILES = {
         device="cuda",
     ),
 }
-
-
-def held_out(config: Config, text: Text) -> validation.HeldOut:
-    """The text in its two parts; ``ValueError`` where one is too short."""
-    return validation.hold_out(text, held_out=config.held_out, windows=config.windows, context=config.context)
-
 
 DATA = "text"

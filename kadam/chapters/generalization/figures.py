@@ -1,6 +1,8 @@
 """The figures of chapter 4, each with the numbers that it shows."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from functools import partial
+from typing import Any
 
 import matplotlib as mpl
 import numpy as np
@@ -10,28 +12,22 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import LogNorm, TwoSlopeNorm
 from matplotlib.figure import Figure
 
+from kadam.chapters.generalization import claims
 from kadam.chapters.generalization.curves import NORMAL
 from kadam.report import style
-from kadam.report.statistics import mean_interval, rank_correlation, share_between
+from kadam.report.statistics import mean_interval
+from kadam.report.table import Table, table
 from kadam.theory import stability
 
-CHOICES = {"fixed": "one learning rate", "tuned": "each at its best rate"}
+TITLES = {"fixed": "one learning rate", "tuned": "each at its best rate"}
 TARGETS = (style.EXACT, style.CORRECTED, style.PAPER, style.SECOND)
 CURVES = (style.MEASURED, style.EXACT, style.CORRECTED, style.FOURTH, style.PAPER, style.SECOND)
 MARKERS = "os^Dvp"
 EVERY = 4  # of the normal curve's pairs in its table
-BAD = 0.1  # nats above the median inside, as the experiment has it
 NEAR = (-0.05, 0.03)  # exact rates that the figure of the unstable side shows
-LOSS = "validation loss (nats a character)"
+MEMORIES = (2, 5, 10, 20, 50, 100)  # ticks
 MEMORY = r"memory of momentum, $1/(1-\gamma)$"
 TO_TARGET = "iterations to {:g} nats"
-
-Values = Callable[[xr.Dataset, str], xr.DataArray]
-
-
-def at(record: xr.Dataset, variable: str, choice: str) -> xr.DataArray:
-    """A variable at the fixed or the tuned learning rate; its dimensions without the rate."""
-    return record[variable].isel(rate=record.chosen.sel(choice=choice))
 
 
 def setting(record: xr.Dataset) -> str:
@@ -44,9 +40,9 @@ def setting(record: xr.Dataset) -> str:
     ).format(**record.attrs)
 
 
-def middle(record: xr.Dataset) -> float:
-    """The target that is shown where one is enough."""
-    return float(record.target[record.sizes["target"] // 2])
+def reached(record: xr.Dataset, choice: str) -> xr.DataArray:
+    """Iterations to the middle target, mean over seeds; NaN where some seed never got there. (point,)"""
+    return claims.arrivals(record, choice).sel(target=claims.middle(record)).mean("seed", skipna=False)
 
 
 def on(record: xr.Dataset, curve: str) -> xr.Dataset:
@@ -59,22 +55,22 @@ def level_names(record: xr.Dataset) -> list[str]:
     return [name for name in dict.fromkeys(record.curve.values.tolist()) if name != NORMAL]
 
 
-def memory(record: xr.Dataset | xr.DataArray) -> xr.DataArray:
+def memory(of: xr.Dataset | xr.DataArray) -> xr.DataArray:
     """1/(1-gamma): how many gradients the momentum averages over."""
-    return 1 / (1 - record.gamma)
+    return 1 / (1 - of.gamma)
 
 
 @style.styled
 def normal_curve(record: xr.Dataset) -> Figure:
-    """Validation loss over training, a line a pair of the normal curve, at one learning rate and at tuned ones."""
+    """Validation loss over training, a line per pair of the normal curve, at one learning rate and at tuned ones."""
     figure, both = style.panels(1, 2, height=3.6, sharey=True)
     curve = on(record, NORMAL)
     low, high = float(curve.coefficient.min()), float(curve.coefficient.max())
     scale = ScalarMappable(TwoSlopeNorm(0, min(low, -1e-3), max(high, 1e-3)), style.ALONG_CURVE)
-    for axes, (choice, title) in zip(both, CHOICES.items(), strict=True):
+    for axes, (choice, title) in zip(both, TITLES.items(), strict=True):
         _loss_lines(axes, curve, choice, scale.to_rgba(curve.coefficient.values))
         axes.set_title(title)
-    both[0].set_ylabel(LOSS)
+    both[0].set_ylabel("validation loss (nats a character)")
     both[0].plot([], [], "--", color=style.MEASURED, label="equal betas")
     both[0].legend(loc="upper right")
     figure.colorbar(scale, ax=both, label="C  (red: outside the region)", pad=0.02, ticks=[-0.04, -0.02, 0, 0.1, 0.2])
@@ -84,43 +80,37 @@ def normal_curve(record: xr.Dataset) -> Figure:
 
 def _loss_lines(axes: Axes, pairs: xr.Dataset, choice: str, colours: np.ndarray) -> None:
     """Mean over seeds; equal betas dashed, and a cross where a run of any seed diverged."""
-    loss = at(pairs, "loss", choice).mean("seed", skipna=False).isel(evaluation=slice(1, None))
-    for i, colour in enumerate(colours):
-        one = loss.isel(point=i)
+    loss = claims.at(pairs, "loss", choice).mean("seed", skipna=False).isel(evaluation=slice(1, None))
+    for one, colour in zip(loss.transpose("point", ...), colours, strict=True):
         axes.plot(one.evaluation, one, color=colour, lw=0.9)
-        if bool(one.equal):
+        if one.equal:
             axes.plot(one.evaluation, one, "--", color=style.MEASURED, lw=1.2, zorder=3)
-    ends = at(pairs, "diverged_at", choice).min("seed")
+    ends = claims.at(pairs, "diverged_at", choice).min("seed")
     axes.plot(ends, np.full(ends.shape, 0.97), "x", color=style.PAPER, transform=axes.get_xaxis_transform())
     axes.set_xlabel("iteration")
 
 
-def normal_table(record: xr.Dataset) -> str:
+def normal_table(record: xr.Dataset) -> Table:
     """Final loss, iterations to the middle target and tuned rate of some pairs of the normal curve, most stable first."""
-    curve, target = on(record, NORMAL), middle(record)
-    heads = "".join(f"{choice + ': loss':>13}{f'to {target:g}':>7}" for choice in CHOICES)
-    lines = [f"{'beta':>8}{'gamma':>8}{'C':>8}{heads}{'rate':>8}{'diverged':>10}"]
-    rows = sorted({*range(0, curve.sizes["point"], EVERY), *np.flatnonzero(curve.equal).tolist()})
-    return "\n".join([*lines, *(_normal_line(curve.isel(point=i), target) for i in rows)])
+    curve, target = on(record, NORMAL), claims.middle(record)
+    found = [of for choice in TITLES for of in (_final(curve, choice), _words(reached(curve, choice)))]
+    rate = curve.rate.isel(rate=curve.chosen.sel(choice="tuned")).median("seed")
+    diverged, note = curve.diverged_at.notnull().sum(["rate", "seed"]), np.where(curve.equal, "equal betas", "")
+    columns = (curve.beta, curve.gamma, curve.coefficient, *found, rate, diverged, note)
+    shown = (np.arange(curve.sizes["point"]) % EVERY == 0) | curve.equal.values
+    heads = [f"{choice}: {what}" for choice in TITLES for what in ("loss", f"to {target:g}")]
+    digits = (".4f", ".4f", ".3f", ".3f", "", ".3f", "", ".2g", "", "")
+    rows = zip(*(np.asarray(column)[shown] for column in columns), strict=True)
+    return table(("beta", "gamma", "C", *heads, "tuned rate", "diverged", ""), rows, digits=digits)
 
 
-def _normal_line(one: xr.Dataset, target: float) -> str:
-    cells = ""
-    for choice in CHOICES:
-        loss = float(at(one, "loss", choice).isel(evaluation=-1).mean("seed"))
-        cells += f"{loss:>13.3f}{_iterations(at(one, 'iterations', choice).sel(target=target)):>7}"
-    rate = float(np.median(one.rate.values[one.chosen.sel(choice="tuned").values]))
-    name = "  equal" if bool(one.equal) else ""
-    diverged = int(one.diverged_at.notnull().sum())
-    return (
-        f"{float(one.beta):>8.4f}{float(one.gamma):>8.4f}{float(one.coefficient):>8.3f}{cells}{rate:>8.2g}{diverged:>10}{name}"
-    )
+def _final(record: xr.Dataset, choice: str) -> xr.DataArray:
+    """The last loss, mean over seeds. (point,)"""
+    return claims.at(record, "loss", choice).isel(evaluation=-1).mean("seed")
 
 
-def _iterations(of: xr.DataArray) -> str:
-    """Mean over seeds, "never" where some seed did not get there."""
-    mean = float(of.mean(skipna=False))
-    return "never" if np.isnan(mean) else f"{mean:.0f}"
+def _words(iterations: xr.DataArray) -> list[str]:
+    return ["never" if np.isnan(mean) else f"{mean:.0f}" for mean in iterations.values]
 
 
 @style.styled
@@ -130,45 +120,32 @@ def level_curves(record: xr.Dataset) -> Figure:
     figure, grid = style.panels(2, len(names), height=4.6, sharex=True, sharey=True, squeeze=False)
     longest = max(float(memory(on(record, name)).max()) for name in names)
     scale = ScalarMappable(LogNorm(2, longest), mpl.colormaps["viridis_r"])
-    for row, choice in zip(grid, CHOICES, strict=True):
+    for row, choice in zip(grid, TITLES, strict=True):
         for axes, name in zip(row, names, strict=True):
             pairs = on(record, name)
             _loss_lines(axes, pairs, choice, scale.to_rgba(memory(pairs).values))
             axes.set(title=f"{name}, {choice}", xlabel="iteration" if choice == "tuned" else "")
         row[0].set_ylabel("validation loss")
     bar = figure.colorbar(scale, ax=grid, label=MEMORY, pad=0.02)
-    bar.set_ticks([2, 5, 10, 20, 50, 100], labels=["2", "5", "10", "20", "50", "100"])
+    bar.set_ticks(MEMORIES, labels=[str(tick) for tick in MEMORIES])
     bar.set_ticks([], minor=True)
     style.label_stand_in(figure, record)
     return figure
 
 
-def level_table(record: xr.Dataset) -> str:
+def level_table(record: xr.Dataset) -> Table:
     """Iterations to the middle target at both ends of every level curve, and what share of the ranks' variance curves hold."""
-    target = middle(record)
-    lines = [f"{'iterations to ' + format(target, 'g') + ' nats':<28}" + "".join(f"{choice:>22}" for choice in CHOICES)]
+    rows: list[tuple[Any, ...]] = []
     for name in level_names(record):
-        pairs = on(record, name)
-        for word, i in (("shortest", 0), ("longest", -1)):
-            one = pairs.isel(point=i)
-            cells = "".join(f"{_iterations(at(one, 'iterations', choice).sel(target=target)):>22}" for choice in CHOICES)
-            lines.append(f"{name:<12}{f'{word}, {float(memory(one)):.3g}':<16}{cells}")
-    lines.append(f"{'variance between curves':<28}" + "".join(f"{_between(record, choice):>22}" for choice in CHOICES))
-    return "\n".join(lines)
+        ends = on(record, name).isel(point=[0, -1])
+        rows += zip([name] * 2, memory(ends), *(_words(reached(ends, choice)) for choice in TITLES), strict=True)
+    rows.append(("variance between curves", "", *_at_middle(record, claims.between_levels)))
+    return table((TO_TARGET.format(claims.middle(record)), "memory of momentum", *TITLES), rows)
 
 
-def _between(record: xr.Dataset, choice: str) -> str:
-    levels = record.isel(point=np.flatnonzero(record.curve != NORMAL))
-    iterations = at(levels, "iterations", choice).sel(target=middle(record)).transpose("seed", "point")
-    return _with_interval([share_between(one.values, levels.curve.values) for one in iterations])
-
-
-def _with_interval(values: Sequence[float]) -> str:
-    """Mean and 95% interval over seeds of a share or a correlation, cut at 1."""
-    mean, low, high = mean_interval(values)
-    if np.isnan(mean):
-        return "-"
-    return f"{mean:.2f}" if np.isnan(low) else f"{mean:.2f} ({max(low, -1):.2f} to {min(high, 1):.2f})"
+def _at_middle(record: xr.Dataset, measure: claims.Measure) -> list[str]:
+    """A number made of the iterations to the middle target, with its interval over seeds, at both choices of the rate."""
+    return [claims.in_words(claims.by_target(record, choice, measure)[claims.middle(record)]) for choice in TITLES]
 
 
 @style.styled
@@ -176,25 +153,23 @@ def speed(record: xr.Dataset) -> Figure:
     """Iterations to each target against C on the normal curve, means with 95% intervals over seeds; both choices."""
     figure, both = style.panels(1, 2, height=3.6)
     curve = on(record, NORMAL)
-    for axes, (choice, title) in zip(both, CHOICES.items(), strict=True):
+    for axes, (choice, title) in zip(both, TITLES.items(), strict=True):
         for i, (target, colour) in enumerate(zip(curve.target.values, TARGETS, strict=False)):
-            _speed_points(axes, at(curve, "iterations", choice).sel(target=target), colour, height=0.97 - 0.025 * i)
+            _speed_points(axes, claims.at(curve, "iterations", choice).sel(target=target), colour, height=0.97 - 0.025 * i)
         axes.axvline(0, color=style.GUIDE, lw=0.8)
         axes.set(xlabel="C(beta, gamma)", title=title, ylim=(0, 1.05 * record.attrs["steps"]))
         axes.invert_xaxis()
     both[0].set_ylabel("iterations to the target")
     both[1].plot([], [], "*", color=style.MEASURED, ms=8, label="equal betas")
     both[1].plot([], [], "x", color=style.MEASURED, ms=4, label="not by every seed")
-    handles, labels = both[1].get_legend_handles_labels()
-    order = np.argsort([" nats" not in label for label in labels], kind="stable")
-    figure.legend([handles[i] for i in order], [labels[i] for i in order], loc="outside upper center", ncols=5)
+    figure.legend(*both[1].get_legend_handles_labels(), loc="outside upper center", ncols=5)
     style.label_stand_in(figure, record)
     return figure
 
 
 def _speed_points(axes: Axes, iterations: xr.DataArray, colour: str, *, height: float) -> None:
     """Means with intervals from which what a seed does to all pairs alike is taken out; crosses where a seed never came."""
-    mean, low, high = mean_interval(paired(iterations).transpose("point", "seed"))
+    mean, low, high = mean_interval(claims.paired(iterations).transpose("point", "seed"))
     C = iterations.coefficient.values
     reach = np.nan_to_num([mean - low, high - mean])
     label = f"{float(iterations.target):g} nats"
@@ -204,106 +179,76 @@ def _speed_points(axes: Axes, iterations: xr.DataArray, colour: str, *, height: 
     axes.plot(C[equal], mean[equal], "*", ms=9, color=colour, mec="white", mew=0.5, zorder=4)
 
 
-def paired(iterations: xr.DataArray) -> xr.DataArray:
-    """Without what a seed does to all pairs alike: every seed gets the same mean, over the pairs inside that no seed misses."""
-    shared = iterations.notnull().all("seed") & (iterations.coefficient > 0)
-    mean = iterations.isel(point=np.flatnonzero(shared)).mean("point")
-    return iterations - mean.fillna(0) + mean.mean().fillna(0)
-
-
-def correlations(record: xr.Dataset, choice: str, target: float, of: Values, among: np.ndarray) -> list[float]:
-    """Rank correlation with speed, seed by seed, of a quantity over some pairs."""
-    iterations = at(record, "iterations", choice).sel(target=target)
-    values = of(record, choice).broadcast_like(iterations)
-    pairs = zip(values.transpose("seed", "point").values, iterations.transpose("seed", "point").values, strict=True)
-    return [-rank_correlation(x[among], y[among]) for x, y in pairs]
-
-
-def speed_table(record: xr.Dataset) -> str:
+def speed_table(record: xr.Dataset) -> Table:
     """Rank correlation of C with speed at C > 0, on the normal curve and over all pairs, target by target."""
-    inside = record.coefficient.values > 0
-    groups = {"normal curve": inside & (record.curve.values == NORMAL), "all pairs": inside}
-    lines = [f"{'C with speed, C > 0':<24}" + "".join(f"{choice:>24}" for choice in CHOICES)]
-    for group, among in groups.items():
-        for target in record.target.values:
-            found = [correlations(record, choice, target, RIVALS["C"], among) for choice in CHOICES]
-            lines.append(f"{f'{group}, {target:g} nats':<24}" + "".join(f"{_with_interval(values):>24}" for values in found))
-    return "\n".join(lines)
+    rows = []
+    for pairs, normal in (("normal curve", True), ("all pairs", False)):
+        found = [claims.by_target(record, choice, partial(claims.speed_with, normal=normal)) for choice in TITLES]
+        rows += [(pairs, target, *(claims.in_words(of[target]) for of in found)) for target in found[0]]
+    return table(("C with speed, C > 0", "nats", *TITLES), rows)
 
 
-def _size(record: xr.Dataset, choice: str) -> xr.DataArray:
-    return (at(record, "update_rms", choice) ** 2).mean("evaluation") ** 0.5
-
-
-# What could tell a pair's speed, on a scale where more should be faster.
-RIVALS: dict[str, Values] = {
-    "C": lambda record, choice: record.coefficient,
-    "memory": lambda record, choice: -memory(record),
-    "size": _size,
-}
-AXES: dict[str, tuple[Values, str]] = {
-    "C": (RIVALS["C"], "C(beta, gamma)"),
-    "memory": (lambda record, choice: memory(record), MEMORY),
-    "size": (RIVALS["size"], "size of the update, rms of u"),
-}
+# What might tell a pair's speed: where it lies on an axis, whose name, and whose ticks where it is logarithmic.
+AXES: tuple[tuple[Callable[[xr.DataArray], xr.DataArray], str, tuple[float, ...]], ...] = (
+    (lambda of: of.coefficient, "C(beta, gamma)", ()),
+    (memory, MEMORY, MEMORIES),
+    (lambda of: of.rms_u.mean("seed"), "size of the update, rms of u", (0.2, 0.3, 0.5)),
+)
 
 
 @style.styled
 def causes(record: xr.Dataset) -> Figure:
     """Iterations to the middle target of all pairs against C, the memory of momentum, and the size of the update."""
     figure, grid = style.panels(2, len(AXES), height=5.0, sharey="row", sharex="col")
-    for row, (choice, title) in zip(grid, CHOICES.items(), strict=True):
-        for axes, (name, (of, label)) in zip(row, AXES.items(), strict=True):
-            _by_curve(axes, record, choice, of(record, choice))
+    for row, (choice, title) in zip(grid, TITLES.items(), strict=True):
+        for axes, (place, label, ticks) in zip(row, AXES, strict=True):
+            _by_curve(axes, record, place(claims.arrivals(record, choice)), reached(record, choice))
             axes.set_xlabel(label if choice == "tuned" else "")
-            if name == "C":
-                axes.axvline(0, color=style.GUIDE, lw=0.8)
-            else:
+            if ticks:
                 axes.set_xscale("log")
-        row[0].set(ylabel=TO_TARGET.format(middle(record)), title=title)
+                axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+                axes.set_xticks([], minor=True)
+            else:
+                axes.axvline(0, color=style.GUIDE, lw=0.8)
+        row[0].set(ylabel=TO_TARGET.format(claims.middle(record)), title=title)
     grid[0, 0].invert_xaxis()
-    for axes, ticks in ((grid[1, 1], (2, 5, 10, 20, 50, 100)), (grid[1, 2], (0.2, 0.3, 0.5))):
-        axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
-        axes.set_xticks([], minor=True)
     figure.legend(*grid[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=5)
     style.label_stand_in(figure, record)
     return figure
 
 
-def _by_curve(axes: Axes, record: xr.Dataset, choice: str, x: xr.DataArray) -> None:
-    """Means over the seeds, a colour and a marker a curve; pairs that some seed never brings there are left out."""
-    iterations = at(record, "iterations", choice).sel(target=middle(record)).mean("seed", skipna=False)
-    place = x.mean("seed") if "seed" in x.dims else x
+def _by_curve(axes: Axes, record: xr.Dataset, x: xr.DataArray, y: xr.DataArray) -> None:
+    """A point per pair, a colour and a marker per curve."""
     for name, colour, marker in zip([NORMAL, *level_names(record)], CURVES, MARKERS, strict=False):
         of = np.flatnonzero(record.curve == name)
         label = "normal curve" if name == NORMAL else name
-        axes.plot(place[of], iterations[of], marker, ms=3.5, mfc="none", color=colour, label=label)
+        axes.plot(x[of], y[of], marker, ms=3.5, mfc="none", color=colour, label=label)
 
 
-def cause_table(record: xr.Dataset) -> str:
+def cause_table(record: xr.Dataset) -> Table:
     """Rank correlation with speed over all pairs with C > 0: of C, of a shorter memory, and of the update's size."""
-    inside, target = record.coefficient.values > 0, middle(record)
-    words = {"C": "C", "memory": "shorter memory", "size": "larger update"}
-    lines = [f"{f'with speed to {target:g} nats, C > 0':<32}" + "".join(f"{choice:>24}" for choice in CHOICES)]
-    for name, of in RIVALS.items():
-        cells = [_with_interval(correlations(record, choice, target, of, inside)) for choice in CHOICES]
-        lines.append(f"{words[name]:<32}" + "".join(f"{cell:>24}" for cell in cells))
-    return "\n".join(lines)
+    rivals: dict[str, claims.Measure] = {
+        "C": claims.speed_with,
+        "shorter memory": lambda iterations: -claims.speed_with(iterations, "gamma"),
+        "larger update": partial(claims.speed_with, name="rms_u"),
+    }
+    head = (f"with speed to {claims.middle(record):g} nats, C > 0", *TITLES)
+    return table(head, [(name, *_at_middle(record, measure)) for name, measure in rivals.items()])
 
 
 @style.styled
 def plane(record: xr.Dataset) -> Figure:
     """All pairs by the memories of momentum and second moment, coloured by iterations to the middle target."""
     figure, both = style.panels(1, 2, height=3.9, sharey=True)
-    for axes, (choice, title) in zip(both, CHOICES.items(), strict=True):
-        iterations = at(record, "iterations", choice).sel(target=middle(record)).mean("seed", skipna=False)
-        never = np.isnan(iterations.values)
+    for axes, (choice, title) in zip(both, TITLES.items(), strict=True):
+        iterations = reached(record, choice).values
+        never = np.isnan(iterations)
         x, y = memory(record).values, 1 / (1 - record.beta.values)
         _boundaries(axes, x)
-        dots = axes.scatter(x[~never], y[~never], c=iterations.values[~never], cmap="viridis_r", s=24, zorder=3)
+        dots = axes.scatter(x[~never], y[~never], c=iterations[~never], cmap="viridis_r", s=24, zorder=3)
         axes.plot(x[never], y[never], "x", ms=5, color=style.MEASURED, label="not by every seed", zorder=3)
         axes.set(xscale="log", yscale="log", xlabel=MEMORY, title=title, ylim=(1.3, 2500))
-        figure.colorbar(dots, ax=axes, label=TO_TARGET.format(middle(record)), pad=0.02)
+        figure.colorbar(dots, ax=axes, label=TO_TARGET.format(claims.middle(record)), pad=0.02)
     both[0].set_ylabel(r"memory of $v$, $1/(1-\beta)$")
     figure.legend(*both[1].get_legend_handles_labels(), loc="outside upper center", ncols=4)
     style.label_stand_in(figure, record)
@@ -322,46 +267,32 @@ def _boundaries(axes: Axes, memories: np.ndarray) -> None:
         axes.plot(1 / (1 - gamma), 1 / (1 - beta), line, color=colour, label=label)
 
 
-def plane_table(record: xr.Dataset, *, shown: int = 3) -> str:
+def plane_table(record: xr.Dataset, *, shown: int = 3) -> Table:
     """The fastest and the slowest pairs to the middle target at tuned rates, and where equal betas come."""
-    iterations = at(record, "iterations", "tuned").sel(target=middle(record)).mean("seed", skipna=False)
+    iterations, loss = reached(record, "tuned"), _final(record, "tuned")
     order = np.argsort(iterations.fillna(np.inf).values, kind="stable")
-    places = {int(i): place + 1 for place, i in enumerate(order)}
-    lines = [f"{'place':>5}{'beta':>8}{'gamma':>8}{'C':>8}{'iterations':>12}{'final loss':>12}  curve (tuned rates)"]
-    loss = at(record, "loss", "tuned").isel(evaluation=-1).mean("seed")
-    for i in dict.fromkeys([*order[:shown], *np.flatnonzero(record.equal), *order[-shown:]]):
-        one = record.isel(point=int(i))
-        numbers = f"{float(one.beta):>8.4f}{float(one.gamma):>8.4f}{float(one.coefficient):>8.3f}"
-        name = str(one.curve.values) + (", equal betas" if bool(one.equal) else "")
-        lines.append(f"{places[int(i)]:>5}{numbers}{_iterations(iterations[i]):>12}{float(loss[i]):>12.3f}  {name}")
-    return "\n".join(lines)
-
-
-def exact_rate(record: xr.Dataset) -> xr.DataArray:
-    """ln(gamma) - ln(beta)/2, positive outside the exact boundary and negative inside."""
-    return np.log(record.gamma) - np.log(record.beta) / 2
-
-
-def behind(record: xr.Dataset) -> xr.DataArray:
-    """Final loss above the median of the pairs with C > 0 at that rate and seed; infinite for a diverged run."""
-    end = record.loss.isel(evaluation=-1).fillna(np.inf)
-    return end - end.isel(point=np.flatnonzero(record.coefficient > 0)).median("point")
+    curve = np.char.add(record.curve.values, np.where(record.equal, ", equal betas", ""))
+    columns = (np.argsort(order) + 1, record.beta, record.gamma, record.coefficient, _words(iterations), loss, curve)
+    chosen = list(dict.fromkeys([*order[:shown], *np.flatnonzero(record.equal), *order[-shown:]]))
+    head = ("place", "beta", "gamma", "C", "iterations", "final loss", "curve (tuned rates)")
+    rows = zip(*(np.asarray(column)[chosen] for column in columns), strict=True)
+    return table(head, rows, digits=("", ".4f", ".4f", ".3f", "", ".3f", ""))
 
 
 @style.styled
 def unstable(record: xr.Dataset) -> Figure:
-    """How far the loss ends above the median inside, and the largest update, against the exact rate; a colour a rate."""
+    """How far the loss ends above the median inside, and the largest update, against the exact rate; a colour per rate."""
     figure, (loss, update) = style.panels(1, 2, height=3.6)
-    rate, worse = exact_rate(record), behind(record)
+    exact_rate, worse = np.log(record.gamma) - np.log(record.beta) / 2, claims.behind(record.loss)
     shades = mpl.colormaps["viridis"](np.linspace(0, 0.9, record.sizes["rate"]))
     for i, shade in enumerate(shades):
         label = f"rate {float(record.rate[i]):g}"
-        loss.plot(rate, worse.isel(rate=i).mean("seed"), "o", ms=3.5, mfc="none", color=shade, label=label)
-        diverged = np.isinf(worse.isel(rate=i).max("seed").values)
-        loss.plot(rate[diverged], np.full(diverged.sum(), 0.97), "x", color=shade, transform=loss.get_xaxis_transform())
-        update.plot(rate, record.peak_update.isel(rate=i).max("seed"), "o", ms=3.5, mfc="none", color=shade)
-    loss.axhline(BAD, color=style.GUIDE, lw=0.8, ls="--")
-    loss.annotate("ends badly", (NEAR[0], BAD), xytext=(3, 3), textcoords="offset points", fontsize=8, color=style.GUIDE)
+        loss.plot(exact_rate, worse.isel(rate=i).mean("seed"), "o", ms=3.5, mfc="none", color=shade, label=label)
+        diverged = exact_rate[worse.isel(rate=i).max("seed") == np.inf]
+        loss.plot(diverged, np.full(diverged.shape, 0.97), "x", color=shade, transform=loss.get_xaxis_transform())
+        update.plot(exact_rate, record.peak_update.isel(rate=i).max("seed"), "o", ms=3.5, mfc="none", color=shade)
+    loss.axhline(claims.BAD, color=style.GUIDE, lw=0.8, ls="--")
+    loss.annotate("ends badly", (NEAR[0], claims.BAD), xytext=(3, 3), textcoords="offset points", fontsize=8, color=style.GUIDE)
     for axes in (loss, update):
         axes.axvline(0, color=style.EXACT, lw=0.8)
         axes.set(xlim=NEAR, xlabel=r"exact rate $\ln\gamma - \frac{1}{2}\ln\beta$ (right of 0: unstable)")
@@ -372,16 +303,15 @@ def unstable(record: xr.Dataset) -> Figure:
     return figure
 
 
-def unstable_table(record: xr.Dataset) -> str:
-    """By learning rate and side: runs that end badly, that diverged, spikes a run, and the largest update."""
-    bad, stable, C = behind(record) > BAD, record.stable.values, record.coefficient.values
-    sides = {"C > 0": C > 0, "between": (C < 0) & stable, "exactly unstable": ~stable}
-    lines = [f"{'rate':>7}{'side':>18}{'end badly':>12}{'diverged':>10}{'spikes a run':>14}{'largest |u|':>13}"]
+def unstable_table(record: xr.Dataset) -> Table:
+    """By learning rate and side: runs that end badly, that diverged, spikes per run, and the largest update."""
+    between, exact = (claims.REGIONS[region](record) for region in ("between", "exact"))
+    sides = {"C > 0": record.coefficient > 0, "between": between, "exactly unstable": exact}
+    judged, rows = record.assign(bad=claims.behind(record.loss) > claims.BAD), []
     for rate in record.rate.values:
         for side, among in sides.items():
-            one = record.sel(rate=rate).isel(point=np.flatnonzero(among))
-            ends = bad.sel(rate=rate).isel(point=np.flatnonzero(among))
-            count = f"{int(ends.sum())} of {ends.size}"
-            numbers = f"{int(one.diverged_at.notnull().sum()):>10}{float(one.spikes.mean()):>14.2f}"
-            lines.append(f"{rate:>7g}{side:>18}{count:>12}{numbers}{float(one.peak_update.max()):>13.3g}")
-    return "\n".join(lines)
+            one = judged.sel(rate=rate).isel(point=among.values)
+            bad, diverged = f"{int(one.bad.sum())} of {one.bad.size}", int(one.diverged_at.notnull().sum())
+            rows.append((rate, side, bad, diverged, one.spikes.mean(), one.peak_update.max()))
+    head = ("rate", "side", "end badly", "diverged", "spikes a run", "largest |u|")
+    return table(head, rows, digits=("g", "", "", "", ".2f", ".3g"))

@@ -24,7 +24,7 @@ TITLES = {"fixed": "one fixed batch", "fresh": "fresh minibatches"}
 
 @style.styled
 def curves(record: xr.Dataset, *, seed: int = 0) -> Figure:
-    """The largest update over iterations, a line a point of the normal curve, on a fixed batch and on fresh ones."""
+    """The largest update over iterations, a line per point of the normal curve, on a fixed batch and on fresh ones."""
     figure, both = style.panels(1, 2, height=3.6, sharey=True)
     norm = TwoSlopeNorm(0, float(record.coefficient.min()), float(record.coefficient.max()))
     scale = ScalarMappable(norm, style.ALONG_CURVE)
@@ -47,7 +47,7 @@ def slopes(record: xr.Dataset) -> Figure:
     for axes, (setting, title) in zip(both, TITLES.items(), strict=True):
         for law, (colour, line, label) in LAWS.items():
             axes.plot(record.coefficient, record[f"rate_{law}"], line, color=colour, label=label)
-        _with_range(axes, record.coefficient, record.slope.sel(setting=setting))
+        _mean_and_range(axes, record.coefficient, record.slope.sel(setting=setting))
         axes.axvline(0, color=style.GUIDE, lw=0.6)
         axes.set(xlabel="C(beta, gamma)", title=title)
         axes.invert_xaxis()
@@ -57,7 +57,7 @@ def slopes(record: xr.Dataset) -> Figure:
     return figure
 
 
-def _with_range(axes: Axes, x: xr.DataArray, y: xr.DataArray) -> None:
+def _mean_and_range(axes: Axes, x: xr.DataArray, y: xr.DataArray) -> None:
     mean = y.mean("seed")
     reach = np.abs(np.stack([mean - y.min("seed"), y.max("seed") - mean]))
     axes.errorbar(x, mean, reach, fmt=".", ms=4, lw=0.8, color=style.MEASURED, label="measured (mean, range over seeds)")

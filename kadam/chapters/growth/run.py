@@ -24,8 +24,8 @@ from kadam.lab.engine.sweep import computed_s, sweep
 from kadam.lab.records.record import recorded, with_units
 from kadam.lab.train import devices, probes
 from kadam.lab.train.ensemble import Ensemble
-from kadam.lab.train.networks import CharTransformer, initialise, next_token_loss
-from kadam.lab.train.tasks import text_batches
+from kadam.lab.train.networks import next_token_loss
+from kadam.lab.train.tasks import character_model, text_batches
 from kadam.theory import stability
 
 SETTINGS = {
@@ -34,10 +34,11 @@ SETTINGS = {
     "eps": "one fixed batch, eps = 1e-8",
 }
 
-# The share of the iterations, counted from the end, over which the slope of log max|u| is fitted.
-FIT_SHARE = 0.4
-# A rate counts as growth where it makes a factor e within that window (attribute ``one_e_fold``).
 PYTORCH_EPS = 1e-8
+
+# The share of the iterations, counted from the end, over which the slope of log max|u| is fitted. A rate counts as growth
+# where it makes a factor e within that window (attribute ``one_e_fold``).
+FIT_SHARE = 0.4
 
 # A step that moves some weight by more than this may feed back into the gradients: initial weights are 0.02 to 0.2.
 FEEDBACK_MOVE = 0.1
@@ -67,9 +68,7 @@ def run(config: Config, *, checkpoint: Path | None = None, jobs: int = 1) -> xr.
     ]
     compute = functools.partial(train_piece, config, text, beta, gamma)
     results = sweep(pieces, compute, steps=config.steps, title="growth", checkpoint=checkpoint, jobs=jobs)
-    measured = xr.concat(
-        [_setting(results, setting, config) for setting in SETTINGS], xr.Variable("setting", list(SETTINGS)), join="outer"
-    )
+    measured = _side_by_side(results)
     dataset = measured.assign(_predictions(beta, gamma, config.steps)).assign(_slopes(measured.max_update, config))
     dataset["parameter"] = ("parameter", parameter_names(config, text))
     dataset.attrs = {
@@ -89,7 +88,7 @@ def train_piece(
     setting, seed, start = piece
     points = _points(config, setting)[start:][: config.chunk]
     ensemble = Ensemble(
-        _model(config, text, seed),
+        character_model(config, text, seed),
         next_token_loss,
         [(Decay(beta=float(beta[i]), gamma=float(gamma[i])),) for i in points],
         lr=config.eta,
@@ -105,18 +104,12 @@ def train_piece(
         absent = (place == head) & _absent(ensemble.updates["head.weight"], config.width, batch)
         for name, value in zip(seen, (size, place, absent, loss), strict=True):
             seen[name].append(value)
-    dims = ("iteration", "point")
-    return xr.Dataset(
-        {
-            **{name: (dims, _stack(seen[name])) for name in ("max_update", "max_parameter", "max_absent")},
-            "loss": (("loss_iteration", "point"), _stack(seen["loss"][::LOSS_EVERY])),
-        },
-        coords={
-            "point": points,
-            "iteration": np.arange(config.steps),
-            "loss_iteration": np.arange(0, config.steps, LOSS_EVERY),
-        },
-    )
+    variables = {name: (("iteration", "member"), _stack(seen[name])) for name in ("max_update", "max_parameter", "max_absent")}
+    variables["loss"] = ("loss_iteration", "member"), _stack(seen["loss"][::LOSS_EVERY])
+    iterations = np.arange(config.steps)
+    coords = {"iteration": iterations, "loss_iteration": iterations[::LOSS_EVERY]}
+    member = {"setting": np.full(len(points), setting), "seed": np.full(len(points), seed), "point": points}
+    return xr.Dataset(variables, coords | {name: ("member", of) for name, of in member.items()})
 
 
 def _points(config: Config, setting: str) -> NDArray[np.int64]:
@@ -135,29 +128,14 @@ def _stack(values: list[torch.Tensor]) -> NDArray[np.float32]:
 
 def parameter_names(config: Config, text: Text) -> list[str]:
     """The names that ``max_parameter`` indexes."""
-    return [name for name, _ in _model(config, text, config.seed).named_parameters()]
+    return [name for name, _ in character_model(config, text, config.seed).named_parameters()]
 
 
-def _model(config: Config, text: Text, seed: int) -> CharTransformer:
-    model = CharTransformer(
-        vocab=len(text.vocabulary),
-        context=config.context,
-        width=config.width,
-        layers=config.layers,
-        heads=config.heads,
-    ).to(devices.chosen(config.device), getattr(torch, config.dtype))
-    initialise(model, seed)
-    return model
-
-
-def _setting(results: dict[Piece, xr.Dataset], setting: str, config: Config) -> xr.Dataset:
-    """The seeds of one setting side by side."""
-    chunks: dict[int, list[xr.Dataset]] = {}
-    for piece, result in results.items():
-        if piece.setting == setting:
-            chunks.setdefault(piece.seed, []).append(result.drop_attrs())
-    by_seed = [xr.concat(parts, "point") for parts in chunks.values()]
-    return xr.concat(by_seed, xr.Variable("seed", list(chunks))).reindex(point=np.arange(config.points))
+def _side_by_side(results: dict[Piece, xr.Dataset]) -> xr.Dataset:
+    """All pieces, with the members' settings, seeds and points as dimensions."""
+    members = xr.concat([of.drop_attrs() for of in results.values()], "member")
+    placed = members.set_index(member=["setting", "seed", "point"]).unstack("member")
+    return placed.sel(setting=list(SETTINGS)).transpose("setting", "seed", "iteration", "loss_iteration", "point")
 
 
 def _predictions(

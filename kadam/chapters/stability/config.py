@@ -1,4 +1,4 @@
-"""What stability runs, at which profile."""
+"""What is run of the stability region, at which profile."""
 
 from dataclasses import dataclass
 

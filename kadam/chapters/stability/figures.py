@@ -1,6 +1,6 @@
 """The figures of chapter 1, each with the numbers that it shows."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -8,28 +8,22 @@ import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from kadam.chapters.stability.claims import ROUNDING, at_most, boundary_gap, rate_error
 from kadam.report import style
+from kadam.report.table import Table, table
 from kadam.theory import stability
 
-# Where a pair's name stands beside its marker in each panel, in points.
-SQUARE_OFFSETS = {"SignSGD": (6, 4), "RMSprop": (6, -12)}
-CORNER_OFFSETS = {
-    "Adam default": (6, -11),
-    "language models": (-80, -3),
-    "Transformer": (-58, -3),
-    "equal betas": (-46, -13),
-    "momentum 0.97": (-52, 6),
-    "momentum 0.98": (5, -11),
-    "default swapped": (-76, -3),
-}
-LOGARITHMIC_OFFSETS = {
-    "Adam default": (6, -3),
-    "language models": (-14, -14),
-    "Transformer": (6, -3),
-    "equal betas": (2, 5),
-    "momentum 0.97": (-50, -14),
-    "momentum 0.98": (-68, 2),
-    "default swapped": (6, -3),
+# Where a pair's name stands beside its marker in the panels that show it, in points.
+OFFSETS = {
+    "SignSGD": {"square": (6, 4)},
+    "RMSprop": {"square": (6, -12)},
+    "Adam default": {"corner": (6, -11), "logarithmic": (6, -3)},
+    "language models": {"corner": (-80, -3), "logarithmic": (-14, -14)},
+    "Transformer": {"corner": (-58, -3), "logarithmic": (6, -3)},
+    "equal betas": {"corner": (-46, -13), "logarithmic": (2, 5)},
+    "momentum 0.97": {"corner": (-52, 6), "logarithmic": (-50, -14)},
+    "momentum 0.98": {"corner": (5, -11), "logarithmic": (-68, 2)},
+    "default swapped": {"corner": (-76, -3), "logarithmic": (6, -3)},
 }
 
 LEVELS = {"square": [0.2, 0.5, 1, 2], "corner": [-0.1, -0.05, 0.05, 0.1, 0.2]}
@@ -46,91 +40,59 @@ def region(record: xr.Dataset) -> Figure:
         axes.set_xlabel(style.GAMMA_LABEL)
     square.set(xlim=(-0.02, 1), ylim=(-0.02, 1), ylabel=style.BETA_LABEL, title="the whole square")
     corner.set(xlim=(0.85, 1), ylim=(0.85, 1), title="its corner near (1, 1)")
-    _mark(square, record, SQUARE_OFFSETS)
-    _mark(corner, record, CORNER_OFFSETS)
+    _mark(square, record, "square")
+    _mark(corner, record, "corner")
     figure.colorbar(shading, ax=corner, label="exact growth rate of log|u| a step", extend="max", pad=0.02)
     figure.legend(*square.get_legend_handles_labels(), loc="outside upper center", ncols=3)
     return figure
 
 
 def _map(axes: Axes, window: xr.Dataset) -> Any:
-    growing = window.rate_discrete.where(window.rate_discrete > 0)
-    shading = axes.pcolormesh(
-        window.map_gamma, window.map_beta, growing, cmap=style.GROWTH_MAP, vmin=0, vmax=0.1, rasterized=True
-    )
-    lines = axes.contour(
-        window.map_gamma,
-        window.map_beta,
-        window.coefficient.where(np.isfinite(window.coefficient)),
-        levels=LEVELS[str(window.window.values)],
-        colors=style.GUIDE,
-        linewidths=0.6,
-        linestyles="solid",
-    )
+    place, growing = (window.map_gamma, window.map_beta), window.rate_discrete.where(window.rate_discrete > 0)
+    shading = axes.pcolormesh(*place, growing, cmap=style.GROWTH_MAP, vmin=0, vmax=0.1, rasterized=True)
+    finite, levels = window.coefficient.where(np.isfinite(window.coefficient)), LEVELS[window.window.item()]
+    lines = axes.contour(*place, finite, levels=levels, colors=style.GUIDE, linewidths=0.6, linestyles="solid")
     axes.clabel(lines, fontsize=6, fmt="C = %g")
     return shading
 
 
 def _boundaries(axes: Axes, record: xr.Dataset) -> None:
-    gamma = record.boundary_gamma
+    gamma, paper = record.boundary_gamma, r"the paper's, $C=0$: $\beta=\gamma/(2-\gamma)$"
     axes.plot(gamma, record.boundary_discrete, color=style.EXACT, label=r"exact boundary $\beta=\gamma^2$")
-    axes.plot(
-        gamma, record.boundary_continuous, "--", color=style.PAPER, label=r"the paper's, $C=0$: $\beta=\gamma/(2-\gamma)$"
-    )
+    axes.plot(gamma, record.boundary_continuous, "--", color=style.PAPER, label=paper)
 
 
-def _mark(
-    axes: Axes, record: xr.Dataset, offsets: Mapping[str, tuple[float, float]], place: Callable[[float], float] = float
-) -> None:
+def _mark(axes: Axes, record: xr.Dataset, panel: str, place: Callable[[float], float] = float) -> None:
     """A dot for each named pair, filled where it is unstable; ``place`` takes a rate to where it lies on both axes."""
-    for name, offset in offsets.items():
+    for name, offset in ((name, of[panel]) for name, of in OFFSETS.items() if panel in of):
         pair = record.sel(practice=name)
         x, y = place(float(pair.practice_gamma)), place(float(pair.practice_beta))
         fill = "white" if pair.practice_stable_discrete else style.MEASURED
         axes.plot(x, y, "o", ms=5, mec=style.MEASURED, mfc=fill, clip_on=False, zorder=5)
-        axes.annotate(
-            name,
-            (x, y),
-            xytext=offset,
-            textcoords="offset points",
-            fontsize=7.5,
-            bbox={"boxstyle": "round,pad=0.1", "fc": "white", "ec": "none", "alpha": 0.7},
-            zorder=6,
-        )
+        box = {"boxstyle": "round,pad=0.1", "fc": "white", "ec": "none", "alpha": 0.7}
+        axes.annotate(name, (x, y), xytext=offset, textcoords="offset points", fontsize=7.5, bbox=box, zorder=6)
 
 
-def practice_table(record: xr.Dataset) -> str:
-    """What the theory says of each named pair, one a line."""
-    head = f"{'pair':<16}{'beta1':>6}{'beta2':>6}{'C':>8}{'rate':>7}{'exact':>9}{'paper':>9}{'n=10':>6}{'n=1000':>8}"
-    return "\n".join([head, *(_practice_line(record.sel(practice=name)) for name in record.practice.values)])
-
-
-def _practice_line(pair: xr.Dataset) -> str:
-    words = ["stable" if pair[f"practice_stable_{time}"] else "unstable" for time in ("discrete", "continuous")]
-    C = "inf" if np.isinf(pair.practice_coefficient) else f"{float(pair.practice_coefficient):.4f}"
-    return (
-        f"{pair.practice.item():<16}{float(pair.practice_gamma):>6g}{float(pair.practice_beta):>6g}{C:>8}"
-        f"{float(pair.practice_rate):>7.3f}{words[0]:>9}{words[1]:>9}"
-        f"{float(pair.practice_bound_10):>6.3g}{float(pair.practice_bound_1000):>8.2g}"
-    )
+def practice_table(record: xr.Dataset) -> Table:
+    """What the theory says of each named pair, one a row."""
+    numbers = [record[f"practice_{name}"] for name in ("gamma", "beta", "coefficient", "rate")]
+    stable = [np.where(record[f"practice_stable_{time}"], "stable", "unstable") for time in ("discrete", "continuous")]
+    columns = [record.practice, *numbers, *stable, record.practice_bound_10, record.practice_bound_1000]
+    head = ("pair", "beta1", "beta2", "C", "rate", "exact", "paper", "n = 10", "n = 1000")
+    digits = ("", "g", "g", ".4f", ".3f", "", "", ".3g", ".2g")
+    return table(head, zip(*map(np.asarray, columns), strict=True), digits=digits)
 
 
 @style.styled
 def boundaries(record: xr.Dataset) -> Figure:
     """Where the two boundaries disagree: the gap in beta, and the corner on logarithmic axes."""
     figure, (gap, corner) = style.panels(1, 2, height=3.3)
-    gamma = record.boundary_gamma
-    difference = record.boundary_continuous - record.boundary_discrete
-    widest = int(difference.argmax("boundary_gamma"))
-    gap.plot(gamma, difference, color=style.MEASURED)
-    gap.plot(gamma[widest], difference[widest], "o", color=style.MEASURED)
-    gap.annotate(
-        f"{float(difference[widest]):.4f} at $\\gamma$ = {float(gamma[widest]):.3f}",
-        (float(gamma[widest]), float(difference[widest])),
-        xytext=(0, 5),
-        textcoords="offset points",
-        ha="center",
-    )
+    numbers = boundary_numbers(record)
+    peak = numbers["at gamma"], numbers["widest gap in beta"]
+    words = f"{peak[1]:.4f} at $\\gamma$ = {peak[0]:.3f}"
+    gap.plot(record.boundary_gamma, boundary_gap(record), color=style.MEASURED)
+    gap.plot(*peak, "o", color=style.MEASURED)
+    gap.annotate(words, peak, xytext=(0, 5), textcoords="offset points", ha="center")
     gap.set(xlabel=style.GAMMA_LABEL, ylabel=r"$\gamma/(2-\gamma)-\gamma^2$", title="gap in beta", ylim=(0, 0.105))
     _logarithmic_corner(corner, record)
     return figure
@@ -141,7 +103,7 @@ def _logarithmic_corner(axes: Axes, record: xr.Dataset) -> None:
     axes.plot(1 - gamma, 1 - stability.boundary(gamma), color=style.EXACT, label="exact")
     paper = stability.boundary(gamma, time="continuous")
     axes.plot(1 - gamma, 1 - paper, "--", color=style.PAPER, label="the paper's")
-    _mark(axes, record, LOGARITHMIC_OFFSETS, _distance_from_one)
+    _mark(axes, record, "logarithmic", lambda rate: 1 - rate)
     axes.text(3e-3, 2e-1, "unstable", color=style.GUIDE)
     axes.text(1.5e-1, 2e-3, "stable", color=style.GUIDE)
     axes.set(xscale="log", yscale="log", xlim=(8e-4, 0.6), ylim=(6e-4, 0.6))
@@ -150,28 +112,19 @@ def _logarithmic_corner(axes: Axes, record: xr.Dataset) -> None:
     axes.legend(loc="lower left")
 
 
-def _distance_from_one(rate: float) -> float:
-    return 1 - rate
-
-
 def boundary_numbers(record: xr.Dataset) -> dict[str, float]:
     """The widest gap between the boundaries, where it is, and how much of the square lies between them."""
-    difference = record.boundary_continuous - record.boundary_discrete
-    widest = int(difference.argmax("boundary_gamma"))
-    return {
-        "widest gap in beta": float(difference[widest]),
-        "at gamma": float(record.boundary_gamma[widest]),
-        "area between": float(difference.mean()),
-        "gap at gamma 0.9": float(difference.sel(boundary_gamma=0.9, method="nearest")),
-        "gap at gamma 0.99": float(difference.sel(boundary_gamma=0.99, method="nearest")),
-    }
+    gap = boundary_gap(record)
+    numbers = {"widest gap in beta": gap.max(), "at gamma": gap.idxmax("boundary_gamma"), "area between": gap.mean()}
+    places = {f"gap at gamma {gamma:g}": gap.sel(boundary_gamma=gamma, method="nearest") for gamma in (0.9, 0.99)}
+    return {name: float(value) for name, value in (numbers | places).items()}
 
 
 @style.styled
 def bounds(record: xr.Dataset) -> Figure:
     """Both bounds over n, and what the algorithm reaches on the worst-case gradients."""
     figure, grid = style.panels(2, 3, height=4.4, sharex=True)
-    for axes, example in zip(grid.flat, range(record.sizes["example"]), strict=True):
+    for example, axes in enumerate(grid.flat):
         one = record.isel(example=example)
         axes.plot(one.n, one.bound_discrete, color=style.EXACT, lw=3, alpha=0.5, label="exact bound")
         axes.plot(one.n, one.attained, color=style.MEASURED, lw=1, label="reached by the algorithm")
@@ -185,16 +138,11 @@ def bounds(record: xr.Dataset) -> Figure:
     return figure
 
 
-def bound_numbers(record: xr.Dataset, n: int) -> str:
-    """Both bounds and what is reached at iteration n, one pair a line."""
-    lines = [f"{'beta':>6} {'gamma':>6} {'reached':>10} {'exact':>10} {'paper':>10}   at n = {n}"]
-    at = record.sel(n=n)
-    for i in range(record.sizes["example"]):
-        one = at.isel(example=i)
-        values = (float(one[name]) for name in ("attained", "bound_discrete", "bound_continuous"))
-        numbers = " ".join(f"{value:>10.5g}" for value in values)
-        lines.append(f"{float(one.example_beta):>6g} {float(one.example_gamma):>6g} {numbers}")
-    return "\n".join(lines)
+def bound_table(record: xr.Dataset, n: int) -> Table:
+    """Both bounds and what is reached at iteration n, one pair a row."""
+    names = ("example_beta", "example_gamma", "attained", "bound_discrete", "bound_continuous")
+    head = ("beta", "gamma", f"reached at n = {n}", "exact bound", "paper's expression")
+    return table(head, zip(*(record.sel(n=n)[name].values for name in names), strict=True), digits=".5g")
 
 
 @style.styled
@@ -220,13 +168,11 @@ def runs(record: xr.Dataset) -> Figure:
 
 def run_numbers(record: xr.Dataset) -> str:
     """The extremes of those runs, and what the order of two stages does."""
-    error = float(np.abs(record.growth_measured - record.growth_predicted).max())
     lines = [
-        f"pairs simulated: {record.sizes['pair']}; rate within {max(error, 1e-12):.0e} of the prediction: {error < 1e-9}",
+        f"pairs simulated: {record.sizes['pair']}; error of the rate, a step: {at_most(rate_error(record), ROUNDING)}",
         f"largest |u|/bound of Adam: {float(record.sequence_ratio.max()):.6f}",
         f"largest |u|/bound of k-Adam: {float(record.last_stage_ratio.max()):.6f}",
     ]
-    for name in record.order.values:
-        one = record.sel(order=name)
-        lines.append(f"{name}: reaches {float(one.order_reached):.4g}, its last stage allows {float(one.order_limit):.4g}")
+    for order, reached, limit in zip(record.order.values, record.order_reached, record.order_limit, strict=True):
+        lines.append(f"{order}: reaches {float(reached):.4g}, its last stage allows {float(limit):.4g}")
     return "\n".join(lines)

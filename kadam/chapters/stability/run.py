@@ -37,7 +37,6 @@ PRACTICE = {
 # Pairs on which tightness and the continuous expression are shown: inside, between the boundaries, on, and outside.
 EXAMPLES = ((0.999, 0.9), (0.95, 0.9), (0.9, 0.95), (0.95, 0.974), (0.81, 0.9), (0.9, 0.99))
 
-
 # Iterations after which the moments of a silent coordinate (0.3^200 = 1e-105) are still far from underflow.
 LONGEST_SILENCE = 200
 
@@ -58,24 +57,22 @@ def maps(config: Config) -> xr.Dataset:
     axes = {"square": side, "corner": 0.85 + 0.15 * side}
     windows = xr.concat([_map(axis) for axis in axes.values()], xr.Variable("window", list(axes)))
     fine = np.linspace(0, 1, 1001)[:-1]
-    curves = {
-        f"boundary_{time}": ("boundary_gamma", stability.boundary(fine, time=time)) for time in ("discrete", "continuous")
-    }
-    normal = dict(zip(("normal_beta", "normal_gamma"), (("normal", x) for x in stability.normal_curve(num=64)), strict=True))
-    return windows.assign(curves).assign(normal).assign_coords(boundary_gamma=fine)
+    boundaries = {f"boundary_{t}": ("boundary_gamma", stability.boundary(fine, time=t)) for t in ("discrete", "continuous")}
+    beta, gamma = stability.normal_curve(num=64)
+    curves = boundaries | {"normal_beta": ("normal", beta), "normal_gamma": ("normal", gamma)}
+    return windows.assign(curves).assign_coords(boundary_gamma=fine)
 
 
 def _map(axis: Array) -> xr.Dataset:
-    beta, gamma = axis[:, None], axis[None, :]
-    dims = ("row", "column")
-    return xr.Dataset(
-        {
-            "map_beta": ("row", axis),
-            "map_gamma": ("column", axis),
-            "coefficient": (dims, stability.coefficient(beta=beta, gamma=gamma).astype(np.float32)),
-            "rate_discrete": (dims, stability.growth_rate(beta=beta, gamma=gamma).astype(np.float32)),
-        }
-    )
+    beta, gamma, dims = axis[:, None], axis[None, :], ("row", "column")
+    C, rate = (of(beta=beta, gamma=gamma).astype(np.float32) for of in (stability.coefficient, stability.growth_rate))
+    columns = {
+        "map_beta": ("row", axis),
+        "map_gamma": ("column", axis),
+        "coefficient": (dims, C),
+        "rate_discrete": (dims, rate),
+    }
+    return xr.Dataset(columns)
 
 
 def practice(config: Config) -> xr.Dataset:
@@ -88,13 +85,10 @@ def practice(config: Config) -> xr.Dataset:
         "rate": stability.growth_rate(beta=beta, gamma=gamma),
         "stable_discrete": stability.is_stable(beta=beta, gamma=gamma).astype(np.int8),
         "stable_continuous": stability.is_stable(beta=beta, gamma=gamma, time="continuous").astype(np.int8),
-        "bound_10": stability.max_update_bound(10, beta=beta, gamma=gamma),
-        "bound_100": stability.max_update_bound(100, beta=beta, gamma=gamma),
-        "bound_1000": stability.max_update_bound(1000, beta=beta, gamma=gamma),
+        **{f"bound_{n}": stability.max_update_bound(n, beta=beta, gamma=gamma) for n in (10, 100, 1000)},
     }
-    return xr.Dataset(
-        {f"practice_{name}": ("practice", values) for name, values in columns.items()}, coords={"practice": list(PRACTICE)}
-    )
+    named = {f"practice_{name}": ("practice", values) for name, values in columns.items()}
+    return xr.Dataset(named, coords={"practice": list(PRACTICE)})
 
 
 def examples(config: Config) -> xr.Dataset:
@@ -103,16 +97,14 @@ def examples(config: Config) -> xr.Dataset:
     n = np.arange(config.length)
     reached = [[attained(int(i), beta=b, gamma=g) for b, g in EXAMPLES] for i in n]
     dims = ("n", "example")
-    return xr.Dataset(
-        {
-            "example_beta": ("example", beta),
-            "example_gamma": ("example", gamma),
-            "bound_discrete": (dims, stability.max_update_bound(n[:, None], beta=beta, gamma=gamma)),
-            "bound_continuous": (dims, stability.max_update_bound(n[:, None], beta=beta, gamma=gamma, time="continuous")),
-            "attained": (dims, np.array(reached)),
-        },
-        coords={"n": n},
-    )
+    columns = {
+        "example_beta": ("example", beta),
+        "example_gamma": ("example", gamma),
+        "bound_discrete": (dims, stability.max_update_bound(n[:, None], beta=beta, gamma=gamma)),
+        "bound_continuous": (dims, stability.max_update_bound(n[:, None], beta=beta, gamma=gamma, time="continuous")),
+        "attained": (dims, np.array(reached)),
+    }
+    return xr.Dataset(columns, coords={"n": n})
 
 
 def attained(n: int, *, beta: float, gamma: float) -> float:
@@ -124,11 +116,9 @@ def attained(n: int, *, beta: float, gamma: float) -> float:
 def random_sequences(config: Config) -> xr.Dataset:
     """The largest |u_n| / bound_n, n >= 1, of random and adversarial sequences, each with a pair drawn at random."""
     rng = np.random.default_rng([config.seed, 1])
-    ratios, kinds = [], []
-    for kind, gradients in _gradient_sequences(config, rng):
-        ratios.append(largest_ratio(gradients, [_random_decay(rng)]))
-        kinds.append(kind)
-    return xr.Dataset({"sequence_ratio": ("sequence", ratios), "sequence_kind": ("sequence", kinds)})
+    sequences = _gradient_sequences(config, rng)
+    kinds, ratios = zip(*((kind, largest_ratio(of, [_random_decay(rng)])) for kind, of in sequences), strict=True)
+    return xr.Dataset({"sequence_ratio": ("sequence", list(ratios)), "sequence_kind": ("sequence", list(kinds))})
 
 
 def largest_ratio(gradients: Array, stages: Sequence[Decay]) -> float:
@@ -187,19 +177,14 @@ def last_stage(config: Config) -> xr.Dataset:
     """|u^(k)_n| over the last stage's bound for random stages, and what two orders of a stable and an unstable stage reach."""
     rng = np.random.default_rng([config.seed, 3])
     n = np.arange(config.length)
-    ratios = []
-    for _, gradients in _gradient_sequences(config, rng):
-        ratios.append(largest_ratio(gradients, [_random_decay(rng) for _ in range(rng.integers(2, 5))]))
+    ratios = [
+        largest_ratio(gradients, [_random_decay(rng) for _ in range(rng.integers(2, 5))])
+        for _, gradients in _gradient_sequences(config, rng)
+    ]
     stable, unstable = Decay(beta=0.999, gamma=0.9), Decay(beta=0.8, gamma=0.95)
     silent = np.where(n < 10, 1.0, 0.0)
     orders = {"stable last": (unstable, stable), "unstable last": (stable, unstable)}
     reached = [np.abs(kadam_updates(silent, order)).max() for order in orders.values()]
     limits = [stability.max_update_bound(n, beta=s[-1].beta, gamma=s[-1].gamma).max() for s in orders.values()]
-    return xr.Dataset(
-        {
-            "last_stage_ratio": ("sequence", ratios),
-            "order_reached": ("order", reached),
-            "order_limit": ("order", limits),
-        },
-        coords={"order": list(orders)},
-    )
+    columns = {"last_stage_ratio": ("sequence", ratios), "order_reached": ("order", reached), "order_limit": ("order", limits)}
+    return xr.Dataset(columns, coords={"order": list(orders)})

@@ -64,6 +64,15 @@ def text_batches(config: WithWindows, text: Text, seed: int, *, fixed: bool) -> 
     return Batches(draw, np.random.default_rng([seed, 1]), config.batch, fixed=fixed)
 
 
+def character_model(config: Any, text: Text, seed: int) -> CharTransformer:
+    """The transformer of a configuration, over a text's characters, with the weights of a seed; in its dtype, on its device."""
+    model = CharTransformer(
+        vocab=len(text.vocabulary), context=config.context, width=config.width, layers=config.layers, heads=config.heads
+    ).to(devices.chosen(config.device), getattr(torch, config.dtype))
+    initialise(model, seed)
+    return model
+
+
 @dataclass(frozen=True)
 class Task:
     """A freshly initialised network in float64, and batches for it. ``weights``: name -> path in the network."""

@@ -35,9 +35,9 @@ class HeldOut:
     train: NDArray[np.int64]  # tokens
     windows: NDArray[np.int64]  # (windows, length)
 
-    def draw(self, rng: np.random.Generator, batch: int) -> Tensor:
+    def draw(self, rng: np.random.Generator, batch: int, *, device: torch.device | str = "cpu") -> Tensor:
         """Random windows of the training part, (batch, length)."""
-        return torch.from_numpy(random_pieces(self.train, batch=batch, length=self.windows.shape[1], rng=rng))
+        return torch.from_numpy(random_pieces(self.train, batch=batch, length=self.windows.shape[1], rng=rng)).to(device)
 
 
 def hold_out(text: Text, *, held_out: float, windows: int, context: int) -> HeldOut:
@@ -116,11 +116,6 @@ def best_elsewhere(score: xr.DataArray) -> xr.DataArray:
     So the choice for a seed never sees that seed's own runs. NaN (diverged) counts as infinitely bad. With one seed alone there
     is no other, and it is its own judge.
     """
-    filled = score.fillna(np.inf).transpose("seed", ...)
-    chosen = [_others(filled, i).mean("seed").argmin("rate") for i in range(filled.sizes["seed"])]
-    return xr.concat(chosen, score.seed)
-
-
-def _others(score: xr.DataArray, i: int) -> xr.DataArray:
-    others = np.arange(score.sizes["seed"]) != i
-    return score.isel(seed=others) if others.any() else score
+    seeds, filled = np.arange(score.sizes["seed"]), score.fillna(np.inf)
+    others = [seeds[seeds != i] if len(seeds) > 1 else seeds for i in seeds]
+    return xr.concat([filled.isel(seed=of).mean("seed").argmin("rate") for of in others], score.seed)

@@ -15,16 +15,6 @@ FACTORS = (0.5, 2.0)
 ROUNDING = 1e-12
 
 
-def scale_changes(model: nn.Module, loss: Loss, batch: Any) -> dict[str, float]:
-    """For every parameter the largest relative change of the loss, in float64, when it alone is halved or doubled.
-
-    The model is copied. A loss that does not depend on a parameter does not change either: see
-    :func:`check_scale_invariant`.
-    """
-    copy = deepcopy(model).double()
-    return {name: _change(copy, loss, batch, p) for name, p in copy.named_parameters()}
-
-
 def check_scale_invariant(model: nn.Module, loss: Loss, batch: Any, name: str) -> None:
     """``ValueError`` unless halving and doubling this parameter leaves the loss the same to rounding, and setting its entries
     to their absolute values does not: a parameter that the loss does not use is no example of anything."""

@@ -27,7 +27,7 @@ def exact_diagonals(losses: Losses, weights: Weights, names: Sequence[str], *, c
 
 
 def _exact(losses: Losses, weights: Weights, name: str, chunk: int) -> Tensor:
-    size, products = weights[name][0].numel(), HessianProducts(losses, weights, name)
+    size, products = weights[name][0].numel(), hessian_products(losses, weights, name)
     diagonal = weights[name].new_empty(len(weights[name]), size)
     for begin in range(0, size, chunk):
         which = torch.arange(begin, min(begin + chunk, size), device=diagonal.device)
@@ -52,7 +52,7 @@ def estimated_diagonals(
 
 
 def _estimated(losses: Losses, weights: Weights, name: str, signs: Iterator[Tensor]) -> Tensor:
-    products = HessianProducts(losses, weights, name)
+    products = hessian_products(losses, weights, name)
     total = torch.zeros_like(weights[name]).flatten(1)
     for some in signs:
         total += torch.einsum("ps,pes->es", some, products(some))
@@ -66,22 +66,21 @@ def _signs(rng: np.random.Generator, probes: int, like: Tensor, chunk: int) -> I
         yield torch.from_numpy(drawn).to(like.device, like.dtype)
 
 
-class HessianProducts:
-    """Products of every member's Hessian over one weight tensor with directions, by differentiating the gradient again.
+def hessian_products(losses: Losses, weights: Weights, name: str) -> Callable[[Tensor], Tensor]:
+    """Products of every member's Hessian over one weight tensor with directions, (n, size) -> (n, E, size).
 
-    Called with directions (n, size) it returns (n, E, size). A loss that is linear in the tensor has products of zero.
+    By differentiating the gradient again. A loss that is linear in the tensor has products of zero.
     """
+    leaf = weights[name].detach().requires_grad_()
+    total = losses({n: leaf if n == name else w.detach() for n, w in weights.items()}).sum()
+    (gradient,) = torch.autograd.grad(total, leaf, create_graph=True)
+    members, size = len(leaf), leaf[0].numel()
 
-    def __init__(self, losses: Losses, weights: Weights, name: str) -> None:
-        self.leaf = weights[name].detach().requires_grad_()
-        others = {n: w.detach() for n, w in weights.items()}
-        total = losses({**others, name: self.leaf}).sum()
-        (self.gradient,) = torch.autograd.grad(total, self.leaf, create_graph=True)
+    def products(directions: Tensor) -> Tensor:
+        if not gradient.requires_grad:
+            return leaf.new_zeros(len(directions), members, size)
+        along = directions[:, None].expand(-1, members, -1).reshape(len(directions), *leaf.shape)
+        (found,) = torch.autograd.grad(gradient, leaf, along, retain_graph=True, is_grads_batched=True)
+        return found.reshape(len(directions), members, size)
 
-    def __call__(self, directions: Tensor) -> Tensor:
-        members, size = len(self.leaf), self.leaf[0].numel()
-        if not self.gradient.requires_grad:
-            return torch.zeros(len(directions), members, size, dtype=self.leaf.dtype, device=self.leaf.device)
-        along = directions[:, None].expand(-1, members, -1).reshape(len(directions), *self.leaf.shape)
-        (products,) = torch.autograd.grad(self.gradient, self.leaf, along, retain_graph=True, is_grads_batched=True)
-        return products.reshape(len(directions), members, size)
+    return products

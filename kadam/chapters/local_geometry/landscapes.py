@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from kadam.chapters.local_geometry.hessian import estimated_diagonals, exact_diagonals
+from kadam.chapters.local_geometry.hessian import Weights, estimated_diagonal, exact_diagonal
 from kadam.chapters.local_geometry.methods import FAMILY, METHODS, NETWORKS
 from kadam.decay import Decay
 from kadam.lab.records.profiles import check_choice
@@ -44,7 +44,7 @@ class Landscape:
         """The losses of members, (E,), from their weights: path -> (E, ...)."""
         return member_losses(self.model, self.loss)(weights, self.batch)
 
-    def diagonals(self, weights: Mapping[str, Tensor], *, probes: int, only: Sequence[int] | None = None) -> list[Array]:
+    def diagonals(self, weights: Weights, *, probes: int, only: Sequence[int] | None = None) -> list[Array]:
         """The Hessian's diagonal of every member by watched layer, or of ``only`` some by their place, each (E, size).
 
         Estimated from so many random signs, always the same, in a layer of more weights than that; exact in the others, where
@@ -52,16 +52,18 @@ class Landscape:
         """
         paths = list(self.weights.values())
         chosen = paths if only is None else [paths[i] for i in only]
-        large = [path for path in chosen if weights[path][0].numel() > probes]
-        small = [path for path in chosen if path not in large]
         parts = []
-        for some in in_chunks(weights, MEMBERS):
-            signs = np.random.default_rng(probes)
-            estimated = estimated_diagonals(self.losses, some, large, probes=probes, rng=signs)
-            parts.append({**exact_diagonals(self.losses, some, small), **estimated})
-        return [torch.cat([part[path] for part in parts]).double().numpy(force=True) for path in chosen]
+        for some in zip(*(weight.split(MEMBERS) for weight in weights.values()), strict=True):
+            members, rng = dict(zip(weights, some, strict=True)), np.random.default_rng(probes)
+            parts.append([self._diagonal(members, path, probes, rng) for path in chosen])
+        return [torch.cat(of_layer).double().numpy(force=True) for of_layer in zip(*parts, strict=True)]
 
-    def r_med(self, weights: Mapping[str, Tensor], *, probes: int, only: Sequence[int] | None = None) -> Array:
+    def _diagonal(self, weights: Weights, path: str, probes: int, rng: np.random.Generator) -> Tensor:
+        if weights[path][0].numel() > probes:
+            return estimated_diagonal(self.losses, weights, path, probes=probes, rng=rng)
+        return exact_diagonal(self.losses, weights, path)
+
+    def r_med(self, weights: Weights, *, probes: int, only: Sequence[int] | None = None) -> Array:
         """R_med of the same by layer, and last of all these layers pooled: (E, layers + 1)."""
         return r_med(self.diagonals(weights, probes=probes, only=only))
 
@@ -76,12 +78,6 @@ def r_med(layers: Sequence[Array]) -> Array:
     return np.array([[theory.r_med(x) if x.any() else np.nan for x in layer] for layer in every]).T
 
 
-def in_chunks(weights: Mapping[str, Tensor], size: int) -> list[dict[str, Tensor]]:
-    """The members a few at a time, in order."""
-    parts = zip(*(weight.split(size) for weight in weights.values()), strict=True)
-    return [dict(zip(weights, part, strict=True)) for part in parts]
-
-
 def landscape(inputs: Inputs, network: str, *, examples: int, dtype: torch.dtype) -> Landscape:
     """One of ``NETWORKS`` on ``examples`` random examples, the same for every seed.
 
@@ -92,11 +88,7 @@ def landscape(inputs: Inputs, network: str, *, examples: int, dtype: torch.dtype
     sizes, rng = inputs.sizes, np.random.default_rng([0, 1])
     if network == "language":
         model: nn.Module = CharTransformer(
-            vocab=len(inputs.text.vocabulary),
-            context=sizes.context,
-            width=sizes.width,
-            layers=sizes.layers,
-            heads=sizes.heads,
+            vocab=len(inputs.text.vocabulary), context=sizes.context, width=sizes.width, layers=sizes.layers, heads=sizes.heads
         )
         return _placed(inputs, model, next_token_loss, inputs.windows(rng, examples), dtype)
     images, labels = inputs.classification(0).draw(rng, examples)
@@ -130,13 +122,7 @@ class Descent(Ensemble):
     """
 
     def __init__(
-        self,
-        problem: Landscape,
-        method: str,
-        starts: Sequence[Mapping[str, Tensor]],
-        *,
-        decay: Decay,
-        lr: float | Sequence[float],
+        self, problem: Landscape, method: str, starts: Sequence[Weights], *, decay: Decay, lr: float | Sequence[float]
     ) -> None:
         check_choice("method", method, METHODS)
         self.momentum = None if method in FAMILY else decay.gamma

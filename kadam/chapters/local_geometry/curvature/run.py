@@ -110,7 +110,8 @@ def _common(reached: xr.DataArray) -> xr.DataArray:
 
 
 def compute_piece(config: Config, inputs: Inputs, piece: Piece, progress: Progress) -> xr.Dataset:
-    problem = _landscape(config, inputs, piece.network)
+    examples = config.examples[NETWORKS.index(piece.network)]
+    problem = landscape(inputs, piece.network, examples=examples, dtype=getattr(torch, config.dtype))
     if piece.kind == "probes":
         return check_probes(config, problem, piece, progress)
     if piece.kind == "curve":
@@ -119,11 +120,6 @@ def compute_piece(config: Config, inputs: Inputs, piece: Piece, progress: Progre
     for n in progress.over(run.length, {"run": run}):
         run.advance(n)
     return run.summary()
-
-
-def _landscape(config: Config, inputs: Inputs, network: str) -> Landscape:
-    count = config.examples[NETWORKS.index(network)]
-    return landscape(inputs, network, examples=count, dtype=getattr(torch, config.dtype))
 
 
 class MethodRun(Stateful):

@@ -17,8 +17,8 @@ import xarray as xr
 from numpy.typing import NDArray
 from torch import Tensor
 
-from kadam.chapters.local_geometry.levels import Reached
 from kadam.chapters.local_geometry.geometry.config import LAWS, LAYERS, LEVELS, PROFILES, STARTS, Config
+from kadam.chapters.local_geometry.levels import Reached
 from kadam.chapters.local_geometry.methods import FAMILY, METHODS
 from kadam.decay import Decay
 from kadam.lab.engine.progress import Progress

@@ -1,4 +1,7 @@
-"""Adam in continuous time, made executable: the k-Adam optimizer and the theory behind it."""
+"""Adam in continuous time, made executable: the k-Adam optimizer and the theory behind it.
+
+What may be imported from here, from ``kadam.theory`` and from ``kadam.optim`` stays; the rest may move.
+"""
 
 from typing import TYPE_CHECKING, Any
 
@@ -6,16 +9,21 @@ from kadam.decay import Decay as Decay
 from kadam.decay import stages as stages
 
 if TYPE_CHECKING:
+    from kadam.advice import advise as advise
     from kadam.optim import KAdam as KAdam
 
-__all__ = ["Decay", "KAdam", "stages"]
-__version__ = "0.1.0"
+__all__ = ["Decay", "KAdam", "advise", "stages"]
+__version__ = "0.2.0"
 
 
 def __getattr__(name: str) -> Any:
-    """Import the optimizer, and with it torch, only when it is asked for: the theory and the figures need neither."""
+    """Import the optimizer, and with it torch, and the advice, and with it scipy, only when they are asked for."""
     if name == "KAdam":
         from kadam.optim import KAdam
 
         return KAdam
+    if name == "advise":
+        from kadam.advice import advise
+
+        return advise
     raise AttributeError(f"module 'kadam' has no attribute {name!r}")

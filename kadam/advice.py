@@ -1,10 +1,11 @@
 """A one-line answer, with its reason, to "are my betas safe?"."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from kadam.decay import Decay
+from kadam.decay import Decay, stages
 from kadam.theory import stability
 
 
@@ -12,8 +13,9 @@ from kadam.theory import stability
 class Advice:
     """What the theory says of one pair. Rates are per step, updates in learning rates; JSON has null for infinity."""
 
-    beta1: float
+    beta1: float  # of the last stage
     beta2: float
+    k: int
     C: float | None
     stable_discrete: bool
     stable_continuous: bool
@@ -26,7 +28,8 @@ class Advice:
 
     def sentence(self) -> str:
         """The verdict and its reason."""
-        head = f"betas = ({self.beta1:g}, {self.beta2:g}), that is (beta, gamma) = ({self.beta2:g}, {self.beta1:g}): "
+        whose = "" if self.k == 1 else f"{self.k}-Adam's last stage has "
+        head = f"{whose}betas = ({self.beta1:g}, {self.beta2:g}), that is (beta, gamma) = ({self.beta2:g}, {self.beta1:g}): "
         if not self.stable_discrete:
             return f"{head}UNSTABLE. {self._why_unstable()}"
         return f"{head}stable. {self._why_stable()}"
@@ -51,15 +54,20 @@ class Advice:
         )
 
 
-def advise(decay: Decay) -> Advice:
-    """What the theory of Adam's largest update says of this pair (see the book's theory page); ``TypeError`` if it is none."""
-    if not isinstance(decay, Decay):
-        raise TypeError(f"decay must be a kadam.Decay, got {decay!r}")
+def advise(betas: Decay | Sequence[float], *, k: int = 1, strategy: str = "inverse_exp") -> Advice:
+    """What the theory of the largest update says of Adam with PyTorch's pair ``betas``, or of k-Adam with it.
+
+    k-Adam's update obeys the bound of its last stage, whatever the stages before (the book's theory page, "last stage"): the
+    advice is on that stage's pair. A :class:`kadam.Decay` will do for ``betas``. ``ValueError`` for what is no pair of numbers in
+    [0, 1), for k < 1 and for an unknown strategy.
+    """
+    decay = stages(betas if isinstance(betas, Decay) else Decay.from_betas(betas), k, strategy)[-1]
     pair: Any = {"beta": decay.beta, "gamma": decay.gamma}
     stable = bool(stability.is_stable(**pair))
     return Advice(
         beta1=decay.gamma,
         beta2=decay.beta,
+        k=k,
         C=_finite(stability.coefficient(**pair)),
         stable_discrete=stable,
         stable_continuous=bool(stability.is_stable(**pair, time="continuous")),

@@ -211,7 +211,7 @@ def with_badge(notebook: Notebook, page: Page, used: Mapping[str, xr.Dataset], g
     _copy_aside(page.source, generated / page.source.name)
     source = f" · {{download}}`this page's source <../generated/{page.source.name}>`"
     badge = nbformat.v4.new_markdown_cell(badge_of(shown, folder="../generated", after=source), id="badge")
-    marked = nbformat.from_dict(notebook)
+    marked = with_tables_apart(notebook)
     for cell in marked.cells:
         if "injected-parameters" in cell.metadata.get("tags", []):
             cell.metadata.tags.append("remove-cell")  # the badge names the profile
@@ -221,6 +221,22 @@ def with_badge(notebook: Notebook, page: Page, used: Mapping[str, xr.Dataset], g
     below = [nbformat.v4.new_markdown_cell(rest.strip(), id="after-title")] if rest.strip() else []
     marked.cells[title + 1 : title + 1] = [badge, *below]
     return marked
+
+
+def with_tables_apart(notebook: Notebook) -> Notebook:
+    """A copy in which the tables of a figure's cell stand below it: on the page all that such a cell displays is the figure."""
+    apart = nbformat.from_dict(notebook)
+    cells = []
+    for cell in apart.cells:
+        cells.append(cell)
+        if "figure" in cell.metadata.get("mystnb", {}):
+            tables = [output for output in cell.outputs if "text/html" in output.get("data", {})]
+            cell.outputs = [output for output in cell.outputs if output not in tables]
+            if tables:
+                below = nbformat.v4.new_code_cell("", outputs=tables, metadata={"tags": ["remove-input"]}, id=f"{cell.id}-tables")
+                cells.append(below)
+    apart.cells = cells
+    return apart
 
 
 def badge_of(shown: Mapping[str, xr.Dataset], *, folder: str = "generated", after: str = "") -> str:

@@ -1,4 +1,4 @@
-"""The command line: run experiments, build the book, print the ledger, ask whether a pair of betas is safe."""
+"""The command line of the laboratory: run experiments, build the book, print the ledger, measure this machine."""
 
 import json
 import shutil
@@ -10,13 +10,8 @@ from typing import Any
 
 import click
 
-from kadam.decay import Decay
 from kadam.lab.engine.cluster import CLUSTERS, ClusterError, chosen
 from kadam.lab.records.profiles import CPU, PROFILES
-
-
-def main() -> None:
-    commands(prog_name="kadam")
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -173,16 +168,13 @@ def claims(profile: str, as_json: bool, markdown: bool) -> None:
         click.echo(short_table(ledger).markdown() if markdown else plain_table(ledger))
 
 
-@commands.command()
-@click.option("--betas", nargs=2, type=float, required=True, metavar="BETA1 BETA2", help="PyTorch's pair.")
-@click.option("--json", "as_json", is_flag=True, help="An object instead of prose.")
-@_clear_errors
-def stability(betas: tuple[float, float], as_json: bool) -> None:
+@commands.command(context_settings={"ignore_unknown_options": True}, add_help_option=False)
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+def stability(arguments: tuple[str, ...]) -> None:
     """Say whether Adam's update stays bounded with these betas, and why."""
-    from kadam.advice import advise
+    from kadam.__main__ import stability as answer  # the core has it without this command line
 
-    advice = advise(Decay.from_betas(betas))
-    click.echo(json.dumps(advice.as_dict(), indent=2) if as_json else advice.sentence())
+    answer(list(arguments))
 
 
 @commands.group()

@@ -37,7 +37,7 @@ from torch.distributed.tensor import DTensor, Partial, Replicate, Shard, distrib
 from torch.nn import Parameter
 
 from kadam import KAdam
-from kadam.optim.fused_cpu import chain_only
+from kadam.optim.cpu import chain_only
 
 PATIENCE = 110.0  # seconds after which a process says where it hangs, and ends
 ANSWER = timedelta(seconds=20)  # within which the other process must answer
@@ -56,7 +56,7 @@ FLAGS = {
 }
 
 # The others round a shard as they round the whole. A chained step may not, where a shard does not fill a vector; and a
-# fused step leaves to the for-loop what it cannot walk through.
+# fused step leaves to the for-loop what it cannot take by address.
 ROUNDING = {"default": 1e-12, "fused": 1e-12, "chained": 1e-12}
 
 

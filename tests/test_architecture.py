@@ -8,26 +8,40 @@ from statistics import median
 
 import pytest
 
+from kadam import chapters
+
 PACKAGE = Path(__file__).parents[1] / "kadam"
 MODULES = sorted(PACKAGE.rglob("*.py"))
+STANDARD = sys.stdlib_module_names
+
+# The libraries of the laboratory, and the core that it builds on.
+LAB = {"torch", "numpy", "scipy", "xarray", "h5py", "joblib", "filelock", "tqdm", "pooch", "platformdirs", "threadpoolctl"}
+CORE = {"kadam.decay", "kadam.optim", "kadam.flat", "kadam.__version__"}
+JUDGING = {"numpy", "xarray", "kadam.decay", "kadam.theory", "kadam.report.ledger", "kadam.report.statistics"}
 
 # What each part may import, besides the standard library and itself.
 LAW = {
     "decay": set(),
     "theory": {"numpy", "scipy", "kadam.decay"},
     "optim": {"torch", "triton", "numba", "numpy", "kadam.decay"},
-    "lab": {"torch", "numpy", "xarray", "joblib", "filelock", "tqdm", "pooch", "platformdirs", "sklearn", "threadpoolctl"}
-    | {"kadam.optim", "kadam.decay"},
-    "experiments": {"torch", "numpy", "xarray", "tqdm", "kadam.lab", "kadam.theory", "kadam.optim", "kadam.decay"}
-    | {"kadam.report.ledger", "kadam.chapters.contest.judges"},
-    "report": {"matplotlib", "numpy", "xarray", "kadam.theory", "kadam.decay"},
+    "advice": {"kadam.theory", "kadam.decay"},
+    "flat": {"torch", "numpy"},
+    "lab": LAB | CORE,
+    "report": {"matplotlib", "numpy", "scipy", "xarray", "pandas", "kadam.theory", "kadam.decay", "kadam.advice"},
 }
-DRIVERS = {"__init__", "__main__", "cli", "book"}
-STANDARD = sys.stdlib_module_names
+# In a chapter, by the file's name; besides these its own chapter: from a config nothing, from claims what is free of torch.
+CHAPTER_LAW = {
+    "config": {"kadam.decay", "kadam.lab.records.profiles"},
+    "claims": JUDGING,
+    "figures": JUDGING | {"matplotlib", "kadam.report"},
+    "run": LAB | CORE | {"kadam.lab", "kadam.theory"},
+}
+SHARED_LAW = CHAPTER_LAW["run"] | CHAPTER_LAW["figures"]  # what the experiments of a chapter share: its users' laws bind it
+DRIVERS = {"kadam", "kadam.__main__", "kadam.cli", "kadam.book", "kadam.chapters"}
 
 
-def part_of(module: Path) -> str:
-    return module.relative_to(PACKAGE).parts[0].removesuffix(".py")
+def name_of(module: Path) -> str:
+    return ".".join(("kadam", *module.relative_to(PACKAGE).with_suffix("").parts)).removesuffix(".__init__")
 
 
 def imported(tree: ast.AST) -> set[str]:
@@ -41,52 +55,100 @@ def imported(tree: ast.AST) -> set[str]:
     return names
 
 
-def breaches(module: Path, source: str) -> list[str]:
-    part = part_of(module)
-    allowed = LAW[part] | {f"kadam.{part}"}
+def allowed(module: str) -> set[str]:
+    """What a module may import besides the standard library."""
+    parts = module.split(".")
+    if parts[1] != "chapters":
+        return LAW[parts[1]] | {f"kadam.{parts[1]}"}
+    chapter = ".".join(parts[:3])
+    own = ".".join(parts[:-1])
+    if parts[-1] == "config":
+        return CHAPTER_LAW["config"]
+    files = {"claims": {f"{own}.config"}, "figures": {f"{own}.config", f"{own}.claims"}, "run": {f"{own}.config"}}
+    if parts[-1] in files:
+        shared = {
+            name
+            for m in MODULES
+            if m.stem != "__init__" and (name := name_of(m)).startswith(f"{chapter}.") and name.count(".") == 3
+        }
+        return CHAPTER_LAW[parts[-1]] | files[parts[-1]] | {name for name in shared if name.split(".")[-1] not in CHAPTER_LAW}
+    return SHARED_LAW | {chapter}
+
+
+def breaches(module: str, source: str) -> list[str]:
     foreign = [name for name in imported(ast.parse(source)) if name.split(".")[0] not in STANDARD]
-    return [name for name in foreign if not any(name == a or name.startswith(f"{a}.") for a in allowed)]
+    return [name for name in foreign if not any(name == a or name.startswith(f"{a}.") for a in allowed(module))]
 
 
-@pytest.mark.parametrize("module", [m for m in MODULES if part_of(m) not in DRIVERS], ids=lambda m: m.stem)
+def lawful(module: Path) -> bool:
+    return name_of(module) not in DRIVERS
+
+
+@pytest.mark.parametrize("module", [m for m in MODULES if lawful(m)], ids=name_of)
 def test_each_part_imports_only_what_the_law_allows(module):
-    assert breaches(module, module.read_text()) == []
+    assert breaches(name_of(module), module.read_text()) == []
 
 
 @pytest.mark.parametrize(
-    ("part", "statement"),
+    ("module", "statement"),
     [
-        ("theory", "import torch"),
-        ("optim", "from kadam.theory import stability"),
-        ("lab", "from kadam.report import style"),
-        ("lab", "from kadam import book"),
-        ("report", "from kadam.lab import records"),
+        ("theory.module", "import torch"),
+        ("optim.module", "from kadam.theory import stability"),
+        ("lab.module", "from kadam.report import style"),
+        ("lab.module", "from kadam.theory import stability"),
+        ("lab.module", "from kadam import chapters"),
+        ("report.module", "from kadam.lab.records import record"),
         ("decay", "import numpy"),
+        ("advice", "import torch"),
+        ("chapters.growth.config", "import numpy"),
+        ("chapters.growth.claims", "from kadam.lab.train import probes"),
+        ("chapters.growth.claims", "from kadam.chapters.growth.run import slope"),
+        ("chapters.growth.figures", "import torch"),
+        ("chapters.growth.run", "from kadam.chapters.growth import figures"),
+        ("chapters.growth.run", "from kadam.report import ledger"),
+        ("chapters.box.norms.run", "from kadam.chapters.box.box.config import SETTINGS"),
+        ("chapters.box.norms.figures", "from kadam.chapters.growth import claims"),
     ],
 )
-def test_the_law_catches_a_breach(part, statement):
-    assert breaches(PACKAGE / part / "module.py", statement)
+def test_the_law_catches_a_breach(module, statement):
+    assert breaches(f"kadam.{module}", statement)
 
 
-def test_no_experiment_imports_another():
-    modules = [m for m in (PACKAGE / "experiments").glob("*.py") if m.stem != "__init__"]
-    assert len(modules) >= 2
-    for module in modules:
-        assert not [name for name in imported(ast.parse(module.read_text())) if name.startswith("kadam.experiments")]
+def test_an_experiment_has_four_files_and_the_catalogue_has_every_experiment():
+    four = {"config", "run", "claims", "figures"}
+    folders = {path.parent for path in (PACKAGE / "chapters").rglob("run.py")}
+    assert {name_of(folder / "__init__.py").removeprefix("kadam.chapters.") for folder in folders} == {
+        experiment.place for experiment in chapters.CATALOGUE.values()
+    }
+    assert all(four <= {path.stem for path in folder.glob("*.py")} for folder in folders)
 
 
 def test_nothing_imports_the_drivers():
-    for module in MODULES:
-        if part_of(module) not in DRIVERS:
-            assert not imported(ast.parse(module.read_text())) & {"kadam.cli", "kadam.book"}
+    for module in filter(lawful, MODULES):
+        assert not imported(ast.parse(module.read_text())) & {"kadam.cli", "kadam.book", "kadam.chapters"}
 
 
 def test_functions_and_modules_stay_small():
     lengths = [length for module in MODULES for length in function_lengths(ast.parse(module.read_text()))]
     assert len(lengths) > 100
-    assert median(lengths) <= 10
+    assert median(lengths) <= 6
     assert max(lengths) <= 50
-    assert max(len(module.read_text().splitlines()) for module in MODULES) <= 450
+    assert max(len(module.read_text().splitlines()) for module in MODULES) <= 400
+
+
+def test_the_package_and_its_core_stay_small():
+    lines = {name_of(module): len(module.read_text().splitlines()) for module in MODULES}
+    rooms = {
+        room: sum(n for name, n in lines.items() if name.startswith(f"kadam.{room}.")) for room in ("lab", "report", "chapters")
+    }
+    assert sum(lines.values()) <= 18_500
+    assert rooms["lab"] <= 4_500
+    core = [
+        n
+        for name, n in lines.items()
+        if name.split(".")[1:2] and name.split(".")[1] in ("decay", "advice", "flat", "theory", "optim")
+    ]
+    assert sum(core) <= 4_000
 
 
 def function_lengths(tree: ast.AST) -> list[int]:
@@ -99,13 +161,19 @@ def function_lengths(tree: ast.AST) -> list[int]:
     return found
 
 
-TORCH_FREE = [".".join(m.relative_to(PACKAGE).with_suffix("").parts) for m in MODULES if part_of(m) in ("theory", "report")]
+def without_torch(names: list[str]) -> bool:
+    code = f"import sys, {', '.join(names)}; print('torch' in sys.modules)"
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "False\n"
 
 
-def test_the_theory_runs_without_torch():
-    modules = ", ".join(f"kadam.{name}" for name in TORCH_FREE)
-    code = f"import sys, {modules}; print('torch' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "False\n"
+def test_theory_report_and_the_catalogue_are_imported_without_torch():
+    rooms = [name_of(m) for m in MODULES if name_of(m).split(".")[1:2] in (["theory"], ["report"])]
+    assert without_torch([*rooms, "kadam.advice", "kadam.chapters", "kadam.lab.data.configured"])
+
+
+@pytest.mark.parametrize("place", [experiment.place for experiment in chapters.CATALOGUE.values()])
+def test_what_a_page_draws_is_imported_without_torch(place):
+    assert without_torch([f"kadam.chapters.{place}.{part}" for part in ("config", "claims", "figures")])
 
 
 UNSAFE = {"pickle", "dill", "cloudpickle", "shelve", "marshal"}
@@ -126,7 +194,7 @@ def dangers(tree: ast.AST) -> list[str]:
     return [name for name in found if name != "pickle.UnpicklingError"]  # what torch.load raises
 
 
-@pytest.mark.parametrize("module", MODULES, ids=lambda m: m.stem)
+@pytest.mark.parametrize("module", MODULES, ids=name_of)
 def test_no_file_that_is_read_can_run_code(module):
     assert dangers(ast.parse(module.read_text())) == []
 

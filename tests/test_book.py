@@ -85,7 +85,7 @@ def test_what_a_page_depends_on_executes_it_again(page, used, tmp_path):
 
 def test_a_newly_committed_record_executes_pages_again(page, used, tmp_path, monkeypatch):
     before = book._key(page(), {}, used)
-    monkeypatch.setattr(book, "results_folder", lambda: tmp_path)
+    monkeypatch.setattr(book.results, "results_folder", lambda: tmp_path)
     assert book._key(page(), {}, used) != before
 
 
@@ -123,10 +123,10 @@ def test_pictures_are_left_out_of_what_is_compared_and_only_there():
 
 def test_outside_a_checkout_the_book_says_what_it_needs(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(book.records, "PACKAGE", tmp_path / "kadam")
+    monkeypatch.setattr(book.results, "PACKAGE", tmp_path / "kadam")
     with pytest.raises(book.BookError, match="inside a clone of the kadam repository"):
         book.repository()
-    assert book.results_folder() is None
+    assert book.results.results_folder() is None
 
 
 def test_a_file_is_rewritten_only_when_its_text_changes(tmp_path):
@@ -155,3 +155,18 @@ def test_printed_text_that_comes_in_pieces_is_joined_and_nothing_else_is():
         ("display_data", None, None),
         ("stream", "stdout", "c\n"),
     ]
+
+
+def test_a_figures_tables_stand_below_it_in_a_cell_of_their_own():
+    def shown(**data):
+        return nbformat.v4.new_output("display_data", data=data)
+
+    figure, table = shown(**{"image/png": "x"}), shown(**{"text/plain": "a", "text/html": "<table>"})
+    printed = nbformat.v4.new_output("stream", text="1")
+    cells = [
+        nbformat.v4.new_code_cell("1", outputs=[table, printed, figure], metadata={"mystnb": {"figure": {"name": "fig"}}}),
+        nbformat.v4.new_code_cell("2", outputs=[table]),
+    ]
+    apart = book.with_tables_apart(nbformat.v4.new_notebook(cells=cells))
+    assert [cell.outputs for cell in apart.cells] == [[printed, figure], [table], [table]]
+    assert [cell.metadata.get("tags") for cell in apart.cells] == [None, ["remove-input"], None]

@@ -63,7 +63,7 @@ def test_run_all_runs_every_experiment(kadam, monkeypatch):
 
     ran = []
     obtain = chapters.obtain
-    monkeypatch.setattr(experiments, "obtain", lambda name, *a, **k: ran.append(name) or obtain("stability", "smoke"))
+    monkeypatch.setattr(chapters, "obtain", lambda name, *a, **k: ran.append(name) or obtain("stability", "smoke"))
     assert kadam("run", "all", "--profile", "smoke").exit_code == 0
     assert tuple(ran) == chapters.NAMES
 
@@ -177,7 +177,7 @@ def test_all_experiments_at_profile_cpu_are_those_that_have_it(kadam, monkeypatc
 
     ran = []
     original = chapters.obtain
-    monkeypatch.setattr(experiments, "obtain", lambda name, *a, **k: ran.append(name) or original("stability", "smoke"))
+    monkeypatch.setattr(chapters, "obtain", lambda name, *a, **k: ran.append(name) or original("stability", "smoke"))
     monkeypatch.setattr("kadam.cli._announce", lambda *a, **k: None)
     monkeypatch.setattr("kadam.cli._deliver", lambda *a, **k: None)
     assert kadam("run", "all", "--profile", "cpu").exit_code == 0

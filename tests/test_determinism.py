@@ -1,6 +1,5 @@
 """The same command twice gives the same bits: records with any number of processes, notebooks to the byte, pictures too."""
 
-from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -16,8 +15,7 @@ SOURCES = sorted(NOTEBOOKS.glob("*.md"))
 @pytest.mark.filterwarnings("ignore::ResourceWarning")
 @pytest.mark.parametrize("name", chapters.NAMES)
 def test_a_second_run_in_two_processes_gives_the_bits_of_one(smoke_records, name, tmp_path):
-    module = import_module(f"kadam.experiments.{name}")
-    again = module.run(module.PROFILES["smoke"], jobs=2, checkpoint=tmp_path)
+    again = chapters.find(name).part("run").run(chapters.request(name, "smoke").config, jobs=2, checkpoint=tmp_path)
     assert records.result_sha256(again) == records.result_sha256(smoke_records[name])
     xr.testing.assert_identical(again.drop_attrs(deep=False), smoke_records[name].drop_attrs(deep=False))
 
@@ -30,7 +28,7 @@ def executed(smoke_records, tmp_path):
         wanted = chapters.request(name, "smoke")
         records.save(record, wanted.path)
         used[name] = wanted.read()
-    used |= {name: chapters.measured(name, NOTEBOOKS.parent / "results") for name in chapters.MEASURED}
+    used |= {name: chapters.measured(name) for name in chapters.MEASURED}
 
     def execute(page, folder="once"):
         return book.execute(page, book.known_to(page, {"profile": "smoke"}), used, tmp_path / folder)

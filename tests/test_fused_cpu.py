@@ -15,8 +15,10 @@ from test_kadam import moments
 from torch.nn import Parameter
 
 from kadam import KAdam
-from kadam.optim import fused_cpu
-from kadam.optim.paths import Batch, choose, walkable
+from kadam.optim import cpu
+from kadam.optim.batch import Batch, side_by_side
+from kadam.optim.chain import BLOCK
+from kadam.optim.steps import choose
 
 LR = 2**-7
 one_to_three = pytest.mark.parametrize("k", [1, 2, 3])
@@ -29,7 +31,7 @@ def way(request):
     if request.param == "fused":
         yield request.param
         return
-    with fused_cpu.chain_only():
+    with cpu.chain_only():
         yield request.param
 
 
@@ -81,7 +83,7 @@ def test_any_layout_gives_the_step_of_the_for_loop(kinds, cut, k, chained):
         return KAdam(groups, k=k, weight_decay=0.1, **flags)
 
     ours, theirs = optimizer(fused=True), optimizer(foreach=False)
-    with fused_cpu.chain_only() if chained else threading.Lock():
+    with cpu.chain_only() if chained else threading.Lock():
         for grads in gradients(owned(theirs), 3):
             for (layout, as_parameter, _), p, q, g in zip(kinds, owned(ours), owned(theirs), grads, strict=True):
                 p.grad, q.grad = (laid_out(g, layout) if as_parameter else g), g
@@ -222,7 +224,7 @@ def test_results_do_not_depend_on_the_number_of_threads(k, way):
 @one_to_three
 def test_tensors_larger_than_a_block_step_as_by_the_for_loop(k, way):
     def optimizer(**flags):
-        return KAdam([Parameter(random(n, seed=i).float()) for i, n in enumerate((fused_cpu.BLOCK + 17, 40, 5))], k=k, **flags)
+        return KAdam([Parameter(random(n, seed=i).float()) for i, n in enumerate((BLOCK + 17, 40, 5))], k=k, **flags)
 
     grads = [[random(*p.shape, seed=9).float() for p in owned(optimizer())]]
     assert_agree(run(optimizer(fused=True), grads), run(optimizer(foreach=False), grads))
@@ -278,15 +280,15 @@ def test_a_forked_child_steps_too(monkeypatch):
 def no_kernel_yet(monkeypatch):
     """As in a process that has not asked for numba's kernel."""
     monkeypatch.delitem(sys.modules, "kadam.optim.numba_kernel", raising=False)
-    fused_cpu._import_kernel.cache_clear()
+    cpu._import_kernel.cache_clear()
     yield
-    fused_cpu._import_kernel.cache_clear()
+    cpu._import_kernel.cache_clear()
 
 
 def test_without_numba_fused_steps_are_chained(no_kernel_yet, monkeypatch):
     monkeypatch.setitem(sys.modules, "numba", None)
-    assert fused_cpu.one_pass_kernel() is None
-    with fused_cpu.chain_only():
+    assert cpu.one_pass_kernel() is None
+    with cpu.chain_only():
         chained = large(2, 1)
     assert_same_bits(large(2, 1), chained)
 
@@ -297,9 +299,9 @@ def test_a_numba_that_does_not_work_is_reported(no_kernel_yet, monkeypatch):
     def import_module(name):
         raise ImportError("Numba needs NumPy 2.4 or less")
 
-    monkeypatch.setattr(fused_cpu.importlib, "import_module", import_module)
+    monkeypatch.setattr(cpu.importlib, "import_module", import_module)
     with pytest.warns(UserWarning, match="numba cannot be imported .Numba needs NumPy 2.4 or less.: fused steps go without"):
-        assert fused_cpu.one_pass_kernel() is None
+        assert cpu.one_pass_kernel() is None
 
 
 # Which path
@@ -331,18 +333,18 @@ def test_where_there_is_no_fused_step_asking_for_it_says_so():
         assert choose(group, torch.device("mps")) == "foreach"
 
 
-def test_only_dense_and_equally_strided_tensors_are_walked():
+def test_only_dense_and_equally_strided_tensors_are_taken_by_address():
     params = parameters()
     optimizer = run(KAdam(params), gradients(params, 1))
     batch = Batch([], [], [], [], [])
     optimizer._init_group(optimizer.param_groups[0], batch.params, batch.grads, batch.moments, batch.steps, batch.starts)
-    can, cannot = walkable(batch)
+    can, cannot = side_by_side(batch)
     image, transposed, gaps = params[4:]  # their gradients are contiguous: another order than the first two
     assert [id(p) for p in cannot.params] == [id(image), id(transposed), id(gaps)]
     assert [id(p) for p in can.params] == [id(p) for p in params[:4]]
 
 
-def test_channels_last_parameters_with_channels_last_gradients_are_walked(way):
+def test_channels_last_parameters_with_channels_last_gradients_are_taken_by_address(way):
     def optimizer(**flags):
         return KAdam([Parameter(random(2, 3, 4, 5).to(memory_format=torch.channels_last))], lr=LR, **flags)
 

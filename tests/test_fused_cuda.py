@@ -12,7 +12,9 @@ from numpy.testing import assert_allclose
 from problems import DEVICES, gradients, parameters, random
 
 from kadam.decay import Decay
-from kadam.optim import fused_cuda
+from kadam.optim import cuda
+from kadam.optim.arguments import Hyper
+from kadam.optim.batch import Batch
 from kadam.optim.update import StageAtStep, kadam_step_
 from kadam.theory.reference import kadam_moments, kadam_updates
 
@@ -22,7 +24,7 @@ LR = 2**-7  # exact in float32 too
 EPS = 1e-3  # large, so that its place in every stage matters
 WEIGHT_DECAY = 0.1
 PAIRS = [(0.9, 0.999), (0.5, 0.9), (0.0, 0.99), (0.9, 0.0), (0.99, 0.9999), (0.0, 0.0), (0.8, 0.95), (0.9, 0.999)]
-HYPER = {"lr": LR, "eps": EPS, "weight_decay": WEIGHT_DECAY, "maximize": False, "grad_scale": None, "found_inf": None}
+HYPER = {"lr": LR, "eps": EPS, "weight_decay": WEIGHT_DECAY, "maximize": False}
 SAME_BITS = {"rtol": 0, "atol": 0}
 
 every_k = pytest.mark.parametrize("k", [1, 2, 3, 8])
@@ -30,7 +32,7 @@ every_k = pytest.mark.parametrize("k", [1, 2, 3, 8])
 
 def load(name):
     """A copy of the module of its own."""
-    spec = importlib.util.spec_from_file_location(name, fused_cuda.__file__)
+    spec = importlib.util.spec_from_file_location(name, cuda.__file__)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
@@ -40,7 +42,7 @@ def load(name):
 def interpreted():
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TRITON_INTERPRET", "1")
-        return load("fused_cuda_interpreted")
+        return load("cuda_interpreted")
 
 
 @pytest.fixture(params=DEVICES)
@@ -50,7 +52,7 @@ def device(request):
 
 @pytest.fixture
 def fused(device, interpreted):
-    return interpreted if device == "cpu" else fused_cuda
+    return interpreted if device == "cpu" else cuda
 
 
 def decays_of(k):
@@ -71,8 +73,8 @@ class Run:
         for step in self.steps:
             step += 1
         self.grads = grads
-        lists = (self.params, grads, self.moments, self.steps, self.starts, self.decays)
-        fused.kadam_fused_cuda_step_(*lists, **{**HYPER, **hyper})
+        batch = Batch(self.params, grads, self.moments, self.steps, self.starts)
+        fused.fused_step_(batch, Hyper(self.decays, **{**HYPER, **hyper}))
         return self
 
     def all(self):
@@ -87,7 +89,7 @@ def shaped_like(params, steps):
 def dense_parameters(dtype, device):
     """Every layout; sizes 1 and 17; more than a block; and a view that lies at no multiple of 16 bytes."""
     scalar, _, _, empty, image, transposed, _ = parameters(dtype, device)
-    block, rest = fused_cuda.BLOCK, fused_cuda.REST
+    block, rest = cuda.BLOCK, cuda.REST
     small, large, shifted = (random(n, seed=n).to(device, dtype) for n in (17, block + rest + 7, block + 8))
     return [scalar, empty, image, transposed, small, large, shifted[1:]]
 
@@ -256,11 +258,11 @@ def test_gradients_are_never_written_to_and_autograd_sees_the_rest_change(k, fus
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
 def test_memory_around_a_parameter_is_left_alone(dtype, fused, device):
-    whole = random(2 * fused_cuda.BLOCK).to(device, dtype)
+    whole = random(2 * cuda.BLOCK).to(device, dtype)
     run = Run([whole[1:1000], whole[1001:-3]], 2)
     (grads,) = shaped_like(run.params, 1)
     run.step(fused, grads, lr=0.5)
-    changed = (whole != random(2 * fused_cuda.BLOCK).to(device, dtype)).nonzero().flatten()
+    changed = (whole != random(2 * cuda.BLOCK).to(device, dtype)).nonzero().flatten()
     assert changed.min() >= 1
     assert changed.max() < len(whole) - 3
     assert 1000 not in changed
@@ -273,20 +275,20 @@ def test_nothing_to_do(fused, device):
         moments = [p.clone() for p in params for _ in range(2)]
         steps = [torch.tensor(1.0, device=device) for _ in params]
         grads, starts = [p.clone() for p in params], [(0.0,)] * len(params)
-        fused.kadam_fused_cuda_step_(params, grads, moments, steps, starts, decays_of(1), **HYPER)
+        fused.fused_step_(Batch(params, grads, moments, steps, starts), Hyper(decays_of(1), **HYPER))
 
 
 # The tables
 
 
 def test_rows_say_which_blocks_are_whole_and_aligned():
-    block, k = fused_cuda.BLOCK, 1
+    block, k = cuda.BLOCK, 1
     sizes = (block - 1, block, 3 * block + 5, 2 * block, 2 * block)
     p, g, step, m, v = ([base * 2**20 + 4096 * i for i in range(5)] for base in range(1, 6))
     p[3] += 8
     v[4] += 4
     moments = [at for pair in zip(m, v, strict=True) for at in pair]
-    rows = fused_cuda._rows((*p, *g, *step, *moments), sizes, ((2.0,) * k,) * 5)
+    rows = cuda._rows((*p, *g, *step, *moments), sizes, ((2.0,) * k,) * 5)
     assert rows.dtype == torch.int64
     assert rows[:, [0, 1, 2, 6, 7]].tolist() == [list(row) for row in zip(p, g, step, m, v, strict=True)]
     assert rows[:, 3].tolist() == list(sizes)
@@ -295,8 +297,8 @@ def test_rows_say_which_blocks_are_whole_and_aligned():
 
 
 def test_chunks_cover_every_element_once():
-    block = fused_cuda.BLOCK
-    chunks = fused_cuda._chunks((0, 1, block, 0, 2 * block + 1))
+    block = cuda.BLOCK
+    chunks = cuda._chunks((0, 1, block, 0, 2 * block + 1))
     assert chunks.tolist() == [[1, 0], [2, 0], [4, 0], [4, 1], [4, 2]]
 
 
@@ -379,17 +381,17 @@ if torch.cuda.is_available():
         side = torch.cuda.Stream()
         side.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(side):
-            replayed.step(fused_cuda, static)
+            replayed.step(cuda, static)
         torch.cuda.current_stream().wait_stream(side)
         graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(graph):
-            replayed.step(fused_cuda, static)
+            replayed.step(cuda, static)
         for grads in history[1:]:
             for s, g in zip(static, grads, strict=True):
                 s.copy_(g)
             graph.replay()
         for grads in history:
-            plain.step(fused_cuda, grads)
+            plain.step(cuda, grads)
         torch.testing.assert_close(replayed.all(), plain.all(), **SAME_BITS)
 
     def test_a_step_never_waits_for_the_device():
@@ -399,7 +401,7 @@ if torch.cuda.is_available():
         torch.cuda.set_sync_debug_mode("error")
         try:
             for grads in history:
-                run.step(fused_cuda, grads)
+                run.step(cuda, grads)
         finally:
             torch.cuda.set_sync_debug_mode("default")
 
@@ -411,21 +413,21 @@ def compiled(k, dtype, tmp_path, monkeypatch, capsys):
     """The PTX, and what the assembler says of it."""
     monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path))
     monkeypatch.setenv("TRITON_DUMP_PTXAS_LOG", "1")
-    kernel = fused_cuda.kadam_kernel
-    fixed = fused_cuda.constants(k, dtype, torch.float32, False) | {"grad_scale": None, "found_inf": None}
+    kernel = cuda.kadam_kernel
+    fixed = cuda.constants(k, dtype, torch.float32, False) | {"grad_scale": None, "found_inf": None}
     types = {"chunks": "*i32", "rows": "*i64", "numbers": "*fp64", "lr": "*fp64"}
     signature = {name: types.get(name, "constexpr") for name in kernel.arg_names}
     attributes = {(kernel.arg_names.index(name),): [["tt.divisibility", 16]] for name in types}
     source = triton.compiler.ASTSource(kernel, signature, fixed, attributes)
     target = triton.backends.compiler.GPUTarget("cuda", 90, 32)
-    ptx = triton.compile(source, target=target, options=fused_cuda.OPTIONS).asm["ptx"]
+    ptx = triton.compile(source, target=target, options=cuda.OPTIONS).asm["ptx"]
     return ptx, capsys.readouterr().out
 
 
 @pytest.mark.parametrize("k", range(1, 9))
 def test_compiled_for_hopper_it_moves_128_bits_at_a_time_and_spills_nothing(k, tmp_path, monkeypatch, capsys):
     ptx, log = compiled(k, torch.float32, tmp_path, monkeypatch, capsys)
-    vectors = fused_cuda.BLOCK // (4 * 32 * fused_cuda.OPTIONS["num_warps"])  # a thread and tensor
+    vectors = cuda.BLOCK // (4 * 32 * cuda.OPTIONS["num_warps"])  # a thread and tensor
     accesses = Counter(re.findall(r"\b(ld|st)\.global\S*\.v4\.[bf]32\b", ptx))
     assert accesses == {"ld": vectors * (2 + 2 * k), "st": vectors * (1 + 2 * k)}
     assert "0 bytes spill stores, 0 bytes spill loads" in log
@@ -446,12 +448,12 @@ def test_compiled_for_hopper_it_rounds_to_nearest(dtype, tmp_path, monkeypatch, 
 
 def test_it_is_available_where_triton_has_something_to_run_on(interpreted, monkeypatch):
     assert interpreted.available()
-    for cuda, gpu, expected in (("13.0", True, True), ("13.0", False, False), (None, True, False)):
-        monkeypatch.setattr(torch.version, "cuda", cuda)
+    for version, gpu, expected in (("13.0", True, True), ("13.0", False, False), (None, True, False)):
+        monkeypatch.setattr(torch.version, "cuda", version)
         monkeypatch.setattr(torch.cuda, "is_available", lambda gpu=gpu: gpu)
-        assert fused_cuda.available() == expected
+        assert cuda.available() == expected
 
 
 def test_without_triton_it_is_not_available(monkeypatch):
     monkeypatch.setitem(sys.modules, "triton", None)
-    assert not load("fused_cuda_without_triton").available()
+    assert not load("cuda_without_triton").available()

@@ -35,7 +35,7 @@ from test_kadam import array, moments
 from torch.nn import Parameter
 
 from kadam import Decay, KAdam, stages
-from kadam.optim.fused_cpu import chain_only
+from kadam.optim.cpu import chain_only
 from kadam.theory.reference import kadam_moments, kadam_updates
 
 PATHS = {

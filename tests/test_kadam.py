@@ -17,7 +17,7 @@ from torch.optim import lr_scheduler
 
 from kadam import Decay, KAdam, stages
 from kadam.decay import STRATEGIES
-from kadam.optim.fused_cpu import chain_only
+from kadam.optim.cpu import chain_only
 from kadam.theory.reference import kadam_moments, kadam_updates
 
 LR = 2**-7  # exact in float32 too

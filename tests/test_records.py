@@ -1,14 +1,13 @@
 """A record carries its provenance, survives the disk unchanged, and is refused when anything about it is off."""
 
 import json
-import shutil
 from dataclasses import dataclass
 
 import numpy as np
 import pytest
 import xarray as xr
 
-from kadam.lab.records import files
+from kadam.lab.records import files, store
 from kadam.lab.records import record as records
 
 
@@ -125,23 +124,12 @@ def test_a_missing_record_is_an_error_that_says_how_to_make_it(tmp_path):
         records.read(tmp_path / "none.nc", command="kadam run counting")
 
 
-def test_a_changed_configuration_source_or_data_changes_the_local_path(monkeypatch):
-    first = records.local_path("growth", "smoke", Config(), "a" * 64)
-    assert records.local_path("growth", "smoke", Config(), "a" * 64) == first
-    assert records.local_path("growth", "smoke", Config(size=4), "a" * 64) != first
-    assert records.local_path("growth", "smoke", Config(), "b" * 64) != first
-    assert records.local_path("stability", "smoke", Config(), "a" * 64).stem != first.stem
-    monkeypatch.setattr(records, "version", lambda name: "0")
-    assert records.local_path("growth", "smoke", Config(), "a" * 64) != first
+def test_a_changed_configuration_code_or_data_changes_the_local_path(monkeypatch):
+    def path(name="growth", config=Config(), data="a" * 64):
+        return store.Request(name, "smoke", config, f"kadam.chapters.{name}.run", data).path
 
-
-def test_a_changed_line_of_mathematics_changes_the_source_hash(tmp_path, monkeypatch):
-    copy = tmp_path / "kadam"
-    shutil.copytree(records.PACKAGE, copy)
-    monkeypatch.setattr(records, "PACKAGE", copy)
-    before = records.source_hash("growth")
-    (copy / "report" / "style.py").write_text("# figures do not matter")
-    (copy / "experiments" / "orders.py").write_text("# nor do other experiments")
-    assert records.source_hash("growth") == before
-    (copy / "theory" / "stability.py").write_text("# mathematics does")
-    assert records.source_hash("growth") != before
+    first = path()
+    assert path() == first
+    others = [path(config=Config(size=4)), path(data="b" * 64), path(data=""), path("stability")]
+    monkeypatch.setattr(store, "source_hash", lambda run: "00000000")
+    assert len({first.name, path().name, *(other.name for other in others)}) == 6

@@ -14,7 +14,8 @@ from kadam.chapters.speed.speed import figures
 from kadam.chapters.speed.speed import run as speed
 from kadam.lab.records import record as records
 from kadam.lab.train import stopwatch
-from kadam.optim import fused_cpu
+from kadam.optim import cpu
+from kadam.optim.chain import BLOCK
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +37,7 @@ def test_every_way_is_what_its_name_says():
     assert flags["torch foreach"] == flags["foreach"] == (False, True)
     seen = []
     made = stopwatch.optimizer("chained", 2, [(3,)], "cpu")
-    made.register_step_post_hook(lambda *_: seen.append(fused_cpu.one_pass_kernel()))
+    made.register_step_post_hook(lambda *_: seen.append(cpu.one_pass_kernel()))
     stopwatch.step_of("chained", made)()
     stopwatch.step_of("fused", made)()
     assert seen[0] is None
@@ -77,7 +78,7 @@ def test_a_fused_step_takes_two_scratch_blocks_at_most(way):
     peak = stopwatch.peak_bytes(stopwatch.step_of(way, made), "cpu")
     if np.isnan(peak):
         pytest.skip("this system does not count the peak")
-    assert peak <= 2 * fused_cpu.BLOCK * 4 + 2**20
+    assert peak <= 2 * BLOCK * 4 + 2**20
 
 
 def test_the_record_holds_every_way_k_and_round(record):

@@ -1,6 +1,7 @@
-"""What may be asked of KAdam: a group's hyperparameters, verified, and the stages that they describe."""
+"""What may be asked of KAdam: a group's hyperparameters, verified, and what a step takes from them."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
@@ -8,6 +9,7 @@ import torch
 from torch import Tensor
 
 from kadam.decay import Decay, as_float, check_stage_count, check_strategy, stages
+from kadam.optim.update import Number, widened
 
 Pair = tuple[float, float]
 Group = dict[str, Any]
@@ -80,3 +82,36 @@ def _check_path(group: Group) -> None:
     if group["differentiable"] and (group["fused"] or group["foreach"]):
         chosen = "fused" if group["fused"] else "foreach"
         raise ValueError(f"differentiable=True takes the for-loop path; got {chosen}=True, leave it out")
+
+
+@dataclass(slots=True)  # one is made a step: frozen would cost a microsecond
+class Hyper:
+    """The hyperparameters of one step."""
+
+    decays: tuple[Decay, ...]  # one a stage
+    lr: Number
+    eps: float
+    weight_decay: float
+    maximize: bool
+    grad_scale: Tensor | None = None  # GradScaler's: gradients are too large by this factor,
+    found_inf: Tensor | None = None  # and where this is 1 there is no step at all
+
+    @property
+    def overflowed(self) -> bool:
+        return self.found_inf is not None and bool(self.found_inf)
+
+    @property
+    def factor(self) -> Number:
+        """What gradients are multiplied by before they are used."""
+        sign = -1.0 if self.maximize else 1.0
+        return sign if self.grad_scale is None else sign / self.grad_scale
+
+    @property
+    def on_host(self) -> dict[str, float]:
+        """lr, eps and weight_decay, in this order, as numbers."""
+        return {"lr": float(self.lr), "eps": float(self.eps), "weight_decay": float(self.weight_decay)}
+
+    @property
+    def as_given(self) -> dict[str, Any]:
+        """The same where the host may not read them: those on a device stay there."""
+        return {"lr": widened(self.lr), "eps": widened(self.eps), "weight_decay": widened(self.weight_decay)}

@@ -8,10 +8,10 @@ from torch import Tensor
 from torch.optim.optimizer import Optimizer, ParamsT, _use_grad_for_differentiable
 
 from kadam.optim import state as parameter_state
-from kadam.optim.arguments import Group, Pair, checked, stage_decays
-from kadam.optim.paths import Batch, aligned, batches, choose, counts_on_device, is_distributed, on_gpu
-from kadam.optim.steps import Hyper, device_step, differentiable_step, fused_cuda_step, host_step
-from kadam.optim.walk import Walk
+from kadam.optim.arguments import Group, Hyper, Pair, checked, stage_decays
+from kadam.optim.batch import Batch, aligned, of_a_kind
+from kadam.optim.cpu import Repeat
+from kadam.optim.steps import choose, counts_on_device, step_batch
 
 CPU = torch.device("cpu")
 
@@ -102,7 +102,7 @@ class KAdam(Optimizer):
         checked(defaults)
         if not isinstance(params, Iterable):
             raise TypeError(f"params must be an iterable of tensors or of groups, got {params!r}")
-        self._walks: dict[int, Walk | None] = {}
+        self._repeats: dict[int, Repeat | None] = {}
         super().__init__(params, defaults)
 
     def add_param_group(self, param_group: Group) -> None:
@@ -115,7 +115,7 @@ class KAdam(Optimizer):
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Take over a state; what its groups lack (those of AdamW have no stages) stays as it was in ours."""
-        self._walks = {}
+        self._repeats = {}
         before = getattr(self, "param_groups", [])
         super().__setstate__(state)
         for i, group in enumerate(self.param_groups):
@@ -173,26 +173,30 @@ class KAdam(Optimizer):
             for group in self.param_groups:
                 _refuse_gradients(group["params"])
         for i, group in enumerate(self.param_groups):
-            if torch.compiler.is_compiling() or not self._walk(i, group):
+            if torch.compiler.is_compiling() or not self._repeat(i, group):
                 self._step_group(i, group)
         return loss
 
-    def _walk(self, i: int, group: Group) -> bool:
+    def _repeat(self, i: int, group: Group) -> bool:
         """Step the way of the last step, if nothing has changed that matters to it."""
-        walk = self._walks.get(i)
-        if walk is None or choose(group, CPU) != "fused" or not walk.holds(group, self.state):
+        last = self._repeats.get(i)
+        if last is None or choose(group, CPU) != "fused" or not last.holds(group, self.state):
             return False
-        walk.step(self._hyper(group))
+        last.step(self._hyper(group))
         return True
 
     def _step_group(self, i: int, group: Group) -> None:
         everything = Batch([], [], [], [], [])
         self._init_group(group, everything.params, everything.grads, everything.moments, everything.steps, everything.starts)
-        same = list(batches(everything))
-        for batch in same:
-            self._step_batch(aligned(batch), group)
+        alike = of_a_kind(everything)
+        for batch in alike:
+            batch = aligned(batch)
+            step_batch(batch, group, self._hyper(group))
+            if group["differentiable"]:  # these are new moments, with a history
+                for p, row in zip(batch.params, batch.rows(), strict=True):
+                    self.state[p].update(zip(parameter_state.moment_names(group["k"]), row, strict=True))
         if not torch.compiler.is_compiling():
-            self._walks[i] = Walk.after(group, same[0], self.state) if len(same) == 1 else None
+            self._repeats[i] = Repeat.after(group, alike[0], self.state) if len(alike) == 1 else None
 
     def _init_group(
         self,
@@ -228,21 +232,6 @@ class KAdam(Optimizer):
         scale, found_inf = getattr(self, "grad_scale", None), getattr(self, "found_inf", None)
         numbers = (group["lr"], group["eps"], group["weight_decay"], group["maximize"])
         return Hyper(stage_decays(group), *numbers, grad_scale=scale, found_inf=found_inf)
-
-    def _step_batch(self, batch: Batch, group: Group) -> None:
-        path, hyper = choose(group, batch.params[0].device), self._hyper(group)
-        if group["differentiable"]:
-            names = parameter_state.moment_names(group["k"])
-            for p, moments in zip(batch.params, differentiable_step(batch, hyper), strict=True):
-                self.state[p].update(zip(names, moments, strict=True))
-        elif path == "fused" and on_gpu(batch.params[0]):
-            fused_cuda_step(batch, hyper)
-        elif torch.compiler.is_compiling() or (group["capturable"] and path != "fused"):
-            device_step(batch, hyper, path)
-        else:
-            host_step(batch, hyper, path)
-        if is_distributed(batch.params[0]) and not torch.compiler.is_compiling():
-            torch.autograd.graph.increment_version(batch.params)  # lists of operations and kernels tell only the shards
 
 
 def _refuse_gradients(params: list[Tensor]) -> None:

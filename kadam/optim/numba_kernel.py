@@ -1,6 +1,6 @@
 """k-Adam in one pass over memory, compiled by numba: every moment is read and written once, whatever k is.
 
-One launch walks the whole list of parameters through their addresses. Each thread takes an equal share of all elements
+One launch takes the whole list of parameters by their addresses. Each thread takes an equal share of all elements
 and goes through it in blocks that stay in the cache; within a block the stages follow one another, each in a loop of its
 own: so a loop has few pointers, and LLVM can check that they do not overlap and vectorise. Strict floating
 point: no reassociation, so results repeat bit for bit and do not depend on the number of threads.
@@ -77,7 +77,7 @@ def _last(p, u, m, v, stage, lr, keep, eps):  # type: ignore[no-untyped-def]
 
 
 @strict
-def _walk(p_at, g_at, moments_at, start, stop, stages, scalars, scratch):  # type: ignore[no-untyped-def]
+def _stretch(p_at, g_at, moments_at, start, stop, stages, scalars, scratch):  # type: ignore[no-untyped-def]
     """Elements start..stop of one parameter, block by block."""
     lr, keep, eps, factor = scalars[0], scalars[1], scalars[2], scalars[3]
     k, dtype, block = len(stages), scratch.dtype, len(scratch)
@@ -113,7 +113,7 @@ def _share(addresses, sizes, rows, stages, scalars, thread, threads):  # type: i
         start, stop = max(begin - before, 0), min(end - before, sizes[t])
         if start < stop:
             moments_at = addresses[2 * n + 2 * k * t : 2 * n + 2 * k * (t + 1)]
-            _walk(addresses[t], addresses[n + t], moments_at, start, stop, stages[rows[t]], scalars, scratch)
+            _stretch(addresses[t], addresses[n + t], moments_at, start, stop, stages[rows[t]], scalars, scratch)
         before += sizes[t]
 
 

@@ -1,16 +1,21 @@
-"""A step of a batch of parameters on each path: what comes before the update itself, and after it."""
+"""A step of a batch: the path that it takes, and what comes before the update itself on each path and after it.
 
+Every path computes the same step: one tensor at a time (for-loop), whole lists of tensors an operation (foreach), or one
+pass over memory (fused). They differ in speed, in memory, and in rounding at most.
+"""
+
+import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from functools import cache
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
 from kadam.decay import Decay
-from kadam.optim.fused_cpu import Ages, Numbers, kadam_fused_cpu_step_
-from kadam.optim.fused_cuda import kadam_fused_cuda_step_
-from kadam.optim.paths import Batch, Path, as_reals, local, walkable
+from kadam.optim import cpu, cuda
+from kadam.optim.arguments import Group, Hyper
+from kadam.optim.batch import Ages, Batch, as_reals, is_distributed, local, side_by_side
 from kadam.optim.state import state_dtype
 from kadam.optim.update import (
     Moments,
@@ -19,65 +24,79 @@ from kadam.optim.update import (
     kadam_differentiable_step_,
     kadam_foreach_step_,
     kadam_step_,
-    widened,
 )
 
-# Adding a tensor to many step counters is three times as fast as adding a number.
-ONE = torch.tensor(1.0, device="cpu")
-
+Path = Literal["for-loop", "foreach", "fused"]
 Stages = tuple[StageAtStep[Any], ...]
 
 
-@dataclass(slots=True)  # one is made a step: frozen would cost a microsecond
-class Hyper:
-    """The hyperparameters of one step."""
+def step_batch(batch: Batch, group: Group, hyper: Hyper) -> None:
+    """In place, on the path that the group's flags choose; under autograd the batch gets new moments instead."""
+    p = batch.params[0]
+    path = choose(group, p.device)
+    if group["differentiable"]:
+        batch.moments = differentiable_step(batch, hyper)
+    elif path == "fused" and on_gpu(p):
+        cuda_step(batch, hyper)
+    elif torch.compiler.is_compiling() or (group["capturable"] and path != "fused"):
+        device_step(batch, hyper, path)
+    else:
+        host_step(batch, hyper, path)
+    if is_distributed(p) and not torch.compiler.is_compiling():
+        torch.autograd.graph.increment_version(batch.params)  # lists of operations and kernels tell only the shards
 
-    decays: tuple[Decay, ...]  # one a stage
-    lr: Number
-    eps: float
-    weight_decay: float
-    maximize: bool
-    grad_scale: Tensor | None = None  # GradScaler's: gradients are too large by this factor,
-    found_inf: Tensor | None = None  # and where this is 1 there is no step at all
 
-    @property
-    def overflowed(self) -> bool:
-        return self.found_inf is not None and bool(self.found_inf)
+def choose(group: Group, device: torch.device) -> Path:
+    """The path that a group's flags ask for on this device."""
+    foreach, fused = group["foreach"], group["fused"]
+    if group["differentiable"]:
+        return "for-loop"
+    if fused and not torch.compiler.is_compiling():
+        return "fused" if has_fused(device.type) else _instead_of_fused(device.type)
+    if foreach is not None or fused is not None or group["k"] == 1 or torch.compiler.is_compiling():
+        return "for-loop" if foreach is False else "foreach"
+    return "fused" if has_fused(device.type) else "foreach"
 
-    @property
-    def factor(self) -> Number:
-        """What gradients are multiplied by before they are used."""
-        sign = -1.0 if self.maximize else 1.0
-        return sign if self.grad_scale is None else sign / self.grad_scale
 
-    @property
-    def on_host(self) -> dict[str, float]:
-        return {"lr": float(self.lr), "eps": float(self.eps), "weight_decay": float(self.weight_decay)}
+def on_gpu(tensor: Tensor) -> bool:
+    """Whether a fused step of this tensor is the GPU's."""
+    return tensor.is_cuda
 
-    @property
-    def numbers(self) -> Numbers:
-        return Numbers(**self.on_host, factor=float(self.factor))
 
-    @property
-    def as_given(self) -> dict[str, Any]:
-        return {"lr": widened(self.lr), "eps": widened(self.eps), "weight_decay": widened(self.weight_decay)}
+def counts_on_device(group: Group, param: Tensor) -> bool:
+    """Whether the step counter lies beside the parameter: there CUDA graphs and the GPU's fused step read it."""
+    return group["capturable"] or (on_gpu(param) and choose(group, param.device) == "fused")
+
+
+@cache
+def has_fused(device_type: str) -> bool:
+    """Whether there is a fused step for this kind of device: the CPU, and CUDA where Triton is installed."""
+    if device_type == "cpu":
+        return cpu.available()
+    return device_type == "cuda" and cuda.available()
+
+
+def _instead_of_fused(device_type: str) -> Path:
+    why = "without Triton" if device_type == "cuda" else f"on {device_type!r} devices"
+    warnings.warn(f"fused=True: there is no fused step {why}; taking foreach=True instead", UserWarning, stacklevel=2)
+    return "foreach"
 
 
 def host_step(batch: Batch, hyper: Hyper, path: Path) -> None:
     """The host counts the steps, so that corrections are numbers."""
     if hyper.overflowed:
         return
-    count(batch.steps)
+    batch.count()
     batch = as_reals(batch)
     if path == "fused":
-        can, cannot = walkable(local(batch))
+        can, cannot = side_by_side(local(batch))
         if can is not None:
-            kadam_fused_cpu_step_(can.params, can.grads, can.moments, ages(can), hyper.decays, hyper.numbers)
+            cpu.fused_step_(can, hyper)
         if cannot is None:
             return
         batch, path = cannot, "for-loop"
     known: dict[Ages, Stages] = {}
-    stages = [known.get(age) or known.setdefault(age, _at(hyper.decays, age)) for age in ages(batch)]
+    stages = [known.get(age) or known.setdefault(age, _at(hyper.decays, age)) for age in batch.ages()]
     _plain_step(batch, stages, path, hyper.factor, hyper.on_host)
 
 
@@ -94,13 +113,12 @@ def device_step(batch: Batch, hyper: Hyper, path: Path) -> None:
     _plain_step(batch, stages, path, hyper.factor, hyper.as_given)
 
 
-def fused_cuda_step(batch: Batch, hyper: Hyper) -> None:
+def cuda_step(batch: Batch, hyper: Hyper) -> None:
     """One launch; the kernel reads the step counters, which lie on the device."""
     torch._foreach_add_(batch.steps, 1)
-    can, cannot = walkable(local(as_reals(batch)))
+    can, cannot = side_by_side(local(as_reals(batch)))
     if can is not None:
-        numbers = hyper.as_given | {"maximize": hyper.maximize, "grad_scale": hyper.grad_scale, "found_inf": hyper.found_inf}
-        kadam_fused_cuda_step_(can.params, can.grads, can.moments, can.steps, can.starts, hyper.decays, **numbers)
+        cuda.fused_step_(can, hyper)
     if hyper.found_inf is not None:
         torch._foreach_sub_(batch.steps, [hyper.found_inf.reshape(())] * len(batch.steps))
     if cannot is not None and not hyper.overflowed:
@@ -108,30 +126,18 @@ def fused_cuda_step(batch: Batch, hyper: Hyper) -> None:
         device_step(cannot, hyper, "for-loop")
 
 
-def differentiable_step(batch: Batch, hyper: Hyper) -> list[list[Tensor]]:
-    """Under autograd, one parameter after another; returns the new moments of each, which replace the old ones."""
-    count(batch.steps)
+def differentiable_step(batch: Batch, hyper: Hyper) -> list[Tensor]:
+    """Under autograd, one parameter after another; returns the new moments, which replace the old ones."""
+    batch.count()
     reals, advanced = as_reals(batch), []
-    for t, (p, g, row, age) in enumerate(zip(reals.params, reals.grads, reals.rows(), ages(reals), strict=True)):
+    for given, p, g, row, age in zip(batch.params, reals.params, reals.grads, reals.rows(), reals.ages(), strict=True):
         wide = p.to(state_dtype(p.dtype))
-        stages = _at(hyper.decays, age)
         moved = wide.clone() if wide is p else wide
-        moments = kadam_differentiable_step_(moved, hyper.factor * g.to(wide.dtype), _pairs(row), stages, **hyper.as_given)
+        factor, stages = hyper.factor, _at(hyper.decays, age)
+        moments = kadam_differentiable_step_(moved, factor * g.to(wide.dtype), _pairs(row), stages, **hyper.as_given)
         p.copy_(moved)
-        flat = [x for pair in moments for x in pair]
-        advanced.append([torch.view_as_complex(x) for x in flat] if batch.params[t].is_complex() else flat)
+        advanced += [torch.view_as_complex(x) if given.is_complex() else x for pair in moments for x in pair]
     return advanced
-
-
-def count(steps: list[Tensor]) -> None:
-    torch._foreach_add_(steps, ONE, alpha=1.0)
-
-
-def ages(batch: Batch) -> list[Ages]:
-    """For every parameter and stage the step, counted from where the stage began."""
-    keys = list(zip(map(Tensor.item, batch.steps), batch.starts, strict=True))
-    known = {key: tuple(key[0] - start for start in key[1]) for key in set(keys)}
-    return [known[key] for key in keys]
 
 
 def _at(decays: Sequence[Decay], age: Ages) -> Stages:

@@ -1,4 +1,4 @@
-"""Images to classify: CIFAR-10 from either of its files, and scikit-learn's digits to stand in for it.
+"""Images to classify: CIFAR-10 from either of its files, and scikit-learn's digits, which come with the package, in its place.
 
 Where the files come from is the matter of ``kadam.lab.data.sources``. Nothing is unpickled and nothing unpacked onto the disk.
 """
@@ -18,7 +18,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from kadam.lab.data.sources import CIFAR10, DataError, ImageSource, StandInWarning, find, verify
+from kadam.lab.data.sources import CIFAR10, DataError, File, ImageSource, StandInWarning, embedded, find, verify
 
 Pixels = NDArray[np.uint8]
 Indices = NDArray[np.int64]
@@ -30,7 +30,8 @@ SIDE = 32
 TRAIN_MEMBERS = tuple(f"cifar-10-batches-bin/data_batch_{i}.bin" for i in range(1, 6))
 TEST_MEMBERS = ("cifar-10-batches-bin/test_batch.bin",)
 
-# scikit-learn's digits: (training, test) images, and the sha256 of the four arrays' bytes, one after another.
+# scikit-learn's digits: their file, (training, test) images, and the sha256 of the four arrays' bytes, one after another.
+DIGITS = File("digits.npz", "1e34d1b46093521c2f3416c55efd44108c93d71289c8ddad184911965bf9f4b7")
 DIGITS_SPLIT = (1500, 297)
 DIGITS_SHA256 = "ee9c3d4a0b70c8eea0d6df59494c03776008444f01c603039ee3692ee39d99e9"
 
@@ -148,11 +149,9 @@ def _stand_in(source: ImageSource) -> Images:
 
 def _digits() -> Arrays:
     """scikit-learn's digits, 8x8 grey, their 17 levels spread over 0..255; the last of them are the test set."""
-    from sklearn.datasets import load_digits  # slow to import, and only needed here
-
-    levels, labels = load_digits(return_X_y=True)
+    with np.load(BytesIO(embedded(DIGITS)), allow_pickle=False) as file:
+        levels, labels = file["levels"], file["labels"].astype(np.int64)
     images = np.rint(levels * (255 / 16)).astype(np.uint8).reshape(-1, 8, 8, 1)
-    labels = labels.astype(np.int64)
     first = DIGITS_SPLIT[0]
     arrays = (images[:first], labels[:first], images[first:], labels[first:])
     _check("scikit-learn's digits", b"".join(array.tobytes() for array in arrays), DIGITS_SHA256)

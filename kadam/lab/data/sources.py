@@ -293,10 +293,15 @@ def _try_download(source: Source) -> tuple[str, Path] | None:
 
 
 def _excerpt(source: TextSource) -> Text:
-    excerpt = source.excerpt
-    content = files("kadam.lab.data").joinpath("embedded", excerpt.name).read_bytes()
-    _check_sha256(excerpt.name, content, excerpt.sha256)
-    return Text(content.decode("utf-8"), source.title, "embedded", excerpt.sha256)
+    content = embedded(source.excerpt)
+    return Text(content.decode("utf-8"), source.title, "embedded", source.excerpt.sha256)
+
+
+def embedded(file: File) -> bytes:
+    """The content of a file that comes with the package; ``DataError`` unless its sha256 is right."""
+    content = files("kadam.lab.data").joinpath("embedded", file.name).read_bytes()
+    _check_sha256(file.name, content, file.sha256)
+    return content
 
 
 def _verified(path: Path, sha256: str) -> bytes:

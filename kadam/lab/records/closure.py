@@ -17,6 +17,9 @@ LIBRARIES = ("numpy", "scipy", "torch")
 # How pieces run and where records lie: tests hold that neither changes a bit of a result.
 HARMLESS = (f"{NAME}.lab.engine", f"{NAME}.lab.records")
 
+# Packages whose own file lists what lies in them: whoever imports one by name depends on it, a module inside does not.
+LISTS = (NAME, f"{NAME}.chapters")
+
 # What cannot change a number in any room: figures, verdicts, pages and commands.
 SHOWN = ("claims.py", "figures.py", "cli.py", "book.py")
 
@@ -63,9 +66,9 @@ def _file(name: str, package: Path) -> Path | None:
 
 
 def _parents(name: str) -> list[str]:
-    """The packages that Python runs before a module. The outermost has no code that another module could depend on."""
+    """The packages that Python runs before a module, but for those that only list what there is."""
     parts = name.split(".")
-    return [".".join(parts[:i]) for i in range(2, len(parts))]
+    return [parent for i in range(2, len(parts)) if (parent := ".".join(parts[:i])) not in LISTS]
 
 
 @functools.cache

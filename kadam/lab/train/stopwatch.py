@@ -15,7 +15,7 @@ from torch.nn import Parameter
 from torch.optim import AdamW, Optimizer
 
 from kadam.optim import KAdam
-from kadam.optim.fused_cpu import chain_only
+from kadam.optim.cpu import chain_only
 
 Shape = tuple[int, ...]
 Step = Callable[[], object]

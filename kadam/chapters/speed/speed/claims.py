@@ -4,7 +4,7 @@ import numpy as np
 import xarray as xr
 
 from kadam.chapters.speed.speed.config import CEILING
-from kadam.optim.fused_cpu import BLOCK
+from kadam.optim.chain import BLOCK
 from kadam.report.ledger import Finding, Test, passes, passes_each
 
 

@@ -11,7 +11,7 @@ tensors: set TRITON_INTERPRET=1 before Triton is imported.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import lru_cache
 from itertools import chain
 from types import SimpleNamespace
@@ -21,6 +21,9 @@ import torch
 from torch import Tensor
 
 from kadam.decay import Decay
+from kadam.optim.arguments import Hyper
+from kadam.optim.batch import Batch
+from kadam.optim.state import state_dtype
 
 try:
     import triton
@@ -49,47 +52,32 @@ def interpreted() -> bool:
     return triton is not None and not isinstance(kadam_kernel, triton.JITFunction)
 
 
-def kadam_fused_cuda_step_(
-    params: list[Tensor],
-    grads: list[Tensor],
-    moments: list[Tensor],
-    steps: list[Tensor],
-    starts: list[tuple[float, ...]],
-    decays: Sequence[Decay],
-    *,
-    lr: float | Tensor,
-    eps: float,
-    weight_decay: float,
-    maximize: bool,
-    grad_scale: Tensor | None,
-    found_inf: Tensor | None,
-) -> None:
+def fused_step_(batch: Batch, hyper: Hyper) -> None:
     """One step on dense parameters of one device and dtype, in place. The host never waits for the device.
 
-    ``moments``: flat, 2k a parameter (m, v, m_2, v_2, ...), in float32 (float64 for float64 parameters). Gradients and
-    moments have the shape and the strides of their parameter. ``steps``: 0-dim, on the device, counting this step.
-    ``starts``: for each parameter and stage the step after which the stage began. ``grad_scale`` and ``found_inf``:
-    one float32 element each, as GradScaler gives them; gradients are divided by the first, and where the second is
-    not 0 nothing is written.
+    Gradients and moments have the shape and the strides of their parameter. The step counters lie on the device and
+    count this step. Gradients are divided by ``grad_scale``, and where ``found_inf`` is not 0 nothing is written: each
+    one float32 element, as GradScaler gives them.
     """
-    sizes = tuple(map(Tensor.numel, params))
+    params, sizes = batch.params, tuple(map(Tensor.numel, batch.params))
     if not any(sizes):
         return
-    device, steps = params[0].device, _of_one_dtype(steps)
-    addresses = tuple(map(Tensor.data_ptr, chain(params, grads, steps, moments)))
+    device, steps = params[0].device, _of_one_dtype(batch.steps)
+    lr, eps, weight_decay = hyper.as_given.values()
+    addresses = tuple(map(Tensor.data_ptr, chain(params, batch.grads, steps, batch.moments)))
     with torch.cuda.device_of(params[0]):
         chunks = _table(_chunks, (sizes,), device)
-        rows = _table(_rows, (addresses, sizes, tuple(starts)), device)
-        numbers = _table(_numbers, (float(weight_decay), float(eps), *decays), device)
-        fixed = constants(len(decays), params[0].dtype, steps[0].dtype, maximize)
-        kadam_kernel[(len(chunks),)](chunks, rows, numbers, _rate(lr, device), grad_scale, found_inf, **fixed, **OPTIONS)
-    torch.autograd.graph.increment_version([*params, *moments])
+        rows = _table(_rows, (addresses, sizes, tuple(batch.starts)), device)
+        numbers = _table(_numbers, (float(weight_decay), float(eps), *hyper.decays), device)
+        given = (chunks, rows, numbers, _rate(lr, device), hyper.grad_scale, hyper.found_inf)
+        fixed = constants(len(hyper.decays), params[0].dtype, steps[0].dtype, hyper.maximize)
+        kadam_kernel[(len(chunks),)](*given, **fixed, **OPTIONS)
+    torch.autograd.graph.increment_version([*params, *batch.moments])
 
 
 def constants(k: int, dtype: torch.dtype, step_dtype: torch.dtype, maximize: bool) -> dict[str, Any]:
     """What a kernel is compiled for; REAL is the dtype of moments and arithmetic."""
-    real = torch.promote_types(dtype, torch.float32)
-    dtypes = {"PARAM": _triton(dtype), "REAL": _triton(real), "STEP": _triton(step_dtype)}
+    dtypes = {"PARAM": _triton(dtype), "REAL": _triton(state_dtype(dtype)), "STEP": _triton(step_dtype)}
     return {"K": k, **dtypes, "MAXIMIZE": maximize, "BLOCK": BLOCK, "REST": REST}
 
 

@@ -1,24 +1,18 @@
-"""Which way a step takes, and the tensors that take it together.
+"""Parameters that step together: how they are grouped, and which of them lie in memory so that addresses suffice."""
 
-Every path computes the same step: one tensor at a time (for-loop), whole lists of tensors an operation (foreach), or one
-pass over memory (fused). They differ in speed, in memory, and in rounding at most.
-"""
-
-import warnings
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from functools import cache
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import Parameter
 
-from kadam.optim import fused_cpu, fused_cuda
-from kadam.optim.arguments import Group
 from kadam.optim.state import state_dtype
 
-Path = Literal["for-loop", "foreach", "fused"]
+# Adding a tensor to many step counters is three times as fast as adding a number.
+ONE = torch.tensor(1.0, device="cpu")
+
+Ages = tuple[float, ...]  # for every stage of a parameter its step, counted from 1 where the stage began
 
 
 @dataclass
@@ -40,6 +34,16 @@ class Batch:
         """The moments of each parameter."""
         return [self.moments[t * self.width : (t + 1) * self.width] for t in range(len(self.params))]
 
+    def count(self) -> None:
+        """One step more; the counters lie on the host."""
+        torch._foreach_add_(self.steps, ONE, alpha=1.0)
+
+    def ages(self) -> list[Ages]:
+        """The ages of each parameter's stages, read from the counters."""
+        keys = list(zip(map(Tensor.item, self.steps), self.starts, strict=True))
+        known = {key: tuple(key[0] - start for start in key[1]) for key in set(keys)}
+        return [known[key] for key in keys]
+
     def select(self, which: list[int]) -> "Batch":
         rows = self.rows()
         moments = [m for t in which for m in rows[t]]
@@ -52,52 +56,12 @@ class Batch:
         return replace(self, params=params, grads=grads, moments=moments)
 
 
-def choose(group: Group, device: torch.device) -> Path:
-    """The path that a group's flags ask for on this device."""
-    foreach, fused = group["foreach"], group["fused"]
-    if group["differentiable"]:
-        return "for-loop"
-    if fused and not torch.compiler.is_compiling():
-        return "fused" if has_fused(device.type) else _instead_of_fused(device.type)
-    if foreach is not None or fused is not None or group["k"] == 1 or torch.compiler.is_compiling():
-        return "for-loop" if foreach is False else "foreach"
-    return "fused" if has_fused(device.type) else "foreach"
-
-
-def on_gpu(tensor: Tensor) -> bool:
-    """Whether a fused step of this tensor is the GPU's."""
-    return tensor.is_cuda
-
-
-def counts_on_device(group: Group, param: Tensor) -> bool:
-    """Whether the step counter lies beside the parameter: there CUDA graphs and the GPU's fused step read it."""
-    return group["capturable"] or (on_gpu(param) and choose(group, param.device) == "fused")
-
-
-@cache
-def has_fused(device_type: str) -> bool:
-    """Whether there is a fused step for this kind of device: the CPU, and CUDA where Triton is installed."""
-    if device_type == "cpu":
-        return fused_cpu.available()
-    return device_type == "cuda" and fused_cuda.available()
-
-
-def _instead_of_fused(device_type: str) -> Path:
-    why = "without Triton" if device_type == "cuda" else f"on {device_type!r} devices"
-    warnings.warn(f"fused=True: there is no fused step {why}; taking foreach=True instead", UserWarning, stacklevel=2)
-    return "foreach"
-
-
-def batches(everything: Batch) -> Iterator[Batch]:
+def of_a_kind(everything: Batch) -> list[Batch]:
     """The parameters in batches of one device, dtype and mesh, in order. A compiler does this on its own."""
-    if not everything.params:
-        return
     kinds = [(p.device, p.dtype, getattr(p, "device_mesh", None)) for p in everything.params]
-    if torch.compiler.is_compiling() or len(set(kinds)) == 1:
-        yield everything
-        return
-    for kind in dict.fromkeys(kinds):
-        yield everything.select([t for t, other in enumerate(kinds) if other == kind])
+    if kinds and (torch.compiler.is_compiling() or len(set(kinds)) == 1):
+        return [everything]
+    return [everything.select([t for t, other in enumerate(kinds) if other == kind]) for kind in dict.fromkeys(kinds)]
 
 
 def as_reals(batch: Batch) -> Batch:
@@ -105,6 +69,13 @@ def as_reals(batch: Batch) -> Batch:
     if not any(map(torch.is_complex, batch.params)):
         return batch
     return batch.map(lambda t: torch.view_as_real(t.resolve_conj()) if t.is_complex() else t)
+
+
+# Distributed parameters
+
+
+def is_distributed(tensor: Tensor) -> bool:
+    return hasattr(tensor, "to_local")
 
 
 def aligned(batch: Batch) -> Batch:
@@ -130,22 +101,20 @@ def _shards(row: list[Any]) -> list[Tensor]:
     return [t.to_local() for t in row] if alike else row
 
 
-def is_distributed(tensor: Tensor) -> bool:
-    return hasattr(tensor, "to_local")
-
+# Where the elements lie in memory
 
 PLAIN = {Tensor, Parameter}  # not subclasses, whose elements may lie elsewhere
 
 
-def walkable(batch: Batch) -> tuple[Batch | None, Batch | None]:
-    """The parameters that a fused step can walk through by address, and the others.
+def side_by_side(batch: Batch) -> tuple[Batch | None, Batch | None]:
+    """The parameters whose elements a fused step finds by address, and the others.
 
     Of those a parameter, its gradient and its moments are plain tensors of equal size whose elements lie side by side
     in one order.
     """
     if all_contiguous(batch):
         return batch, None
-    can = [_is_walkable(*row) for row in zip(batch.params, batch.grads, batch.rows(), strict=True)]
+    can = [_lie_side_by_side(*row) for row in zip(batch.params, batch.grads, batch.rows(), strict=True)]
     these, others = ([t for t, yes in enumerate(can) if yes is wanted] for wanted in (True, False))
     return batch.select(these) if these else None, batch.select(others) if others else None
 
@@ -167,7 +136,7 @@ def all_contiguous(batch: Batch) -> bool:
     )
 
 
-def _is_walkable(p: Tensor, g: Tensor, row: list[Tensor]) -> bool:
+def _lie_side_by_side(p: Tensor, g: Tensor, row: list[Tensor]) -> bool:
     return (
         {type(t) for t in (p, g, *row)} <= PLAIN
         and g.dtype == p.dtype

@@ -1,4 +1,4 @@
-"""Every experiment at its smoke profile: what it records, what it claims, and what it refuses."""
+"""The catalogue: every experiment records, claims and refuses what it should, whichever it is."""
 
 import json
 import shutil
@@ -24,7 +24,7 @@ def test_every_variable_is_labelled_and_every_record_says_where_it_is_from(smoke
 
 @pytest.mark.parametrize("name", chapters.NAMES)
 def test_no_recorded_verdict_has_changed_at_the_smoke_profile(smoke_records, name):
-    verdicts = {claim.id: claim.verdict for claim in getattr(experiments, name).claims(smoke_records[name])}
+    verdicts = {claim.id: claim.verdict for claim in chapters.claims(name, smoke_records[name])}
     assert verdicts == VERDICTS["smoke"][name]
 
 
@@ -32,7 +32,7 @@ def test_no_recorded_verdict_has_changed_at_the_smoke_profile(smoke_records, nam
 def test_no_recorded_verdict_has_changed_in_the_committed_laptop_record(name):
     record = results.committed(RESULTS, name, "laptop")
     assert record is not None
-    verdicts = {claim.id: claim.verdict for claim in getattr(experiments, name).claims(record)}
+    verdicts = {claim.id: claim.verdict for claim in chapters.claims(name, record)}
     assert verdicts == VERDICTS["laptop"][name]
 
 
@@ -41,7 +41,7 @@ def test_no_recorded_verdict_has_changed_in_a_larger_committed_record():
     found = {record.attrs["profile"]: {} for record in larger.values() if record is not None}
     for name, record in larger.items():
         if record is not None:
-            claims = getattr(experiments, name).claims(record)
+            claims = chapters.claims(name, record)
             found[record.attrs["profile"]][name] = {claim.id: claim.verdict for claim in claims}
     assert found == {profile: VERDICTS[profile] for profile in chapters.LARGER if profile in VERDICTS}
 
@@ -58,7 +58,7 @@ def test_every_committed_record_is_small_and_verified():
 
 def test_a_record_is_computed_once_then_read(monkeypatch):
     first = chapters.obtain("stability", "smoke")
-    monkeypatch.setattr(stability, "run", None)
+    monkeypatch.setattr("kadam.chapters.stability.run.run", None)
     xr.testing.assert_identical(chapters.obtain("stability", "smoke"), first)
 
 

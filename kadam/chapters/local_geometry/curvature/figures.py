@@ -4,7 +4,6 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
-from cycler import cycler
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
@@ -126,7 +125,7 @@ def scales(record: xr.Dataset) -> Figure:
     """The same difference at the lowest loss against the size of the initial weights, a line a layer; median over seeds."""
     figure, all_axes = style.panels(1, len(NETWORKS), height=3.6, sharey=True)
     for axes, network in zip(all_axes, NETWORKS, strict=True):
-        axes.set_prop_cycle(cycler(color=LAYER_COLOURS))
+        axes.set_prop_cycle(color=LAYER_COLOURS)
         points = {place: gap.median("seed") for place, gap in enumerate(_by_scale(record, network)) if gap is not None}
         for i, name in enumerate(record.layer.values[record.owner.values == network]):
             label = str(name).split(": ")[1]
@@ -164,7 +163,7 @@ def estimates(record: xr.Dataset) -> Figure:
     """The error of estimated R_med: against the number of probes at fresh weights, and beside the exact one in training."""
     figure, (left, right) = style.panels(1, 2, height=3.6)
     for axes in (left, right):
-        axes.set_prop_cycle(cycler(color=LAYER_COLOURS))
+        axes.set_prop_cycle(color=LAYER_COLOURS)
     sizes, counts = _probe_sizes(record), record.probe_count.values
     for layer in record.checked.values:
         left.plot(counts, sizes.sel(checked=layer), "-o", ms=3.5, lw=1, label=str(layer))

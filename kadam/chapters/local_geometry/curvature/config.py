@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 
-from kadam.decay import Decay
 from kadam.lab.records.profiles import Sizes, check_choice, check_counts
 
 USUAL = 1.0  # the scale of all initial weights at which all methods are run
@@ -41,10 +40,6 @@ class Config:
             raise ValueError(f"scales must hold {USUAL}, the usual one, got {self.scales}")
         if self.seed < self.search_seeds:
             raise ValueError(f"seed must be at least search_seeds = {self.search_seeds}, got {self.seed}")
-
-    @property
-    def decay(self) -> Decay:
-        return Decay(beta=self.beta, gamma=self.gamma)
 
 
 PROFILES = {

@@ -140,8 +140,9 @@ class MethodRun(Stateful):
         self.checked = problem.larger_than(self.probes) if watched else []  # layers exact, too, for the first seed
         searched = [problem.start(seed, piece.scale) for seed in range(config.search_seeds) for _ in self.grid]
         starts = [problem.start(seed, piece.scale) for seed in _seeds(config)]
-        self.search = Descent(problem, piece.method, searched, decay=config.decay, lr=self.grid * config.search_seeds)
-        self.runs = Descent(problem, piece.method, starts, decay=config.decay, lr=np.nan)
+        decay = Decay(beta=config.beta, gamma=config.gamma)
+        self.search = Descent(problem, piece.method, searched, decay=decay, lr=self.grid * config.search_seeds)
+        self.runs = Descent(problem, piece.method, starts, decay=decay, lr=np.nan)
         self.levels = Levels(config.levels, self.runs.params)
         self.final = np.full(len(searched), np.nan)  # the search's losses
         self.found = np.full((len(starts), len(config.levels), len(problem.weights) + 1), np.nan)

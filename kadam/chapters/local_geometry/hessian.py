@@ -1,13 +1,15 @@
 """Diagonals of the Hessian of many members' losses at once: exact, or estimated from random signs.
 
-The curvature is that of one named weight tensor at a time, the others held still; its diagonal is the Hessian's own.
+The curvature is that of one named weight tensor at a time, the others held still; its diagonal is the Hessian's own. No
+member's loss may depend on another's weights: then a product with the Hessian serves all members at once.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.functional import one_hot
 
 # Directions whose products with the Hessian are computed together.
 CHUNK = 64
@@ -17,30 +19,18 @@ Losses = Callable[[dict[str, Tensor]], Tensor]
 Weights = Mapping[str, Tensor]
 
 
-def exact_diagonals(losses: Losses, weights: Weights, names: Sequence[str], *, chunk: int = CHUNK) -> dict[str, Tensor]:
-    """The diagonal of each member's Hessian over each of the named weight tensors: name -> (E, size).
-
-    One product with the Hessian a weight, ``chunk`` of them together. No member's loss may depend on another's weights: then a
-    product serves all members at once.
-    """
-    return {name: _exact(losses, weights, name, chunk) for name in names}
-
-
-def _exact(losses: Losses, weights: Weights, name: str, chunk: int) -> Tensor:
-    size, products = weights[name][0].numel(), HessianProducts(losses, weights, name)
-    diagonal = weights[name].new_empty(len(weights[name]), size)
-    for begin in range(0, size, chunk):
-        which = torch.arange(begin, min(begin + chunk, size), device=diagonal.device)
-        directions = torch.nn.functional.one_hot(which, size).to(diagonal.dtype)
-        columns = products(directions)  # (chunk, E, size)
-        diagonal[:, which] = columns[torch.arange(len(which), device=diagonal.device), :, which].T
-    return diagonal
+def exact_diagonal(losses: Losses, weights: Weights, name: str) -> Tensor:
+    """The diagonal of each member's Hessian over the named weight tensor, (E, size), from one product a weight."""
+    size, products = weights[name][0].numel(), hessian_products(losses, weights, name)
+    parts = []
+    for which in torch.arange(size, device=weights[name].device).split(CHUNK):
+        columns = products(one_hot(which, size).to(weights[name].dtype))  # (chunk, E, size)
+        parts.append(columns[torch.arange(len(which)), :, which])
+    return torch.cat(parts).T
 
 
-def estimated_diagonals(
-    losses: Losses, weights: Weights, names: Sequence[str], *, probes: int, rng: np.random.Generator, chunk: int = CHUNK
-) -> dict[str, Tensor]:
-    """The same estimated as the mean of z * (H z) over random signs z within the named tensor: name -> (E, size).
+def estimated_diagonal(losses: Losses, weights: Weights, name: str, *, probes: int, rng: np.random.Generator) -> Tensor:
+    """The same estimated as the mean of z * (H z) over random signs z within the named tensor.
 
     Unbiased. The variance of an entry is the sum of its row's other squares over ``probes``, so it is exact for a diagonal
     Hessian. numpy draws, so that the same generator gives the same signs everywhere; members share them. Source: Bekas,
@@ -48,40 +38,30 @@ def estimated_diagonals(
     """
     if probes < 1:
         raise ValueError(f"probes must be a whole number >= 1, got {probes!r}")
-    return {name: _estimated(losses, weights, name, _signs(rng, probes, weights[name], chunk)) / probes for name in names}
-
-
-def _estimated(losses: Losses, weights: Weights, name: str, signs: Iterator[Tensor]) -> Tensor:
-    products = HessianProducts(losses, weights, name)
+    products = hessian_products(losses, weights, name)
     total = torch.zeros_like(weights[name]).flatten(1)
-    for some in signs:
-        total += torch.einsum("ps,pes->es", some, products(some))
-    return total
+    for begin in range(0, probes, CHUNK):
+        drawn = rng.choice([-1.0, 1.0], (min(CHUNK, probes - begin), total.shape[1]))
+        signs = torch.from_numpy(drawn).to(total)
+        total += torch.einsum("ps,pes->es", signs, products(signs))
+    return total / probes
 
 
-def _signs(rng: np.random.Generator, probes: int, like: Tensor, chunk: int) -> Iterator[Tensor]:
-    """Random signs, (up to chunk, size) at a time, ``probes`` in all."""
-    for begin in range(0, probes, chunk):
-        drawn = rng.choice([-1.0, 1.0], (min(chunk, probes - begin), like[0].numel()))
-        yield torch.from_numpy(drawn).to(like.device, like.dtype)
+def hessian_products(losses: Losses, weights: Weights, name: str) -> Callable[[Tensor], Tensor]:
+    """Products of every member's Hessian over one weight tensor with directions, (n, size) -> (n, E, size).
 
-
-class HessianProducts:
-    """Products of every member's Hessian over one weight tensor with directions, by differentiating the gradient again.
-
-    Called with directions (n, size) it returns (n, E, size). A loss that is linear in the tensor has products of zero.
+    By differentiating the gradient again. A loss that is linear in the tensor has products of zero.
     """
+    leaf = weights[name].detach().requires_grad_()
+    total = losses({n: leaf if n == name else w.detach() for n, w in weights.items()}).sum()
+    (gradient,) = torch.autograd.grad(total, leaf, create_graph=True)
+    members, size = len(leaf), leaf[0].numel()
 
-    def __init__(self, losses: Losses, weights: Weights, name: str) -> None:
-        self.leaf = weights[name].detach().requires_grad_()
-        others = {n: w.detach() for n, w in weights.items()}
-        total = losses({**others, name: self.leaf}).sum()
-        (self.gradient,) = torch.autograd.grad(total, self.leaf, create_graph=True)
+    def products(directions: Tensor) -> Tensor:
+        if not gradient.requires_grad:
+            return leaf.new_zeros(len(directions), members, size)
+        along = directions[:, None].expand(-1, members, -1).reshape(len(directions), *leaf.shape)
+        (found,) = torch.autograd.grad(gradient, leaf, along, retain_graph=True, is_grads_batched=True)
+        return found.reshape(len(directions), members, size)
 
-    def __call__(self, directions: Tensor) -> Tensor:
-        members, size = len(self.leaf), self.leaf[0].numel()
-        if not self.gradient.requires_grad:
-            return torch.zeros(len(directions), members, size, dtype=self.leaf.dtype, device=self.leaf.device)
-        along = directions[:, None].expand(-1, members, -1).reshape(len(directions), *self.leaf.shape)
-        (products,) = torch.autograd.grad(self.gradient, self.leaf, along, retain_graph=True, is_grads_batched=True)
-        return products.reshape(len(directions), members, size)
+    return products

@@ -1,9 +1,8 @@
-"""Networks on one fixed batch under named methods, and their weights kept where the loss reaches given levels."""
+"""Networks on one fixed batch, how uneven the Hessian's diagonal is in their layers, and descents by a named method."""
 
-import itertools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import torch
@@ -11,30 +10,19 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from kadam.chapters.local_geometry.hessian import estimated_diagonals, exact_diagonals
-from kadam.decay import Decay, stages
-from kadam.lab.engine.state import Stateful
+from kadam.chapters.local_geometry.hessian import Weights, estimated_diagonal, exact_diagonal
+from kadam.chapters.local_geometry.methods import FAMILY, METHODS, NETWORKS
+from kadam.decay import Decay
 from kadam.lab.records.profiles import check_choice
 from kadam.lab.train.ensemble import Ensemble, Loss, member_losses
 from kadam.lab.train.networks import CharTransformer, ConvNet, Perceptron, classification_loss, initialise, next_token_loss
 from kadam.lab.train.tasks import Inputs
+from kadam.theory import geometry as theory
 
 Array = NDArray[np.float64]
 
-# The Adam family by its stages, from Adam's pair.
-FAMILY: dict[str, Callable[[Decay], tuple[Decay, ...]]] = {
-    "Adam": lambda decay: (decay,),
-    "2-Adam": lambda decay: stages(decay, 2, "inverse_exp"),
-    "4-Adam": lambda decay: stages(decay, 4, "inverse_exp"),
-    "RMSprop": lambda decay: (Decay(beta=decay.beta, gamma=0.0),),
-    "SignGD": lambda decay: (Decay(beta=0.0, gamma=0.0),),
-}
-METHODS = (*FAMILY, "SGD")  # the last is gradient descent with momentum
-
 EXACT = 10**12  # probes: no layer has more weights
 MEMBERS = 5  # whose Hessians are computed together
-
-NETWORKS = ("perceptron", "language", "images")
 
 
 @dataclass(frozen=True)
@@ -56,7 +44,7 @@ class Landscape:
         """The losses of members, (E,), from their weights: path -> (E, ...)."""
         return member_losses(self.model, self.loss)(weights, self.batch)
 
-    def diagonals(self, weights: Mapping[str, Tensor], *, probes: int, only: Sequence[int] | None = None) -> list[Array]:
+    def diagonals(self, weights: Weights, *, probes: int, only: Sequence[int] | None = None) -> list[Array]:
         """The Hessian's diagonal of every member by watched layer, or of ``only`` some by their place, each (E, size).
 
         Estimated from so many random signs, always the same, in a layer of more weights than that; exact in the others, where
@@ -64,18 +52,30 @@ class Landscape:
         """
         paths = list(self.weights.values())
         chosen = paths if only is None else [paths[i] for i in only]
-        large = [path for path in chosen if weights[path][0].numel() > probes]
-        small = [path for path in chosen if path not in large]
         parts = []
-        for some in in_chunks(weights, MEMBERS):
-            signs = np.random.default_rng(probes)
-            estimated = estimated_diagonals(self.losses, some, large, probes=probes, rng=signs)
-            parts.append({**exact_diagonals(self.losses, some, small), **estimated})
-        return [torch.cat([part[path] for part in parts]).double().numpy(force=True) for path in chosen]
+        for some in zip(*(weight.split(MEMBERS) for weight in weights.values()), strict=True):
+            members, rng = dict(zip(weights, some, strict=True)), np.random.default_rng(probes)
+            parts.append([self._diagonal(members, path, probes, rng) for path in chosen])
+        return [torch.cat(of_layer).double().numpy(force=True) for of_layer in zip(*parts, strict=True)]
+
+    def _diagonal(self, weights: Weights, path: str, probes: int, rng: np.random.Generator) -> Tensor:
+        if weights[path][0].numel() > probes:
+            return estimated_diagonal(self.losses, weights, path, probes=probes, rng=rng)
+        return exact_diagonal(self.losses, weights, path)
+
+    def r_med(self, weights: Weights, *, probes: int, only: Sequence[int] | None = None) -> Array:
+        """R_med of the same by layer, and last of all these layers pooled: (E, layers + 1)."""
+        return r_med(self.diagonals(weights, probes=probes, only=only))
 
     def larger_than(self, count: int) -> list[int]:
         """Which of ``weights`` have more entries than that, by their place."""
         return [i for i, path in enumerate(self.weights.values()) if self.model.get_parameter(path).numel() > count]
+
+
+def r_med(layers: Sequence[Array]) -> Array:
+    """R_med of diagonals (E, size) by layer and last of all layers pooled; NaN for a layer without any curvature."""
+    every = [*layers, np.concatenate(layers, axis=1)]
+    return np.array([[theory.r_med(x) if x.any() else np.nan for x in layer] for layer in every]).T
 
 
 def landscape(inputs: Inputs, network: str, *, examples: int, dtype: torch.dtype) -> Landscape:
@@ -88,11 +88,7 @@ def landscape(inputs: Inputs, network: str, *, examples: int, dtype: torch.dtype
     sizes, rng = inputs.sizes, np.random.default_rng([0, 1])
     if network == "language":
         model: nn.Module = CharTransformer(
-            vocab=len(inputs.text.vocabulary),
-            context=sizes.context,
-            width=sizes.width,
-            layers=sizes.layers,
-            heads=sizes.heads,
+            vocab=len(inputs.text.vocabulary), context=sizes.context, width=sizes.width, layers=sizes.layers, heads=sizes.heads
         )
         return _placed(inputs, model, next_token_loss, inputs.windows(rng, examples), dtype)
     images, labels = inputs.classification(0).draw(rng, examples)
@@ -126,13 +122,7 @@ class Descent(Ensemble):
     """
 
     def __init__(
-        self,
-        problem: Landscape,
-        method: str,
-        starts: Sequence[Mapping[str, Tensor]],
-        *,
-        decay: Decay,
-        lr: float | Sequence[float],
+        self, problem: Landscape, method: str, starts: Sequence[Weights], *, decay: Decay, lr: float | Sequence[float]
     ) -> None:
         check_choice("method", method, METHODS)
         self.momentum = None if method in FAMILY else decay.gamma
@@ -149,66 +139,3 @@ class Descent(Ensemble):
             m = self._moments[name][0][0].mul_(self.momentum).add_(gradients[name].flatten(1))
             self._move_(param.view(len(param), -1), m)
         return losses
-
-
-class Reached(Stateful):
-    """When the loss of every member is first at most a share of its initial loss.
-
-    Arrays are (E, L): ``step``, and ``reached``, the loss there over the initial one; NaN where a level is not reached.
-    ``first``: initial losses, (E,).
-    """
-
-    STATE: ClassVar[tuple[str, ...]] = ("step", "reached", "first")
-
-    def __init__(self, shares: Sequence[float], members: int) -> None:
-        self.shares, self.first = np.array(shares), np.full(members, np.nan)
-        self.step = np.full((members, len(shares)), np.nan)
-        self.reached = self.step.copy()
-
-    @property
-    def done(self) -> bool:
-        return not np.isnan(self.step).any()
-
-    def see(self, n: int, losses: Array) -> NDArray[np.bool_]:
-        """Losses (E,) at step n = 0, 1, ...; which levels are reached by them, (E, L)."""
-        if n == 0:
-            self.first[:] = losses
-        share = np.repeat((losses / self.first)[:, None], len(self.shares), axis=1)
-        new = np.isnan(self.step) & (share <= self.shares)
-        self.step[new], self.reached[new] = n, share[new]
-        return new
-
-
-class Levels(Reached):
-    """And the weights of every member there. ``kept``: path -> (E, L, ...), zeros where nothing is kept."""
-
-    STATE: ClassVar[tuple[str, ...]] = (*Reached.STATE, "kept")
-
-    def __init__(self, shares: Sequence[float], weights: Mapping[str, Tensor]) -> None:
-        members = len(next(iter(weights.values())))
-        super().__init__(shares, members)
-        self.kept = {name: w.new_zeros(members, len(shares), *w.shape[1:]) for name, w in weights.items()}
-
-    def note(self, n: int, losses: Array, weights: Mapping[str, Tensor]) -> None:
-        """Losses (E,) of these weights, at step n = 0, 1, ..."""
-        for member, level in zip(*np.nonzero(self.see(n, losses)), strict=True):
-            for name, weight in weights.items():
-                self.kept[name][member, level] = weight[member]
-
-    def follow(self, ensemble: Ensemble, n: int, batch: Any) -> None:
-        """One step of all members, n = 0, 1, ..., with its losses noted; none once all have reached the last level."""
-        if not self.done:
-            before = {name: weight.clone() for name, weight in ensemble.params.items()}
-            self.note(n, ensemble.step(batch).double().numpy(force=True), before)
-
-    def at(self, level: int) -> tuple[NDArray[np.intp], dict[str, Tensor]]:
-        """The members that reached the level with this number, and their weights there: path -> (members, ...)."""
-        members = np.flatnonzero(~np.isnan(self.step[:, level]))
-        return members, {name: kept[torch.from_numpy(members).to(kept.device), level] for name, kept in self.kept.items()}
-
-
-def in_chunks(weights: Mapping[str, Tensor], size: int) -> list[dict[str, Tensor]]:
-    """The members a few at a time, in order."""
-    members = len(next(iter(weights.values())))
-    ends = [*range(0, members, size), members]
-    return [{name: weight[a:b] for name, weight in weights.items()} for a, b in itertools.pairwise(ends)]

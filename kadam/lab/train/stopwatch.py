@@ -1,4 +1,4 @@
-"""Measuring optimizers side by side: paired rounds, the bandwidth of this machine, the memory of a step."""
+"""Measuring optimizers side by side: one timer, paired rounds, the bandwidth of this machine, the memory of a step."""
 
 import gc
 import time
@@ -7,6 +7,7 @@ from contextlib import contextmanager, nullcontext
 from itertools import pairwise
 from pathlib import Path
 from threading import Thread
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -19,6 +20,7 @@ from kadam.optim.cpu import chain_only
 
 Shape = tuple[int, ...]
 Step = Callable[[], object]
+R = TypeVar("R")
 
 # Elements scaled at once when the bandwidth is measured: far more than any cache holds.
 LARGEST_BUFFER = 200_000_000
@@ -79,28 +81,41 @@ def scaling(elements: int, device: str) -> tuple[Step, float]:
     return lambda: buffer.mul_(1.0), elements / buffer.numel()
 
 
+def timed(action: Callable[[], R], *, repeats: int = 1, device: str | torch.device = "cpu") -> tuple[R, float]:
+    """What the last of ``repeats`` calls in a row returns, and the seconds a call took.
+
+    The clock starts when the device has done what was asked of it before, and stops when it has done what the calls asked.
+    ``ValueError`` for no call.
+    """
+    if repeats < 1:
+        raise ValueError(f"repeats must be at least 1, got {repeats}")
+    wait(device)
+    begin = time.perf_counter()
+    for _ in range(repeats):
+        result = action()
+    wait(device)
+    return result, (time.perf_counter() - begin) / repeats
+
+
+def seconds(action: Callable[[], object], *, repeats: int = 1, device: str | torch.device = "cpu") -> float:
+    """The seconds alone of :func:`timed`."""
+    return timed(action, repeats=repeats, device=device)[1]
+
+
+def wait(device: str | torch.device) -> None:
+    """Until the device has done what was asked of it: a GPU still computes when Python has gone on."""
+    match torch.device(device).type:
+        case "cuda":
+            torch.cuda.synchronize(device)
+        case "mps":
+            torch.mps.synchronize()
+
+
 def paired(steps: Mapping[str, Step], *, rounds: int, repeats: int, device: str) -> dict[str, NDArray[np.float64]]:
     """Seconds a call, one value a round. In every round each is timed once, one after the other: on a machine whose
     speed drifts only ratios within a round are safe. A first round is not counted."""
-    seconds: dict[str, list[float]] = {name: [] for name in steps}
-    for _ in range(rounds + 1):
-        for name, step in steps.items():
-            seconds[name].append(_seconds(step, repeats, device))
-    return {name: np.array(values[1:]) for name, values in seconds.items()}
-
-
-def _seconds(step: Step, repeats: int, device: str) -> float:
-    _wait(device)
-    start = time.perf_counter()
-    for _ in range(repeats):
-        step()
-    _wait(device)
-    return (time.perf_counter() - start) / repeats
-
-
-def _wait(device: str) -> None:
-    if device == "cuda":
-        torch.cuda.synchronize()
+    all_rounds = [[seconds(step, repeats=repeats, device=device) for step in steps.values()] for _ in range(rounds + 1)]
+    return dict(zip(steps, np.array(all_rounds[1:]).T, strict=True))
 
 
 def peak_bytes(step: Step, device: str) -> float:

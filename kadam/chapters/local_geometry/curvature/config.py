@@ -2,17 +2,9 @@
 
 from dataclasses import dataclass
 
-import numpy as np
-from numpy.typing import NDArray
-
-from kadam.decay import Decay
 from kadam.lab.records.profiles import Sizes, check_choice, check_counts
 
-Array = NDArray[np.float64]
-PAIR = ("Adam", "SGD")  # the methods that are run at every scale
-
-USUAL = 1.0  # the scale at which all methods are run
-
+USUAL = 1.0  # the scale of all initial weights at which all methods are run
 
 LAPTOP = Sizes(examples=512)
 SMALL = Sizes(width=4, channels=2, examples=64, text="embedded", images="embedded")
@@ -44,14 +36,10 @@ class Config:
     def __post_init__(self) -> None:
         check_counts(self, "steps", "probes", "points", "curve_steps", "slow_steps", "search_seeds", "seeds")
         check_choice("dtype", self.dtype, ("float32", "float64"))
-        if 1.0 not in self.scales:
-            raise ValueError(f"scales must hold 1.0, the usual one, got {self.scales}")
+        if USUAL not in self.scales:
+            raise ValueError(f"scales must hold {USUAL}, the usual one, got {self.scales}")
         if self.seed < self.search_seeds:
             raise ValueError(f"seed must be at least search_seeds = {self.search_seeds}, got {self.seed}")
-
-    @property
-    def decay(self) -> Decay:
-        return Decay(beta=self.beta, gamma=self.gamma)
 
 
 PROFILES = {
@@ -74,6 +62,5 @@ PROFILES = {
         steps=1000, examples=(512, 32, 256), probes=1024, points=64, curve_steps=500, slow_steps=4000, seeds=10, sizes=LARGE
     ),
 }
-
 
 DATA = "text and images"

@@ -1,7 +1,6 @@
 """The figures of chapter 9 on networks that learn real data, each with the numbers that it shows."""
 
-import functools
-from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -9,17 +8,17 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 
-from kadam.chapters.local_geometry.geometry.figures import METHODS
+from kadam.chapters.local_geometry.curvature import claims
+from kadam.chapters.local_geometry.curvature.config import USUAL
+from kadam.chapters.local_geometry.drawing import LOOKS, complete, plain_ticks
+from kadam.chapters.local_geometry.measures import logs
+from kadam.chapters.local_geometry.methods import METHODS, NETWORKS, PAIR
 from kadam.report import style
-from kadam.report.statistics import mean_interval, rank_correlation
+from kadam.report.statistics import mean_interval
+from kadam.report.table import Table, table
 
-NETWORKS = {
-    "perceptron": (style.EXACT, "o"),
-    "language": (style.CORRECTED, "^"),
-    "images": (style.FOURTH, "s"),
-}
-USUAL = 1.0
-COLOURS = (style.EXACT, style.PAPER, style.CORRECTED, style.SECOND, style.FOURTH, style.FIFTH, style.MEASURED)
+COLOURS = dict(zip(NETWORKS, (style.EXACT, style.CORRECTED, style.FOURTH), strict=True))
+LAYER_COLOURS = (style.EXACT, style.PAPER, style.CORRECTED, style.SECOND, style.FOURTH, style.FIFTH, style.MEASURED)
 
 
 @style.styled
@@ -29,26 +28,26 @@ def paths(record: xr.Dataset) -> Figure:
     rows = -(-record.sizes["layer"] // columns)
     figure, all_axes = style.panels(rows, columns, height=0.7 + 1.7 * rows)
     for axes, layer in zip(all_axes.flat, record.layer.values, strict=False):
-        one = np.log(record.r_med.sel(layer=layer, scale=USUAL))
-        for name, (colour, marker) in METHODS.items():
-            wide = 1.6 if name in ("Adam", "SGD") else 0.7
-            mean = np.exp(one.sel(optimizer=name).mean("seed", skipna=False))
-            axes.plot(record.level, mean, marker=marker, ms=2.5, lw=wide, color=colour, label=name)
-        axes.set(xscale="log", xlim=(1.15 * float(record.level.max()), float(record.level.min()) / 1.15))
-        axes.set_title(str(layer), fontsize=7.5)
-        axes.set_xticks(record.level.values, [f"{level:g}" for level in record.level.values])
-        axes.set_xticks([], minor=True)
-        axes.tick_params(labelsize=6.5)
-        _ratio_axis(axes)
+        _path(axes, logs(record.r_med.sel(layer=layer, scale=USUAL)).mean("seed", skipna=False))
     for axes in all_axes.flat[record.sizes["layer"] :]:
         axes.set_axis_off()
     for axes in all_axes[-1]:
         axes.set_xlabel("loss / initial", fontsize=7.5)
     for axes in all_axes[:, 0]:
         axes.set_ylabel("R_med", fontsize=7.5)
-    figure.legend(*all_axes.flat[0].get_legend_handles_labels(), loc="outside upper center", ncols=len(METHODS))
-    style.label_stand_in(figure, record)
-    return figure
+    return complete(figure, record, all_axes.flat[0], len(LOOKS))
+
+
+def _path(axes: Axes, mean: xr.DataArray) -> None:
+    """One layer: the mean of log R_med by optimizer and level."""
+    for name, (colour, marker) in LOOKS.items():
+        wide = 1.6 if name in PAIR else 0.7
+        axes.plot(mean.level, np.exp(mean.sel(optimizer=name)), marker=marker, ms=2.5, lw=wide, color=colour, label=name)
+    axes.set(xscale="log", xlim=(1.15 * float(mean.level.max()), float(mean.level.min()) / 1.15))
+    axes.set_title(str(mean.layer.values), fontsize=7.5)
+    plain_ticks(axes.xaxis, mean.level.values)
+    axes.tick_params(labelsize=6.5)
+    _ratio_axis(axes)
 
 
 def _ratio_axis(axes: Axes) -> None:
@@ -63,46 +62,24 @@ def _ratio_axis(axes: Axes) -> None:
         axes.yaxis.set_major_locator(MaxNLocator(4))
 
 
-def path_table(record: xr.Dataset) -> str:
+def path_table(record: xr.Dataset) -> Table:
     """R_med at the lowest loss that all methods reach, by network: geometric mean over layers and seeds."""
-    lines = [f"{'':<12}{'loss':>6}" + "".join(f"{name:>9}" for name in METHODS)]
+    rows: list[tuple[object, ...]] = []
     for network in NETWORKS:
-        common = np.flatnonzero(record.common.sel(network=network, scale=USUAL))
-        if not len(common):
-            lines.append(f"{network:<12}{'no loss that all methods reach':>32}")
-            continue
-        level = record.level.values[common[-1]]
-        layers = np.log(record.r_med.isel(layer=record.owner.values == network).sel(scale=USUAL, level=level))
-        cells = "".join(f"{float(np.exp(layers.sel(optimizer=name).mean())):>9.1f}" for name in METHODS)
-        lines.append(f"{network:<12}{level:>6g}{cells}")
-    return "\n".join(lines)
+        reached = claims.at_common_levels(record, network)
+        if reached.sizes["level"]:
+            mean = logs(reached.isel(level=-1)).mean(("layer", "seed"))
+            rows.append((network, f"{float(mean.level):g}", *(np.exp(mean.sel(optimizer=name)) for name in METHODS)))
+        else:
+            rows.append((network, "no loss that all methods reach", *["-"] * len(METHODS)))
+    return table(("", "loss", *METHODS), rows, digits=".1f")
 
 
-def gaps(record: xr.Dataset, network: str, scale: float, *, whole: bool = False) -> xr.DataArray | None:
-    """log R_med, SGD's less Adam's, of a network's layers by seed at the lowest loss that all reach, or over all; or None."""
-    common = record.common.sel(network=network, scale=scale).values == 1
-    if not common.any():
-        return None
-    logs = np.log(record.r_med.sel(scale=scale).isel(layer=record.owner.values == network, level=common))
-    gap = logs.sel(optimizer="SGD", drop=True) - logs.sel(optimizer="Adam", drop=True)
-    chosen = gap.mean("level", skipna=False) if whole else gap.isel(level=-1, drop=True)
-    return chosen.transpose("layer", "seed")
-
-
-def slow_gaps(record: xr.Dataset, network: str) -> xr.DataArray | None:
-    """The same at the smallest rates, at the lowest loss that both methods reach; or None."""
-    common = record.slow_common.sel(network=network).values == 1
-    if not common.any():
-        return None
-    found = record.slow_r_med.isel(layer=record.owner.values == network, level=common).isel(level=-1, drop=True)
-    return np.log(found.sel(optimizer="SGD", drop=True) / found.sel(optimizer="Adam", drop=True)).transpose("layer", "seed")
-
-
-# Which difference is meant, and its marker.
-MEASURES: dict[str, tuple[str, Callable[[xr.Dataset, str], xr.DataArray | None]]] = {
-    "lowest loss": ("o", functools.partial(gaps, scale=USUAL)),
-    "whole path": ("D", functools.partial(gaps, scale=USUAL, whole=True)),
-    "smallest rates": ("x", slow_gaps),
+# Which difference is meant, its marker, and whether the marker is filled.
+MEASURES: dict[str, tuple[str, bool, dict[str, Any]]] = {
+    "lowest loss": ("o", True, {}),
+    "whole path": ("D", False, {"whole": True}),
+    "smallest rates": ("x", True, {"of": "slow_r_med"}),
 }
 
 
@@ -110,51 +87,36 @@ MEASURES: dict[str, tuple[str, Callable[[xr.Dataset, str], xr.DataArray | None]]
 def differences(record: xr.Dataset) -> Figure:
     """log R_med, SGD's less Adam's, of every layer: mean and interval over seeds, by three measures."""
     figure, axes = style.panels(1, 1, height=5.0)
-    labels: list[str] = []
-    for network, (colour, _) in NETWORKS.items():
-        names = [str(layer) for layer in record.layer.values[record.owner.values == network]]
-        for i, (marker, measure) in enumerate(MEASURES.values()):
-            found = measure(record, network)
+    for network, colour in COLOURS.items():
+        rows = np.flatnonzero(record.owner.values == network)
+        for i, (marker, filled, which) in enumerate(MEASURES.values()):
+            found = claims.gap(record, network, **which)
             if found is not None:
                 mean, low, high = mean_interval(found.values)
-                place = len(labels) + np.arange(len(mean)) + 0.25 * (i - 1)
-                fill = "white" if marker == "D" else colour
-                reach = [mean - low, high - mean]
-                axes.errorbar(mean, place, xerr=reach, fmt=marker, ms=4, lw=0.9, color=colour, mfc=fill)
-        labels += names
+                look = {"fmt": marker, "ms": 4, "lw": 0.9, "color": colour, "mfc": colour if filled else "white"}
+                axes.errorbar(mean, rows + 0.25 * (i - 1), xerr=[mean - low, high - mean], **look)
     axes.axvline(0, color=style.GUIDE, lw=0.8)
-    axes.set_yticks(range(len(labels)), labels)
+    axes.set_yticks(range(record.sizes["layer"]), record.layer.values)
     axes.invert_yaxis()
     axes.set_xlabel("log R_med of SGD less that of Adam; right of 0, Adam's is smaller")
-    for words, (marker, _) in MEASURES.items():
-        axes.plot([], [], marker, ms=4, color=style.GUIDE, mfc="white" if marker == "D" else style.GUIDE, label=words)
-    figure.legend(loc="outside upper center", ncols=len(MEASURES))
-    style.label_stand_in(figure, record)
-    return figure
+    for words, (marker, filled, _) in MEASURES.items():
+        axes.plot([], [], marker, ms=4, color=style.GUIDE, mfc=style.GUIDE if filled else "white", label=words)
+    return complete(figure, record, axes, len(MEASURES))
 
 
-def difference_table(record: xr.Dataset) -> str:
+def difference_table(record: xr.Dataset) -> Table:
     """log R_med, SGD's less Adam's: mean and interval over seeds of the mean over a network's layers, and of all pooled."""
-    lines = [f"{'':<15}" + "".join(f"{network:>21}" for network in NETWORKS)]
-    for words, (_, measure) in MEASURES.items():
-        found = [measure(record, network) for network in NETWORKS]
-        cells = ["-" if gap is None else _interval(gap.mean("layer").values) for gap in found]
-        lines.append(f"{words:<15}" + "".join(f"{cell:>21}" for cell in cells))
-    cells = [_interval(gap.values) if (gap := pooled_gap(record, network)) is not None else "-" for network in NETWORKS]
-    return "\n".join([*lines, f"{'pooled layers':<15}" + "".join(f"{cell:>21}" for cell in cells)])
+    kinds: dict[str, dict[str, Any]] = {words: which for words, (_, _, which) in MEASURES.items()}
+    kinds["pooled layers"] = {"of": "pooled"}
+    rows = [(words, *(_interval(claims.gap(record, n, **which)) for n in NETWORKS)) for words, which in kinds.items()]
+    return table(("log(SGD/Adam)", *NETWORKS), rows)
 
 
-def pooled_gap(record: xr.Dataset, network: str) -> xr.DataArray | None:
-    """log R_med of all layers pooled, SGD's less Adam's, by seed at the lowest loss that all reach; or None."""
-    common = np.flatnonzero(record.common.sel(network=network, scale=USUAL))
-    if not len(common):
-        return None
-    pooled = np.log(record.pooled.sel(network=network, scale=USUAL).isel(level=common[-1]))
-    return pooled.sel(optimizer="SGD") - pooled.sel(optimizer="Adam")
-
-
-def _interval(values: np.ndarray) -> str:
-    mean, low, high = mean_interval(values)
+def _interval(found: xr.DataArray | None) -> str:
+    """Over seeds, of the mean over layers."""
+    if found is None:
+        return "-"
+    mean, low, high = mean_interval(found.mean(set(found.dims) - {"seed"}).values)
     return f"{mean:+.2f} ({low:+.2f}, {high:+.2f})"
 
 
@@ -163,12 +125,11 @@ def scales(record: xr.Dataset) -> Figure:
     """The same difference at the lowest loss against the size of the initial weights, a line a layer; median over seeds."""
     figure, all_axes = style.panels(1, len(NETWORKS), height=3.6, sharey=True)
     for axes, network in zip(all_axes, NETWORKS, strict=True):
-        found = [gaps(record, network, float(scale)) for scale in record.scale.values]
-        names = record.layer.values[record.owner.values == network]
-        for i, name in enumerate(names):
-            points = [(s, float(gap[i].median("seed"))) for s, gap in enumerate(found) if gap is not None]
+        axes.set_prop_cycle(color=LAYER_COLOURS)
+        points = {place: gap.median("seed") for place, gap in enumerate(_by_scale(record, network)) if gap is not None}
+        for i, name in enumerate(record.layer.values[record.owner.values == network]):
             label = str(name).split(": ")[1]
-            axes.plot(*zip(*points, strict=True), "-o", ms=3.5, lw=1, color=COLOURS[i % len(COLOURS)], label=label)
+            axes.plot(list(points), [float(gap[i]) for gap in points.values()], "-o", ms=3.5, lw=1, label=label)
         axes.axhline(0, color=style.GUIDE, lw=0.8)
         axes.set_xticks(range(record.sizes["scale"]), [f"{scale:g}" for scale in record.scale.values])
         axes.set(xlabel="size of the initial weights", title=network)
@@ -178,57 +139,56 @@ def scales(record: xr.Dataset) -> Figure:
     return figure
 
 
-def scale_table(record: xr.Dataset) -> str:
+def _by_scale(record: xr.Dataset, network: str) -> list[xr.DataArray | None]:
+    return [claims.gap(record, network, scale=scale) for scale in record.scale.values]
+
+
+def scale_table(record: xr.Dataset) -> Table:
     """Layers of each network in which Adam's R_med is the smaller, by scale, at the lowest loss; medians over seeds."""
-    lines = [f"{'Adam smaller in':<16}" + "".join(f"{f'scale {scale:g}':>12}" for scale in record.scale.values)]
-    for network in NETWORKS:
-        found = [gaps(record, network, float(scale)) for scale in record.scale.values]
-        middle = [None if gap is None else gap.median("seed") for gap in found]
-        cells = ["-" if gap is None else f"{int((gap > 0).sum())} of {gap.size}" for gap in middle]
-        lines.append(f"{network:<16}" + "".join(f"{cell:>12}" for cell in cells))
-    return "\n".join(lines)
+    rows = [(network, *(_count_above(gap) for gap in _by_scale(record, network))) for network in NETWORKS]
+    return table(("Adam smaller in", *(f"scale {scale:g}" for scale in record.scale.values)), rows)
+
+
+def _count_above(gap: xr.DataArray | None) -> str:
+    return "-" if gap is None else f"{int((gap.median('seed') > 0).sum())} of {gap.sizes['layer']}"
+
+
+def _probe_sizes(record: xr.Dataset) -> xr.DataArray:
+    """Root mean square error of log R_med over fresh weights: checked layer, number of probes."""
+    return np.sqrt((record.probe_error**2).mean("start")).transpose("checked", "probe_count")
 
 
 @style.styled
 def estimates(record: xr.Dataset) -> Figure:
     """The error of estimated R_med: against the number of probes at fresh weights, and beside the exact one in training."""
     figure, (left, right) = style.panels(1, 2, height=3.6)
-    size = np.sqrt((record.probe_error**2).mean("start"))
-    for i, layer in enumerate(record.checked.values):
-        left.plot(
-            record.probe_count, size.sel(checked=layer), "-o", ms=3.5, lw=1, color=COLOURS[i % len(COLOURS)], label=str(layer)
-        )
-    first = float(size.isel(probe_count=0).mean())
-    guide = first * np.sqrt(float(record.probe_count[0]) / record.probe_count)
-    left.plot(record.probe_count, guide, ":", color=style.GUIDE, label="1/sqrt(probes)")
-    left.axhline(0.1, color=style.GUIDE, lw=0.6)
+    for axes in (left, right):
+        axes.set_prop_cycle(color=LAYER_COLOURS)
+    sizes, counts = _probe_sizes(record), record.probe_count.values
+    for layer in record.checked.values:
+        left.plot(counts, sizes.sel(checked=layer), "-o", ms=3.5, lw=1, label=str(layer))
+        right.scatter(record.exact.sel(layer=layer), record.r_med.sel(layer=layer), s=14)
+    first = float(sizes.isel(probe_count=0).mean())
+    left.plot(counts, first * np.sqrt(counts[0] / counts), ":", color=style.GUIDE, label="1/sqrt(probes)")
+    left.axhline(claims.ESTIMATE_WITHIN, color=style.GUIDE, lw=0.6)
     left.set(xscale="log", yscale="log", xlabel="probes", ylabel="error of log R_med")
-    left.set_xticks(record.probe_count.values, [str(count) for count in record.probe_count.values])
-    left.set_xticks([], minor=True)
-    figure.legend(*left.get_legend_handles_labels(), loc="outside upper center", ncols=3)
-    known = record.exact.notnull()
-    for i, layer in enumerate(record.checked.values):
-        here = known.sel(layer=layer).values
-        exact, estimated = record.exact.sel(layer=layer).values[here], record.r_med.sel(layer=layer).values[here]
-        right.scatter(exact, estimated, s=14, color=COLOURS[i % len(COLOURS)])
+    plain_ticks(left.xaxis, counts)
     ends = [float(record.exact.min()) / 1.3, float(record.exact.max()) * 1.3]
     right.plot(ends, ends, color=style.GUIDE, lw=0.8)
     right.set(xscale="log", yscale="log", xlabel="exact R_med", ylabel=f"estimated, {record.attrs['probes']} probes")
-    style.label_stand_in(figure, record)
-    return figure
+    return complete(figure, record, left, 3)
 
 
-def estimate_table(record: xr.Dataset) -> str:
-    """Root mean square error of log R_med by layer and number of probes at fresh weights; then that in training."""
-    size = np.sqrt((record.probe_error**2).mean("start"))
-    lines = [f"{'probes':<20}" + "".join(f"{count:>8}" for count in record.probe_count.values)]
-    lines += [
-        f"{layer:<20}" + "".join(f"{float(x):>8.3f}" for x in size.sel(checked=layer).transpose("probe_count"))
-        for layer in record.checked.values
-    ]
-    errors = np.log(record.r_med / record.exact)
-    lines.append(f"in training, {record.attrs['probes']} probes: median |error| {float(abs(errors).median()):.3f}")
-    return "\n".join(lines)
+def estimate_table(record: xr.Dataset) -> Table:
+    """Root mean square error of log R_med by layer and number of probes at fresh weights."""
+    rows = [(str(size.checked.values), *size.values) for size in _probe_sizes(record)]
+    return table(("probes", *(str(count) for count in record.probe_count.values)), rows, digits=".3f")
+
+
+def training_error(record: xr.Dataset) -> str:
+    """The error in training, in words."""
+    middle = float(abs(claims.estimate_errors(record)).median())
+    return f"in training, {record.attrs['probes']} probes: median |error| {middle:.3f}"
 
 
 @style.styled
@@ -237,29 +197,24 @@ def region(record: xr.Dataset) -> Figure:
     layers = record.curve_layer.values
     figure, all_axes = style.panels(1, len(layers), height=3.4, sharex=True)
     for axes, layer in zip(all_axes, layers, strict=True):
-        for i, level in enumerate(record.level.values):
-            logs = np.log(record.curve_r_med.sel(curve_layer=layer, level=level)).transpose("point", "seed").values
-            mean, low, high = mean_interval(logs - logs.mean(0) + logs.mean())  # what a seed does to all alike is left out
+        for level, colour in zip(record.level.values, LAYER_COLOURS, strict=False):
+            by_seed = logs(record.curve_r_med.sel(curve_layer=layer, level=level)).transpose("point", "seed").values
+            mean, low, high = mean_interval(by_seed - by_seed.mean(0) + by_seed.mean())  # without what a seed does to all alike
             label = f"at {level:g} of the initial loss"
-            axes.plot(record.coefficient, np.exp(mean), "-o", ms=3, lw=1, color=COLOURS[i % len(COLOURS)], label=label)
-            axes.fill_between(record.coefficient, np.exp(low), np.exp(high), color=COLOURS[i % len(COLOURS)], alpha=0.15, lw=0)
+            axes.plot(record.coefficient, np.exp(mean), "-o", ms=3, lw=1, color=colour, label=label)
+            axes.fill_between(record.coefficient, np.exp(low), np.exp(high), color=colour, alpha=0.15, lw=0)
         axes.axvline(0, color=style.GUIDE, lw=0.8)
         axes.set(xlabel="C", title=str(layer))
     all_axes[0].set_ylabel("R_med")
-    figure.legend(*all_axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=record.sizes["level"])
-    style.label_stand_in(figure, record)
-    return figure
+    return complete(figure, record, all_axes[0], record.sizes["level"])
 
 
-def region_table(record: xr.Dataset) -> str:
+def region_table(record: xr.Dataset) -> Table:
     """Rank correlation of mean log R_med with C by layer and loss, and R_med at both ends of the curve at the lowest loss."""
-    lines = [
-        f"{'':<10}"
-        + "".join(f"{f'at {level:g}':>10}" for level in record.level.values)
-        + f"{'C largest':>12}{'C smallest':>12}"
+    ends = np.exp(claims.curve_logs(record).isel(level=-1, point=[0, -1]).values)
+    rows = [
+        (layer, *(f"{order:+.2f}" for order in orders), *end)
+        for layer, orders, end in zip(record.curve_layer.values, claims.curve_orders(record).values, ends, strict=True)
     ]
-    for layer in record.curve_layer.values:
-        logs = np.log(record.curve_r_med.sel(curve_layer=layer)).mean("seed").transpose("level", "point").values
-        orders = "".join(f"{rank_correlation(record.coefficient.values, one):>+10.2f}" for one in logs)
-        lines.append(f"{layer:<10}{orders}{np.exp(logs[-1, 0]):>12.2f}{np.exp(logs[-1, -1]):>12.2f}")
-    return "\n".join(lines)
+    head = ("", *(f"at {level:g}" for level in record.level.values), "C largest", "C smallest")
+    return table(head, rows, digits=".2f")

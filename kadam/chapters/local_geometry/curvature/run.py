@@ -8,22 +8,24 @@ grid that reaches the lowest loss on other seeds. Last, Adam's decays run along 
 
 import functools
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
 import xarray as xr
 
-from kadam.chapters.local_geometry.curvature.config import PAIR, PROFILES, USUAL, Array, Config
-from kadam.chapters.local_geometry.descents import Plan, Run
-from kadam.chapters.local_geometry.landscapes import EXACT, METHODS, NETWORKS, Landscape, Levels, landscape
+from kadam.chapters.local_geometry.curvature.config import PROFILES, USUAL, Config
+from kadam.chapters.local_geometry.landscapes import EXACT, Descent, Landscape, landscape
+from kadam.chapters.local_geometry.levels import Levels
+from kadam.chapters.local_geometry.methods import METHODS, NETWORKS, PAIR
 from kadam.decay import Decay
 from kadam.lab.engine.progress import Progress
+from kadam.lab.engine.state import Stateful
 from kadam.lab.engine.sweep import computed_s, sweep
 from kadam.lab.records.record import recorded, with_units
 from kadam.lab.train.ensemble import Ensemble
 from kadam.lab.train.tasks import Inputs
 from kadam.theory import stability
-from kadam.theory.geometry import r_med
 
 ESTIMATED = ("language", "images")  # networks whose diagonals are estimated
 
@@ -34,13 +36,27 @@ CHECKED = 5  # fresh starts at which the estimate is compared by its number of p
 OF_NETWORK = ["pooled", "step", "reached", "rate"]
 
 
+class Piece(NamedTuple):
+    """A network under one method from one scale, with every seed; what is done with it is its kind.
+
+    "run": at the best rate of the grid; "slow": at the smallest; "curve": one seed, the decays along the normal curve;
+    "probes": no method, at fresh weights by the number of probes.
+    """
+
+    kind: str
+    network: str
+    method: str = "none"
+    scale: float = USUAL
+    seed: int = -1  # all
+
+
 @recorded("curvature", PROFILES)
 def run(config: Config, *, checkpoint: Path | None = None, jobs: int = 1) -> xr.Dataset:
     """Every network, scale and method; see ``UNITS``. Dimensions: layer or network; scale, optimizer, seed, level, point."""
     inputs = Inputs.of(config.sizes)
-    runs = [f"run {n} {s} {m}" for n in reversed(NETWORKS) for s in config.scales for m in _methods(s)]
-    slow = [f"slow {network} {method}" for network in NETWORKS for method in PAIR]
-    pieces = [f"probes {n}" for n in ESTIMATED] + runs + slow + [f"curve {seed}" for seed in _seeds(config)]
+    runs = [Piece("run", n, m, s) for n in reversed(NETWORKS) for s in config.scales for m in _methods(s)]
+    slow = [Piece("slow", network, method) for network in NETWORKS for method in PAIR]
+    pieces = [Piece("probes", n) for n in ESTIMATED] + runs + slow + [_on_curve(seed) for seed in _seeds(config)]
     compute = functools.partial(compute_piece, config, inputs)
     steps = 2 * config.steps + len(config.levels)
     results = sweep(pieces, compute, steps=steps, title="curvature", checkpoint=checkpoint, jobs=jobs)
@@ -53,38 +69,37 @@ def _methods(scale: float) -> tuple[str, ...]:
     return METHODS if scale == USUAL else PAIR
 
 
+def _on_curve(seed: int) -> Piece:
+    return Piece("curve", "perceptron", "Adam", seed=seed)
+
+
 def _seeds(config: Config) -> list[int]:
     return list(range(config.seed, config.seed + config.seeds))
 
 
-def _assembled(config: Config, parts: dict[str, xr.Dataset]) -> xr.Dataset:
+def _assembled(config: Config, parts: dict[Piece, xr.Dataset]) -> xr.Dataset:
     """One dataset from the pieces."""
-    runs = {network: _by_scale(config, parts, network) for network in NETWORKS}
-    layers = xr.concat([run.drop_vars(OF_NETWORK) for run in runs.values()], "layer")
-    wholes = [run[OF_NETWORK].drop_dims("layer", errors="ignore") for run in runs.values()]
-    whole = xr.concat(wholes, xr.Variable("network", list(NETWORKS)))
-    probes = xr.concat([parts[f"probes {network}"] for network in ESTIMATED], "checked")
-    slow = [_slow(parts, network) for network in NETWORKS]
-    slow_layers = xr.concat([part.r_med.rename("slow_r_med") for part in slow], "layer")
-    slow_common = _common(xr.concat([part.reached for part in slow], xr.Variable("network", list(NETWORKS))))
-    slower = slow_layers.to_dataset().assign(slow_common=slow_common)
-    curve = xr.concat([parts[f"curve {seed}"] for seed in _seeds(config)], xr.Variable("seed", _seeds(config)))
+    runs = [_by_scale(config, parts, network) for network in NETWORKS]
+    layers = xr.concat([run.drop_vars(OF_NETWORK) for run in runs], "layer")
+    networks = xr.Variable("network", list(NETWORKS))
+    whole = xr.concat([run[OF_NETWORK].drop_dims("layer", errors="ignore") for run in runs], networks)
+    slow = [_by_method({m: parts[Piece("slow", n, m)].drop_vars("owner") for m in PAIR}) for n in NETWORKS]
+    slower = xr.concat([part.r_med.rename("slow_r_med") for part in slow], "layer").to_dataset()
+    slower = slower.assign(slow_common=_common(xr.concat([part.reached for part in slow], networks)))
+    probes = xr.concat([parts[Piece("probes", network)] for network in ESTIMATED], "checked")
+    curve = xr.concat([parts[_on_curve(seed)] for seed in _seeds(config)], xr.Variable("seed", _seeds(config)))
     return xr.merge([layers, whole.assign(common=_common(whole.reached)), slower, probes, curve])
 
 
-def _by_scale(config: Config, parts: dict[str, xr.Dataset], network: str) -> xr.Dataset:
-    """One network's runs by scale and optimizer; NaN where a method was not run."""
-    scales = []
-    for scale in config.scales:
-        methods = _methods(scale)
-        runs = [parts[f"run {network} {scale} {method}"] for method in methods]
-        scales.append(xr.concat(runs, xr.Variable("optimizer", list(methods))).reindex(optimizer=list(METHODS)))
+def _by_scale(config: Config, parts: dict[Piece, xr.Dataset], network: str) -> xr.Dataset:
+    """One network's runs by scale and optimizer."""
+    scales = [_by_method({m: parts[Piece("run", network, m, s)] for m in _methods(s)}) for s in config.scales]
     return xr.concat(scales, xr.Variable("scale", list(config.scales)))
 
 
-def _slow(parts: dict[str, xr.Dataset], network: str) -> xr.Dataset:
-    runs = [parts[f"slow {network} {method}"].drop_vars("owner") for method in PAIR]
-    return xr.concat(runs, xr.Variable("optimizer", list(PAIR))).reindex(optimizer=list(METHODS))
+def _by_method(runs: dict[str, xr.Dataset]) -> xr.Dataset:
+    """NaN where a method was not run."""
+    return xr.concat(runs.values(), xr.Variable("optimizer", list(runs))).reindex(optimizer=list(METHODS))
 
 
 def _common(reached: xr.DataArray) -> xr.DataArray:
@@ -94,62 +109,107 @@ def _common(reached: xr.DataArray) -> xr.DataArray:
     return (everywhere & was_run.any("optimizer")).astype(np.int8)
 
 
-def compute_piece(config: Config, inputs: Inputs, piece: str, progress: Progress) -> xr.Dataset:
-    """Named "run network scale method", "slow network method", "probes network" or "curve seed"."""
-    kind, *of = piece.split()
-    if kind == "probes":
-        return check_probes(config, inputs, of[0], progress)
-    if kind == "curve":
-        return follow_curve(config, inputs, int(of[0]), progress)
-    if kind == "slow":
-        return train_piece(config, inputs, of[0], USUAL, of[1], progress, slow=True)
-    return train_piece(config, inputs, of[0], float(of[1]), of[2], progress)
-
-
-def _landscape(config: Config, inputs: Inputs, network: str) -> Landscape:
-    count = config.examples[NETWORKS.index(network)]
-    return landscape(inputs, network, examples=count, dtype=getattr(torch, config.dtype))
-
-
-def statistics(layers: list[Array]) -> Array:
-    """R_med by layer and last of all layers pooled, (E, layers + 1); NaN for a layer without any curvature."""
-    every = [*layers, np.concatenate(layers, axis=1)]
-    return np.array([[r_med(x) if x.any() else np.nan for x in layer] for layer in every]).T
-
-
-def train_piece(
-    config: Config, inputs: Inputs, network: str, scale: float, method: str, progress: Progress, *, slow: bool = False
-) -> xr.Dataset:
-    """All seeds of one method on one network from one scale, at the best rate of its grid, or ``slow``, at the smallest."""
-    grid = [BASES[method] * factor for factor in (FACTORS[:1] if slow else FACTORS)]
-    steps = config.slow_steps if slow else config.steps
-    plan = Plan(grid, steps, config.levels, _seeds(config), config.search_seeds, config.decay)
-    problem, probes = _landscape(config, inputs, network), config.probes if network in ESTIMATED else EXACT
-    checked = problem.larger_than(probes) if scale == USUAL and method in PAIR and not slow else []
-    run = Run(plan, problem, method, scale=scale, probes=probes, checked=checked, statistics=statistics)
-    for n in progress.over(plan.length, {"run": run}):
+def compute_piece(config: Config, inputs: Inputs, piece: Piece, progress: Progress) -> xr.Dataset:
+    examples = config.examples[NETWORKS.index(piece.network)]
+    problem = landscape(inputs, piece.network, examples=examples, dtype=getattr(torch, config.dtype))
+    if piece.kind == "probes":
+        return check_probes(config, problem, piece, progress)
+    if piece.kind == "curve":
+        return follow_curve(config, problem, piece, progress)
+    run = MethodRun(config, problem, piece)
+    for n in progress.over(run.length, {"run": run}):
         run.advance(n)
-    return run.summary(network)
+    return run.summary()
 
 
-def check_probes(config: Config, inputs: Inputs, network: str, progress: Progress) -> xr.Dataset:
-    """The error of the estimated R_med of every layer at fresh weights, by the number of probes."""
-    problem = _landscape(config, inputs, network)
+class MethodRun(Stateful):
+    """All seeds of one method: the search for its rate, their descents, and R_med where they reach the levels.
+
+    A piece of kind "slow" takes the smallest rate of the grid, without a search.
+    """
+
+    STATE = ("search", "runs", "levels", "final", "found", "exact")
+
+    def __init__(self, config: Config, problem: Landscape, piece: Piece) -> None:
+        self.config, self.problem, self.piece = config, problem, piece
+        slow = piece.kind == "slow"
+        self.searched, self.steps = (0, config.slow_steps) if slow else (config.steps, config.steps)
+        self.grid = [BASES[piece.method] * factor for factor in (FACTORS[:1] if slow else FACTORS)]
+        self.probes = config.probes if piece.network in ESTIMATED else EXACT
+        watched = piece.scale == USUAL and piece.method in PAIR and not slow
+        self.checked = problem.larger_than(self.probes) if watched else []  # layers exact, too, for the first seed
+        searched = [problem.start(seed, piece.scale) for seed in range(config.search_seeds) for _ in self.grid]
+        starts = [problem.start(seed, piece.scale) for seed in _seeds(config)]
+        decay = Decay(beta=config.beta, gamma=config.gamma)
+        self.search = Descent(problem, piece.method, searched, decay=decay, lr=self.grid * config.search_seeds)
+        self.runs = Descent(problem, piece.method, starts, decay=decay, lr=np.nan)
+        self.levels = Levels(config.levels, self.runs.params)
+        self.final = np.full(len(searched), np.nan)  # the search's losses
+        self.found = np.full((len(starts), len(config.levels), len(problem.weights) + 1), np.nan)
+        self.exact = self.found.copy()
+
+    @property
+    def length(self) -> int:
+        """How often :meth:`advance` is called."""
+        return self.searched + self.steps + len(self.config.levels)
+
+    @property
+    def rate(self) -> float:
+        """The rate whose final loss is lowest in the mean over the search's seeds."""
+        losses = self.final.reshape(self.config.search_seeds, -1).mean(0)
+        return self.grid[int(np.argmin(np.where(np.isfinite(losses), losses, np.inf)))]
+
+    def advance(self, n: int) -> None:
+        """Part n = 0, 1, ... of the whole: a step of the search, a step of the runs, or a look at a level."""
+        if n < self.searched:
+            self.final = self.search.step(self.problem.batch).double().numpy(force=True)
+        elif n < self.searched + self.steps:
+            self.runs.lr = self.rate
+            self.levels.follow(self.runs, n - self.searched, self.problem.batch)
+        else:
+            self.look(n - self.searched - self.steps)
+
+    def look(self, level: int) -> None:
+        """R_med of the members that reached the level with this number."""
+        members, weights = self.levels.at(level)
+        if len(members):
+            self.found[members, level] = self.problem.r_med(weights, probes=self.probes)
+        if self.checked and len(members) and members[0] == 0:
+            first = {path: weight[:1] for path, weight in weights.items()}
+            self.exact[0, level, self.checked] = self.problem.r_med(first, probes=EXACT, only=self.checked)[0, :-1]
+
+    def summary(self) -> xr.Dataset:
+        """R_med and what belongs to it, with layers named "network: layer"; ``owner``: the network of a layer."""
+        network, dims = self.piece.network, ("seed", "level", "layer")
+        values = {
+            "r_med": (dims, self.found[..., :-1]),
+            "exact": (dims, self.exact[..., :-1]),
+            "pooled": (dims[:2], self.found[..., -1]),
+            "step": (dims[:2], self.levels.step),
+            "reached": (dims[:2], self.levels.reached),
+            "rate": ((), self.rate),
+        }
+        names = [f"{network}: {name}" for name in self.problem.weights]
+        coords = {"seed": _seeds(self.config), "level": list(self.config.levels), "layer": names}
+        return xr.Dataset(values, {**coords, "owner": ("layer", [network] * len(names))})
+
+
+def check_probes(config: Config, problem: Landscape, piece: Piece, progress: Progress) -> xr.Dataset:
+    """The error of the estimated R_med of every large layer at fresh weights, by the number of probes."""
     starts = [problem.start(seed) for seed in _seeds(config)[:CHECKED]]
     weights = {path: torch.stack([start[path] for start in starts]) for path in starts[0]}
     chosen = problem.larger_than(max(config.probe_counts))
-    found = [statistics(problem.diagonals(weights, probes=count, only=chosen)) for count in (*config.probe_counts, EXACT)]
+    *estimated, exact = (problem.r_med(weights, probes=count, only=chosen) for count in (*config.probe_counts, EXACT))
     progress.tick()
-    errors = np.log(np.array(found[:-1]) / found[-1])[..., :-1]
-    names = [f"{network}: {list(problem.weights)[i]}" for i in chosen]
+    errors = np.log(np.array(estimated) / exact)[..., :-1]
+    names = [f"{piece.network}: {list(problem.weights)[i]}" for i in chosen]
     coords = {"probe_count": list(config.probe_counts), "checked": names}
     return xr.Dataset({"probe_error": (("probe_count", "start", "checked"), errors)}, coords)
 
 
-def follow_curve(config: Config, inputs: Inputs, seed: int, progress: Progress) -> xr.Dataset:
-    """The perceptron under Adam at every point of the normal curve, all from one start."""
-    problem = _landscape(config, inputs, NETWORKS[0])
-    problem.start(seed)
+def follow_curve(config: Config, problem: Landscape, piece: Piece, progress: Progress) -> xr.Dataset:
+    """Adam at every point of the normal curve, all from one start."""
+    problem.start(piece.seed)
     beta, gamma = stability.normal_curve(num=config.points)
     decays = [(Decay(beta=float(b), gamma=float(g)),) for b, g in zip(beta, gamma, strict=True)]
     ensemble = Ensemble(problem.model, problem.loss, decays, lr=config.curve_rate)
@@ -161,7 +221,7 @@ def follow_curve(config: Config, inputs: Inputs, seed: int, progress: Progress) 
             continue
         members, weights = levels.at(n - config.curve_steps)
         if len(members):
-            found[members, n - config.curve_steps] = statistics(problem.diagonals(weights, probes=EXACT))[:, :-1]
+            found[members, n - config.curve_steps] = problem.r_med(weights, probes=EXACT)[:, :-1]
     C = stability.coefficient(beta=beta, gamma=gamma)
     coords = {"level": list(config.levels), "curve_layer": list(problem.weights)}
     points = {"beta": ("point", beta), "gamma": ("point", gamma), "coefficient": ("point", C)}

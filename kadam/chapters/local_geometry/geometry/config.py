@@ -4,6 +4,11 @@ from dataclasses import dataclass
 
 from kadam.lab.records.profiles import check_counts
 
+STARTS = {"d^-3": 3, "d^-2": 2, "1/d": 1}  # variance of the initial weights: minus the exponent
+LAYERS = ("layer 1", "layer 2", "pooled")
+LEVELS = (0.9, 0.7, 0.5, 0.3, 0.2, 0.1, 0.05, 0.02, 0.01)  # of the initial loss
+LAWS = {"small_start": "vanishing start", "from_start": "with shrinking part and rest"}  # of where gradient descent ends
+
 
 @dataclass(frozen=True)
 class Config:

@@ -2,23 +2,20 @@
 
 import numpy as np
 import xarray as xr
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from kadam.chapters.local_geometry.drawing import LOOKS, complete, plain_ticks
+from kadam.chapters.local_geometry.geometry.claims import BOTH, END, SMALLEST, at_end, law_errors
+from kadam.chapters.local_geometry.geometry.config import LAWS
+from kadam.chapters.local_geometry.measures import log_ratio
+from kadam.chapters.local_geometry.methods import PAIR
 from kadam.report import style
 from kadam.report.ledger import with_range
+from kadam.report.table import Table, table
 
-METHODS = {
-    "Adam": (style.EXACT, "o"),
-    "2-Adam": (style.CORRECTED, "^"),
-    "4-Adam": (style.SECOND, "v"),
-    "RMSprop": (style.FOURTH, "D"),
-    "SignGD": (style.FIFTH, "P"),
-    "SGD": (style.PAPER, "s"),
-}
 STARTS = {"d^-3": (style.EXACT, "o"), "d^-2": (style.CORRECTED, "^"), "1/d": (style.FOURTH, "s")}
-LAWS = {"small_start": "vanishing start", "from_start": "with shrinking part and rest"}
-SMALLEST = "d^-3"
+RATIOS = (1, 2, 5, 10, 20, 50)  # ticks
+AT_END = f"R_med at {END:.0%} of the initial loss"
 
 
 @style.styled
@@ -27,147 +24,119 @@ def losses(record: xr.Dataset) -> Figure:
 
     Median over seeds; the band is Adam's and SGD's middle half.
     """
-    d = int(record.dimension.max())
+    one = _longest(record)
     figure, all_axes = style.panels(2, record.sizes["layer"], height=5.2, sharey=True)
     for layer, above, below in zip(record.layer.values, *all_axes, strict=True):
-        one = record.sel(dimension=d, start=SMALLEST)
-        for name, (colour, marker) in METHODS.items():
+        for name, (colour, marker) in LOOKS.items():
             values = one.r_med.sel(optimizer=name, layer=layer).transpose("level", "seed")
             for axes, place in ((above, record.level), (below, one.step.sel(optimizer=name).median("seed"))):
                 axes.plot(place, values.median("seed"), marker=marker, ms=3, color=colour, label=name)
-                if name in ("Adam", "SGD"):
+                if name in PAIR:
                     axes.fill_between(place, *values.quantile([0.25, 0.75], "seed").values, color=colour, alpha=0.2, lw=0)
-        above.set(xscale="log", yscale="log", xlabel="loss / initial loss", title=f"{layer}, d = {d}")
+        above.set(xscale="log", yscale="log", xlabel="loss / initial loss", title=f"{layer}, d = {int(one.dimension)}")
         below.set(xlabel="steps", yscale="log")
-        _shares(above)
+        plain_ticks(above.xaxis, (0.9, 0.3, 0.1, 0.03, 0.01))
+        above.invert_xaxis()  # as training goes
     for axes in all_axes[:, 0]:
         axes.set_ylabel("R_med")
-    figure.legend(*all_axes[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=len(METHODS))
-    return figure
+    return complete(figure, record, all_axes[0, 0], len(LOOKS))
 
 
-def _shares(axes: Axes) -> None:
-    """A logarithmic axis of loss shares that falls from left to right, as training goes."""
-    axes.set_xticks([0.9, 0.3, 0.1, 0.03, 0.01], ["0.9", "0.3", "0.1", "0.03", "0.01"])
-    axes.set_xticks([], minor=True)
-    axes.invert_xaxis()
+def _longest(record: xr.Dataset) -> xr.Dataset:
+    """The largest dimension from the smallest start."""
+    return record.sel(dimension=record.dimension.max(), start=SMALLEST)
 
 
-def loss_table(record: xr.Dataset) -> str:
+def loss_table(record: xr.Dataset) -> Table:
     """R_med at half and a hundredth of the initial loss, largest dimension, smallest start, and steps: medians over seeds."""
-    d = int(record.dimension.max())
-    one = record.sel(dimension=d, start=SMALLEST).median("seed")
-    heads = "".join(f"{layer:>12}: 50%{'1%':>6}"[-20:].rjust(20) for layer in record.layer.values)
-    lines = [f"d = {d:<5}{heads}{'steps':>7}"]
-    for name in METHODS:
-        cells = ""
-        for layer in record.layer.values:
-            half, end = (float(one.r_med.sel(optimizer=name, layer=layer, level=level)) for level in (0.5, 0.01))
-            cells += f"{half:>13.2f}{end:>7.2f}"
-        lines.append(f"{name:<9}{cells}{float(one.step.sel(optimizer=name, level=0.01)):>7.0f}")
-    return "\n".join(lines)
+    one = _longest(record).median("seed")
+    columns = {f"{layer}, {at:.0%}": one.r_med.sel(layer=layer, level=at) for layer in one.layer.values for at in (0.5, END)}
+    columns["steps"] = one.step.sel(level=END)
+    rows = [(name, *(column.sel(optimizer=name) for column in columns.values())) for name in LOOKS]
+    return table((f"d = {int(one.dimension)}", *columns), rows, digits=["", *[".2f"] * (len(columns) - 1), ".0f"])
 
 
 @style.styled
 def dimensions(record: xr.Dataset) -> Figure:
-    """R_med of both layers at 1% of the initial loss against the dimension, smallest start; median and range over seeds."""
+    """R_med of both layers at the end against the dimension, smallest start; median and range over seeds."""
     figure, all_axes = style.panels(1, 2, height=3.6, sharey=True)
-    for axes, layer in zip(all_axes, ("layer 1", "layer 2"), strict=True):
-        one = record.r_med.sel(start=SMALLEST, layer=layer, level=0.01)
-        for i, (name, (colour, marker)) in enumerate(METHODS.items()):
-            values = one.sel(optimizer=name)
+    for axes, layer in zip(all_axes, BOTH, strict=True):
+        for i, (name, (colour, marker)) in enumerate(LOOKS.items()):
+            values = at_end(record).sel(optimizer=name, layer=layer)
             middle = values.median("seed")
             reach = np.abs(np.stack([middle - values.min("seed"), values.max("seed") - middle]))
             place = record.dimension * 1.04 ** (i - 2.5)
             axes.errorbar(place, middle, reach, fmt=marker, ms=4, lw=0.8, color=colour, label=name)
-        axes.plot(
-            record.dimension, record.typical_predicted, "--", color=style.MEASURED, lw=1, label="gradient descent, theory"
-        )
+        theory = {"color": style.MEASURED, "lw": 1, "label": "gradient descent, theory"}
+        axes.plot(record.dimension, record.typical_predicted, "--", **theory)
         axes.set(xscale="log", yscale="log", xlabel="dimension d", title=layer)
-        axes.set_xticks(record.dimension.values, [str(d) for d in record.dimension.values])
-        axes.set_xticks([], minor=True)
-        axes.set_yticks([1, 2, 5, 10, 20, 50], ["1", "2", "5", "10", "20", "50"])
-        axes.set_yticks([], minor=True)
-    all_axes[0].set_ylabel("R_med at 1% of the initial loss")
-    figure.legend(*all_axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=4)
-    return figure
+        plain_ticks(axes.xaxis, record.dimension.values)
+        plain_ticks(axes.yaxis, RATIOS)
+    all_axes[0].set_ylabel(AT_END)
+    return complete(figure, record, all_axes[0], 4)
 
 
-def dimension_table(record: xr.Dataset) -> str:
-    """R_med at 1% of the initial loss by dimension: median over seeds of both layers, and the theory's median for SGD."""
-    one = record.r_med.sel(start=SMALLEST, level=0.01).median("seed")
-    names = ("Adam", "SignGD", "SGD")
-    head = "".join(f"{f'{name}, layers 1, 2':>20}" for name in names)
-    lines = [f"{'d':>4}{head}{'theory':>8}"]
-    for d in record.dimension.values:
-        pairs = [one.sel(dimension=d, optimizer=name) for name in names]
-        cells = "".join(f"{f'{float(x[0]):.2f}, {float(x[1]):.2f}':>20}" for x in (pair.values for pair in pairs))
-        lines.append(f"{d:>4}{cells}{float(record.typical_predicted.sel(dimension=d)):>8.1f}")
-    return "\n".join(lines)
+def dimension_table(record: xr.Dataset) -> Table:
+    """R_med at the end by dimension: median over seeds of both layers, and the theory's median for SGD."""
+    middle = at_end(record).median("seed")
+    methods = ("Adam", "SignGD", "SGD")
+    columns = {f"{name}, {layer}": middle.sel(optimizer=name, layer=layer) for name in methods for layer in BOTH}
+    columns["theory"] = record.typical_predicted
+    rows = [(d, *(column.sel(dimension=d) for column in columns.values())) for d in record.dimension.values]
+    return table(("d", *columns), rows, digits=["", *[".2f"] * (len(columns) - 1), ".1f"])
 
 
 @style.styled
 def laws(record: xr.Dataset) -> Figure:
-    """SGD's R_med at 1% of the initial loss against both laws from the initial weights: every dimension, start and seed."""
+    """SGD's R_med at the end against both laws from the initial weights: every dimension, start and seed."""
     figure, all_axes = style.panels(1, 2, height=3.6, sharex=True, sharey=True)
-    measured = record.r_med.sel(optimizer="SGD", level=0.01)
-    ends = [1, 2.0 * float(measured.sel(layer=["layer 1", "layer 2"]).max())]
+    measured = record.r_med.sel(optimizer="SGD", level=END)
+    ends = [1, 2.0 * float(measured.sel(layer=BOTH).max())]
     for axes, (law, words) in zip(all_axes, LAWS.items(), strict=True):
         for start, (colour, marker) in STARTS.items():
-            for layer, fill in (("layer 1", colour), ("layer 2", "none")):
-                one = {"start": start, "layer": layer}
-                x, y = record[f"{law}_predicted"].sel(one), measured.sel(one)
-                label = f"{start}, {layer}"
-                axes.scatter(x, y, s=12, marker=marker, edgecolors=colour, facecolors=fill, lw=0.7, label=label)
+            for layer, fill in zip(BOTH, (colour, "none"), strict=True):
+                x, y = (of.sel(start=start, layer=layer) for of in (record[f"{law}_predicted"], measured))
+                look = {"s": 12, "marker": marker, "edgecolors": colour, "facecolors": fill, "lw": 0.7}
+                axes.scatter(x, y, label=f"{start}, {layer}", **look)
         axes.plot(ends, ends, color=style.GUIDE, lw=0.8)
         axes.set(xscale="log", yscale="log", xlabel="predicted R_med", title=words)
         for axis in (axes.xaxis, axes.yaxis):
-            axis.set_ticks([1, 2, 5, 10, 20, 50], labels=["1", "2", "5", "10", "20", "50"])
-            axis.set_ticks([], minor=True)
+            plain_ticks(axis, RATIOS)
     all_axes[0].set_ylabel("measured R_med, SGD")
-    figure.legend(*all_axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=3)
-    return figure
+    return complete(figure, record, all_axes[0], 3)
 
 
-def law_table(record: xr.Dataset) -> str:
-    """Median over seeds of |log(measured/predicted)| of SGD's R_med by start and layer: mean and range over dimensions."""
-    measured = record.r_med.sel(optimizer="SGD", level=0.01)
-    lines = [f"{'start':>6}{'layer':>9}" + "".join(f"{words:>31}" for words in LAWS.values())]
-    for start in STARTS:
-        for layer in ("layer 1", "layer 2"):
-            one = {"start": start, "layer": layer}
-            errors = [abs(np.log(measured.sel(one) / record[f"{law}_predicted"].sel(one))).median("seed") for law in LAWS]
-            lines.append(f"{start:>6}{layer:>9}" + "".join(f"{with_range(error, '.3f'):>31}" for error in errors))
-    return "\n".join(lines)
+def law_table(record: xr.Dataset) -> Table:
+    """The error of both laws by start and layer, median over seeds: mean and range over dimensions."""
+    rows = [
+        (start, layer, *(with_range(law_errors(record, law, start).sel(layer=layer), ".3f") for law in LAWS))
+        for start in STARTS
+        for layer in BOTH
+    ]
+    return table(("start", "layer", *LAWS.values()), rows)
 
 
 @style.styled
 def starts(record: xr.Dataset) -> Figure:
-    """R_med at 1% of the initial loss against the variance of the initial weights, Adam and SGD, every dimension."""
+    """R_med at the end against the variance of the initial weights, Adam and SGD, every dimension."""
     figure, all_axes = style.panels(1, record.sizes["layer"], height=3.4, sharey=True)
-    place = np.arange(len(STARTS))
     dimensions = record.dimension.values
     for axes, layer in zip(all_axes, record.layer.values, strict=True):
-        for name in ("Adam", "SGD"):
-            colour, marker = METHODS[name]
+        for name in PAIR:
+            colour, marker = LOOKS[name]
             for i, d in enumerate(dimensions):
-                middle = record.r_med.sel(optimizer=name, level=0.01, dimension=d, layer=layer).median("seed")
+                one = record.r_med.sel(optimizer=name, level=END, dimension=d, layer=layer).median("seed")
                 strength = 0.35 + 0.65 * (i + 1) / len(dimensions)
                 label = f"{name}, d = {d}" if d in (dimensions[0], dimensions[-1]) else None
-                axes.plot(place, middle, marker=marker, ms=4, lw=1, color=colour, alpha=strength, label=label)
-        axes.set_xticks(place, list(STARTS))
+                axes.plot(one, marker=marker, ms=4, lw=1, color=colour, alpha=strength, label=label)
+        axes.set_xticks(range(len(STARTS)), list(STARTS))
         axes.set(yscale="log", xlabel="initial variance", title=str(layer))
-    all_axes[0].set_ylabel("R_med at 1% of the initial loss")
-    figure.legend(*all_axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=4)
-    return figure
+    all_axes[0].set_ylabel(AT_END)
+    return complete(figure, record, all_axes[0], 4)
 
 
-def start_table(record: xr.Dataset) -> str:
-    """log(SGD/Adam) of R_med at 1% of the initial loss by start and layer: median over seeds, range over dimensions."""
-    one = record.r_med.sel(level=0.01)
-    ratio = np.log(one.sel(optimizer="SGD", drop=True) / one.sel(optimizer="Adam", drop=True))
-    lines = [" " * 5 + "".join(f"{layer:>24}" for layer in record.layer.values)]
-    for start in STARTS:
-        cells = [with_range(ratio.sel(start=start, layer=layer).median("seed"), "+.2f") for layer in record.layer.values]
-        lines.append(f"{start:>5}" + "".join(f"{cell:>24}" for cell in cells))
-    return "\n".join(lines)
+def start_table(record: xr.Dataset) -> Table:
+    """log(SGD/Adam) of R_med at the end by start and layer: median over seeds, mean and range over dimensions."""
+    gaps = {start: log_ratio(at_end(record, start)).median("seed") for start in STARTS}
+    rows = [(start, *(with_range(gap.sel(layer=name), "+.2f") for name in gap.layer.values)) for start, gap in gaps.items()]
+    return table(("start", *record.layer.values), rows)

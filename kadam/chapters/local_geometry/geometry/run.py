@@ -7,9 +7,9 @@ of both pooled is kept. Beside it stands what the initial weights alone say of g
 """
 
 import functools
-from dataclasses import dataclass
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -17,8 +17,9 @@ import xarray as xr
 from numpy.typing import NDArray
 from torch import Tensor
 
-from kadam.chapters.local_geometry.geometry.config import PROFILES, Config
-from kadam.chapters.local_geometry.landscapes import FAMILY, METHODS, Reached
+from kadam.chapters.local_geometry.geometry.config import LAWS, LAYERS, LEVELS, PROFILES, STARTS, Config
+from kadam.chapters.local_geometry.levels import Reached
+from kadam.chapters.local_geometry.methods import FAMILY, METHODS
 from kadam.decay import Decay
 from kadam.lab.engine.progress import Progress
 from kadam.lab.engine.state import Stateful
@@ -30,17 +31,21 @@ from kadam.theory import geometry as theory
 
 Array = NDArray[np.float64]
 
-STARTS = {"d^-3": 3, "d^-2": 2, "1/d": 1}  # variance of the initial weights: minus the exponent
-LAYERS = ("layer 1", "layer 2", "pooled")
-LEVELS = (0.9, 0.7, 0.5, 0.3, 0.2, 0.1, 0.05, 0.02, 0.01)  # of the initial loss
-
 EPS = 1e-30  # the theory has none; it turns 0/0 into 0
+
+
+class Piece(NamedTuple):
+    """One method in one dimension from one start, with every seed."""
+
+    method: str
+    dimension: int
+    start: str
 
 
 @recorded("geometry", PROFILES)
 def run(config: Config, *, checkpoint: Path | None = None, jobs: int = 1) -> xr.Dataset:
     """Train every method in every dimension. Dimensions: dimension, optimizer, start, seed, layer, level."""
-    pieces = [_piece(m, d, s) for d in reversed(config.dimensions) for m in METHODS for s in STARTS]
+    pieces = [Piece(method, d, start) for d in reversed(config.dimensions) for method in METHODS for start in STARTS]
     compute = functools.partial(train_piece, config)
     results = sweep(pieces, compute, steps=config.steps, title="geometry", checkpoint=checkpoint, jobs=jobs)
     dataset = _assembled(config, results).merge(predictions(config))
@@ -53,108 +58,78 @@ def run(config: Config, *, checkpoint: Path | None = None, jobs: int = 1) -> xr.
     return with_units(dataset, UNITS)
 
 
-def _piece(method: str, d: int, start: str) -> str:
-    return f"{method} {d} {STARTS[start]}"
-
-
-def _assembled(config: Config, results: dict[str, xr.Dataset]) -> xr.Dataset:
+def _assembled(config: Config, results: dict[Piece, xr.Dataset]) -> xr.Dataset:
     """One dataset from the pieces, by dimension, optimizer and start."""
-
-    def by_start(method: str, d: int) -> xr.Dataset:
-        parts = [results[_piece(method, d, start)].drop_attrs() for start in STARTS]
-        return xr.concat(parts, xr.Variable("start", list(STARTS)))
-
-    def by_optimizer(d: int) -> xr.Dataset:
-        return xr.concat([by_start(method, d) for method in METHODS], xr.Variable("optimizer", list(METHODS)))
-
-    by_dimension = [by_optimizer(d) for d in config.dimensions]
-    return xr.concat(by_dimension, xr.Variable("dimension", list(config.dimensions)))
-
-
-@dataclass(frozen=True)
-class Members:
-    """E networks of one dimension side by side, one a seed: W1 (E, d, d), w2 (E, d), target (E, d)."""
-
-    w1: Tensor
-    w2: Tensor
-    target: Tensor
-
-    @classmethod
-    def of(cls, config: Config, d: int, exponent: int) -> "Members":
-        drawn = [_drawn(d, exponent, seed) for seed in _seeds(config)]
-        w1, w2, target = (torch.from_numpy(np.stack(parts)) for parts in zip(*drawn, strict=True))
-        return cls(w1, w2, target)
-
-    def losses_and_gradients(self) -> tuple[Tensor, list[Tensor]]:
-        """Losses (E,), |w2 W1 - a|^2 / 2, and the gradients of W1 and w2."""
-        error = torch.einsum("ei,eij->ej", self.w2, self.w1) - self.target
-        gradients = [self.w2[:, :, None] * error[:, None], torch.einsum("eij,ej->ei", self.w1, error)]
-        return error.square().sum(1) / 2, gradients
-
-    def r_med(self, member: int) -> list[float]:
-        """Of both layers, and of all weights pooled."""
-        return _by_layer(theory.two_layer_diagonals(self.w1[member].numpy(), self.w2[member].numpy()))
-
-
-def _by_layer(diagonals: theory.Diagonals) -> list[float]:
-    """R_med of both layers, and of all weights pooled."""
-    return [theory.r_med(x) for x in (*diagonals, np.concatenate([x.ravel() for x in diagonals]))]
+    coords = {"dimension": list(config.dimensions), "optimizer": list(METHODS), "start": list(STARTS)}
+    parts = [[[results[Piece(m, d, s)].drop_attrs() for s in STARTS] for m in METHODS] for d in config.dimensions]
+    return xr.combine_nested(parts, list(coords)).assign_coords(coords).transpose(*coords, ...)
 
 
 def _seeds(config: Config) -> range:
     return range(config.seed, config.seed + config.seeds)
 
 
-def _drawn(d: int, exponent: int, seed: int) -> tuple[Array, Array, Array]:
+def drawn(d: int, start: str, seed: int) -> tuple[Array, Array, Array]:
     """W1, w2 and the target; starts of other variances are multiples of each other."""
     rng = np.random.default_rng([seed, d])
-    target, scale = rng.standard_normal(d), d ** (-exponent / 2)
+    target, scale = rng.standard_normal(d), d ** (-STARTS[start] / 2)
     return scale * rng.standard_normal((d, d)), scale * rng.standard_normal(d), target / np.linalg.norm(target)
 
 
-class Descent(Stateful):
-    """One method on W1 and w2 of all members, which move in place."""
+def _r_med(diagonals: Iterable[Array]) -> list[float]:
+    """R_med of both layers, and of all weights pooled."""
+    layers = list(diagonals)
+    return [theory.r_med(x) for x in (*layers, np.concatenate([x.ravel() for x in layers]))]
 
-    STATE = ("members", "moments", "steps")
 
-    def __init__(self, config: Config, method: str, weights: Members) -> None:
+class LinearDescent(Stateful):
+    """One method on E linear networks, one a seed. ``layers``: W1 (E, d, d) and w2 (E, d), moved in place; target: (E, d)."""
+
+    STATE = ("layers", "moments", "steps")
+
+    def __init__(self, config: Config, piece: Piece) -> None:
         keep_freed_memory()
-        self.config, self.weights, self.members, self.steps = config, weights, [weights.w1, weights.w2], 0
-        decay = Decay(beta=config.beta, gamma=config.gamma)
-        self.stages = FAMILY[method](decay) if method in FAMILY else ()
+        parts = zip(*(drawn(piece.dimension, piece.start, seed) for seed in _seeds(config)), strict=True)
+        *self.layers, self.target = (torch.from_numpy(np.stack(part)) for part in parts)
+        self.gamma, self.steps = config.gamma, 0
+        in_family = piece.method in FAMILY
+        self.stages = FAMILY[piece.method](Decay(beta=config.beta, gamma=config.gamma)) if in_family else ()
         pairs = max(len(self.stages), 1)  # gradient descent has one momentum
-        self.moments = [[(torch.zeros_like(p), torch.zeros_like(p)) for _ in range(pairs)] for p in self.members]
-        self.rate = weights.w2.shape[1] ** -0.75 / config.resolution if self.stages else config.rate
+        self.moments = [[(torch.zeros_like(p), torch.zeros_like(p)) for _ in range(pairs)] for p in self.layers]
+        self.rate = piece.dimension**-0.75 / config.resolution if in_family else config.rate
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        super().load_state_dict(state)
-        w1, w2 = self.members
-        self.weights = Members(w1, w2, self.weights.target)
+    def losses_and_gradients(self) -> tuple[Tensor, list[Tensor]]:
+        """Losses (E,), |w2 W1 - a|^2 / 2, and the gradients of W1 and w2."""
+        w1, w2 = self.layers
+        error = torch.einsum("ei,eij->ej", w2, w1) - self.target
+        gradients = [w2[:, :, None] * error[:, None], torch.einsum("eij,ej->ei", w1, error)]
+        return error.square().sum(1) / 2, gradients
+
+    def r_med(self, member: int) -> list[float]:
+        return _r_med(theory.two_layer_diagonals(*(layer[member].numpy() for layer in self.layers)))
 
     def step(self, gradients: list[Tensor]) -> None:
         self.steps += 1
         at = [StageAtStep.at(*stage.betas, self.steps) for stage in self.stages]
-        for weight, moments, gradient in zip(self.members, self.moments, gradients, strict=True):
+        for weight, moments, gradient in zip(self.layers, self.moments, gradients, strict=True):
             if self.stages:
                 weight.sub_(kadam_update(gradient, moments, at, eps=EPS), alpha=self.rate)
             else:
-                momentum = moments[0][0].mul_(self.config.gamma).add_(gradient)
-                weight.sub_(momentum, alpha=self.rate)
+                weight.sub_(moments[0][0].mul_(self.gamma).add_(gradient), alpha=self.rate)
 
 
-def train_piece(config: Config, piece: str, progress: Progress) -> xr.Dataset:
-    """One method in one dimension from one start with every seed, named "method dimension exponent"."""
-    method, d, exponent = piece.split()
-    descent = Descent(config, method, Members.of(config, int(d), int(exponent)))
+def train_piece(config: Config, piece: Piece, progress: Progress) -> xr.Dataset:
+    """R_med of a piece where each level is first reached."""
+    descent = LinearDescent(config, piece)
     levels = Reached(LEVELS, config.seeds)
     found = np.full((config.seeds, len(LEVELS), len(LAYERS)), np.nan)
     for n in progress.over(config.steps, {"descent": descent, "levels": levels, "found": found}):
         if levels.done:
             continue
-        losses, gradients = descent.weights.losses_and_gradients()
+        losses, gradients = descent.losses_and_gradients()
         new = levels.see(n, losses.numpy())
         for member in np.flatnonzero(new.any(1)):
-            found[member, new[member]] = descent.weights.r_med(int(member))
+            found[member, new[member]] = descent.r_med(int(member))
         descent.step(gradients)
     dims = ("seed", "level", "layer")
     values = {"r_med": (dims, found), "step": (dims[:2], levels.step), "reached": (dims[:2], levels.reached)}
@@ -162,21 +137,19 @@ def train_piece(config: Config, piece: str, progress: Progress) -> xr.Dataset:
 
 
 def predictions(config: Config) -> xr.Dataset:
-    """R_med where gradient descent ends, from the initial weights alone: to leading order, and with shrinking part and rest."""
-    names = ("small_start", "from_start")
-    parts = [[[_predicted(d, e, seed) for seed in _seeds(config)] for e in STARTS.values()] for d in config.dimensions]
-    dims = ("dimension", "start", "seed", "layer", "law")
-    coords = {"dimension": list(config.dimensions), "start": list(STARTS), "seed": list(_seeds(config))}
-    found = xr.DataArray(np.array(parts), dims=dims, coords={**coords, "layer": list(LAYERS)})
-    laws = {f"{name}_predicted": found.isel(law=i) for i, name in enumerate(names)}
-    typical = xr.DataArray(theory.typical_r_med(config.dimensions), dims="dimension", coords={"dimension": coords["dimension"]})
-    return xr.Dataset({**laws, "typical_predicted": typical})
+    """R_med where gradient descent ends, from the initial weights alone, by each law; and the first law's typical value."""
+    seeds = list(_seeds(config))
+    coords = {"dimension": list(config.dimensions), "start": list(STARTS), "seed": seeds, "layer": list(LAYERS)}
+    values = np.array([[[_predicted(d, start, seed) for seed in seeds] for start in STARTS] for d in config.dimensions])
+    laws = {f"{law}_predicted": (tuple(coords), values[..., i]) for i, law in enumerate(LAWS)}
+    return xr.Dataset({**laws, "typical_predicted": ("dimension", theory.typical_r_med(config.dimensions))}, coords)
 
 
-def _predicted(d: int, exponent: int, seed: int) -> list[list[float]]:
-    w1, w2, target = _drawn(d, exponent, seed)
+def _predicted(d: int, start: str, seed: int) -> list[tuple[float, float]]:
+    """By layer, both laws."""
+    w1, w2, target = drawn(d, start, seed)
     leading = theory.small_start_r_med(w1, w2, target=target)
-    return [[leading, end] for end in _by_layer(theory.gradient_descent_end(w1, w2, target=target))]
+    return [(leading, end) for end in _r_med(theory.gradient_descent_end(w1, w2, target=target))]
 
 
 UNITS = {

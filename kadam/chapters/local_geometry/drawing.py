@@ -1,0 +1,34 @@
+"""How the methods look in the figures of chapter 9, and what those figures have in common."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import xarray as xr
+from matplotlib.axes import Axes
+from matplotlib.axis import Axis
+from matplotlib.figure import Figure
+
+from kadam.report import style
+
+# The colour and the marker of each method.
+LOOKS = {
+    "Adam": (style.EXACT, "o"),
+    "2-Adam": (style.CORRECTED, "^"),
+    "4-Adam": (style.SECOND, "v"),
+    "RMSprop": (style.FOURTH, "D"),
+    "SignGD": (style.FIFTH, "P"),
+    "SGD": (style.PAPER, "s"),
+}
+
+
+def plain_ticks(axis: Axis, values: Sequence[Any]) -> None:
+    """Ticks at these numbers, written out, and no others; call it after the scale is set."""
+    axis.set_ticks(values, labels=[f"{value:g}" for value in values])
+    axis.set_ticks([], minor=True)
+
+
+def complete(figure: Figure, record: xr.Dataset, axes: Axes, columns: int) -> Figure:
+    """The figure with one legend for all panels, of what is drawn in ``axes``, and with a word on stand-in data."""
+    figure.legend(*axes.get_legend_handles_labels(), loc="outside upper center", ncols=columns)
+    style.label_stand_in(figure, record)
+    return figure

@@ -23,14 +23,13 @@ def test_a_second_run_in_two_processes_gives_the_bits_of_one(smoke_records, name
 @pytest.fixture
 def executed(smoke_records, tmp_path):
     """Executes a notebook of the book at the smoke profile, in a folder of its own."""
-    used = {}
-    for name in chapters.NAMES:
-        wanted = chapters.request(name, "smoke")
-        records.save(smoke_records[name], wanted.path)
-        used[name] = wanted.read()
-    used |= {name: chapters.measured(name) for name in chapters.MEASURED}
 
     def execute(page, folder="once"):
+        used = {name: chapters.measured(name) for name in chapters.MEASURED if name in page.experiments()}
+        for name in set(page.experiments()) - set(used):
+            wanted = chapters.request(name, "smoke")
+            records.save(smoke_records[name], wanted.path)
+            used[name] = wanted.read()
         return book.execute(page, book.known_to(page, {"profile": "smoke"}), used, tmp_path / folder)
 
     return execute

@@ -8,15 +8,10 @@ import xarray as xr
 from numpy.typing import NDArray
 from torch import Tensor
 
+from kadam.chapters.speed.names import PARTS
 from kadam.lab.records import record as records
 from kadam.lab.train import devices, stopwatch
 from kadam.lab.train.training import Training
-
-LOOPS = ("ours", "plain")
-PARTS = ("data", "forward", "backward", "optimizer")
-STRATEGY = "inverse_exp"  # whose k is varied: all strategies do the same work but meta, whose later stages have no momentum
-
-SLOWER = 0.1  # at most so much, our loop than a plain one and a second stage than Adam
 
 Counted = Callable[[int], object]  # something to do at step n
 
@@ -90,13 +85,3 @@ def state_bytes(training: Training) -> float:
 def device_name(name: str) -> str:
     """What computes, for people: the GPU, or one thread of the processor."""
     return devices.described(name).get("device", f"{records.device_name()}, 1 thread")
-
-
-def ratio(dataset: xr.Dataset) -> xr.DataArray:
-    """Our rate over the plain loop's, median of the rounds' ratios."""
-    return (dataset.rate.sel(loop="ours") / dataset.rate.sel(loop="plain")).median("round")
-
-
-def cost(dataset: xr.Dataset, against: str = "Adam") -> xr.DataArray:
-    """A step's time over that with another optimizer, median of the rounds' ratios, by optimizer."""
-    return (dataset.step_s / dataset.step_s.sel(optimizer=against)).median("round")

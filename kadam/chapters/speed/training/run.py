@@ -16,7 +16,8 @@ import xarray as xr
 from torch.nn import functional as F
 
 from kadam.chapters.speed import loops
-from kadam.chapters.speed.loops import LOOPS, PARTS, STRATEGY, Clock
+from kadam.chapters.speed.loops import Clock
+from kadam.chapters.speed.names import LOOPS, PARTS, STRATEGY
 from kadam.chapters.speed.training.config import PRECISIONS, PROFILES, RACERS, Config
 from kadam.decay import Decay
 from kadam.lab.data.images import configured_images
@@ -30,6 +31,7 @@ from kadam.lab.train import optimizers as baselines
 from kadam.lab.train.classification import Classification, ImageNetwork
 from kadam.lab.train.ensemble import keep_freed_memory
 from kadam.lab.train.schedule import Schedule
+from kadam.lab.train.training import Forward
 
 
 @recorded("training", PROFILES)
@@ -38,8 +40,7 @@ def run(config: Config, *, checkpoint: Path | None = None, jobs: int = 1) -> xr.
     keep_freed_memory()
     bench = Bench(config)
     with one_thread():
-        parts = {"loops": _loops(bench), "parts": _parts(bench), "costs": _costs(bench), "races": _races(bench)}
-    dataset = xr.merge(parts.values())
+        dataset = xr.merge([part(bench) for part in (_loops, _parts, _costs, _races)])
     dataset.attrs = {
         **{name: getattr(config, name) for name in ("batch", "target", "limit", "pixels")},
         **describe(configured_images(config)),
@@ -68,9 +69,6 @@ class Bench:
         batches = Batches(self.splits.train, self.change, self.config.batch, Seeds(seed, seed + 1, seed + 2))
         schedule, smoothing = Schedule(self.config.limit), self.config.smoothing
         return Classification(self.network(precision), make, batches, schedule, smoothing=smoothing)
-
-
-Forward = Callable[[torch.Tensor], torch.Tensor]
 
 
 def plain_loop(
@@ -104,10 +102,9 @@ def plain_loop(
 
 def hand_made(bench: Bench, precision: str) -> tuple[torch.nn.Module, stopwatch.Step]:
     """A network of the same kind as ours, and the plain loop on it."""
-    model, _ = bench.network(precision).build.__wrapped__(bench.network(precision))
+    network = bench.network(precision)
+    model, forward = network.build.__wrapped__(network)
     model.reset(0)
-    backend = bench.config.compiler
-    forward: Forward = torch.compile(model, backend=backend, dynamic=False) if backend else model
     return model, plain_loop(bench.splits, model, forward, batch=bench.config.batch, precision=precision)
 
 

@@ -35,10 +35,11 @@ class Clock:
         """The action at one step after the other, as something to time."""
         return repeated(action, self.limit)
 
-    def parts(self, trainings: Mapping[str, Training]) -> NDArray[np.float64]:
-        """Seconds by part, each a step up to its end less one up to its beginning, (trainings, parts, rounds)."""
+    def parts(self, case: str, trainings: Mapping[str, Training]) -> xr.Dataset:
+        """Seconds of each part of a step, up to its end less up to its beginning, by the cases that are so trained."""
         ends = {name: {part: self.step(until) for part, until in prefixes(one).items()} for name, one in trainings.items()}
-        return np.diff(self.seconds(ends), axis=1, prepend=0.0)
+        seconds = np.diff(self.seconds(ends), axis=1, prepend=0.0)
+        return xr.Dataset({"part_s": ((case, "part", "round"), seconds)}, coords={case: list(trainings), "part": list(PARTS)})
 
     def costs(self, trainings: Mapping[str, Training]) -> xr.Dataset:
         """Seconds of a step and bytes of state of trainings that differ in their optimizer, whose names they go by."""
@@ -85,3 +86,6 @@ def state_bytes(training: Training) -> float:
 def device_name(name: str) -> str:
     """What computes, for people: the GPU, or one thread of the processor."""
     return devices.described(name).get("device", f"{records.device_name()}, 1 thread")
+
+
+UNITS = {"part_s": "s a step", "step_s": "s a step", "state_bytes": "bytes of state a byte of weights"}

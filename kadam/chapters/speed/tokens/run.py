@@ -18,7 +18,7 @@ from torch.optim.optimizer import Optimizer
 
 from kadam.chapters.speed import loops
 from kadam.chapters.speed.loops import Clock
-from kadam.chapters.speed.names import LOOPS, PARTS, STRATEGY
+from kadam.chapters.speed.names import LOOPS, STRATEGY
 from kadam.chapters.speed.tokens.config import FUSED, PROFILES, Config, Setting
 from kadam.decay import Decay
 from kadam.lab.data.configured import configured_corpora
@@ -182,8 +182,7 @@ def _loops(bench: Bench) -> xr.Dataset:
 
 
 def _parts(bench: Bench) -> xr.Dataset:
-    seconds = bench.clock.parts({setting.name: bench.training(setting, LOOPED) for setting in bench.config.settings})
-    return xr.Dataset({"part_s": (("setting", "part", "round"), seconds)}, coords={"setting": bench.names, "part": list(PARTS)})
+    return bench.clock.parts("setting", {setting.name: bench.training(setting, LOOPED) for setting in bench.config.settings})
 
 
 def _costs(bench: Bench) -> xr.Dataset:
@@ -194,11 +193,8 @@ def _costs(bench: Bench) -> xr.Dataset:
     return xr.concat(found, "setting").assign_coords(setting=bench.names, k=("optimizer", k))
 
 
-UNITS = {
+UNITS = loops.UNITS | {
     "rate": "tokens a second",
-    "part_s": "s a step",
-    "step_s": "s a step",
-    "state_bytes": "bytes of state a byte of weights",
     "operations": "floating-point operations a token, forward and backward",
     "peak": "floating-point operations a second in a product of two square matrices",
     "share": "operations of a loop over those of the product in the same time",

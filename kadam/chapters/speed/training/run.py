@@ -6,9 +6,7 @@ rounds.
 
 import functools
 import time
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -17,7 +15,7 @@ from torch.nn import functional as F
 
 from kadam.chapters.speed import loops
 from kadam.chapters.speed.loops import Clock
-from kadam.chapters.speed.names import LOOPS, PARTS, STRATEGY
+from kadam.chapters.speed.names import LOOPS, STRATEGY
 from kadam.chapters.speed.training.config import PRECISIONS, PROFILES, RACERS, Config
 from kadam.decay import Decay
 from kadam.lab.data.images import configured_images
@@ -118,8 +116,7 @@ def _loops(bench: Bench) -> xr.Dataset:
 
 
 def _parts(bench: Bench) -> xr.Dataset:
-    seconds = bench.clock.parts({precision: bench.training("Adam", precision) for precision in PRECISIONS})
-    return xr.Dataset({"part_s": (("precision", "part", "round"), seconds)}, coords={"part": list(PARTS)})
+    return bench.clock.parts("precision", {precision: bench.training("Adam", precision) for precision in PRECISIONS})
 
 
 def _costs(bench: Bench) -> xr.Dataset:
@@ -145,7 +142,7 @@ def race(bench: Bench, method: str, lr: float, seed: int) -> tuple[float, float,
     training_s = looking_s = accuracy = 0.0
     for n in range(0, config.limit, config.every):
         last = min(n + config.every, config.limit)
-        training_s += _seconds(config, functools.partial(_several, training, n, last))
+        training_s += _seconds(training, range(n, last), config.device)
         begin = time.perf_counter()
         accuracy = training.evaluate(bench.splits.test)["accuracy"]
         looking_s += time.perf_counter() - begin
@@ -154,24 +151,17 @@ def race(bench: Bench, method: str, lr: float, seed: int) -> tuple[float, float,
     return np.nan, training_s, looking_s, accuracy
 
 
-def _several(training: Classification, first: int, last: int) -> None:
-    for n in range(first, last):
-        training.step(n)
-
-
-def _seconds(config: Config, action: Callable[[], Any]) -> float:
+def _seconds(training: Classification, steps: range, device: str) -> float:
     begin = time.perf_counter()
-    action()
-    if config.device == "cuda":
+    for n in steps:
+        training.step(n)
+    if device == "cuda":
         torch.cuda.synchronize()
     return time.perf_counter() - begin
 
 
-UNITS = {
+UNITS = loops.UNITS | {
     "rate": "images a second",
-    "part_s": "s a step",
-    "step_s": "s a step",
-    "state_bytes": "bytes of state a byte of weights",
     "race_steps": "steps to the target; NaN: not reached",
     "race_s": "s of training to the target or the limit",
     "race_looking_s": "s of evaluation meanwhile",

@@ -80,7 +80,6 @@ bench: env
 	$(KADAM) bench engine
 	$(KADAM) bench training
 	$(KADAM) bench tokens
-	$(KADAM) bench sweep
 
 # The exact versions of everything, from the environment at hand.
 lock: env

@@ -4,6 +4,7 @@ Like ``speed`` this one measures a machine, and its disk. It runs only when aske
 The tasks are empty, so that nothing but the engine is measured. Everything is written where records lie, in the cache.
 """
 
+import functools
 import io
 import json
 import os
@@ -19,7 +20,7 @@ import torch
 import xarray as xr
 from tqdm import tqdm
 
-from kadam.chapters.scale.engine.config import PROFILES, ROUNDINGS, Config, rounds
+from kadam.chapters.scale.engine.config import PROFILES, ROUNDINGS, Config
 from kadam.lab.engine import cluster
 from kadam.lab.engine.progress import Progress, noted
 from kadam.lab.engine.sweep import sweep
@@ -75,6 +76,11 @@ def ways(config: Config) -> Iterator[str]:
     for way in WAYS:
         if way != "dask" or (config.dask and find_spec("distributed") is not None):
             yield way
+
+
+def rounds(config: Config, tasks: int, keeping: str) -> int:
+    """How often a sweep is measured: 0 where it is too long."""
+    return min(config.rounds, (config.most if keeping == "nothing" else config.most_kept) // tasks)
 
 
 def _sweeps(config: Config) -> xr.Dataset:
@@ -140,8 +146,8 @@ def _records(config: Config) -> xr.Dataset:
         for i, numbers in enumerate(tqdm(config.numbers, desc="records", unit="size", disable=None)):
             record = _record(config, numbers)
             for j in range(config.saves):
-                saving[i, j] = _timed(lambda record=record: save(record, path))  # type: ignore[misc]
-                reading[i, j] = _timed(lambda: read(path, command="the same again"))
+                saving[i, j] = _timed(functools.partial(save, record, path))
+                reading[i, j] = _timed(functools.partial(read, path, command="the same again"))
             size[i] = path.stat().st_size
     data = {"save": (("content", "saved"), saving), "read": (("content", "saved"), reading), "file_bytes": ("content", size)}
     return xr.Dataset(data, coords={"content": [8 * n for n in config.numbers]})
@@ -165,7 +171,7 @@ def _commits(config: Config) -> xr.Dataset:
             manifest.write_text(json.dumps({f"other/laptop-{j:08x}.nc": f"{j:064x}" for j in range(listed)}, indent=2) + "\n")
             size[i] = manifest.stat().st_size
             for j in range(config.commits):
-                seconds[i, j] = _timed(lambda folder=folder: results.commit(record, folder))  # type: ignore[misc]
+                seconds[i, j] = _timed(functools.partial(results.commit, record, folder))
     data = {"commit": (("listed", "committed"), seconds), "manifest_bytes": ("listed", size)}
     return xr.Dataset(data, coords={"listed": list(config.listed)})
 

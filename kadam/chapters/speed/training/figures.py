@@ -35,9 +35,10 @@ def optimizer_table(record: xr.Dataset) -> Table:
 
 def race_table(record: xr.Dataset) -> Table:
     """Steps and seconds of training to the target, by racer and seed."""
-    reached = record.race_steps.to_series().map(lambda n: f"{n:.0f}" if n == n else f"not in {record.attrs['limit']}")
+    reached = record.race_steps.to_series().map(lambda n: f"{n:.0f}" if n == n else "not reached")
     rows = [(*race, n, s) for (race, n), s in zip(reached.items(), record.race_s.to_series(), strict=True)]
-    head = ("racer", "seed", f"steps to {record.attrs['target']:.0%} of the test images", "seconds of training")
+    to = f"steps to {record.attrs['target']:.0%} of the test images, at most {record.attrs['limit']}"
+    head = ("racer", "seed", to, "seconds of training")
     return table(head, rows, digits=".1f")
 
 

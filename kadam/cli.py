@@ -246,7 +246,7 @@ def bench(what: str, profile: str, as_json: bool, commit: bool) -> None:
 
     name = BENCHMARKS[what]
     record, figures = chapters.obtain(name, profile, fresh=True), chapters.find(name).part("figures")
-    click.echo(json.dumps(figures.medians(record), indent=2) if as_json else figures.table(record))
+    click.echo(json.dumps(figures.medians(record), indent=2) if as_json else figures.summary(record))
     click.echo(f"record: {chapters.request(name, profile).path}", err=True)
     if commit:
         _commit(record)

@@ -7,7 +7,6 @@ import pytest
 import torch
 
 from kadam.chapters.continuous_time import problems
-from kadam.chapters.speed.sweep_bench import batched_against_loops
 from kadam.decay import Decay
 from kadam.flat import FlatLoss
 from kadam.lab.records import profiles
@@ -220,12 +219,6 @@ def test_the_model_given_to_an_ensemble_is_left_alone(model, windows):
 
 def test_asking_to_keep_freed_memory_never_fails():
     assert keep_freed_memory() in (True, False)
-
-
-def test_the_benchmark_reports_what_it_timed():
-    result = batched_against_loops(steps=1, rounds=1, members=2)
-    assert result.ratio == pytest.approx(result.loops_s / result.batched_s)
-    assert "times faster" in result.sentence()
 
 
 @dataclass(frozen=True)

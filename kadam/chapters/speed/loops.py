@@ -8,15 +8,10 @@ import xarray as xr
 from numpy.typing import NDArray
 from torch import Tensor
 
+from kadam.chapters.speed.names import PARTS
 from kadam.lab.records import record as records
 from kadam.lab.train import devices, stopwatch
 from kadam.lab.train.training import Training
-
-LOOPS = ("ours", "plain")
-PARTS = ("data", "forward", "backward", "optimizer")
-STRATEGY = "inverse_exp"  # whose k is varied: all strategies do the same work but meta, whose later stages have no momentum
-
-SLOWER = 0.1  # at most so much, our loop than a plain one and a second stage than Adam
 
 Counted = Callable[[int], object]  # something to do at step n
 
@@ -40,10 +35,11 @@ class Clock:
         """The action at one step after the other, as something to time."""
         return repeated(action, self.limit)
 
-    def parts(self, trainings: Mapping[str, Training]) -> NDArray[np.float64]:
-        """Seconds by part, each a step up to its end less one up to its beginning, (trainings, parts, rounds)."""
+    def parts(self, case: str, trainings: Mapping[str, Training]) -> xr.Dataset:
+        """Seconds of each part of a step, up to its end less up to its beginning, by the cases that are so trained."""
         ends = {name: {part: self.step(until) for part, until in prefixes(one).items()} for name, one in trainings.items()}
-        return np.diff(self.seconds(ends), axis=1, prepend=0.0)
+        seconds = np.diff(self.seconds(ends), axis=1, prepend=0.0)
+        return xr.Dataset({"part_s": ((case, "part", "round"), seconds)}, coords={case: list(trainings), "part": list(PARTS)})
 
     def costs(self, trainings: Mapping[str, Training]) -> xr.Dataset:
         """Seconds of a step and bytes of state of trainings that differ in their optimizer, whose names they go by."""
@@ -92,11 +88,4 @@ def device_name(name: str) -> str:
     return devices.described(name).get("device", f"{records.device_name()}, 1 thread")
 
 
-def ratio(dataset: xr.Dataset) -> xr.DataArray:
-    """Our rate over the plain loop's, median of the rounds' ratios."""
-    return (dataset.rate.sel(loop="ours") / dataset.rate.sel(loop="plain")).median("round")
-
-
-def cost(dataset: xr.Dataset, against: str = "Adam") -> xr.DataArray:
-    """A step's time over that with another optimizer, median of the rounds' ratios, by optimizer."""
-    return (dataset.step_s / dataset.step_s.sel(optimizer=against)).median("round")
+UNITS = {"part_s": "s a step", "step_s": "s a step", "state_bytes": "bytes of state a byte of weights"}

@@ -1,4 +1,4 @@
-"""What engine runs, at which profile."""
+"""What is measured of the engine and of moments in bfloat16, at which profile."""
 
 from dataclasses import dataclass
 
@@ -53,8 +53,3 @@ PROFILES = {
     "laptop": Config(),
     "paper": Config(most=30_000, most_kept=30_000),  # about half an hour
 }
-
-
-def rounds(config: Config, tasks: int, keeping: str) -> int:
-    """How often a sweep is measured: 0 where it is too long."""
-    return min(config.rounds, (config.most if keeping == "nothing" else config.most_kept) // tasks)

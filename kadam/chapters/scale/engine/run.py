@@ -4,11 +4,11 @@ Like ``speed`` this one measures a machine, and its disk. It runs only when aske
 The tasks are empty, so that nothing but the engine is measured. Everything is written where records lie, in the cache.
 """
 
+import functools
 import io
 import json
 import os
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, redirect_stderr
 from importlib.util import find_spec
 from pathlib import Path
@@ -19,13 +19,15 @@ import torch
 import xarray as xr
 from tqdm import tqdm
 
-from kadam.chapters.scale.engine.config import PROFILES, ROUNDINGS, Config, rounds
+from kadam.chapters.scale.engine.config import PROFILES, ROUNDINGS, Config
 from kadam.lab.engine import cluster
 from kadam.lab.engine.progress import Progress, noted
 from kadam.lab.engine.sweep import sweep
-from kadam.lab.records import committed as results
+from kadam.lab.records import committed
 from kadam.lab.records.cache import cache_folder
 from kadam.lab.records.record import provenance, read, recorded, save, with_units
+from kadam.lab.train import stopwatch
+from kadam.lab.train.stopwatch import timed
 
 WAYS = ("here", "processes", "dask")  # where tasks go: this process, processes of joblib, workers of a Dask cluster
 KEEPING = ("nothing", "each result")  # what a sweep writes: with a checkpoint, a record a task
@@ -77,6 +79,11 @@ def ways(config: Config) -> Iterator[str]:
             yield way
 
 
+def rounds(config: Config, tasks: int, keeping: str) -> int:
+    """How often a sweep is measured: 0 where it is too long."""
+    return min(config.rounds, (config.most if keeping == "nothing" else config.most_kept) // tasks)
+
+
 def _sweeps(config: Config) -> xr.Dataset:
     coords = {"way": list(WAYS), "keeping": list(KEEPING), "tasks": list(config.tasks)}
     blank = np.full((len(WAYS), len(KEEPING), len(config.tasks), config.rounds), np.nan)
@@ -104,11 +111,9 @@ def _sweep_s(config: Config, way: str, tasks: int, keeping: str) -> float:
     jobs = config.workers if way == "processes" else 1
     with _folder() as folder, redirect_stderr(io.StringIO()):
         checkpoint = folder if keeping == "each result" else None
-        begin = time.perf_counter()
-        found = sweep(pieces, empty, steps=1, title=way, checkpoint=checkpoint, jobs=jobs)
-        end = time.perf_counter()
+        found, took = timed(lambda: sweep(pieces, empty, steps=1, title=way, checkpoint=checkpoint, jobs=jobs))
     assert len(found) == tasks
-    return end - begin
+    return took
 
 
 @contextmanager
@@ -117,12 +122,6 @@ def _folder() -> Iterator[Path]:
     cache_folder().mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(prefix="engine-", dir=cache_folder()) as name:
         yield Path(name)
-
-
-def _timed(action: Callable[[], object]) -> float:
-    begin = time.perf_counter()
-    action()
-    return time.perf_counter() - begin
 
 
 def _record(config: Config, numbers: int) -> xr.Dataset:
@@ -140,8 +139,8 @@ def _records(config: Config) -> xr.Dataset:
         for i, numbers in enumerate(tqdm(config.numbers, desc="records", unit="size", disable=None)):
             record = _record(config, numbers)
             for j in range(config.saves):
-                saving[i, j] = _timed(lambda record=record: save(record, path))  # type: ignore[misc]
-                reading[i, j] = _timed(lambda: read(path, command="the same again"))
+                saving[i, j] = stopwatch.seconds(functools.partial(save, record, path))
+                reading[i, j] = stopwatch.seconds(functools.partial(read, path, command="the same again"))
             size[i] = path.stat().st_size
     data = {"save": (("content", "saved"), saving), "read": (("content", "saved"), reading), "file_bytes": ("content", size)}
     return xr.Dataset(data, coords={"content": [8 * n for n in config.numbers]})
@@ -151,7 +150,7 @@ def _asking(config: Config) -> xr.Dataset:
     """Seconds to look for a file that is not there, as the bar looks for a note of every task once a second."""
     with _folder() as folder:
         paths = [folder / str(i) for i in range(1_000)]
-        seconds = [_timed(lambda: [noted(path) for path in paths]) / len(paths) for _ in range(config.rounds)]
+        seconds = [stopwatch.seconds(lambda: [noted(path) for path in paths]) / len(paths) for _ in range(config.rounds)]
     return xr.Dataset({"ask": ("round", seconds)})
 
 
@@ -161,11 +160,11 @@ def _commits(config: Config) -> xr.Dataset:
     record = _record(config, min(config.numbers))
     for i, listed in enumerate(tqdm(config.listed, desc="commits", unit="manifest", disable=None)):
         with _folder() as folder:
-            manifest = folder / results.MANIFEST
+            manifest = folder / committed.MANIFEST
             manifest.write_text(json.dumps({f"other/laptop-{j:08x}.nc": f"{j:064x}" for j in range(listed)}, indent=2) + "\n")
             size[i] = manifest.stat().st_size
             for j in range(config.commits):
-                seconds[i, j] = _timed(lambda folder=folder: results.commit(record, folder))  # type: ignore[misc]
+                seconds[i, j] = stopwatch.seconds(functools.partial(committed.commit, record, folder))
     data = {"commit": (("listed", "committed"), seconds), "manifest_bytes": ("listed", size)}
     return xr.Dataset(data, coords={"listed": list(config.listed)})
 

@@ -1,126 +1,111 @@
-"""What is claimed of speed, and how a record decides it."""
+"""What is claimed of the speed of a step, and how a record decides it."""
 
-import numpy as np
+import functools
+from collections.abc import Mapping, Sequence
+
 import xarray as xr
 
-from kadam.chapters.speed.speed.config import CEILING
-from kadam.optim.chain import BLOCK
-from kadam.report.ledger import Finding, Test, passes, passes_each
+from kadam.chapters.speed.speed.config import CEILING, TORCH
+from kadam.report.ledger import NOT_RUN, Criterion, Finding, Test, passes, passes_each
+
+LARGE = ("10M", "100M")  # single tensors that no cache holds
 
 
-def ratio(dataset: xr.Dataset, case: str, way: str, against: str = "torch fused") -> xr.DataArray:
-    """Median over the rounds of the ratio within a round, by k."""
-    seconds = dataset.seconds.sel(case=case)
-    return (seconds.sel(way=way) / seconds.sel(way=against)).median("round")
+def time_ratio(dataset: xr.Dataset, way: str | list[str], against: str = TORCH[0]) -> xr.DataArray:
+    """Median over the rounds of the ratio of two ways within a round, by case and k; NaN where not measured."""
+    return (dataset.seconds.sel(way=way) / dataset.seconds.sel(way=against)).median("round")
 
 
-def _within(dataset: xr.Dataset, names: list[str], way: str, limits: dict[int, float], against: str = "torch fused") -> Finding:
-    """Whether the ratio of times is within its limit for every case and k that was measured."""
-    found, held = [], []
-    for case in names:
-        measured = ratio(dataset, case, way, against)
-        for k, limit in limits.items():
-            if k in measured.k and np.isfinite(measured.sel(k=k)):
-                value = float(measured.sel(k=k))
-                found.append(f"{case} k={k}: {value:.2f} (limit {limit:.3g})")
-                held.append(value <= limit)
-    return "; ".join(found) or "-", passes_each(held)
+def _within(found: xr.DataArray, cases: Sequence[str], limits: Mapping[int, float]) -> Finding:
+    """Whether a ratio of times is within its limit for every case and k that was measured."""
+    measured = {place: value for place, value in found.to_series().dropna().items() if place[0] in cases and place[1] in limits}
+    words = [f"{case} k={k}: {value:.2f} (limit {limits[k]:.3g})" for (case, k), value in measured.items()]
+    return "; ".join(words) or "-", passes_each([value <= limits[k] for (_, k), value in measured.items()])
 
 
-def _large(dataset: xr.Dataset) -> list[str]:
-    """The single tensors that no cache holds."""
-    return [str(case) for case in dataset.case.values if case in ("10M", "100M")]
+def _near_torch(dataset: xr.Dataset, *, cases: Sequence[str], way: str, **limits: float) -> Finding:
+    """``limits``: the largest ratio to torch's fused AdamW, k1 for k = 1, and so on."""
+    return _within(time_ratio(dataset, way), cases, {int(k[1:]): limit for k, limit in limits.items()})
 
 
-def _one_pass(dataset: xr.Dataset) -> Finding:
-    return _within(dataset, _large(dataset), "fused", {1: 1.0, 2: 1.7, 4: 3.1})
+def _near_bandwidth(dataset: xr.Dataset, **shares: float) -> Finding:
+    return _within(time_ratio(dataset, "fused", CEILING), LARGE, {int(k[1:]): 1 / share for k, share in shares.items()})
 
 
-def _chain(dataset: xr.Dataset) -> Finding:
-    return _within(dataset, _large(dataset), "chained", {1: 1.0, 2: 1.9, 4: 3.6})
-
-
-def _bandwidth(dataset: xr.Dataset) -> Finding:
-    return _within(dataset, _large(dataset), "fused", {1: 1 / 0.97, 2: 1 / 0.9, 4: 1 / 0.85}, CEILING)
-
-
-def _many_tensors(dataset: xr.Dataset) -> Finding:
-    return _within(dataset, ["ResNet-18"], "fused", {2: 1.8})
-
-
-def _tiny(dataset: xr.Dataset) -> Finding:
-    return _within(dataset, ["tiny network"], "fused", {1: 1.0, 2: 1.2})
-
-
-def _never_slower_than_foreach(dataset: xr.Dataset) -> Finding:
+def _never_slower_than_foreach(dataset: xr.Dataset, *, most: float) -> Finding:
     """The automatic choice is foreach for k = 1, and one of the fused steps for k >= 2."""
-    limits = {int(k): 1.0 for k in dataset.k.values if k >= 2}
-    names = [str(case) for case in dataset.case.values]
-    both = [_within(dataset, names, way, limits, "foreach") for way in ("fused", "chained")]
-    held = [verdict == "reproduced" for _, verdict in both if verdict != "not run at this profile"]
-    worst = max(
-        float(ratio(dataset, case, way, "foreach").sel(k=list(limits)).max()) for case in names for way in ("fused", "chained")
-    )
-    return f"at most {worst:.2f} of foreach's time", passes_each(held)
+    found = time_ratio(dataset, ["fused", "chained"], "foreach").sel(k=dataset.k >= 2)
+    largest = found.max(["case", "k"]).dropna("way")
+    return f"at most {float(largest.max()):.2f} of foreach's time", passes_each((largest <= most).values.tolist())
 
 
-def _little_memory(dataset: xr.Dataset) -> Finding:
-    """Two scratch blocks of float32, and what the system counts in pages."""
-    limit, peak = 2 * BLOCK * 4 + 2**20, dataset.peak.sel(way=["fused", "chained"])
-    if not bool(np.isfinite(peak).any()):
-        return "-", "not run at this profile"
-    return f"at most {float(peak.max()) / 2**20:.1f} MiB", passes(float(peak.max()) <= limit)
+def _little_memory(dataset: xr.Dataset, *, blocks: float, counting: float) -> Finding:
+    peak = float(dataset.peak.sel(way=["fused", "chained"]).max()) / 2**20
+    return (f"at most {peak:.1f} MiB", passes(peak <= blocks + counting)) if peak == peak else NOT_RUN
 
 
 SOURCE = "measured here: Speed"
+ON_LARGE = "for k = 1, 2, 4 (10M and 100M parameters)"
+
 TESTS = [
     Test(
         "D-11a",
         SOURCE,
         "On CPU a fused step of k stages takes little more time than its memory traffic asks for",
-        "with numba at most 1.0, 1.7 and 3.1 times torch's fused AdamW for k = 1, 2, 4 (10M and 100M parameters)",
-        _one_pass,
+        Criterion(f"with numba at most {{k1}}, {{k2}} and {{k4}} times torch's fused AdamW {ON_LARGE}", k1=1.0, k2=1.7, k4=3.1),
+        functools.partial(_near_torch, cases=LARGE, way="fused"),
     ),
     Test(
         "D-11b",
         SOURCE,
         "Without numba the chain of torch's fused steps is nearly as fast",
-        "at most 1.0, 1.9 and 3.6 times torch's fused AdamW for k = 1, 2, 4 (10M and 100M parameters)",
-        _chain,
+        Criterion(f"at most {{k1}}, {{k2}} and {{k4}} times torch's fused AdamW {ON_LARGE}", k1=1.0, k2=1.9, k4=3.6),
+        functools.partial(_near_torch, cases=LARGE, way="chained"),
     ),
     Test(
         "D-11c",
         SOURCE,
         "The fused step moves its bytes at nearly the speed of scaling a tensor in place",
-        "at least 97%, 90% and 85% of that speed for k = 1, 2, 4: times at most 1.03, 1.11 and 1.18 of it",
-        _bandwidth,
+        Criterion(
+            "at least {k1:.0%}, {k2:.0%} and {k4:.0%} of that speed for k = 1, 2, 4, that is times at most one over that",
+            k1=0.97,
+            k2=0.9,
+            k4=0.85,
+        ),
+        _near_bandwidth,
     ),
     Test(
         "D-11d",
         SOURCE,
         "A whole step of ResNet-18's 62 tensors with two stages takes little more than their memory traffic",
-        "k = 2 at most 1.8 times torch's fused AdamW",
-        _many_tensors,
+        Criterion("k = 2 at most {k2} times torch's fused AdamW", k2=1.8),
+        functools.partial(_near_torch, cases=["ResNet-18"], way="fused"),
     ),
     Test(
         "D-11e",
         SOURCE,
         "A whole step of a network of 8 small tensors is as fast as torch's fused AdamW",
-        "at most 1.0 and 1.2 times torch's fused AdamW for k = 1, 2",
-        _tiny,
+        Criterion("at most {k1} and {k2} times torch's fused AdamW for k = 1, 2", k1=1.0, k2=1.2),
+        functools.partial(_near_torch, cases=["tiny network"], way="fused"),
     ),
     Test(
         "D-11f",
         SOURCE,
         "The path that KAdam chooses by itself is never slower than foreach",
-        "ratio at most 1 in every case measured, for both fused steps and k >= 2 (for k = 1 it is foreach)",
+        Criterion(
+            "ratio at most {most:g} in every case measured, for both fused steps and k >= 2 (for k = 1 it is foreach)", most=1.0
+        ),
         _never_slower_than_foreach,
     ),
     Test(
         "D-11g",
         SOURCE,
         "A fused step takes two scratch blocks of memory beyond the state",
-        "peak at most 8 MiB (two blocks of 2^20 float32) and 1 MiB for the system's counting",
+        Criterion(
+            "peak at most {blocks} MiB (two blocks of 2^20 float32) and {counting} MiB for the system's counting",
+            blocks=8,
+            counting=1,
+        ),
         _little_memory,
     ),
 ]

@@ -1,9 +1,12 @@
-"""What speed runs, at which profile."""
+"""What is measured of the speed of a step, at which profile."""
 
 from dataclasses import dataclass
 
 from kadam.lab.records.profiles import check_choice, check_counts
 
+# Ways to take a step: torch's AdamW and KAdam's paths. "chained" is the fused CPU path without numba.
+TORCH = ("torch fused", "torch foreach")
+PATHS = ("foreach", "chained", "fused")
 CEILING = "scaling in place"  # the same bytes moved, and nothing computed
 
 

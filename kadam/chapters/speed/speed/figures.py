@@ -6,17 +6,17 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator
 
+from kadam.chapters.speed.speed.claims import time_ratio
+from kadam.chapters.speed.speed.config import CEILING
 from kadam.report import style
-
-CEILING = "scaling in place"
-TORCH = "torch fused"
+from kadam.report.table import Table, table
 
 # Colour, line and words of each way to take a step.
 WAYS = {
     "fused": (style.EXACT, "o-", "KAdam fused"),
     "chained": (style.CORRECTED, "s-", "KAdam fused, without numba"),
     "foreach": (style.SECOND, "^-", "KAdam foreach"),
-    TORCH: (style.PAPER, "D", "torch AdamW fused (k = 1)"),
+    "torch fused": (style.PAPER, "D", "torch AdamW fused (k = 1)"),
     "torch foreach": (style.MEASURED, "x", "torch AdamW foreach (k = 1)"),
     CEILING: (style.GUIDE, "--", "limit: the bytes moved, nothing computed"),
 }
@@ -26,12 +26,6 @@ def per_step(record: xr.Dataset, case: str, way: str) -> xr.DataArray:
     """Median seconds a step by k; of torch's AdamW, which has no stages, only k = 1."""
     seconds = record.seconds.sel(case=case, way=way).median("round")
     return seconds.sel(k=[1]) if way.startswith("torch") else seconds.dropna("k")
-
-
-def ratios(record: xr.Dataset, case: str, way: str, against: str = TORCH) -> xr.DataArray:
-    """Median over the rounds of the ratio of two ways within a round, by k."""
-    seconds = record.seconds.sel(case=case)
-    return (seconds.sel(way=way) / seconds.sel(way=against)).median("round").dropna("k")
 
 
 @style.styled
@@ -97,59 +91,62 @@ def _legend_below(figure: Figure, axes: Axes) -> None:
     figure.legend(handles[::-1], words[::-1], loc="outside lower center", ncols=2)
 
 
-def medians(record: xr.Dataset) -> dict[str, dict[str, dict[str, float]]]:
+def medians(record: xr.Dataset) -> dict[str, dict[str, dict[int, float]]]:
     """Median seconds a step: case, way, k."""
-    return {
-        str(case): {
-            way: {str(k): float(value) for k, value in zip(found.k.values, found.values, strict=True)}
-            for way in WAYS
-            if (found := per_step(record, str(case), way)).size and bool(np.isfinite(found).all())
-        }
-        for case in record.case.values
-    }
+    found = {case: {way: per_step(record, case, way).to_series().dropna().to_dict() for way in WAYS} for case in _cases(record)}
+    return {case: {way: by_k for way, by_k in ways.items() if by_k} for case, ways in found.items()}
 
 
-def table(record: xr.Dataset) -> str:
-    """What a terminal shows: for each case and way the time a step by k, and in brackets its ratio to torch's fused AdamW."""
-    lines = [f"{record.attrs['device']}, {record.attrs['date']}, medians of {record.sizes['round']} paired rounds"]
-    for case, found in medians(record).items():
-        lines.append(f"\n{case} ({int(record.numbers.sel(case=case)):,} parameters): ms a step [times torch's fused AdamW]")
-        lines += [
-            f"  {way:17s}" + "  ".join(_cell(record, case, way, k, t) for k, t in by_k.items()) for way, by_k in found.items()
-        ]
-    return "\n".join(lines)
+def _cases(record: xr.Dataset) -> list[str]:
+    return [str(case) for case in record.case.values]
 
 
-def _cell(record: xr.Dataset, case: str, way: str, k: str, seconds: float) -> str:
-    ratio = float(ratios(record, case, way).sel(k=int(k)))
-    return f"k={k}: {seconds * 1e3:.3g} [{ratio:.2f}]"
+def summary(record: xr.Dataset) -> str:
+    """What a terminal shows: the time a step by case, way and k, and in brackets its ratio to torch's fused AdamW."""
+    rows = [
+        (f"{case}, {int(record.numbers.sel(case=case)):,}", way, *(_timed(record, case, way, k, by_k) for k in record.k.values))
+        for case, ways in medians(record).items()
+        for way, by_k in ways.items()
+    ]
+    head = f"{record.attrs['device']}, {record.attrs['date']}, medians of {record.sizes['round']} paired rounds; ms a step"
+    return f"{head} [times torch's fused AdamW]\n{table(('case, parameters', 'way', *_ks(record)), rows)}"
 
 
-def ratio_table(record: xr.Dataset, case: str) -> str:
-    """For a chapter: ratios to torch's fused AdamW, and the fused step's share of the limit."""
-    lines = [f"{case}: time over torch's fused AdamW, by k"]
-    for way in ("fused", "chained", "foreach"):
-        found = ratios(record, case, way)
-        if found.size:
-            lines.append(
-                f"  {WAYS[way][2]}: " + ", ".join(f"{int(k)}: {v:.2f}" for k, v in zip(found.k, found.values, strict=True))
-            )
-    if case == "tiny network":  # it lies in the cache
-        return "\n".join(lines)
-    limit = per_step(record, case, CEILING).sel(k=1)
-    moved = 28 * int(record.numbers.sel(case=case))  # bytes: 3 + 4k numbers of 4 bytes a parameter, k = 1
-    lines.append(f"  limit: {moved / float(limit) / 1e9:.0f} GB/s")
-    share = 1 / ratios(record, case, "fused", CEILING)
-    lines.append(
-        "  fused, share of the limit: " + ", ".join(f"{int(k)}: {v:.0%}" for k, v in zip(share.k, share.values, strict=True))
-    )
-    return "\n".join(lines)
+def _timed(record: xr.Dataset, case: str, way: str, k: int, by_k: dict[int, float]) -> str:
+    return f"{1e3 * by_k[k]:.3g} [{float(time_ratio(record, way).sel(case=case, k=k)):.2f}]" if k in by_k else "-"
 
 
-def memory_table(record: xr.Dataset) -> str:
+def _ks(record: xr.Dataset) -> list[str]:
+    return [f"k = {k}" for k in record.k.values]
+
+
+def _or_dash(values: xr.DataArray, digits: str) -> list[str]:
+    """Numbers as a table shows them, where they were measured."""
+    return ["-" if np.isnan(value) else format(value, digits) for value in values.values]
+
+
+def ratio_table(record: xr.Dataset, *cases: str) -> Table:
+    """Time over that of torch's fused AdamW, which takes one stage, by k."""
+    found = {way: time_ratio(record, way) for way in ("fused", "chained", "foreach")}
+    rows = [
+        (case, WAYS[way][2], *_or_dash(ratio.sel(case=case), ".2f"))
+        for case in cases
+        for way, ratio in found.items()
+        if ratio.sel(case=case).notnull().any()
+    ]
+    return table(("time / torch's fused AdamW", "way", *_ks(record)), rows)
+
+
+def limit_table(record: xr.Dataset, *cases: str) -> Table:
+    """The limit of memory as one stage met it, and how much of it the fused step reaches, by k."""
+    share, moved = 1 / time_ratio(record, "fused", CEILING), 28 * record.numbers  # bytes: 3 + 4k numbers of 4, k = 1
+    speed = moved / 1e9 / record.seconds.sel(way=CEILING, k=1).median("round")
+    rows = [(case, speed.sel(case=case), *_or_dash(share.sel(case=case), ".0%")) for case in cases]
+    return table(("share of the limit, fused", "limit (GB/s)", *_ks(record)), rows, digits=".0f")
+
+
+def memory_table(record: xr.Dataset) -> Table:
     """State and peak by k, for float32 parameters."""
-    lines = ["k, bytes of state a parameter, peak beyond it in MiB: fused, without numba, foreach"]
-    for k in record.k.values:
-        peaks = [float(record.peak.sel(way=way, k=k)) / 2**20 for way in ("fused", "chained", "foreach")]
-        lines.append(f"  {k}, {8 * k}, " + ", ".join("-" if np.isnan(peak) else f"{peak:.1f}" for peak in peaks))
-    return "\n".join(lines)
+    peaks = {WAYS[way][2]: record.peak.sel(way=way) / 2**20 for way in ("fused", "chained", "foreach")}
+    rows = [(k, 8 * k, *_or_dash(xr.concat(peaks.values(), "way").sel(k=k), ".1f")) for k in record.k.values]
+    return table(("k", "bytes of state a parameter", *(f"{name}: peak (MiB)" for name in peaks)), rows)

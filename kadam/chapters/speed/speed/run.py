@@ -13,11 +13,13 @@ import torch
 import xarray as xr
 from tqdm import tqdm
 
-from kadam.chapters.speed.speed.config import CEILING, PROFILES, Config
+from kadam.chapters.speed.peak import peak_bytes
+from kadam.chapters.speed.speed.config import CEILING, PATHS, PROFILES, TORCH, Config
+from kadam.chapters.speed.ways import Shape, optimizer, resnet18, scaling, step_of, tiny_network
 from kadam.lab.records.record import device_name, recorded
 from kadam.lab.train import stopwatch
 
-WAYS = (*stopwatch.TORCH, *stopwatch.PATHS, CEILING)
+WAYS = (*TORCH, *PATHS, CEILING)
 
 
 @recorded("speed", PROFILES)
@@ -46,10 +48,10 @@ def _machine(config: Config) -> dict[str, str]:
     return {"device": f"{device_name()}, {config.threads} threads"}
 
 
-def cases(config: Config) -> dict[str, list[stopwatch.Shape]]:
+def cases(config: Config) -> dict[str, list[Shape]]:
     """What is stepped: one tensor of each size, a network of many tensors, and a tiny one."""
-    single: dict[str, list[stopwatch.Shape]] = {label(n): [(n,)] for n in config.sizes}
-    return single | {"ResNet-18": stopwatch.resnet18(), "tiny network": stopwatch.tiny_network()}
+    single: dict[str, list[Shape]] = {label(n): [(n,)] for n in config.sizes}
+    return single | {"ResNet-18": resnet18(), "tiny network": tiny_network()}
 
 
 def label(n: int) -> str:
@@ -60,7 +62,7 @@ def label(n: int) -> str:
     return str(n)
 
 
-def _size(shapes: list[stopwatch.Shape]) -> int:
+def _size(shapes: list[Shape]) -> int:
     return sum(int(np.prod(shape)) for shape in shapes)
 
 
@@ -90,13 +92,13 @@ def _all_seconds(config: Config) -> xr.DataArray:
     return seconds
 
 
-def _measured(config: Config, shapes: list[stopwatch.Shape], k: int) -> dict[str, np.ndarray]:
+def _measured(config: Config, shapes: list[Shape], k: int) -> dict[str, np.ndarray]:
     size, steps, repeated = _size(shapes), {}, 1.0
     for way in ways(config, size, k):
         if way == CEILING:  # of the step's 3 + 4k numbers a parameter each pass reads and writes one: 2
-            steps[way], repeated = stopwatch.scaling(size * (3 + 4 * k) // 2, config.device)
+            steps[way], repeated = scaling(size * (3 + 4 * k) // 2, config.device)
         else:
-            steps[way] = stopwatch.step_of(way, stopwatch.optimizer(way, k, shapes, config.device))
+            steps[way] = step_of(way, optimizer(way, k, shapes, config.device))
     repeats = max(1, config.work // size if size >= 100_000 else config.work // 200_000)
     seconds = stopwatch.paired(steps, rounds=config.rounds, repeats=repeats, device=config.device)
     return seconds | {CEILING: seconds[CEILING] * repeated}
@@ -108,6 +110,6 @@ def _all_memory(config: Config) -> xr.DataArray:
     for k in config.ks:
         for way in ways(replace(config, slow=config.memory), config.memory, k):
             if way != CEILING:
-                made = stopwatch.optimizer(way, k, [(config.memory,)], config.device)
-                peak.loc[{"way": way, "k": k}] = stopwatch.peak_bytes(stopwatch.step_of(way, made), config.device)
+                made = optimizer(way, k, [(config.memory,)], config.device)
+                peak.loc[{"way": way, "k": k}] = peak_bytes(step_of(way, made), config.device)
     return peak

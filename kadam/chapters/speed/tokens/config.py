@@ -1,16 +1,11 @@
-"""What tokens runs, at which profile."""
+"""What is measured of how fast text is learnt, at which profile."""
 
 from dataclasses import dataclass
 
-import torch
-
-from kadam.chapters.speed.loops import STRATEGY
 from kadam.decay import check_stage_count
 from kadam.lab.records.profiles import CORPORA, Shape, check_choice, check_counts
-from kadam.lab.train import optimizers as baselines
 
 PRECISIONS = ("float32", "bfloat16")
-BASELINES = ("Adam", "AdamW", "NAdam", "Lion")
 FUSED = "Adam, fused"  # torch's fused step; Adam's is what torch chooses by itself, on the processor a loop over the tensors
 
 
@@ -29,11 +24,6 @@ class Setting:
         check_counts(self, "batch", "context")
         check_choice("corpus", self.corpus, CORPORA)
         check_choice("precision", self.precision, PRECISIONS)
-
-    @property
-    def dtype(self) -> torch.dtype:
-        """In which matrices are multiplied."""
-        return torch.bfloat16 if self.precision == "bfloat16" else torch.float32
 
 
 # Networks and batches of the experiment ``language``, and those that nanoGPT's page recommends for a processor.
@@ -69,12 +59,6 @@ class Config:
         for k in self.ks:
             check_stage_count(k)
 
-    @property
-    def optimizers(self) -> list[str]:
-        """Whose steps are timed."""
-        staged = [baselines.kadam_name(k, STRATEGY) for k in self.ks if k > 1]
-        return [*BASELINES, FUSED, *staged, baselines.kadam_name(2, "meta")]
-
 
 TINY = Shape(width=8, layers=1, heads=2)
 
@@ -92,12 +76,7 @@ PROFILES = {
         text="embedded",
     ),
     "laptop": Config(),
-    "paper": Config(
-        settings=(LARGE,),
-        repeats=20,
-        side=8192,
-        train=60_000_000,
-        compiler="inductor",
-        device="cuda",
-    ),
+    "paper": Config(settings=(LARGE,), repeats=20, side=8192, train=60_000_000, compiler="inductor", device="cuda"),
 }
+
+DATA = "corpora"

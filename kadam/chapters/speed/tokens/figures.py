@@ -1,72 +1,70 @@
-"""The figures and the table of chapter 7 on speed, from a record of one machine."""
+"""The figures and tables on how fast text is learnt, from a record of one machine."""
 
 from typing import Any
 
 import xarray as xr
 from matplotlib.figure import Figure
 
-from kadam.chapters.speed import loop_figures as loops
-from kadam.chapters.speed.loop_figures import shares
-from kadam.chapters.speed.loop_figures import split as split
+from kadam.chapters.speed import drawing
+from kadam.chapters.speed.drawing import STATE, TIME
+from kadam.chapters.speed.measures import cases, step_over
+from kadam.chapters.speed.tokens.config import FUSED
 from kadam.report import style
-
-FUSED = "Adam, fused"
+from kadam.report.table import Table, table
 
 # Colour and marker of the networks, in the record's order.
 LINES = ((style.EXACT, "o"), (style.CORRECTED, "s"), (style.PAPER, "^"))
 
 
 def medians(record: xr.Dataset) -> dict[str, Any]:
-    """The numbers of the table, by name."""
-    names, share = loops.cases(record), record.share.sel(loop="ours").median("round")
-    return {
-        "tokens_a_second": loops.rates(record),
-        "ours_over_plain": loops.ratios(record),
-        "shares": {name: shares(record, name) for name in names},
-        "share_of_arithmetic": {name: float(share.sel(setting=name)) for name in names},
-        "attention": {name: str(record.attention.sel(setting=name).values) for name in names},
-        "step_over_adam": {name: costs(record, name) for name in names},
-        "state_bytes": dict(zip(record.optimizer.values.tolist(), record.state_bytes[0].values.tolist(), strict=True)),
+    """The numbers of the tables, by name."""
+    return drawing.medians(record) | {
+        "share_of_arithmetic": _arithmetic(record).to_series().to_dict(),
+        "attention": record.attention.to_series().to_dict(),
+        "step_over_adam": drawing.by_case(record, step_over(record)),
+        "state_bytes": record.state_bytes[0].to_series().to_dict(),
     }
+
+
+def _arithmetic(record: xr.Dataset) -> xr.DataArray:
+    return record.share.sel(loop="ours").median("round")
 
 
 def costs(record: xr.Dataset, network: str) -> dict[str, float]:
     """Time of a step over Adam's by optimizer, for the network of this name."""
-    found = loops.costs(record).sel(setting=network)
-    return dict(zip(record.optimizer.values.tolist(), found.values.tolist(), strict=True))
+    return step_over(record).sel(setting=network).to_series().to_dict()
 
 
-def table(record: xr.Dataset) -> str:
-    """Tokens a second and the share of the arithmetic, the parts of a step, and the cost of every optimizer."""
-    found = medians(record)
-    names, width = loops.cases(record), max(map(len, loops.cases(record))) + 1
-    lines = [f"{'':{width}}{'ours':>9}{'plain':>9} tokens/s{'ratio':>7}{'arithmetic':>12}  attention"]
-    for name in names:
-        ours, plain = (found["tokens_a_second"][f"{name}, {loop}"] for loop in ("ours", "plain"))
-        numbers = f"{ours:>9,.0f}{plain:>9,.0f}{found['ours_over_plain'][name]:>16.2f}"
-        share, kernel = found["share_of_arithmetic"][name], found["attention"][name]
-        lines.append(f"{name:{width}}{numbers}{share:>12.0%}  {kernel.lower().replace('_', ' ')}")
-    lines.append(f"{'share of a step':{width}}" + "".join(f"{part:>10}" for part in loops.PARTS))
-    lines += [f"{name:{width}}" + "".join(f"{x:>10.0%}" for x in found["shares"][name].values()) for name in names]
-    lines.append(f"{'step over Adam':>20}" + "".join(f"{name:>{width}}" for name in names) + "  state/weights")
-    for optimizer, state in found["state_bytes"].items():
-        times = "".join(f"{found['step_over_adam'][name][optimizer]:>{width}.2f}" for name in names)
-        lines.append(f"{optimizer:>20}{times}{state:>15.1f}")
-    return "\n".join(lines)
+def summary(record: xr.Dataset) -> str:
+    """What a terminal shows."""
+    return f"{loop_table(record)}\n\n{optimizer_table(record)}"
+
+
+def loop_table(record: xr.Dataset) -> Table:
+    """Both loops, where a step's time goes, the share of the machine's arithmetic and the kernel of attention."""
+    kernel = record.attention.str.lower().str.replace("_", " ")
+    return drawing.loop_table(record, arithmetic=_arithmetic(record), attention=kernel)
+
+
+def optimizer_table(record: xr.Dataset) -> Table:
+    """What each optimizer costs in time, by network, and in memory."""
+    columns = (record.optimizer.values, *step_over(record).values, record.state_bytes[0].values)
+    head = ("optimizer", *(f"step / Adam's: {name}" for name in cases(record)), STATE)
+    return table(head, zip(*columns, strict=True), digits=("", *[".2f"] * len(cases(record)), ".1f"))
 
 
 @style.styled
 def cost(record: xr.Dataset) -> Figure:
     """Time of a step over Adam's against k with the strategy that was varied; crosses: torch's fused Adam."""
     figure, axes = style.panels(1, 1, height=3.0)
-    staged = record.sel(optimizer=(record.k >= 1) & ~record.optimizer.str.endswith("meta")).sortby("k")
-    for name, (colour, marker) in zip(loops.cases(record), LINES, strict=False):
-        of = costs(record, name)
-        axes.plot(staged.k, [of[str(n)] for n in staged.optimizer.values], f"{marker}-", color=colour, label=name)
-        axes.plot(1, of[FUSED], "x", color=colour)
+    over = step_over(record)
+    staged = over.sel(optimizer=(record.k >= 1) & ~record.optimizer.str.endswith("meta")).sortby("k")
+    for name, (colour, marker) in zip(cases(record), LINES, strict=False):
+        axes.plot(staged.k, staged.sel(setting=name), f"{marker}-", color=colour, label=name)
+        axes.plot(1, over.sel(setting=name, optimizer=FUSED), "x", color=colour)
     axes.plot([], [], "x", color=style.GUIDE, label="torch's fused Adam")
     axes.axhline(1, color=style.GUIDE, ls="--", lw=1)
-    loops.by_k(axes, staged.k.values, loops.TIME, float(loops.costs(staged).max()))
+    drawing.by_k(axes, staged.k.values, TIME, float(staged.max()))
     axes.legend()
     style.label_stand_in(figure, record)
     return figure

@@ -17,11 +17,12 @@ from torch.nn.attention import SDPBackend
 from torch.optim.optimizer import Optimizer
 
 from kadam.chapters.speed import loops
-from kadam.chapters.speed.loops import LOOPS, PARTS, Clock
+from kadam.chapters.speed.loops import Clock
+from kadam.chapters.speed.names import LOOPS, STRATEGY
 from kadam.chapters.speed.tokens.config import FUSED, PROFILES, Config, Setting
 from kadam.decay import Decay
-from kadam.lab.data.sources import Together, describe, together
-from kadam.lab.data.text import Corpus, load_corpora
+from kadam.lab.data.configured import configured_corpora
+from kadam.lab.data.sources import describe, together
 from kadam.lab.data.windows import Learnable, Windows, learnable
 from kadam.lab.engine.sweep import one_thread
 from kadam.lab.records.record import recorded, with_units
@@ -33,18 +34,9 @@ from kadam.lab.train.language_model import LanguageModelling, TextNetwork
 from kadam.lab.train.schedule import Schedule
 from kadam.lab.train.training import Forward
 
+RIVALS = ("Adam", "AdamW", "NAdam", "Lion")
 LOOPED = "AdamW"  # the optimizer of both loops
 WEIGHT_DECAY = 0.1
-
-
-def load_data(config: Config, *, fetch: bool = True) -> Together:
-    """The texts of a configuration under one name and hash; ``fetch``: may download them."""
-    return together(*corpora_of(config, fetch=fetch).values())
-
-
-def corpora_of(config: Config, *, fetch: bool = True) -> dict[str, Corpus]:
-    """The texts of a configuration, each once."""
-    return load_corpora((s.corpus for s in config.settings), text=config.text, fetch=fetch, limit=config.train)
 
 
 @recorded("tokens", PROFILES)
@@ -68,7 +60,7 @@ class Bench:
     def __init__(self, config: Config) -> None:
         self.config, self.device = config, devices.chosen(config.device)
         self.clock = Clock(config.rounds, config.repeats, config.limit, config.device)
-        corpora = corpora_of(config)
+        corpora = configured_corpora(config)
         self.data = together(*corpora.values())
         to = functools.partial(learnable, windows=1, context=1, device=self.device)
         self.texts: dict[str, Learnable] = {name: to(corpus) for name, corpus in corpora.items()}
@@ -124,10 +116,9 @@ def plain_loop(
 
 def hand_made(bench: Bench, setting: Setting) -> tuple[Gpt, Callable[[], torch.Tensor]]:
     """A network of the same kind as ours, and the plain loop on it."""
-    config, network = bench.config, bench.network(setting)
-    model, _ = network.build.__wrapped__(network)
-    model.reset(config.seed)
-    forward: Forward = torch.compile(model, backend=config.compiler, dynamic=False) if config.compiler else model
+    network = bench.network(setting)
+    model, forward = network.build.__wrapped__(network)
+    model.reset(bench.config.seed)
     size = {"batch": setting.batch, "context": setting.context}
     return model, plain_loop(bench.texts[setting.corpus].train, model, forward, precision=setting.precision, **size)
 
@@ -150,12 +141,23 @@ def operations(model: Gpt, setting: Setting) -> int:
     return 6 * multiplied + 12 * setting.shape.layers * setting.shape.width * setting.context
 
 
+def dtype(setting: Setting) -> torch.dtype:
+    """In which matrices are multiplied."""
+    return torch.bfloat16 if setting.precision == "bfloat16" else torch.float32
+
+
+def optimizers(config: Config) -> list[str]:
+    """Whose steps are timed."""
+    staged = [baselines.kadam_name(k, STRATEGY) for k in config.ks if k > 1]
+    return [*RIVALS, FUSED, *staged, baselines.kadam_name(2, "meta")]
+
+
 def attention(setting: Setting, config: Config) -> str:
     """PyTorch's name of the kernel that it chooses for the attention of a setting."""
     heads = setting.shape.heads
     shape = setting.batch, heads, setting.context, setting.shape.width // heads
     device = devices.chosen(config.device)
-    x = torch.empty(shape, dtype=setting.dtype, device=device, requires_grad=True)
+    x = torch.empty(shape, dtype=dtype(setting), device=device, requires_grad=True)
     return str(SDPBackend(torch._fused_sdp_choice(x, x, x, is_causal=True)).name)
 
 
@@ -163,7 +165,7 @@ def _loops(bench: Bench) -> xr.Dataset:
     config, steps, arithmetic = bench.config, {}, []
     for setting in config.settings:
         ours, (model, plain) = bench.training(setting, LOOPED), hand_made(bench, setting)
-        largest = product(config.side, setting.dtype, bench.device)
+        largest = product(config.side, dtype(setting), bench.device)
         steps[setting.name] = {"ours": bench.clock.step(ours.step), "plain": plain, "product": largest}
         arithmetic.append(operations(model, setting))
     seconds = bench.clock.seconds(steps)
@@ -180,23 +182,19 @@ def _loops(bench: Bench) -> xr.Dataset:
 
 
 def _parts(bench: Bench) -> xr.Dataset:
-    seconds = bench.clock.parts({setting.name: bench.training(setting, LOOPED) for setting in bench.config.settings})
-    return xr.Dataset({"part_s": (("setting", "part", "round"), seconds)}, coords={"setting": bench.names, "part": list(PARTS)})
+    return bench.clock.parts("setting", {setting.name: bench.training(setting, LOOPED) for setting in bench.config.settings})
 
 
 def _costs(bench: Bench) -> xr.Dataset:
     """Setting by setting, so that little time lies between the steps that are compared."""
-    names = bench.config.optimizers
+    names = optimizers(bench.config)
     found = [bench.clock.costs({name: bench.training(setting, name) for name in names}) for setting in bench.config.settings]
     k = [0 if name == FUSED else baselines.stages_of(name)[0] for name in names]
     return xr.concat(found, "setting").assign_coords(setting=bench.names, k=("optimizer", k))
 
 
-UNITS = {
+UNITS = loops.UNITS | {
     "rate": "tokens a second",
-    "part_s": "s a step",
-    "step_s": "s a step",
-    "state_bytes": "bytes of state a byte of weights",
     "operations": "floating-point operations a token, forward and backward",
     "peak": "floating-point operations a second in a product of two square matrices",
     "share": "operations of a loop over those of the product in the same time",

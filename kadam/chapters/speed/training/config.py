@@ -1,10 +1,8 @@
-"""What training runs, at which profile."""
+"""What is measured of how fast images train, at which profile."""
 
 from dataclasses import dataclass
 
-import numpy as np
-
-from kadam.lab.records.profiles import check_choice, check_counts
+from kadam.lab.records.profiles import check_choice, check_counts, check_rates
 
 PRECISIONS = ("float32", "bfloat16")
 RACERS = ("Adam", "2-Adam meta")
@@ -47,8 +45,7 @@ class Config:
         check_choice("precision", self.precision, PRECISIONS)
         if not 0 < self.target < 1:
             raise ValueError(f"target must be a share of the test images in (0, 1), got {self.target!r}")
-        if not all(0 < rate < np.inf for rate in self.rates):
-            raise ValueError(f"rates must be finite and > 0, got {self.rates!r}")
+        check_rates("rates", self.rates)
         if not self.ks or min(self.ks) < 1:
             raise ValueError(f"ks must hold one whole number >= 1 or more, got {self.ks!r}")
 
@@ -90,6 +87,5 @@ PROFILES = {
         device="cuda",
     ),
 }
-
 
 DATA = "images"

@@ -1,46 +1,45 @@
-"""The figures and the table of chapter 6 on speed, from a record of one machine."""
+"""The figures and tables on how fast images train, from a record of one machine."""
 
 from typing import Any
 
-import numpy as np
 import xarray as xr
 from matplotlib.figure import Figure
 
-from kadam.chapters.speed import loop_figures as loops
-from kadam.chapters.speed.loop_figures import PARTS, costs, shares
-from kadam.chapters.speed.loop_figures import split as split
+from kadam.chapters.speed import drawing
+from kadam.chapters.speed.drawing import STATE, TIME, loop_table
+from kadam.chapters.speed.drawing import split as split
+from kadam.chapters.speed.measures import step_over
 from kadam.report import style
+from kadam.report.table import Table, table
 
 
 def medians(record: xr.Dataset) -> dict[str, Any]:
-    """The numbers of the table, by name."""
-    return {
-        "images_a_second": loops.rates(record),
-        "ours_over_plain": loops.ratios(record),
-        "shares": {name: shares(record, name) for name in loops.cases(record)},
-        "step_over_adam": dict(zip(record.optimizer.values.tolist(), costs(record).values.tolist(), strict=True)),
-        "state_bytes": dict(zip(record.optimizer.values.tolist(), record.state_bytes.values.tolist(), strict=True)),
-        "race_s": {str(name): record.race_s.sel(racer=name).values.tolist() for name in record.racer.values},
+    """The numbers of the tables, by name."""
+    return drawing.medians(record) | {
+        "step_over_adam": step_over(record).to_series().to_dict(),
+        "state_bytes": record.state_bytes.to_series().to_dict(),
+        "race_s": record.race_s.to_pandas().to_dict("index"),
     }
 
 
-def table(record: xr.Dataset) -> str:
-    """Images a second, the parts of a step, the cost of every optimizer, and the races."""
-    found = medians(record)
-    lines = [f"{'':>12}{'ours':>9}{'plain':>9} images/s{'ratio':>8}" + "".join(f"{part:>10}" for part in PARTS)]
-    for precision, ratio in found["ours_over_plain"].items():
-        ours, plain = (found["images_a_second"][f"{precision}, {loop}"] for loop in ("ours", "plain"))
-        parts = "".join(f"{share:>10.0%}" for share in found["shares"][precision].values())
-        lines.append(f"{precision:>12}{ours:>9,.0f}{plain:>9,.0f}{ratio:>17.2f}{parts}")
-    lines.append(f"{'optimizer':>20}{'step over Adam':>18}{'bytes of state a byte of weights':>36}")
-    lines += [f"{name:>20}{of:>18.2f}{found['state_bytes'][name]:>36.1f}" for name, of in found["step_over_adam"].items()]
-    lines.append(f"to {record.attrs['target']:.0%} of the test images, at most {record.attrs['limit']} steps, each seed:")
-    for name in record.racer.values:
-        one = record.sel(racer=name)
-        reached = ", ".join("not reached" if np.isnan(n) else f"{n:.0f}" for n in one.race_steps.values)
-        seconds = ", ".join(f"{s:.1f}" for s in one.race_s.values)
-        lines.append(f"{name:>20} steps: {reached}; seconds of training: {seconds}")
-    return "\n".join(lines)
+def summary(record: xr.Dataset) -> str:
+    """What a terminal shows."""
+    return f"{loop_table(record)}\n\n{optimizer_table(record)}\n\n{race_table(record)}"
+
+
+def optimizer_table(record: xr.Dataset) -> Table:
+    """What each optimizer costs in time and memory."""
+    columns = (record.optimizer.values, step_over(record).values, record.state_bytes.values)
+    return table(("optimizer", TIME, STATE), zip(*columns, strict=True), digits=("", ".2f", ".1f"))
+
+
+def race_table(record: xr.Dataset) -> Table:
+    """Steps and seconds of training to the target, by racer and seed."""
+    reached = record.race_steps.to_series().map(lambda n: f"{n:.0f}" if n == n else "not reached")
+    rows = [(*race, n, s) for (race, n), s in zip(reached.items(), record.race_s.to_series(), strict=True)]
+    to = f"steps to {record.attrs['target']:.0%} of the test images, at most {record.attrs['limit']}"
+    head = ("racer", "seed", to, "seconds of training")
+    return table(head, rows, digits=".1f")
 
 
 @style.styled
@@ -48,17 +47,11 @@ def cost(record: xr.Dataset) -> Figure:
     """Time of a step over Adam's, and bytes of state a byte of weights, against k; baselines as horizontal lines."""
     figure, (times, memory) = style.panels(1, 2, height=3.0)
     staged = record.k >= 1
-    for axes, values, label in (
-        (times, costs(record), loops.TIME),
-        (memory, record.state_bytes, "bytes of state / bytes of weights"),
-    ):
+    for axes, values, label in ((times, step_over(record), TIME), (memory, record.state_bytes, STATE)):
         axes.plot(record.k[staged], values[staged], "o-", color=style.EXACT, label="k-Adam; k = 1 is Adam")
-        others = [
-            (str(n), float(v)) for n, v in zip(record.optimizer.values, values.values, strict=True) if n in ("SGD", "Lion")
-        ]
-        for (name, value), line in zip(others, ("--", ":"), strict=True):
-            axes.axhline(value, color=style.GUIDE, ls=line, lw=1, label=name)
-        loops.by_k(axes, record.k[staged].values, label, float(values.max()))
+        for name, line in (("Lion", "--"), ("SGD", ":")):
+            axes.axhline(float(values.sel(optimizer=name)), color=style.GUIDE, ls=line, lw=1, label=name)
+        drawing.by_k(axes, record.k[staged].values, label, float(values.max()))
     times.legend()
     style.label_stand_in(figure, record)
     return figure

@@ -5,10 +5,7 @@ rounds.
 """
 
 import functools
-import time
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -16,7 +13,8 @@ import xarray as xr
 from torch.nn import functional as F
 
 from kadam.chapters.speed import loops
-from kadam.chapters.speed.loops import LOOPS, PARTS, STRATEGY, Clock
+from kadam.chapters.speed.loops import Clock
+from kadam.chapters.speed.names import LOOPS, STRATEGY
 from kadam.chapters.speed.training.config import PRECISIONS, PROFILES, RACERS, Config
 from kadam.decay import Decay
 from kadam.lab.data.images import configured_images
@@ -30,6 +28,7 @@ from kadam.lab.train import optimizers as baselines
 from kadam.lab.train.classification import Classification, ImageNetwork
 from kadam.lab.train.ensemble import keep_freed_memory
 from kadam.lab.train.schedule import Schedule
+from kadam.lab.train.training import Forward
 
 
 @recorded("training", PROFILES)
@@ -38,8 +37,7 @@ def run(config: Config, *, checkpoint: Path | None = None, jobs: int = 1) -> xr.
     keep_freed_memory()
     bench = Bench(config)
     with one_thread():
-        parts = {"loops": _loops(bench), "parts": _parts(bench), "costs": _costs(bench), "races": _races(bench)}
-    dataset = xr.merge(parts.values())
+        dataset = xr.merge([part(bench) for part in (_loops, _parts, _costs, _races)])
     dataset.attrs = {
         **{name: getattr(config, name) for name in ("batch", "target", "limit", "pixels")},
         **describe(configured_images(config)),
@@ -68,9 +66,6 @@ class Bench:
         batches = Batches(self.splits.train, self.change, self.config.batch, Seeds(seed, seed + 1, seed + 2))
         schedule, smoothing = Schedule(self.config.limit), self.config.smoothing
         return Classification(self.network(precision), make, batches, schedule, smoothing=smoothing)
-
-
-Forward = Callable[[torch.Tensor], torch.Tensor]
 
 
 def plain_loop(
@@ -104,10 +99,9 @@ def plain_loop(
 
 def hand_made(bench: Bench, precision: str) -> tuple[torch.nn.Module, stopwatch.Step]:
     """A network of the same kind as ours, and the plain loop on it."""
-    model, _ = bench.network(precision).build.__wrapped__(bench.network(precision))
+    network = bench.network(precision)
+    model, forward = network.build.__wrapped__(network)
     model.reset(0)
-    backend = bench.config.compiler
-    forward: Forward = torch.compile(model, backend=backend, dynamic=False) if backend else model
     return model, plain_loop(bench.splits, model, forward, batch=bench.config.batch, precision=precision)
 
 
@@ -121,8 +115,7 @@ def _loops(bench: Bench) -> xr.Dataset:
 
 
 def _parts(bench: Bench) -> xr.Dataset:
-    seconds = bench.clock.parts({precision: bench.training("Adam", precision) for precision in PRECISIONS})
-    return xr.Dataset({"part_s": (("precision", "part", "round"), seconds)}, coords={"part": list(PARTS)})
+    return bench.clock.parts("precision", {precision: bench.training("Adam", precision) for precision in PRECISIONS})
 
 
 def _costs(bench: Bench) -> xr.Dataset:
@@ -148,33 +141,21 @@ def race(bench: Bench, method: str, lr: float, seed: int) -> tuple[float, float,
     training_s = looking_s = accuracy = 0.0
     for n in range(0, config.limit, config.every):
         last = min(n + config.every, config.limit)
-        training_s += _seconds(config, functools.partial(_several, training, n, last))
-        begin = time.perf_counter()
-        accuracy = training.evaluate(bench.splits.test)["accuracy"]
-        looking_s += time.perf_counter() - begin
+        training_s += stopwatch.seconds(functools.partial(_take, training, range(n, last)), device=config.device)
+        found, took = stopwatch.timed(lambda: training.evaluate(bench.splits.test), device=config.device)
+        accuracy, looking_s = found["accuracy"], looking_s + took
         if accuracy >= config.target:
             return last, training_s, looking_s, accuracy
     return np.nan, training_s, looking_s, accuracy
 
 
-def _several(training: Classification, first: int, last: int) -> None:
-    for n in range(first, last):
+def _take(training: Classification, steps: range) -> None:
+    for n in steps:
         training.step(n)
 
 
-def _seconds(config: Config, action: Callable[[], Any]) -> float:
-    begin = time.perf_counter()
-    action()
-    if config.device == "cuda":
-        torch.cuda.synchronize()
-    return time.perf_counter() - begin
-
-
-UNITS = {
+UNITS = loops.UNITS | {
     "rate": "images a second",
-    "part_s": "s a step",
-    "step_s": "s a step",
-    "state_bytes": "bytes of state a byte of weights",
     "race_steps": "steps to the target; NaN: not reached",
     "race_s": "s of training to the target or the limit",
     "race_looking_s": "s of evaluation meanwhile",

@@ -1,22 +1,27 @@
-"""The experiment that measures the engine: what it measures and how, never how fast this machine is."""
+"""Chapter scale: what the experiment on the engine measures and how, never how fast this machine is; and counts of memory."""
 
 import dataclasses
 import json
+from pathlib import Path
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import torch
 import xarray as xr
 from click.testing import CliRunner
+from matplotlib.figure import Figure
 
-from kadam import chapters, cli
-from kadam.chapters.scale.engine import config as engine_config
+from kadam import KAdam, chapters, cli
+from kadam.chapters.scale.engine import claims, config, figures
 from kadam.chapters.scale.engine import run as engine
+from kadam.chapters.scale.memory import PRECISIONS, fewest_gpus
 from kadam.lab.engine import cluster, sweep
 from kadam.lab.engine.progress import Progress
 from kadam.lab.records import record as records
+from kadam.report import style
 
-SMOKE = engine_config.PROFILES["smoke"]
+SMOKE = config.PROFILES["smoke"]
 HERE = dataclasses.replace(SMOKE, workers=1)  # one process is this one: nothing has to start
 
 
@@ -41,9 +46,9 @@ def test_the_record_holds_every_part_and_what_was_not_measured_is_missing(record
 
 
 def test_long_sweeps_are_measured_less_often_and_too_long_ones_not():
-    config = engine_config.Config(rounds=3, most=10_000, most_kept=1_000)
-    assert [engine_config.rounds(config, n, "nothing") for n in config.tasks] == [3, 3, 1]
-    assert [engine_config.rounds(config, n, "each result") for n in config.tasks] == [3, 1, 0]
+    long = config.Config(rounds=3, most=10_000, most_kept=1_000)
+    assert [engine.rounds(long, n, "nothing") for n in long.tasks] == [3, 3, 1]
+    assert [engine.rounds(long, n, "each result") for n in long.tasks] == [3, 1, 0]
 
 
 def test_a_sweep_is_the_real_one_with_as_many_pieces_and_files(monkeypatch):
@@ -73,17 +78,17 @@ def test_an_empty_task_takes_its_step():
 
 
 def test_without_dask_its_ways_are_left_out(monkeypatch):
-    assert list(engine.ways(engine_config.Config())) == list(engine.WAYS)
+    assert list(engine.ways(config.Config())) == list(engine.WAYS)
     monkeypatch.setattr(engine, "find_spec", lambda name: None)
-    assert list(engine.ways(engine_config.Config())) == ["here", "processes"]
+    assert list(engine.ways(config.Config())) == ["here", "processes"]
     assert list(engine.ways(SMOKE)) == ["here", "processes"]
 
 
 def test_a_cluster_of_this_machine_computes_sweeps_in_its_own_processes():
-    config = dataclasses.replace(SMOKE, workers=1, dask=True)
-    with engine._workers(config, "dask"):
+    dasked = dataclasses.replace(SMOKE, workers=1, dask=True)
+    with engine._workers(dasked, "dask"):
         assert set(cluster.active().nthreads().values()) == {1}
-        assert engine._sweep_s(config, "dask", 3, "each result") > 0
+        assert engine._sweep_s(dasked, "dask", 3, "each result") > 0
     assert cluster.active() is None
 
 
@@ -124,7 +129,7 @@ def test_every_rounding_meets_the_same_gradients(record):
 )
 def test_a_configuration_that_cannot_be_is_refused(bad, message):
     with pytest.raises(ValueError, match=message):
-        engine_config.Config(**bad)
+        config.Config(**bad)
 
 
 def made(*, overhead=(1e-3, 1e-3, 1e-3), short=1.0, kept=5e-3, commit=(1e-2, 1.1e-2, 2e-2), file=1.05, moments=None):
@@ -147,7 +152,7 @@ def made(*, overhead=(1e-3, 1e-3, 1e-3), short=1.0, kept=5e-3, commit=(1e-2, 1.1
         coords={
             "listed": [1, 1_000, 10_000],
             "content": [1024, 102_400],
-            "rounding": list(engine_config.ROUNDINGS),
+            "rounding": list(config.ROUNDINGS),
             "moment_step": [2_000, 5_000],
             "beta2": [0.999],
             "gradients": ["constant", "silent"],
@@ -187,7 +192,7 @@ def test_verdicts_follow_the_criteria_on_both_sides(changed, claim, verdict):
 
 
 def test_the_command_measures_and_keeps_a_record(monkeypatch):
-    monkeypatch.setitem(engine_config.PROFILES, "smoke", HERE)
+    monkeypatch.setitem(config.PROFILES, "smoke", HERE)
     result = CliRunner().invoke(cli.commands, ["bench", "engine", "--profile", "smoke", "--json"])
     assert result.exit_code == 0, result.output
     answer = json.loads(result.stdout, parse_constant=pytest.fail)
@@ -196,3 +201,81 @@ def test_the_command_measures_and_keeps_a_record(monkeypatch):
     path = chapters.request("engine", "smoke").path
     assert records.read(path, command="x").attrs["experiment"] == "engine"
     assert list(path.parents[2].glob("engine-*")) == []
+
+
+FULL, WEIGHTS, HALF = PRECISIONS.values()
+
+
+@pytest.mark.parametrize(
+    ("k", "precision", "kept"), [(1, FULL, 16), (2, FULL, 24), (4, FULL, 40), (2, WEIGHTS, 20), (4, HALF, 20), (1, HALF, 8)]
+)
+def test_bytes_a_parameter(k, precision, kept):
+    assert precision.kept(k) == kept
+
+
+@pytest.mark.parametrize(("dtype", "precision"), [(torch.float32, FULL), (torch.bfloat16, WEIGHTS)])
+@pytest.mark.parametrize("k", [1, 2, 4])
+def test_kadam_keeps_the_bytes_that_are_counted(dtype, precision, k):
+    weight = torch.nn.Parameter(torch.ones(10, dtype=dtype))
+    weight.grad = torch.ones_like(weight)
+    optimizer = KAdam([weight], k=k)
+    optimizer.step()
+    moments = [value for value in optimizer.state[weight].values() if torch.is_tensor(value) and value.numel() == 10]
+    assert sum(tensor.nbytes for tensor in (weight, weight.grad, *moments)) == 10 * precision.kept(k)
+
+
+def test_half_the_state_is_worth_twice_the_stages():
+    assert [HALF.kept(2 * k) for k in (1, 2)] == [WEIGHTS.kept(k) for k in (1, 2)]
+
+
+def test_the_fewest_gpus_hold_it_and_one_less_does_not():
+    for parameters in (7e9, 70e9):
+        for k in (1, 2, 4):
+            fewest, needed = fewest_gpus(parameters, k, FULL, memory=80e9), parameters * FULL.kept(k)
+            assert needed <= 80e9 * fewest
+            assert fewest == 1 or needed > 80e9 * (fewest - 1)
+    assert fewest_gpus(70e9, 2, FULL, memory=80e9) == 21
+    assert fewest_gpus(80e9, 1, HALF, memory=640e9) == 1  # exactly full
+
+
+@pytest.fixture(scope="module")
+def laptop():
+    return chapters.measured("engine")
+
+
+@pytest.mark.parametrize("draw", [figures.engine, figures.moments])
+def test_every_figure_draws_something_at_the_width_of_the_text(laptop, draw):
+    before = dict(plt.rcParams)
+    figure = draw(laptop)
+    assert isinstance(figure, Figure)
+    assert figure.get_figwidth() == style.WIDTH
+    figure.canvas.draw()
+    pixels = np.asarray(figure.canvas.buffer_rgba())[..., :3]
+    assert len(np.unique(pixels.reshape(-1, 3), axis=0)) > 20
+    assert dict(plt.rcParams) == before
+
+
+def test_without_dask_its_rows_say_that_they_are_missing(laptop):
+    changed = laptop.assign(seconds=laptop.seconds.where(laptop.way != "dask"))
+    assert figures.overhead_table(changed).rows[4] == ("two Dask workers", "nothing kept", "-", "-", "-", "-")
+    assert figures.engine(changed).axes
+    assert figures.medians(changed)["seconds a task"]["dask"]["nothing"] == {}
+
+
+def test_the_tables_hold_what_the_record_holds(laptop):
+    overhead = float(claims.per_task(laptop).sel(way="dask", keeping="nothing", tasks=10_000))
+    assert overhead == float(laptop.seconds.sel(way="dask", keeping="nothing", tasks=10_000).median()) / 10_000
+    assert figures.overhead_table(laptop).rows[4][-2:] == (f"{1e3 * overhead:.2f}", f"{int(1 / overhead)}")
+    assert figures.commit_table(laptop).rows[-1][2] == f"{float(laptop.commit.sel(listed=10_000).median()) * 1e3:.1f}"
+    assert figures.record_table(laptop).rows[0][1] == f"{float(laptop.file_bytes[0]):,.0f}"
+    assert figures.memory_table([7e9], gpu=80e9).rows[1] == ("7B", "float32", "2", "24", "168", "3")
+    nearest = float(laptop.moment.sel(beta2=0.999, rounding="bfloat16, nearest", gradients="constant")[-1])
+    assert figures.moment_table(laptop).rows[6][3] == f"{nearest:.2f}" == "0.25"
+    for table in (figures.overhead_table, figures.record_table, figures.commit_table, figures.asking):
+        assert str(table(laptop)) in figures.summary(laptop)
+
+
+def test_the_chapter_names_the_numbers_that_its_record_holds(laptop):
+    chapter = (Path(__file__).parents[2] / "notebooks" / "12-scale.md").read_text()
+    noise = float(laptop.moment.sel(beta2=0.999, rounding="bfloat16, nearest", gradients="noise")[-1])
+    assert f"to {noise:.1f} after 5,000 steps" in chapter

@@ -1,0 +1,69 @@
+"""Ways to take a step of an optimizer, the networks that it is taken on, and the limit that memory sets."""
+
+from collections.abc import Sequence
+from contextlib import nullcontext
+from itertools import pairwise
+
+import torch
+from torch.nn import Parameter
+from torch.optim import AdamW, Optimizer
+
+from kadam.chapters.speed.speed.config import TORCH
+from kadam.lab.train.stopwatch import Step
+from kadam.optim import KAdam
+from kadam.optim.cpu import chain_only
+
+Shape = tuple[int, ...]
+
+# Elements scaled at once when the bandwidth is measured: far more than any cache holds.
+LARGEST_BUFFER = 200_000_000
+
+
+def resnet18() -> list[Shape]:
+    """The shapes of ResNet-18's 62 parameters for 1000 classes (He et al. 2016): 11,689,512 numbers."""
+
+    def norm(width: int) -> list[Shape]:
+        return [(width,), (width,)]
+
+    shapes: list[Shape] = [(64, 3, 7, 7), *norm(64)]
+    before = 64
+    for width in (64, 128, 256, 512):
+        for block in range(2):
+            shapes += [(width, before, 3, 3), *norm(width), (width, width, 3, 3), *norm(width)]
+            if block == 0 and width != before:
+                shapes += [(width, before, 1, 1), *norm(width)]
+            before = width
+    return [*shapes, (1000, 512), (1000,)]
+
+
+def tiny_network() -> list[Shape]:
+    """The shapes of a four-layer perceptron, 64-64-64-32-10: 8 parameters, 10,730 numbers."""
+    widths = (64, 64, 64, 32, 10)
+    return [shape for a, b in pairwise(widths) for shape in ((b, a), (b,))]
+
+
+def optimizer(way: str, k: int, shapes: Sequence[Shape], device: str) -> Optimizer:
+    """An optimizer over float32 parameters of these shapes, with gradients."""
+    params = [Parameter(torch.randn(shape, device=device)) for shape in shapes]
+    for p in params:
+        p.grad = torch.randn_like(p)
+    if way in TORCH:
+        return AdamW(params, fused=way == "torch fused", foreach=way == "torch foreach")
+    return KAdam(params, k=k, weight_decay=0.01, fused=way != "foreach", foreach=way == "foreach")
+
+
+def step_of(way: str, made: Optimizer) -> Step:
+    """Its step, under the circumstances in which this way is what its name says."""
+
+    def step() -> None:
+        with chain_only() if way == "chained" else nullcontext():
+            made.step()
+
+    return step
+
+
+def scaling(elements: int, device: str) -> tuple[Step, float]:
+    """Scaling a tensor in place, and how many such passes make ``elements``: 8 bytes an element, the least an optimizer
+    can do with a number that it updates."""
+    buffer = torch.ones(min(elements, LARGEST_BUFFER), device=device)
+    return lambda: buffer.mul_(1.0), elements / buffer.numel()

@@ -54,7 +54,8 @@ BETA_LABEL = r"$\beta$  (PyTorch's beta2)"
 
 
 def styled(draw: Callable[P, Figure]) -> Callable[P, Figure]:
-    """Decorate a function that draws so that it draws in this style and puts matplotlib's own settings back.
+    """Decorate a function that draws a record so that it draws in this style, labels stand-in data, and puts matplotlib's own
+    settings back.
 
     Only the settings named in ``BASE`` are put back: ``plt.rc_context`` would also undo what a notebook's backend sets
     when it wakes up at the first figure, and every later figure would stay invisible.
@@ -65,7 +66,9 @@ def styled(draw: Callable[P, Figure]) -> Callable[P, Figure]:
         before = {name: plt.rcParams[name] for name in BASE}
         plt.rcParams.update(BASE)
         try:
-            return draw(*args, **kwargs)
+            figure = draw(*args, **kwargs)
+            _label_stand_in(figure, args)
+            return figure
         finally:
             plt.rcParams.update(before)
 
@@ -87,8 +90,9 @@ def rate_axis(axes: Axes, rates: Sequence[float], label: str = "learning rate") 
     axes.set_xlabel(label)
 
 
-def label_stand_in(figure: Figure, dataset: xr.Dataset) -> None:
-    """Say on the figure itself where stand-in data was used."""
-    if dataset.attrs["data_origin"] == "embedded":
-        words = textwrap.fill(f"stand-in data: {dataset.attrs['data']}", 120)
-        figure.supxlabel(words, fontsize=8, color=PAPER, x=0.99, ha="right")
+def _label_stand_in(figure: Figure, drawn: Sequence[Any]) -> None:
+    """Say on the figure itself where a record that it was drawn from was made of stand-in data."""
+    for record in drawn:
+        if isinstance(record, xr.Dataset) and record.attrs.get("data_origin") == "embedded":
+            words = textwrap.fill(f"stand-in data: {record.attrs['data']}", 120)
+            figure.supxlabel(words, fontsize=8, color=PAPER, x=0.99, ha="right")

@@ -170,7 +170,6 @@ def advantage(record: xr.Dataset) -> Figure:
     for axes in leftmost(all_axes):
         axes.set_ylabel(f"k = 2 ahead of Adam ({scale(record).unit})")
     figure.legend(*all_axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=3)
-    style.label_stand_in(figure, record)
     return figure
 
 
@@ -211,7 +210,6 @@ def stages(record: xr.Dataset) -> Figure:
     for axes in all_axes[-1]:
         axes.set_xlabel("k (1 is Adam)")
     figure.legend(*all_axes[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=5)
-    style.label_stand_in(figure, record)
     return figure
 
 
@@ -266,7 +264,6 @@ def rates(record: xr.Dataset) -> Figure:
     for axes in all_axes[:, 0]:
         axes.set_ylabel(quantity(record).search_label)
     figure.legend(*all_axes[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=4, fontsize=7)
-    style.label_stand_in(figure, record)
     return figure
 
 
@@ -327,7 +324,6 @@ def rates_by_k(record: xr.Dataset) -> Figure:
             axes.set_xlabel("learning rate" if network == networks(record)[-1] else "")
         row[0].set(ylabel=textwrap.fill(f"{network}: {unit}", 26), ylim=limits(record, network, staged))
     figure.legend(*all_axes[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=len(shades(record)))
-    style.label_stand_in(figure, record)
     return figure
 
 
@@ -369,7 +365,6 @@ def ranking(record: xr.Dataset) -> Figure:
             axes.errorbar(mean[i], places[i], xerr=reach, fmt="o", ms=3, lw=1, color=colour)
         axes.set_yticks(places, of.optimizer.values, fontsize=6)
         axes.set_xlabel(quantity(record).label)
-    style.label_stand_in(figure, record)
     return figure
 
 
@@ -408,7 +403,6 @@ def sizes(record: xr.Dataset) -> Figure:
         axes.set(title=strategy, xlabel="step")
     all_axes[0, 0].set(ylabel="rms of u", ylim=(0, None))
     figure.legend(*all_axes[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=len(shades(record)))
-    style.label_stand_in(figure, record)
     return figure
 
 

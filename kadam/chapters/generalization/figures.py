@@ -74,7 +74,6 @@ def normal_curve(record: xr.Dataset) -> Figure:
     both[0].plot([], [], "--", color=style.MEASURED, label="equal betas")
     both[0].legend(loc="upper right")
     figure.colorbar(scale, ax=both, label="C  (red: outside the region)", pad=0.02, ticks=[-0.04, -0.02, 0, 0.1, 0.2])
-    style.label_stand_in(figure, record)
     return figure
 
 
@@ -129,7 +128,6 @@ def level_curves(record: xr.Dataset) -> Figure:
     bar = figure.colorbar(scale, ax=grid, label=MEMORY, pad=0.02)
     bar.set_ticks(MEMORIES, labels=[str(tick) for tick in MEMORIES])
     bar.set_ticks([], minor=True)
-    style.label_stand_in(figure, record)
     return figure
 
 
@@ -163,7 +161,6 @@ def speed(record: xr.Dataset) -> Figure:
     both[1].plot([], [], "*", color=style.MEASURED, ms=8, label="equal betas")
     both[1].plot([], [], "x", color=style.MEASURED, ms=4, label="not by every seed")
     figure.legend(*both[1].get_legend_handles_labels(), loc="outside upper center", ncols=5)
-    style.label_stand_in(figure, record)
     return figure
 
 
@@ -213,7 +210,6 @@ def causes(record: xr.Dataset) -> Figure:
         row[0].set(ylabel=TO_TARGET.format(claims.middle(record)), title=title)
     grid[0, 0].invert_xaxis()
     figure.legend(*grid[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=5)
-    style.label_stand_in(figure, record)
     return figure
 
 
@@ -251,7 +247,6 @@ def plane(record: xr.Dataset) -> Figure:
         figure.colorbar(dots, ax=axes, label=TO_TARGET.format(claims.middle(record)), pad=0.02)
     both[0].set_ylabel(r"memory of $v$, $1/(1-\beta)$")
     figure.legend(*both[1].get_legend_handles_labels(), loc="outside upper center", ncols=4)
-    style.label_stand_in(figure, record)
     return figure
 
 
@@ -299,7 +294,6 @@ def unstable(record: xr.Dataset) -> Figure:
     loss.set(ylabel="final loss above the median inside (nats)")
     update.set(yscale="log", ylabel="largest |u| of the run (learning rates)")
     figure.legend(*loss.get_legend_handles_labels(), loc="outside upper center", ncols=record.sizes["rate"])
-    style.label_stand_in(figure, record)
     return figure
 
 

@@ -36,7 +36,6 @@ def curves(record: xr.Dataset, *, seed: int = 0) -> Figure:
     both[0].set_ylabel("largest |u| (learning rates)")
     ticks = [-0.04, -0.02, 0, 0.05, 0.1, 0.15, 0.2]
     figure.colorbar(scale, ax=both, label="C  (red: outside the region)", pad=0.02, ticks=ticks)
-    style.label_stand_in(figure, record)
     return figure
 
 
@@ -53,7 +52,6 @@ def slopes(record: xr.Dataset) -> Figure:
         axes.invert_xaxis()
     both[0].set_ylabel("slope of log max|u|  (a step)")
     both[0].legend(loc="upper left")
-    style.label_stand_in(figure, record)
     return figure
 
 
@@ -88,7 +86,6 @@ def errors(record: xr.Dataset) -> Figure:
     axes.annotate("one e-fold in the window", (window, 1), xytext=(3, 38), textcoords="offset points")
     axes.set(xlabel="exact rate (a step)", ylabel="measured slope / law")
     axes.legend()
-    style.label_stand_in(figure, record)
     return figure
 
 
@@ -111,7 +108,6 @@ def places(record: xr.Dataset) -> Figure:
     figure, (shares, eps) = style.panels(1, 2, height=3.5, width_ratios=[1.25, 1])
     _share_bars(shares, record)
     _eps_points(eps, record)
-    style.label_stand_in(figure, record)
     return figure
 
 

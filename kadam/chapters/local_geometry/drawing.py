@@ -30,5 +30,4 @@ def plain_ticks(axis: Axis, values: Sequence[Any]) -> None:
 def complete(figure: Figure, record: xr.Dataset, axes: Axes, columns: int) -> Figure:
     """The figure with one legend for all panels, of what is drawn in ``axes``, and with a word on stand-in data."""
     figure.legend(*axes.get_legend_handles_labels(), loc="outside upper center", ncols=columns)
-    style.label_stand_in(figure, record)
     return figure

@@ -53,7 +53,6 @@ def split(record: xr.Dataset) -> Figure:
         left += width
     axes.set(xlabel="share of a training step (%)", xlim=(0, 100))
     figure.legend(loc="outside upper center", ncols=len(PARTS))
-    style.label_stand_in(figure, record)
     return figure
 
 

@@ -52,7 +52,6 @@ def gaps(record: xr.Dataset) -> Figure:
     for axes in all_axes[1]:
         axes.set_xlabel("step")
     figure.legend(*all_axes[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=4, fontsize=8)
-    style.label_stand_in(figure, record)
     return figure
 
 
@@ -129,7 +128,6 @@ def sizes(record: xr.Dataset, *, schedule: str = "1/sqrt(n)") -> Figure:
         axes.set(xscale="log", yscale="log", xlabel="step", title=title, ylim=(LEAST, 1e4))
         axes.legend(fontsize=7, loc="upper left")
     both[0].set_ylabel("largest weight, beyond the box\n(radii 1/lambda)")
-    style.label_stand_in(figure, record)
     return figure
 
 
@@ -146,7 +144,6 @@ def contrast(record: xr.Dataset, *, schedule: str = "1/n") -> Figure:
         axes.set(xscale="log", yscale="log", xlabel="step", title=kind)
     both[0].set_ylabel("distance over 1/lambda")
     figure.legend(*both[0].get_legend_handles_labels(), loc="outside upper center", ncols=2, fontsize=8)
-    style.label_stand_in(figure, record)
     return figure
 
 

@@ -48,7 +48,6 @@ def paths(record: xr.Dataset, *, batches: str = "full batch") -> Figure:
     grid[1, 0].yaxis.set_major_formatter(ScalarFormatter())
     grid[1, 0].yaxis.minorticks_off()
     figure.legend(*grid[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=3, fontsize=8)
-    style.label_stand_in(figure, record)
     return figure
 
 
@@ -81,7 +80,6 @@ def window(record: xr.Dataset) -> Figure:
         axes.set(xscale="log", yscale="log", xlabel="window excess at the last rate", title=str(batches), ylim=(LEAST / 2, 20))
     both[0].set_ylabel("largest weight, beyond the box\n(radii 1/lambda)")
     both[0].legend(fontsize=8, loc="upper left")
-    style.label_stand_in(figure, record)
     return figure
 
 
@@ -109,7 +107,6 @@ def averages(record: xr.Dataset) -> Figure:
         axes.set(xscale="log", yscale="log", xlabel="bound on the mean", title=str(batches), xlim=(0.02, 5), ylim=(1e-4, 5))
         axes.legend(fontsize=8, loc="lower left", markerscale=3)
     both[0].set_ylabel("mean of u^2 over all steps")
-    style.label_stand_in(figure, record)
     return figure
 
 

@@ -37,7 +37,6 @@ def curves(record: xr.Dataset, *, methods: Iterable[str]) -> Figure:
     all_axes[0, 0].set_ylabel(quantity(record).label)
     all_axes[1, 0].set_ylabel("test loss (nats)")
     figure.legend(*all_axes[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=6)
-    style.label_stand_in(figure, record)
     return figure
 
 

@@ -65,7 +65,6 @@ def curves(record: xr.Dataset, *, methods: Iterable[str]) -> Figure:
         end_at_a_guess(above, record, network)
         below.set_xlabel("step")
     figure.legend(*all_axes[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=6)
-    style.label_stand_in(figure, record)
     return figure
 
 
@@ -107,7 +106,6 @@ def basin(record: xr.Dataset) -> Figure:
     for axes in leftmost(all_axes):
         axes.set_ylabel("basin of good rates\n(powers of ten)")
     _name_dots(figure, list(two_stages(record)))
-    style.label_stand_in(figure, record)
     return figure
 
 
@@ -209,7 +207,6 @@ def updates(record: xr.Dataset, *, methods: Iterable[str]) -> Figure:
     all_axes[0, 0].yaxis.set(major_locator=LogLocator(subs=(1, 2, 5)), major_formatter="{x:g}", minor_locator=NullLocator())
     named, _ = all_axes[0, 0].get_legend_handles_labels()
     figure.legend(handles=[*named, *_kinds()], loc="outside upper center", ncols=4)
-    style.label_stand_in(figure, record)
     return figure
 
 

@@ -35,7 +35,6 @@ def errors(record: xr.Dataset) -> Figure:
         axes.set(yscale="log", title=_title(str(case)))
         style.rate_axis(axes, list(one.eta.values))
     _finish(figure, all_axes)
-    style.label_stand_in(figure, record)
     return figure
 
 

@@ -37,7 +37,6 @@ def weights(record: xr.Dataset) -> Figure:
     for axes in all_axes[-1]:
         axes.set_xlabel("time, steps * eta", fontsize=7)
     figure.legend(*all_axes[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=3)
-    style.label_stand_in(figure, record)
     return figure
 
 
@@ -64,7 +63,6 @@ def squares(record: xr.Dataset) -> Figure:
     paper.set_ylabel("mean square over all weights")
     paper.legend(fontsize=6.5, loc="lower right")
     _longer(longer, record)
-    style.label_stand_in(figure, record)
     return figure
 
 
@@ -165,7 +163,6 @@ def noise(record: xr.Dataset) -> Figure:
         exponents.plot(record.p_step[1:], record.p_mse.sel(p=p)[1:], lw=width, label=f"p = {p:g}")
     exponents.set(yscale="log", xlabel="step", ylabel="mean square over all weights", title="exponent p, paper's equation")
     exponents.legend(fontsize=6.5)
-    style.label_stand_in(figure, record)
     return figure
 
 

@@ -135,7 +135,6 @@ def scales(record: xr.Dataset) -> Figure:
         axes.set(xlabel="size of the initial weights", title=network)
         axes.legend(fontsize=6.5, ncols=2, loc="best", columnspacing=0.8, handlelength=1.2)
     all_axes[0].set_ylabel("log R_med, SGD less Adam")
-    style.label_stand_in(figure, record)
     return figure
 
 

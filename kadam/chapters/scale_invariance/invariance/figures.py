@@ -39,7 +39,6 @@ def growth(record: xr.Dataset) -> Figure:
     _points(axes, record.growth_ratio.sel(weight_decay=0.0))
     axes.set(yscale="log", ylabel="growth of |W|^2 / (eta^2 sum |u|^2)")
     _key(figure, axes)
-    style.label_stand_in(figure, record)
     return figure
 
 
@@ -97,7 +96,6 @@ def norms(record: xr.Dataset, *, weight: str = "hidden", gamma: float = USUAL) -
     for axes in all_axes[-1]:
         axes.set_xlabel("step")
     all_axes[0, 0].legend(fontsize=7)
-    style.label_stand_in(figure, record)
     return figure
 
 
@@ -127,7 +125,6 @@ def orthogonality(record: xr.Dataset) -> Figure:
     _terms(terms, record)
     _looking_back(earlier, moved, without.sel(gamma=USUAL).mean("seed"))
     _key(figure, moved)
-    style.label_stand_in(figure, record)
     return figure
 
 
@@ -194,7 +191,6 @@ def causes(record: xr.Dataset) -> Figure:
         axes.set_title(setting)
     all_axes[0].set_ylabel("share of |W|^2 at the end")
     figure.legend(*all_axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=len(PARTS), fontsize=7)
-    style.label_stand_in(figure, record)
     return figure
 
 
@@ -220,7 +216,6 @@ def departure(record: xr.Dataset) -> Figure:
         axes.set_title(f"{phase} in training")
     both[0].set_ylabel("growth of |W|^2 / the law's")
     _key(figure, both[0])
-    style.label_stand_in(figure, record)
     return figure
 
 
@@ -250,7 +245,6 @@ def rotation(record: xr.Dataset) -> Figure:
         axes.set(yscale="log", title=f"lambda = {rate:g}")
     all_axes[0, 0].set_ylabel("angle of one step (radians)")
     _key(figure, all_axes[0, 0])
-    style.label_stand_in(figure, record)
     return figure
 
 

@@ -42,7 +42,6 @@ def histories(record: xr.Dataset, *, weight: str = "query") -> Figure:
     for axes in all_axes[-1]:
         axes.set_xlabel("step")
     figure.legend(*all_axes[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=4, fontsize=8)
-    style.label_stand_in(figure, record)
     return figure
 
 
@@ -75,7 +74,6 @@ def directions(record: xr.Dataset) -> Figure:
         axes.set(xscale="log", yscale="log", ylim=(2e-3, 4), xlabel="steps since the change", title=f"change: {change}")
     all_axes[0].set_ylabel("angle to AdamW / AdamW's own turn")
     figure.legend(*all_axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=4, fontsize=8)
-    style.label_stand_in(figure, record)
     return figure
 
 
@@ -109,7 +107,6 @@ def networks(record: xr.Dataset) -> Figure:
     style.rate_axis(axes, record.rate.values.tolist())
     axes.set_ylabel("training loss, last quarter (nats)")
     axes.legend(fontsize=8)
-    style.label_stand_in(figure, record)
     return figure
 
 

@@ -66,5 +66,4 @@ def cost(record: xr.Dataset) -> Figure:
     axes.axhline(1, color=style.GUIDE, ls="--", lw=1)
     drawing.by_k(axes, staged.k.values, TIME, float(staged.max()))
     axes.legend()
-    style.label_stand_in(figure, record)
     return figure

@@ -53,5 +53,4 @@ def cost(record: xr.Dataset) -> Figure:
             axes.axhline(float(values.sel(optimizer=name)), color=style.GUIDE, ls=line, lw=1, label=name)
         drawing.by_k(axes, record.k[staged].values, label, float(values.max()))
     times.legend()
-    style.label_stand_in(figure, record)
     return figure

@@ -60,7 +60,7 @@ def perceptron(inputs: int = 8, width: int = 24, examples: int = 48, seed: int =
 
 
 @dataclass(frozen=True)
-class Language:
+class Transformer:
     """A character transformer on a text: its sizes, and how much of the text a batch holds."""
 
     text: Text

@@ -7,15 +7,17 @@ against that of eta: fitted over all learning rates, and local, between one and 
 """
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
 from kadam.chapters.continuous_time import problems
+from kadam.chapters.continuous_time.flows import COMPARED, FLOWS
 from kadam.chapters.continuous_time.orders.config import JUDGED, PROFILES, Config
 from kadam.decay import Decay
 from kadam.flat import FlatLoss
@@ -24,21 +26,21 @@ from kadam.lab.engine.progress import Progress
 from kadam.lab.engine.sweep import computed_s, sweep
 from kadam.lab.records.record import recorded, with_units
 from kadam.lab.train.probes import distance, median_distance
-from kadam.theory.flow import adam, adam_flow
-from kadam.theory.neighbours import classical_limit
+from kadam.theory.flow import adam
 
 Array = NDArray[np.float64]
-
-FLOWS: dict[str, Callable[..., Array]] = {
-    "paper": functools.partial(adam_flow, order=1),
-    "second": functools.partial(adam_flow, order=2),
-    "classical": classical_limit,
-}
-ALL_FLOWS = tuple(FLOWS)
 
 # The transformer is judged at a beta whose memory 1/(1-beta) is as long as its run; at the default it is ten times longer.
 SHORTER_BETA = 0.99
 CASES = (*JUDGED, "transformer, default", "crowd")
+
+
+class Piece(NamedTuple):
+    """A learning rate, the largest first, of a repetition of a case."""
+
+    case: str
+    repetition: int
+    rate: int
 
 
 @recorded("orders", PROFILES)
@@ -47,40 +49,40 @@ def run(config: Config, *, checkpoint: Path | None = None, jobs: int = 1) -> xr.
     text = configured_text(config)
     compute = functools.partial(measure, config, text)
     results = sweep(pieces(config), compute, steps=1, title="orders", checkpoint=checkpoint, jobs=jobs)
-    cases = [together(config, case, results) for case in CASES]
-    dataset = xr.concat(cases, xr.Variable("case", list(CASES)), join="outer")
+    dataset = xr.concat([together(case, results) for case in CASES], xr.Variable("case", list(CASES)), join="outer")
     dataset = dataset.assign(_orders(dataset))
-    dataset.attrs = {
-        "computed_s": computed_s(results),
-        **describe(text),
-    }
+    dataset.attrs = {"computed_s": computed_s(results), **describe(text)}
     return with_units(dataset, UNITS)
 
 
-def pieces(config: Config) -> list[str]:
-    """A learning rate of a repetition of a case, named case-repetition-rate; the slow ones, of many small steps, first."""
-    named = [(case, i, j) for case in CASES for i in range(_repeated(config, case)) for j in range(len(_steps(config, case)))]
-    slow_first = sorted(named, key=lambda piece: ("transformer" in piece[0], piece[2]), reverse=True)
-    return [f"{case}-{repetition}-{rate}" for case, repetition, rate in slow_first]
+def pieces(config: Config) -> list[Piece]:
+    """Every piece; the slow ones, of many small steps, first."""
+    repeated = {"transformer": config.seeds, "perceptron": config.seeds}
+    every = [
+        Piece(case, repetition, rate)
+        for case in CASES
+        for repetition in range(repeated.get(case, 1))
+        for rate in range(len(_steps(config, case)))
+    ]
+    return sorted(every, key=lambda piece: ("transformer" in piece.case, piece.rate), reverse=True)
 
 
-def measure(config: Config, text: Text, piece: str, progress: Progress) -> xr.Dataset:
+def measure(config: Config, text: Text, piece: Piece, progress: Progress) -> xr.Dataset:
     """The errors of one piece."""
-    name, repetition, rate = piece.split("-")
-    case = _repetitions(config, text, name)[int(repetition)]
-    result = case.errors(int(rate), config.substeps)
+    result = _case(config, text, piece.case, config.seed + piece.repetition).errors(piece.rate, config.substeps)
     progress.tick()
     return result
 
 
-def together(config: Config, case: str, results: dict[str, xr.Dataset]) -> xr.Dataset:
+def together(case: str, results: Mapping[Piece, xr.Dataset]) -> xr.Dataset:
     """The errors of one case: geometric means over its repetitions."""
-    repetitions = []
-    for i in range(_repeated(config, case)):
-        rates = [results[f"{case}-{i}-{j}"].drop_attrs() for j in range(len(_steps(config, case)))]
-        by_rate = xr.concat([rate.drop_vars("again", errors="ignore") for rate in rates], "rate")
-        repetitions.append(by_rate.merge(rates[0].again))
-    return xr.concat(repetitions, "repetition").map(lambda errors: np.exp(np.log(errors).mean("repetition")))
+    own = [
+        result.drop_attrs().expand_dims(repetition=[piece.repetition])
+        for piece, result in results.items()
+        if piece.case == case
+    ]
+    merged = xr.merge(own, join="outer", compat="no_conflicts")
+    return merged.map(lambda errors: np.exp(np.log(errors).mean("repetition")))
 
 
 @dataclass(frozen=True)
@@ -113,25 +115,17 @@ class Case:
         return flow(self.problem.grad, self.problem.start, decay=self.decay, eta=self.time / steps, steps=steps, **options)
 
 
-def _repetitions(config: Config, text: Text, name: str) -> list[Case]:
+def _case(config: Config, text: Text, name: str, seed: int) -> Case:
     default, steps = Decay(beta=config.beta, gamma=config.gamma), _steps(config, name)
-    seeds = range(config.seed, config.seed + config.seeds)
-    losses = (problems.Language(text, config.width, 1, 1, config.batch, config.context, seed).loss() for seed in seeds)
-    if name == "transformer":
+    if name.startswith("transformer"):
+        loss = problems.Transformer(text, config.width, 1, 1, config.batch, config.context, seed).loss()
         shorter = Decay(beta=SHORTER_BETA, gamma=config.gamma)
-        return [Case(loss, shorter, ("paper", "second"), config.small_time, steps) for loss in losses]
-    if name == "transformer, default":
-        return [Case(next(losses), default, ("paper",), config.small_time, steps)]
+        decay, flows = (shorter, COMPARED) if name == "transformer" else (default, ("paper",))
+        return Case(loss, decay, flows, config.small_time, steps)
     if name == "crowd":
-        return [Case(problems.crowd(config.crowd)[0], default, ("paper", "second"), config.time, steps)]
-    if name == "quadratic":
-        return [Case(problems.quadratic(seed=config.seed)[0], default, ALL_FLOWS, config.time, steps)]
-    return [Case(problems.perceptron(seed=seed), default, ALL_FLOWS, config.time, steps) for seed in seeds]
-
-
-def _repeated(config: Config, case: str) -> int:
-    """How many repetitions a case has."""
-    return config.seeds if case in ("transformer", "perceptron") else 1
+        return Case(problems.crowd(config.crowd)[0], default, COMPARED, config.time, steps)
+    problem = problems.quadratic(seed=seed)[0] if name == "quadratic" else problems.perceptron(seed=seed)
+    return Case(problem, default, tuple(FLOWS), config.time, steps)
 
 
 def _steps(config: Config, case: str) -> list[int]:

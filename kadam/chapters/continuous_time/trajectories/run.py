@@ -13,12 +13,15 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 import xarray as xr
+from numpy.typing import NDArray
 
 from kadam.chapters.continuous_time import problems
-from kadam.chapters.continuous_time.trajectories.config import FLOWS, PROFILES, Array, Config
+from kadam.chapters.continuous_time.flows import COMPARED, FLOWS
+from kadam.chapters.continuous_time.trajectories.config import PROFILES, Config
 from kadam.decay import Decay
 from kadam.flat import FlatLoss
 from kadam.lab.data.sources import Text, configured_text, describe
@@ -29,8 +32,17 @@ from kadam.lab.train.probes import distance
 from kadam.theory.flow import Diverged, Gradient, adam, adam_flow
 from kadam.theory.neighbours import paper_flow_in_time
 
+Array = NDArray[np.float64]
+
 # The loss along the longer path is recorded at about so many steps.
 LOSSES = 50
+
+
+class Piece(NamedTuple):
+    """One of ``KINDS``, at so many steps or, on the map, at one beta."""
+
+    kind: str
+    at: float
 
 
 @recorded("trajectories", PROFILES)
@@ -38,16 +50,16 @@ def run(config: Config, *, checkpoint: Path | None = None, jobs: int = 1) -> xr.
     """Every comparison of the chapter in one Dataset; its variables say their dimensions and units."""
     text = configured_text(config)
     pieces = [
-        f"long-{config.long_steps}",  # the slow ones first
-        *(f"path-{steps}" for steps in sorted(config.path_steps, reverse=True)),
-        *(f"noise-{steps}" for steps in sorted(config.noise_steps, reverse=True)),
-        *(f"map-{beta}" for beta in config.map_betas),
-        "exponents-all",
+        Piece("long", config.long_steps),  # the slow ones first
+        *(Piece("path", steps) for steps in sorted(config.path_steps, reverse=True)),
+        *(Piece("noise", steps) for steps in sorted(config.noise_steps, reverse=True)),
+        *(Piece("map", beta) for beta in config.map_betas),
+        Piece("exponents", config.p_steps),
     ]
     compute = functools.partial(compute_piece, config, text)
     results = sweep(pieces, compute, steps=1, title="trajectories", checkpoint=checkpoint, jobs=jobs)
     dataset = xr.merge([result.drop_attrs() for result in results.values()], join="outer", compat="no_conflicts")
-    shown = results[f"path-{config.shown_steps}"].attrs
+    shown = results[Piece("path", config.shown_steps)].attrs
     dataset.attrs = {
         "computed_s": computed_s(results),
         **{name: shown[name] for name in ("d", "cost_paper", "cost_second")},
@@ -57,16 +69,15 @@ def run(config: Config, *, checkpoint: Path | None = None, jobs: int = 1) -> xr.
     return with_units(dataset, UNITS)
 
 
-def compute_piece(config: Config, text: Text, piece: str, progress: Progress) -> xr.Dataset:
-    """One unit of work, named kind-which."""
-    kind, _, which = piece.partition("-")
-    result = KINDS[kind](config, text, which)
+def compute_piece(config: Config, text: Text, piece: Piece, progress: Progress) -> xr.Dataset:
+    """One unit of work."""
+    result = KINDS[piece.kind](config, text, piece.at)
     progress.tick()
     return result
 
 
-def _language(config: Config, text: Text) -> problems.Language:
-    return problems.Language(text, config.width, config.layers, config.heads, config.batch, config.context, config.seed)
+def _transformer(config: Config, text: Text) -> problems.Transformer:
+    return problems.Transformer(text, config.width, config.layers, config.heads, config.batch, config.context, config.seed)
 
 
 @dataclass(frozen=True)
@@ -81,8 +92,7 @@ class Compared:
     def along(
         cls, grad: Gradient | Sequence[Gradient], start: Array, decay: Decay, span: float, steps: int, substeps: int
     ) -> "Compared":
-        methods: dict[str, Callable[..., Array]] = {"adam": adam}
-        methods |= {name: functools.partial(flow, substeps=substeps) for name, flow in FLOWS.items()}
+        methods = {"adam": adam, **{flow: functools.partial(FLOWS[flow], substeps=substeps) for flow in COMPARED}}
         paths, seconds = {}, {}
         for name, follow in methods.items():
             begin = time.perf_counter()
@@ -104,13 +114,13 @@ class Compared:
         )
 
 
-def _path(config: Config, text: Text, which: str) -> xr.Dataset:
-    steps, problem = int(which), _language(config, text).loss()
+def _path(config: Config, text: Text, steps: int) -> xr.Dataset:
+    problem = _transformer(config, text).loss()
     compared = Compared.along(problem.grad, problem.start, config.decay, config.path_time, steps, config.substeps)
     result = compared.squares("path").expand_dims(path_eta=[config.path_time / steps])
     if steps == config.shown_steps:
         result = result.merge(_shown(config, problem, compared))
-    costs = {f"cost_{flow}": round(compared.seconds[flow] / compared.seconds["adam"], 2) for flow in FLOWS}
+    costs = {f"cost_{flow}": round(compared.seconds[flow] / compared.seconds["adam"], 2) for flow in COMPARED}
     return result.assign_attrs(d=len(problem.start), **costs)
 
 
@@ -143,69 +153,66 @@ def _evaluations(config: Config, problem: FlatLoss) -> list[float]:
         follow(counted, problem.start, decay=config.decay, eta=1e-5, steps=steps, **options)
         return len(calls)
 
-    return [(count(follow, 10) - count(follow, 5)) / 5 for follow in (adam, *FLOWS.values())]
+    return [(count(follow, 10) - count(follow, 5)) / 5 for follow in (adam, *(FLOWS[flow] for flow in COMPARED))]
 
 
-def _long(config: Config, text: Text, which: str) -> xr.Dataset:
-    steps, problem = int(which), _language(config, text).loss()
+def _long(config: Config, text: Text, steps: int) -> xr.Dataset:
+    problem = _transformer(config, text).loss()
     compared = Compared.along(problem.grad, problem.start, config.decay, config.long_time, steps, config.substeps)
     at = np.arange(0, steps + 1, max(1, steps // LOSSES))
     losses = [problem.value(theta) for theta in compared.adam[at]]
     return compared.squares("long").assign(long_loss=("loss_step", losses)).assign_coords(loss_step=at)
 
 
-def _noise(config: Config, text: Text, which: str) -> xr.Dataset:
+def _noise(config: Config, text: Text, steps: int) -> xr.Dataset:
     """Errors with one batch for all steps, and with a fresh one for every step, the same ones for Adam and the flows."""
-    steps, language = int(which), _language(config, text)
-    problem = language.loss()
-    fresh = [problem.on(language.windows(n)).grad for n in range(steps + 1)]
+    transformer = _transformer(config, text)
+    problem = transformer.loss()
+    fresh = [problem.on(transformer.windows(n)).grad for n in range(steps + 1)]
     errors = [
         Compared.along(grad, problem.start, config.decay, config.noise_time, steps, config.substeps).errors()
         for grad in (problem.grad, fresh)
     ]
-    coords = {"setting": ["full batch", "minibatches"], "flow": list(FLOWS)}
+    coords = {"setting": ["full batch", "minibatches"], "flow": list(COMPARED)}
     dataset = xr.Dataset({"noise_error": (("setting", "flow"), errors)}, coords=coords)
     return dataset.expand_dims(noise_eta=[config.noise_time / steps])
 
 
-def _map(config: Config, text: Text, which: str) -> xr.Dataset:
+def _map(config: Config, text: Text, beta: float) -> xr.Dataset:
     """The errors at one beta and every gamma; infinite where a path leaves the finite numbers."""
     problem = problems.perceptron(seed=config.seed)
-    errors = np.full((len(config.map_gammas), len(FLOWS)), np.inf)
+    errors = np.full((len(config.map_gammas), len(COMPARED)), np.inf)
     for i, gamma in enumerate(config.map_gammas):
-        decay = Decay(beta=float(which), gamma=gamma)
+        setting = Decay(beta=beta, gamma=gamma), config.map_time, config.map_steps, 2 * config.substeps
         with suppress(Diverged):
-            errors[i] = Compared.along(
-                problem.grad, problem.start, decay, config.map_time, config.map_steps, 2 * config.substeps
-            ).errors()
-    coords = {"gamma": list(config.map_gammas), "flow": list(FLOWS)}
-    return xr.Dataset({"map_error": (("gamma", "flow"), errors)}, coords=coords).expand_dims(beta=[float(which)])
+            errors[i] = Compared.along(problem.grad, problem.start, *setting).errors()
+    coords = {"gamma": list(config.map_gammas), "flow": list(COMPARED)}
+    return xr.Dataset({"map_error": (("gamma", "flow"), errors)}, coords=coords).expand_dims(beta=[beta])
 
 
-def _exponents(config: Config, text: Text, which: str) -> xr.Dataset:
+def _exponents(config: Config, text: Text, steps: int) -> xr.Dataset:
     """The paper's equation in its own time for every p: how far from Adam, and from the equation that has no p."""
     problem = problems.perceptron(seed=config.seed)
-    setting = {"decay": config.decay, "eta": config.p_time / config.p_steps, "steps": config.p_steps}
-    without = adam_flow(problem.grad, problem.start, **setting, order=1, substeps=32)  # type: ignore[arg-type]
-    discrete = adam(problem.grad, problem.start, **setting)  # type: ignore[arg-type]
-    paths = [paper_flow_in_time(problem.grad, problem.start, **setting, p=p) for p in config.exponents]  # type: ignore[arg-type]
+    setting: Any = {"decay": config.decay, "eta": config.p_time / steps, "steps": steps}
+    without = adam_flow(problem.grad, problem.start, **setting, order=1, substeps=32)
+    discrete = adam(problem.grad, problem.start, **setting)
+    paths = [paper_flow_in_time(problem.grad, problem.start, **setting, p=p) for p in config.exponents]
     return xr.Dataset(
         {
             "p_mse": (("p", "p_step"), np.stack([np.square(path - discrete).mean(1) for path in paths])),
             "p_gap": ("p", [distance(path, without) for path in paths]),
         },
-        coords={"p": list(config.exponents), "p_step": np.arange(config.p_steps + 1)},
+        coords={"p": list(config.exponents), "p_step": np.arange(steps + 1)},
     )
 
 
-KINDS: dict[str, Callable[[Config, Text, str], xr.Dataset]] = {
+KINDS: dict[str, Callable[..., xr.Dataset]] = {
     "path": _path,
     "long": _long,
     "noise": _noise,
     "map": _map,
     "exponents": _exponents,
 }
-
 
 UNITS = {
     "shown": "weight",

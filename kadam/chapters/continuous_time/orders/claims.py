@@ -6,7 +6,7 @@ from collections.abc import Callable
 import numpy as np
 import xarray as xr
 
-from kadam.chapters.continuous_time.flows import COMPARED
+from kadam.chapters.continuous_time.flows import BOTH
 from kadam.chapters.continuous_time.orders.config import JUDGED
 from kadam.report.ledger import Criterion, Finding, Test, passes
 
@@ -64,7 +64,7 @@ def _crowding_costs_half_an_order(dataset: xr.Dataset, *, whole: float, single: 
 
 
 def _integrator_is_silent(dataset: xr.Dataset, *, most: float) -> Finding:
-    change = np.abs(dataset.again / dataset.error.isel(rate=0) - 1).sel(flow=list(COMPARED))
+    change = np.abs(dataset.again / dataset.error.isel(rate=0) - 1).sel(flow=list(BOTH))
     return f"largest relative change of an error: {float(change.max()):.1e}", passes(float(change.max()) <= most)
 
 

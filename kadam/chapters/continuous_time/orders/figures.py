@@ -27,8 +27,7 @@ def errors(record: xr.Dataset) -> Figure:
         slopes = {"paper": 1.0, "second": 1.5 if case == "crowd" else 2.0}
         for flow in FLOWS:
             if bool(one.error.sel(flow=flow).notnull().any()):
-                colour, label = LOOKS[flow]
-                axes.plot(one.eta, one.error.sel(flow=flow), "s:" if flow == "classical" else "o-", ms=3, c=colour, label=label)
+                axes.plot(one.eta, one.error.sel(flow=flow), "s:" if flow == "classical" else "o-", ms=3, **LOOKS[flow])
                 if flow in slopes:
                     _slope_guide(axes, one.sel(flow=flow), slopes[flow])
         if case in MEDIANS:
@@ -64,7 +63,7 @@ def order_table(record: xr.Dataset) -> Table:
     fitted = [(case, flow, record.sel(case=case, flow=flow)) for case, flow in itertools.product(record.case.values, FLOWS)]
     rows = [(case, flow, one.order, _in_words(one.local_order)) for case, flow, one in fitted if np.isfinite(one.order)]
     for case, flow in MEDIANS.items():
-        one = np.log(record[["median", "eta"]].sel(case=case, flow=flow)).diff("rate")
+        one = record[["median", "eta"]].sel(case=case, flow=flow).map(np.log).diff("rate")
         median_order = record.median_order.sel(case=case, flow=flow)
         rows.append((case, "median", median_order, _in_words(one["median"] / one.eta)))
     return table(("case", "flow", "order", "local orders as eta falls"), rows, digits=".2f")

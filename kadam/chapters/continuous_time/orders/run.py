@@ -7,17 +7,15 @@ against that of eta: fitted over all learning rates, and local, between one and 
 """
 
 import functools
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import xarray as xr
-from numpy.typing import NDArray
 
 from kadam.chapters.continuous_time import problems
-from kadam.chapters.continuous_time.flows import COMPARED, FLOWS
+from kadam.chapters.continuous_time.flows import BOTH, FLOWS, compare, median_distance
 from kadam.chapters.continuous_time.orders.config import JUDGED, PROFILES, Config
 from kadam.decay import Decay
 from kadam.flat import FlatLoss
@@ -25,10 +23,6 @@ from kadam.lab.data.sources import Text, configured_text, describe
 from kadam.lab.engine.progress import Progress
 from kadam.lab.engine.sweep import computed_s, sweep
 from kadam.lab.records.record import recorded, with_units
-from kadam.lab.train.probes import distance, median_distance
-from kadam.theory.flow import adam
-
-Array = NDArray[np.float64]
 
 # The transformer is judged at a beta whose memory 1/(1-beta) is as long as its run; at the default it is ten times longer.
 SHORTER_BETA = 0.99
@@ -68,10 +62,21 @@ def pieces(config: Config) -> list[Piece]:
 
 
 def measure(config: Config, text: Text, piece: Piece, progress: Progress) -> xr.Dataset:
-    """The errors of one piece."""
-    result = _case(config, text, piece.case, config.seed + piece.repetition).errors(piece.rate, config.substeps)
+    """Error and median error of every flow at one learning rate; at the largest the errors again with twice the substeps."""
+    problem, decay, flows = _case(config, text, piece.case, config.seed + piece.repetition)
+    span = config.small_time if "transformer" in piece.case else config.time
+    steps = _steps(config, piece.case)[piece.rate]
+    along = functools.partial(compare, problem.grad, problem.start, decay, span=span, steps=steps, flows=flows)
+    compared = along(substeps=config.substeps)
+    values = {
+        "error": (("flow", "rate"), np.reshape(compared.errors(), (-1, 1))),
+        "median": (("flow", "rate"), np.reshape(compared.errors(median_distance), (-1, 1))),
+        "eta": ("rate", [span / steps]),
+    }
+    if piece.rate == 0:
+        values["again"] = ("flow", along(substeps=2 * config.substeps).errors())
     progress.tick()
-    return result
+    return xr.Dataset(values, coords={"flow": list(flows), "rate": [piece.rate]})
 
 
 def together(case: str, results: Mapping[Piece, xr.Dataset]) -> xr.Dataset:
@@ -85,47 +90,16 @@ def together(case: str, results: Mapping[Piece, xr.Dataset]) -> xr.Dataset:
     return merged.map(lambda errors: np.exp(np.log(errors).mean("repetition")))
 
 
-@dataclass(frozen=True)
-class Case:
-    """A problem, a pair of decays, the flows to compare, and one stretch of time to be covered in more and more steps."""
-
-    problem: problems.Smooth | FlatLoss
-    decay: Decay
-    flows: tuple[str, ...]
-    time: float
-    steps: list[int]
-
-    def errors(self, rate: int, substeps: int) -> xr.Dataset:
-        """Error and median error of every flow at one learning rate; at the first the errors again with twice the substeps."""
-        steps = self.steps[rate]
-        reference = self._path(adam, steps)
-        paths = [self._path(FLOWS[flow], steps, substeps=substeps) for flow in self.flows]
-        values = {
-            "error": (("flow", "rate"), [[distance(path, reference)] for path in paths]),
-            "median": (("flow", "rate"), [[median_distance(path, reference)] for path in paths]),
-            "eta": ("rate", [self.time / steps]),
-        }
-        dataset = xr.Dataset(values, coords={"flow": list(self.flows), "rate": [rate]})
-        if rate > 0:
-            return dataset
-        again = [self._path(FLOWS[flow], steps, substeps=2 * substeps) for flow in self.flows]
-        return dataset.assign(again=("flow", [distance(path, reference) for path in again]))
-
-    def _path(self, flow: Callable[..., Array], steps: int, **options: int) -> Array:
-        return flow(self.problem.grad, self.problem.start, decay=self.decay, eta=self.time / steps, steps=steps, **options)
-
-
-def _case(config: Config, text: Text, name: str, seed: int) -> Case:
-    default, steps = Decay(beta=config.beta, gamma=config.gamma), _steps(config, name)
-    if name.startswith("transformer"):
+def _case(config: Config, text: Text, name: str, seed: int) -> tuple[problems.Smooth | FlatLoss, Decay, tuple[str, ...]]:
+    """A problem, a pair of decays, and the flows to compare."""
+    default, shorter = (Decay(beta=beta, gamma=config.gamma) for beta in (config.beta, SHORTER_BETA))
+    if "transformer" in name:
         loss = problems.Transformer(text, config.width, 1, 1, config.batch, config.context, seed).loss()
-        shorter = Decay(beta=SHORTER_BETA, gamma=config.gamma)
-        decay, flows = (shorter, COMPARED) if name == "transformer" else (default, ("paper",))
-        return Case(loss, decay, flows, config.small_time, steps)
+        return (loss, shorter, BOTH) if name == "transformer" else (loss, default, ("paper",))
     if name == "crowd":
-        return Case(problems.crowd(config.crowd)[0], default, COMPARED, config.time, steps)
+        return problems.crowd(config.crowd)[0], default, BOTH
     problem = problems.quadratic(seed=seed)[0] if name == "quadratic" else problems.perceptron(seed=seed)
-    return Case(problem, default, tuple(FLOWS), config.time, steps)
+    return problem, default, tuple(FLOWS)
 
 
 def _steps(config: Config, case: str) -> list[int]:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import numpy as np
 import xarray as xr
 
-from kadam.chapters.continuous_time.flows import COMPARED
+from kadam.chapters.continuous_time.flows import BOTH
 from kadam.report.ledger import Criterion, Finding, Test, below, passes
 
 
@@ -23,7 +23,7 @@ def noise_errors(dataset: xr.Dataset) -> xr.DataArray:
 
 def weight_errors(dataset: xr.Dataset) -> xr.DataArray:
     """For each shown weight and flow: its largest distance from Adam over the range of Adam's path."""
-    discrete, flows = dataset.shown.sel(curve="adam"), dataset.shown.sel(curve=list(COMPARED)).rename(curve="flow")
+    discrete, flows = dataset.shown.sel(curve="adam"), dataset.shown.sel(curve=list(BOTH)).rename(curve="flow")
     span = discrete.max("shown_step") - discrete.min("shown_step")
     return np.abs(flows - discrete).max("shown_step") / span.where(span > 0)
 

@@ -7,8 +7,8 @@ from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from kadam.chapters.continuous_time.flows import COMPARED
-from kadam.chapters.continuous_time.looks import LOOKS
+from kadam.chapters.continuous_time.flows import BOTH
+from kadam.chapters.continuous_time.looks import LOOKS, WORDS
 from kadam.chapters.continuous_time.trajectories.claims import noise_errors, path_errors, weight_errors
 from kadam.report import style
 from kadam.report.table import Table, table
@@ -16,10 +16,6 @@ from kadam.theory import stability
 
 RATES = ("#08306b", "#2171b5", "#6baed6", "#bdd7e7")  # learning rates, small to large
 SETTINGS = {"full batch": "o-", "minibatches": "s--"}
-
-
-def _words(flow: str) -> str:
-    return LOOKS[flow][1]
 
 
 @style.styled
@@ -31,9 +27,8 @@ def weights(record: xr.Dataset) -> Figure:
     for axes, weight in zip(all_axes.flat, range(record.sizes["weight"]), strict=False):
         one = record.isel(weight=weight)
         for curve in record.curve.values:
-            colour, label = LOOKS[curve]
             line = "." if curve == "adam" else "-"
-            axes.plot(time, one.shown.sel(curve=curve), line, ms=2.5, lw=1.1, color=colour, label=label)
+            axes.plot(time, one.shown.sel(curve=curve), line, ms=2.5, lw=1.1, **LOOKS[curve])
         axes.set_title(str(one.name.values), fontsize=6.5)
         axes.tick_params(labelsize=6)
     for axes in all_axes[-1]:
@@ -47,8 +42,8 @@ def weight_table(record: xr.Dataset) -> Table:
     """For each flow the median and the largest gap to Adam over the shown weights, as a share of the weight's range."""
     errors = weight_errors(record)
     rows = [
-        (_words(flow), errors.sel(flow=flow).median(), errors.sel(flow=flow).max(), record.evaluations.sel(curve=flow))
-        for flow in COMPARED
+        (WORDS[flow], errors.sel(flow=flow).median(), errors.sel(flow=flow).max(), record.evaluations.sel(curve=flow))
+        for flow in BOTH
     ]
     head = ("gap / range of the weight", "median", "largest", "gradients a step")
     return table(head, rows, digits=("", ".1%", ".1%", ".0f"))
@@ -58,9 +53,9 @@ def weight_table(record: xr.Dataset) -> Table:
 def squares(record: xr.Dataset) -> Figure:
     """Mean squared distance to Adam over all weights against time, by learning rate; and the longer run with its loss."""
     figure, (paper, second, longer) = style.panels(1, 3, height=3.5)
-    for axes, flow in zip((paper, second), COMPARED, strict=True):
+    for axes, flow in zip((paper, second), BOTH, strict=True):
         _by_rate(axes, record, flow)
-        axes.set(yscale="log", xlabel="time, steps * eta", title=_words(flow))
+        axes.set(yscale="log", xlabel="time, steps * eta", title=WORDS[flow])
     second.sharey(paper)
     paper.set_ylabel("mean square over all weights")
     paper.legend(fontsize=6.5, loc="lower right")
@@ -79,9 +74,8 @@ def _by_rate(axes: Axes, record: xr.Dataset, flow: str) -> None:
 
 def _longer(axes: Axes, record: xr.Dataset) -> None:
     shares = _longer_shares(record)[1:]
-    for flow in COMPARED:
-        colour, label = LOOKS[flow]
-        axes.plot(shares.long_step, shares.sel(flow=flow), color=colour, label=label)
+    for flow in BOTH:
+        axes.plot(shares.long_step, shares.sel(flow=flow), **LOOKS[flow])
     axes.set(xlabel="step", ylabel="distance to Adam / Adam's to its start", title="the longer run", ylim=(0, None))
     axes.legend(fontsize=6.5, loc="lower right")
 
@@ -93,15 +87,15 @@ def _longer_shares(record: xr.Dataset) -> xr.DataArray:
 
 def error_table(record: xr.Dataset) -> Table:
     """The error of each flow over all weights by learning rate."""
-    rows = [(one.eta, *one.sel(flow=list(COMPARED))) for one in path_errors(record).transpose("eta", "flow")]
-    return table(("eta", *map(_words, COMPARED)), rows, digits=(".2g", ".3g", ".3g"))
+    rows = [(one.eta, *one.sel(flow=list(BOTH))) for one in path_errors(record).transpose("eta", "flow")]
+    return table(("eta", *(WORDS[flow] for flow in BOTH)), rows, digits=(".2g", ".3g", ".3g"))
 
 
 def longer_table(record: xr.Dataset) -> Table:
     """Each flow's distance to Adam as a share of the way, after a quarter, half and all of the longer run."""
     steps = record.sizes["long_step"] - 1
     shares = _longer_shares(record).isel(long_step=[round(steps * share) for share in (0.25, 0.5, 1)])
-    rows = [(_words(flow), *shares.sel(flow=flow)) for flow in COMPARED]
+    rows = [(WORDS[flow], *shares.sel(flow=flow)) for flow in BOTH]
     return table(("distance / way", *(f"step {n}" for n in shares.long_step.values)), rows, digits=".2g")
 
 
@@ -109,13 +103,13 @@ def longer_table(record: xr.Dataset) -> Table:
 def betas(record: xr.Dataset) -> Figure:
     """The error of each flow over a grid of (beta, gamma); frames mark pairs outside the exact stable region."""
     figure, both = style.panels(1, 2, height=3.6, sharey=True)
-    for axes, flow in zip(both, COMPARED, strict=True):
+    for axes, flow in zip(both, BOTH, strict=True):
         errors = record.map_error.sel(flow=flow).transpose("beta", "gamma")
         shown = errors.where(np.isfinite(errors), 1e3)
         image = axes.imshow(shown, norm=LogNorm(1e-3, 1), cmap=style.GROWTH_MAP, origin="lower", aspect="auto")
         _write_cells(axes, errors)
         axes.set_xticks(range(errors.sizes["gamma"]), [f"{x:g}" for x in errors.gamma.values])
-        axes.set(xlabel=style.GAMMA_LABEL, title=_words(flow))
+        axes.set(xlabel=style.GAMMA_LABEL, title=WORDS[flow])
         axes.spines[:].set_visible(False)
     both[0].set_yticks(range(record.sizes["beta"]), [f"{x:g}" for x in record.beta.values])
     both[0].set_ylabel(style.BETA_LABEL)
@@ -136,11 +130,11 @@ def map_table(record: xr.Dataset) -> Table:
     beta, gamma = xr.broadcast(record.beta, record.gamma)
     inside = beta.copy(data=stability.is_stable(beta=beta.values, gamma=gamma.values))
     rows = []
-    for flow in COMPARED:
+    for flow in BOTH:
         errors = record.map_error.sel(flow=flow)
         outside = float(errors.where(~inside).median())
         median = outside if np.isfinite(outside) else "no finite path"
-        rows.append((_words(flow), errors.where(inside).median(), errors.where(inside).max(), median))
+        rows.append((WORDS[flow], errors.where(inside).median(), errors.where(inside).max(), median))
     return table(("error of the path", "inside: median", "largest", "outside: median"), rows, digits=".2g")
 
 
@@ -149,10 +143,9 @@ def noise(record: xr.Dataset) -> Figure:
     """The errors with one batch and with minibatches; and the squared error of the paper's equation for several p."""
     figure, (errors, exponents) = style.panels(1, 2, height=3.3)
     for setting, line in SETTINGS.items():
-        for flow in COMPARED:
-            colour, label = LOOKS[flow]
+        for flow in BOTH:
             one = noise_errors(record).sel(setting=setting, flow=flow)
-            errors.plot(one.eta, one, line, ms=4, color=colour, label=f"{label}, {setting}")
+            errors.plot(one.eta, one, line, ms=4, **LOOKS[flow] | {"label": f"{WORDS[flow]}, {setting}"})
     errors.set(yscale="log", ylabel="error of the path", title="gradient noise")
     style.rate_axis(errors, list(record.noise_eta.values))
     errors.set_ylim(float(record.noise_error.min()) / 3)
@@ -167,6 +160,6 @@ def noise(record: xr.Dataset) -> Figure:
 
 def noise_table(record: xr.Dataset) -> Table:
     """The errors with and without noise by learning rate."""
-    errors = noise_errors(record).sel(flow=list(COMPARED)).transpose("eta", "setting", "flow")
+    errors = noise_errors(record).sel(flow=list(BOTH)).transpose("eta", "setting", "flow")
     rows = [(one.eta, one.setting, *one) for by_setting in errors for one in by_setting.sel(setting=list(SETTINGS))]
-    return table(("eta", "setting", *map(_words, COMPARED)), rows, digits=".2g")
+    return table(("eta", "setting", *(WORDS[flow] for flow in BOTH)), rows, digits=".2g")

@@ -86,26 +86,23 @@ def _displacement(dataset: xr.Dataset, *, steps: int, most: float) -> Finding:
 
 
 PREFIX = "derived here: Scale invariance, "
+HERE = f"at gamma = {USUAL} without decay"
 EVERY = "every weight, batch and seed"
+CASES = f"mean over seeds, for every gamma, decay, weight and batch; {MOST_WORDS}"
 
 TESTS = [
     Test(
         "GT-5a",
         "[G&T] Section 4.2, Eqs. 10-11 as we read them",
         "Without decay |W|^2 of a scale-invariant weight grows by eta^2 |u|^2 a step",
-        Criterion(
-            f"growth after the burn-in over eta^2 sum |u|^2 within {{most:.0%}} of 1 at gamma = {USUAL}, {EVERY}", most=0.1
-        ),
+        Criterion(f"growth after the burn-in over eta^2 sum |u|^2 within {{most:.0%}} of 1 {HERE}, {EVERY}", most=0.1),
         _paper_growth,
     ),
     Test(
         "GT-5b",
         "[G&T] Section 4.2, assumption A1",
         "W is nearly orthogonal to u and to all gradients up to now",
-        Criterion(
-            f"mean |cosine| at most {{most}} at gamma = {USUAL} without decay, {LAGS[0]} to {LAGS[-1]} steps back, {EVERY}",
-            most=0.15,
-        ),
+        Criterion(f"mean |cosine| at most {{most}} {HERE}, {LAGS[0]} to {LAGS[-1]} steps back, {EVERY}", most=0.15),
         _nearly_orthogonal,
     ),
     Test(
@@ -122,19 +119,14 @@ TESTS = [
         "D-5d",
         PREFIX + "norm law",
         "The law with the cross term predicts |W|^2 at the end of a run from |u|^2",
-        Criterion(
-            f"within {{most:.0%}}, mean over seeds, for every gamma, weight decay, weight and batch; {MOST_WORDS}", most=0.1
-        ),
+        Criterion(f"within {{most:.0%}}, {CASES}", most=0.1),
         _norms,
     ),
     Test(
         "D-5e",
         PREFIX + "equilibrium",
         "With decay a step turns the weight by arccos((q+gamma)/(1+gamma q))",
-        Criterion(
-            f"late mean angle within {{most:.0%}}, mean over seeds, for every gamma, decay, weight and batch; {MOST_WORDS}",
-            most=0.1,
-        ),
+        Criterion(f"late mean angle within {{most:.0%}}, {CASES}", most=0.1),
         functools.partial(_law_holds, ratio=functools.partial(turn_over, law="law"), what="predicted angle"),
     ),
     Test(
@@ -149,8 +141,8 @@ TESTS = [
         "[G&T] Section 4.2, assumption A2",
         "For the norm, one second moment may stand for all of a weight's",
         Criterion(
-            f"unequal and changing v give at most {{most:.0%}} of |W|^2 at the end at gamma = {USUAL} without decay, mean over "
-            f"seeds, for every weight and batch; {MOST_WORDS}",
+            f"unequal and changing v give at most {{most:.0%}} of |W|^2 at the end {HERE}, mean over seeds, for every weight "
+            f"and batch; {MOST_WORDS}",
             most=0.1,
         ),
         _one_moment,
@@ -160,8 +152,7 @@ TESTS = [
         "a reviewer's question on [G&T] Section 4.2, as we read it",
         "|W'| is |u|: over ten steps a weight goes as far as its updates are long, in l_2 as in l_inf",
         Criterion(
-            "displacement over {steps} steps over the sum of eta |u| within {most:.0%} of 1 at "
-            f"gamma = {USUAL} without decay, both norms",
+            f"displacement over {{steps}} steps over the sum of eta |u| within {{most:.0%}} of 1 {HERE}, both norms",
             steps=10,
             most=0.1,
         ),

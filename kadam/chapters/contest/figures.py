@@ -224,9 +224,9 @@ def curves(record: xr.Dataset, *, methods: Sequence[str]) -> Figure:
 
 
 def curve_table(record: xr.Dataset, *, methods: Sequence[str]) -> Table:
-    """The same at the end, mean over seeds."""
+    """The same at the end, mean over seeds; nan where a run diverged."""
     names = [name for name in SCORED if name in record]
-    of = record[names].isel(evaluation=-1).mean("seed").sel(comparison=[EQUAL, TUNED], optimizer=list(methods))
+    of = record[names].isel(evaluation=-1).mean("seed", skipna=False).sel(comparison=[EQUAL, TUNED], optimizer=list(methods))
     rows = cases(of.map(lambda one: SCORED[one.name][0] * one), "network", "comparison", "optimizer")
     head = ("network", "comparison", "optimizer", *(f"test {name} ({SCORED[name][1]})" for name in names))
     return table(head, rows, digits=("", "", "", *(SCORED[name][2] for name in names)))

@@ -70,7 +70,7 @@ def test_the_search_never_looks_at_test_images(monkeypatch):
     monkeypatch.setattr(run.Classification, "evaluate", lambda self, data: looked.append(data) or found)
     piece = Piece("batch norm", "Adam")
     for phase in (SEARCH, COMPARISON):
-        run.train_piece(TINY, SHA256, phase, {piece: [Trial(1e-3, 0)]}, piece, Progress(print))
+        run.contest(TINY).train(SHA256, phase, {piece: [Trial(1e-3, 0)]}, piece, Progress(print))
     assert [data is inputs.splits.validation for data in looked] == [True, True, False, False]
     assert looked[-1] is inputs.splits.test
 
@@ -110,7 +110,7 @@ def test_tuned_rates_are_those_that_validation_chose_and_matched_ones_match():
 
 def test_images_that_differ_where_a_piece_is_computed_are_refused():
     with pytest.raises(DataError, match=f"images: sha256 is {SHA256} where this piece is computed, expected other"):
-        run.train_piece(TINY, "other", SEARCH, {}, Piece("batch norm", "Adam"), Progress(print))
+        run.contest(TINY).train("other", SEARCH, {}, Piece("batch norm", "Adam"), Progress(print))
 
 
 def test_a_diverged_run_is_marked_and_kept_and_counts_as_guessing():

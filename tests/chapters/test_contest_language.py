@@ -77,7 +77,7 @@ def test_the_search_never_looks_at_test_text(monkeypatch):
     monkeypatch.setattr(run.LanguageModelling, "evaluate", lambda self, data: looked.append(data) or {"loss": 1.0})
     piece = Piece("reviews, q/k norm", "Adam")
     for phase in (SEARCH, COMPARISON):
-        run.train_piece(TINY, sha256(), phase, {piece: [Trial(1e-3, 0)]}, piece, Progress(print))
+        run.contest(TINY).train(sha256(), phase, {piece: [Trial(1e-3, 0)]}, piece, Progress(print))
     assert [data is text.validation for data in looked] == [True, True, False, False]
     assert looked[-1] is text.test
 
@@ -129,7 +129,7 @@ def test_a_guess_is_one_among_all_tokens():
 
 def test_text_that_differs_where_a_piece_is_computed_is_refused():
     with pytest.raises(DataError, match=f"text: sha256 is {sha256()} where this piece is computed, expected other"):
-        run.train_piece(TINY, "other", SEARCH, {}, Piece("characters", "Adam"), Progress(print))
+        run.contest(TINY).train("other", SEARCH, {}, Piece("characters", "Adam"), Progress(print))
 
 
 def test_a_diverged_run_is_marked_and_kept_and_counts_as_guessing():

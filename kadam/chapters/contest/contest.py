@@ -32,8 +32,8 @@ from kadam.lab.train.training import Training
 SEARCH, COMPARISON = "search", "comparison"  # the two phases
 
 Trials = Mapping[Piece, list[Trial]]
-TrainPiece = Callable[[str, Trials, Piece, Progress], xr.Dataset]
 
+KEPT = ("accuracy", "loss", "diverged_at")  # of what a run leaves, all that is kept of the search, at its end
 LATER_SEEDS = 1000  # so far from the seeds of the search are those of the comparisons
 
 
@@ -72,7 +72,7 @@ class Contest:
     methods: tuple[str, ...]
     tuning_steps: int  # of a run in the search
     measures: tuple[str, ...]  # the numbers that a run leaves at every evaluation
-    judged: tuple[str, ...]  # those that it is judged by, kept of the search
+    load: Callable[[Any, str], Inputs]  # given the configuration and the sha256 of the data that are meant
     config: Any  # has rates (Adam's in the search), equal_rate, tuning_seeds, seeds, seed, steps, evaluations and device
 
     @property
@@ -86,9 +86,9 @@ class Contest:
         first, second = pieces * len(config.rates) * config.tuning_seeds, pieces * len(COMPARISONS) * config.seeds
         return Plan(first, second, first * self.tuning_steps + second * config.steps)
 
-    def announcement(self, inputs: Inputs, jobs: int) -> str:
+    def announcement(self, sha256: str, jobs: int) -> str:
         """The plan and an estimate from a few steps on this machine, mean over the networks."""
-        config, seconds = self.config, []
+        config, inputs, seconds = self.config, self.load(self.config, sha256), []
         for network in self.networks:
             training = inputs.training(Piece(network, ADAM), config.steps, Trial(config.equal_rate, config.seed))
             data, every = inputs.held_out(network, COMPARISON), config.steps / config.evaluations
@@ -96,31 +96,30 @@ class Contest:
         return self.plan.sentence(float(np.mean(seconds)), jobs)
 
     def hold(
-        self, train: TrainPiece, score: Callable[[xr.Dataset], xr.DataArray], *, checkpoint: Path | None, jobs: int
+        self, sha256: str, score: Callable[[xr.Dataset], xr.DataArray], *, checkpoint: Path | None, jobs: int
     ) -> xr.Dataset:
         """The record. Dimensions: network, optimizer; rate, tuning_seed; comparison, seed, evaluation.
 
-        ``train(phase, trials, piece, progress)``: the runs of a piece, as :meth:`train` takes them. ``score(found)``: what the
-        search chooses by, larger is better.
+        ``score(found)``: what the search chooses by, larger is better.
         """
         config = self.config
         tuning_seeds = [config.seed + i for i in range(config.tuning_seeds)]
         seeds = [config.seed + LATER_SEEDS + i for i in range(config.seeds)]
         trials = {piece: searching(piece.method, config.rates, tuning_seeds) for piece in self.pieces}
-        search = self._trained(SEARCH, trials, train, checkpoint, jobs)
+        search = self._trained(sha256, SEARCH, trials, checkpoint, jobs)
         found = self._found(search, tuning_seeds)
         rates = peak_rates(found, score(found), config.equal_rate)
         trials = {piece: comparing(rates.sel(network=piece.network, optimizer=piece.method), seeds) for piece in self.pieces}
-        comparison = self._trained(COMPARISON, trials, train, checkpoint, jobs)
+        comparison = self._trained(sha256, COMPARISON, trials, checkpoint, jobs)
         compared = unfolded(comparison, xr.Variable("comparison", list(COMPARISONS)), xr.Variable("seed", seeds))
         searched = found.rename({name: f"search_{name}" for name in found.data_vars if name != "tried"})
         dataset = xr.merge([searched, compared, rates.rename("peak_rate")]).astype(np.float32)
         dataset.attrs = {"computed_s": round(search.attrs["computed_s"] + comparison.attrs["computed_s"], 3)}
         return dataset.assign_coords(stages(self.methods)).assign_coords(evaluation=marks(config.steps, config.evaluations))
 
-    def train(self, inputs: Inputs, phase: str, trials: Trials, piece: Piece, progress: Progress) -> xr.Dataset:
+    def train(self, sha256: str, phase: str, trials: Trials, piece: Piece, progress: Progress) -> xr.Dataset:
         """All runs of a piece. Dimensions: trial, evaluation."""
-        steps = self.steps_of(phase)
+        inputs, steps = self.load(self.config, sha256), self.steps_of(phase)
         runs = Runs(
             trials[piece],
             functools.partial(inputs.training, piece, steps),
@@ -137,11 +136,11 @@ class Contest:
         """Of one run."""
         return int(self.tuning_steps if phase == SEARCH else self.config.steps)
 
-    def _trained(self, phase: str, trials: Trials, train: TrainPiece, checkpoint: Path | None, jobs: int) -> xr.Dataset:
+    def _trained(self, sha256: str, phase: str, trials: Trials, checkpoint: Path | None, jobs: int) -> xr.Dataset:
         """The results of a phase, with the seconds that it took. Dimensions: network, optimizer, trial, evaluation."""
         results = sweep(
             self.pieces,
-            functools.partial(train, phase, trials),
+            functools.partial(self.train, sha256, phase, trials),
             steps=self.steps_of(phase) * len(trials[self.pieces[0]]),
             title=f"{self.title}, {phase}",
             checkpoint=None if checkpoint is None else checkpoint / phase,
@@ -153,7 +152,7 @@ class Contest:
         """What the search gave at the end of each run. Dimensions: network, optimizer, rate, tuning_seed."""
         rates = self.config.rates
         trials = unfolded(search, xr.Variable("rate", list(rates)), xr.Variable("tuning_seed", seeds))
-        ends = trials[[*self.judged, "diverged_at"]].isel(evaluation=-1, missing_dims="ignore")
+        ends = trials[[name for name in KEPT if name in trials]].isel(evaluation=-1, missing_dims="ignore")
         tried = [optimizers.rates(method, rates) for method in self.methods]
         return ends.assign(update_rms=overall(trials.update_rms), tried=(("optimizer", "rate"), tried))
 

@@ -7,7 +7,7 @@ import numpy as np
 import xarray as xr
 
 from kadam.chapters.contest.comparisons import ADAM, EQUAL, MATCHED, TUNED, overall
-from kadam.chapters.contest.measures import gain, gains, networks, scale, search_score, steps_down, two_stages
+from kadam.chapters.contest.measures import gain, gains, networks, scale, search_score, second_and_first, steps_down, two_stages
 from kadam.decay import STRATEGIES
 from kadam.report.ledger import Finding, Test, on_enough_seeds, passes_each, passes_for, with_range
 from kadam.report.statistics import LEVEL
@@ -77,8 +77,7 @@ def only_size(dataset: xr.Dataset, *, most: float) -> Finding:
 
 
 def larger_steps(dataset: xr.Dataset, *, least: float) -> Finding:
-    rms = overall(dataset.update_rms).sel(comparison=EQUAL).mean("seed")
-    second, adam = rms.sel(optimizer=list(two_stages(dataset).values())), rms.sel(optimizer=ADAM)
+    second, adam = second_and_first(overall(dataset.update_rms).sel(comparison=EQUAL).mean("seed"))
     good = float((second >= least * adam).mean())
     return f"rms of u: Adam {with_range(adam)}, k = 2 {with_range(second)}", passes_for(good)
 

@@ -11,6 +11,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import ArrayLike
 
+from kadam.chapters.contest.comparisons import ADAM
 from kadam.report.statistics import Interval, mean_interval
 
 D = TypeVar("D", xr.DataArray, xr.Dataset)
@@ -107,6 +108,11 @@ def two_stages(dataset: xr.Dataset) -> dict[str, str]:
     """Strategy -> the method with k = 2."""
     two = dataset.optimizer[dataset.k == 2]
     return dict(zip(two.strategy.values.tolist(), two.values.tolist(), strict=True))
+
+
+def second_and_first(of: xr.DataArray) -> tuple[xr.DataArray, xr.DataArray]:
+    """Values of the methods with k = 2, and of Adam."""
+    return of.isel(optimizer=np.flatnonzero(of.k == 2)), of.sel(optimizer=ADAM)
 
 
 def by_k(of: D, strategy: str) -> D:

@@ -15,12 +15,11 @@ import torch
 import xarray as xr
 
 from kadam.chapters.contest.cifar.config import PROFILES, Config
-from kadam.chapters.contest.contest import COMMON_UNITS, COMPARISON, Contest, Trials, check_same, optimizer
+from kadam.chapters.contest.contest import COMMON_UNITS, COMPARISON, Contest, check_same, optimizer
 from kadam.chapters.contest.trials import Piece, Trial
 from kadam.lab.data.images import Images, configured_images
 from kadam.lab.data.labelled import Augmentation, Batches, Counts, Labelled, Seeds, Splits, split
 from kadam.lab.data.sources import describe
-from kadam.lab.engine.progress import Progress
 from kadam.lab.records.record import recorded, with_units
 from kadam.lab.train import devices, optimizers
 from kadam.lab.train.classification import Classification, ImageNetwork
@@ -28,12 +27,12 @@ from kadam.lab.train.ensemble import keep_freed_memory
 from kadam.lab.train.schedule import Schedule
 from kadam.lab.train.training import parameter_count
 
-NETWORKS = NORMALISED, PLAIN = ("batch norm", "no norm")
+NETWORKS = ("batch norm", "no norm")
 
 
 def announcement(config: Config, jobs: int) -> str:
     """The plan and an estimate from a few steps on this machine."""
-    return contest(config).announcement(Inputs.of(config, configured_images(config).sha256), jobs)
+    return contest(config).announcement(configured_images(config).sha256, jobs)
 
 
 def contest(config: Config) -> Contest:
@@ -44,7 +43,7 @@ def contest(config: Config) -> Contest:
         methods=tuple(optimizers.methods(config.ks, config.strategies)),
         tuning_steps=config.steps,
         measures=("loss", "accuracy", "train_loss", "update_rms"),
-        judged=("accuracy", "loss"),
+        load=Inputs.of,
         config=config,
     )
 
@@ -71,7 +70,7 @@ class Inputs:
     def network(self, name: str) -> ImageNetwork:
         config, train = self.config, self.splits.train
         how = (config.precision, config.compiler, config.device)
-        return ImageNetwork(train.images.shape[-1], train.classes, config.width, config.depth, name == NORMALISED, *how)
+        return ImageNetwork(train.images.shape[-1], train.classes, config.width, config.depth, name == NETWORKS[0], *how)
 
     def training(self, piece: Piece, steps: int, trial: Trial) -> Classification:
         """A run from its start, its seed a seed for each thing that is drawn."""
@@ -91,8 +90,7 @@ class Inputs:
 def run(config: Config, *, checkpoint: Path | None = None, jobs: int = 1) -> xr.Dataset:
     """Every method's search and comparisons; see :meth:`Contest.hold` for the dimensions."""
     sha256 = configured_images(config).sha256
-    train, score = functools.partial(train_piece, config, sha256), lambda found: found.accuracy.fillna(0)
-    dataset = contest(config).hold(train, score, checkpoint=checkpoint, jobs=jobs)
+    dataset = contest(config).hold(sha256, lambda found: found.accuracy.fillna(0), checkpoint=checkpoint, jobs=jobs)
     inputs = Inputs.of(config, sha256)
     dataset["parameters"] = "network", [parameter_count(inputs.network(name)) for name in NETWORKS]
     dataset.attrs |= {
@@ -105,11 +103,6 @@ def run(config: Config, *, checkpoint: Path | None = None, jobs: int = 1) -> xr.
         **devices.described(config.device),
     }
     return with_units(dataset, UNITS)
-
-
-def train_piece(config: Config, sha256: str, phase: str, trials: Trials, piece: Piece, progress: Progress) -> xr.Dataset:
-    """All runs of one network with one method."""
-    return contest(config).train(Inputs.of(config, sha256), phase, trials, piece, progress)
 
 
 UNITS = COMMON_UNITS | {

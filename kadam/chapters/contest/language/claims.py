@@ -9,7 +9,7 @@ import xarray as xr
 from kadam.chapters.contest import judges
 from kadam.chapters.contest.comparisons import ADAM, EQUAL, MATCHED, TUNED
 from kadam.chapters.contest.judges import INTERVAL, QUESTION, SIZE
-from kadam.chapters.contest.measures import BASIN, at_most_a_guess, basin, gain, networks, two_stages
+from kadam.chapters.contest.measures import BASIN, at_most_a_guess, basin, gain, networks, second_and_first, two_stages
 from kadam.report.ledger import MOST_WORDS, Criterion, Finding, Test, on_enough_seeds, passes, passes_for, with_range
 
 
@@ -23,19 +23,15 @@ def _none_ahead(dataset: xr.Dataset) -> Finding:
 
 
 def _as_wide(dataset: xr.Dataset, *, least: float) -> Finding:
-    second, adam = _second_and_adam(dataset, basin(dataset).width)
+    second, adam = second_and_first(basin(dataset).width)
     words = f"factor between the ends of the basin: Adam {with_range(10**adam, '.0f')}, k = 2 {with_range(10**second, '.0f')}"
     return words, passes_for(float((second >= least * adam).mean()))
 
 
 def _no_more_spikes(dataset: xr.Dataset) -> Finding:
-    second, adam = _second_and_adam(dataset, dataset.spikes.sel(comparison=TUNED).sum("evaluation").mean("seed"))
+    second, adam = second_and_first(dataset.spikes.sel(comparison=TUNED).sum("evaluation").mean("seed"))
     words = f"spikes a run: Adam {float(adam.mean()):.2f}, k = 2 {float(second.mean()):.2f}"
     return words, passes_for(float((second <= adam).mean()))
-
-
-def _second_and_adam(dataset: xr.Dataset, of: xr.DataArray) -> tuple[xr.DataArray, xr.DataArray]:
-    return of.sel(optimizer=list(two_stages(dataset).values())), of.sel(optimizer=ADAM)
 
 
 def _bounded(dataset: xr.Dataset, *, rounding: float) -> Finding:

@@ -15,14 +15,13 @@ import numpy as np
 import xarray as xr
 from torch import Tensor
 
-from kadam.chapters.contest.contest import COMMON_UNITS, COMPARISON, Contest, Trials, check_same, optimizer
+from kadam.chapters.contest.contest import COMMON_UNITS, COMPARISON, Contest, check_same, optimizer
 from kadam.chapters.contest.language.config import DATA, PROFILES, Config, Setting
 from kadam.chapters.contest.trials import Piece, Trial, marks
 from kadam.decay import Decay, stages
 from kadam.lab.data.configured import configured, configured_corpora
 from kadam.lab.data.sources import describe, together
 from kadam.lab.data.windows import Learnable, Windows, learnable
-from kadam.lab.engine.progress import Progress
 from kadam.lab.records.record import recorded, with_units
 from kadam.lab.train import devices, optimizers
 from kadam.lab.train.ensemble import keep_freed_memory
@@ -34,7 +33,7 @@ from kadam.theory import stability
 
 def announcement(config: Config, jobs: int) -> str:
     """The plan and an estimate from a few steps on this machine."""
-    return contest(config).announcement(Inputs.of(config, configured(DATA, config).sha256), jobs)
+    return contest(config).announcement(configured(DATA, config).sha256, jobs)
 
 
 def contest(config: Config) -> Contest:
@@ -45,7 +44,7 @@ def contest(config: Config) -> Contest:
         methods=tuple(optimizers.methods(config.ks, config.strategies, chosen=config.baselines)),
         tuning_steps=config.tuning_steps,
         measures=("loss", "train_loss", "update_rms", "max_update", "spikes"),
-        judged=("loss",),
+        load=Inputs.of,
         config=config,
     )
 
@@ -99,8 +98,7 @@ class Inputs:
 def run(config: Config, *, checkpoint: Path | None = None, jobs: int = 1) -> xr.Dataset:
     """Every method's search and comparisons; see :meth:`Contest.hold` for the dimensions."""
     sha256 = configured(DATA, config).sha256
-    train, score = functools.partial(train_piece, config, sha256), lambda found: -found.loss.fillna(np.inf)
-    dataset = contest(config).hold(train, score, checkpoint=checkpoint, jobs=jobs)
+    dataset = contest(config).hold(sha256, lambda found: -found.loss.fillna(np.inf), checkpoint=checkpoint, jobs=jobs)
     inputs = Inputs.of(config, sha256)
     networks = [inputs.network(setting.name) for setting in config.settings]
     dataset["parameters"] = "network", [parameter_count(network) for network in networks]
@@ -113,11 +111,6 @@ def run(config: Config, *, checkpoint: Path | None = None, jobs: int = 1) -> xr.
         **devices.described(config.device),
     }
     return with_units(dataset, UNITS)
-
-
-def train_piece(config: Config, sha256: str, phase: str, trials: Trials, piece: Piece, progress: Progress) -> xr.Dataset:
-    """All runs of one network with one method."""
-    return contest(config).train(Inputs.of(config, sha256), phase, trials, piece, progress)
 
 
 def _bounds(config: Config) -> np.ndarray:

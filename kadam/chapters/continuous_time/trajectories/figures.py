@@ -112,6 +112,7 @@ def betas(record: xr.Dataset) -> Figure:
     both[0].set_yticks(range(record.sizes["beta"]), [f"{x:g}" for x in record.beta.values])
     both[0].set_ylabel(style.BETA_LABEL)
     figure.colorbar(image, ax=both, label="error of the path", extend="both", pad=0.02)
+    figure.supxlabel("a perceptron on random numbers; no data set", fontsize=8, color=style.GUIDE, x=0.99, ha="right")
     return figure
 
 

@@ -91,7 +91,7 @@ def rate_axis(axes: Axes, rates: Sequence[float], label: str = "learning rate") 
 
 
 def _label_stand_in(figure: Figure, drawn: Sequence[Any]) -> None:
-    """Say on the figure itself where a record that it was drawn from was made of stand-in data, unless it says what it shows."""
+    """Say on a figure that says nothing itself where a record that it was drawn from was made of stand-in data."""
     if figure.get_supxlabel():
         return
     for record in drawn:

@@ -72,6 +72,7 @@ def styled(draw: Callable[P, Figure]) -> Callable[P, Figure]:
         finally:
             plt.rcParams.update(before)
 
+    draw_in_style.draws = True  # type: ignore[attr-defined]  # by this a figure is known
     return draw_in_style
 
 

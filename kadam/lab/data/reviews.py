@@ -3,7 +3,6 @@
 Where the files come from is the matter of ``kadam.lab.data.sources``. Nothing is unpacked onto the disk.
 """
 
-import codecs
 import hashlib
 import lzma
 import re
@@ -14,7 +13,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import NamedTuple
 
-from kadam.lab.data.sources import DataError, ReviewSource, Source, not_utf8, verify
+from kadam.lab.data.sources import DataError, ReviewSource, Source, checked, utf8, verify
 
 # A review's file in the archive: its folder, its number among those of the folder, and its rating.
 MEMBER = re.compile(r"aclImdb/(train/unsup|test/pos|test/neg)/(\d+)_\d+\.txt")
@@ -46,10 +45,11 @@ def read_reviews(source: ReviewSource, path: Path, *, limit: int | None = None) 
         raise DataError(f"{path}: cannot be unpacked: {error}") from None
     sha256 = source.unpacked if packed else hashlib.sha256(text).hexdigest()
     whole = limit is None or len(text) <= limit
-    text = whole_characters(path, text[:limit], final=whole)
+    text = utf8(path, text[:limit], cut=not whole).encode()
     if packed:
         text = _without(text, source.foreign)
-        _check(path, text, sha256 if whole else None)
+    if packed and whole:
+        checked(str(path), text, sha256, when=" after unpacking")
     return Reading(text, sha256)
 
 
@@ -69,26 +69,6 @@ def _without(text: bytes, lines: tuple[int, ...]) -> bytes:
         *before, _, after = text.split(b"\n", line + 1)
         text = b"\n".join((*before, after))
     return text
-
-
-def _check(path: Path, text: bytes, expected: str | None) -> None:
-    found = hashlib.sha256(text).hexdigest()
-    if expected is not None and found != expected:
-        raise DataError(f"{path}: sha256 is {found} after unpacking, expected {expected}")
-
-
-def whole_characters(path: Path, text: bytes, *, final: bool) -> bytes:
-    """``text`` without the beginning of a character at its end; with ``final`` there must be none.
-
-    ``DataError`` that names the place where it is not UTF-8.
-    """
-    decoder = codecs.getincrementaldecoder("utf-8")()
-    try:
-        decoder.decode(text, final)
-    except UnicodeDecodeError as error:
-        raise not_utf8(path, error) from None
-    begun, _ = decoder.getstate()
-    return text[: len(text) - len(begun)]
 
 
 class Reviews(NamedTuple):

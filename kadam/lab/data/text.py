@@ -5,7 +5,6 @@ tiny Shakespeare by characters, and the larger film reviews by bytes. Where the 
 """
 
 import hashlib
-import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -14,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kadam.lab.data.reviews import read_reviews
-from kadam.lab.data.sources import REVIEWS, TINY_SHAKESPEARE, StandInWarning, Text, find, load_text
+from kadam.lab.data.sources import REVIEWS, TINY_SHAKESPEARE, Described, Text, find, load_text
 from kadam.lab.records.profiles import CORPORA
 
 Tokens = NDArray[np.uint8]
@@ -32,11 +31,8 @@ class Parts(NamedTuple):
 
 
 @dataclass(frozen=True, eq=False)
-class Corpus:
-    """A text as tokens in three parts that share none: learnt from, rates chosen on, reported on.
-
-    ``ValueError`` for an empty part, or for tokens that are no uint8 below ``vocabulary``.
-    """
+class Corpus(Described):
+    """A text as tokens in ``Parts``; ``ValueError`` for an empty part, or for tokens that are no uint8 below ``vocabulary``."""
 
     title: str
     unit: str  # what a token is: "character" or "byte"
@@ -44,7 +40,7 @@ class Corpus:
     train: Tokens  # (n,)
     validation: Tokens
     test: Tokens
-    origin: str  # folder | cache | download | embedded; two of them where the parts' files differ in it
+    origin: str
     sha256: str  # of the text; of the checksums of its texts, one after another, where there are two
 
     def __post_init__(self) -> None:
@@ -59,25 +55,16 @@ class Corpus:
     def parts(self) -> Parts:
         return Parts(self.train, self.validation, self.test)
 
-    @property
-    def stand_in(self) -> bool:
-        return self.origin == "embedded"
-
-    @property
-    def label(self) -> str:
-        """What a figure says of its data."""
-        if not self.stand_in:
-            return self.title
+    def substitute(self) -> str:
         other = "" if self.title == TINY_SHAKESPEARE.title else f", standing in for {self.title}"
         return f"embedded excerpt of {TINY_SHAKESPEARE.title}{other} ({sum(map(len, self.parts)):,} {self.unit}s)"
 
 
 def load_corpus(name: str, *, embedded: bool = False, fetch: bool = True, limit: int | None = None) -> Corpus:
-    """The corpus "shakespeare" by characters, or "reviews" by bytes; ``fetch``: may download.
+    """The corpus "shakespeare" by characters, or "reviews" by bytes; ``limit``: at most so many tokens to learn from.
 
-    ``limit``: at most so many tokens to learn from, the first. With ``embedded``, the excerpt of tiny Shakespeare; it also
-    stands in for data that cannot be had, with a ``StandInWarning``. Raises ``ValueError`` for an unknown name, a limit
-    below 1, or a part without tokens; ``DataError`` for files that are not what they should be.
+    ``embedded``: the excerpt of tiny Shakespeare, which also stands in, with a ``StandInWarning``, for data that cannot be had;
+    ``fetch``: may download. ``ValueError`` for an unknown name, a limit below 1, or no tokens; ``DataError`` for wrong files.
     """
     if name not in CORPORA:
         raise ValueError(f"a corpus is one of {', '.join(CORPORA)}, got {name!r}")
@@ -111,10 +98,8 @@ def _by_bytes(fetch: bool, limit: int | None) -> Corpus:
     """The reviews of the training file, and those of the other by turns to validate and to test."""
     found = []
     for source in REVIEWS:
-        place = find(source, fetch=fetch)
+        place = find(source, fetch=fetch, instead=f"an embedded excerpt of {TINY_SHAKESPEARE.title}")
         if place is None:
-            excerpt = f"an embedded excerpt of {TINY_SHAKESPEARE.title}"
-            warnings.warn(f"{source.title}: no file, no download; using {excerpt}", StandInWarning, stacklevel=3)
             return _reviews_stand_in(limit)
         found.append((source, *place))
     (train, origin, path), (others, other_origin, other_path) = found

@@ -15,8 +15,8 @@ BLOCK = 1024
 class Windows:
     """Batch n of windows at random places, (batch, context + 1) int64: a function of n and of the seed, so without state.
 
-    The text stays on its device as bytes, and a batch is one selection of rows from there; the host draws the places of many
-    batches at once and never waits. ``ValueError`` for a context that the text is too short for.
+    The text stays on its device as bytes; the host draws the places of many batches at once and never waits. ``ValueError`` for
+    a context that the text is too short for.
     """
 
     def __init__(self, tokens: Tensor, *, batch: int, context: int, seed: int) -> None:

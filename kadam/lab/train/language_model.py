@@ -1,29 +1,24 @@
 """Networks that learn to predict the next token of a text."""
 
-import functools
-from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
-from torch.optim.optimizer import Optimizer
 
-from kadam.lab.data.windows import Windows
 from kadam.lab.records.profiles import Shape
-from kadam.lab.train import devices
 from kadam.lab.train.gpt import Gpt
 from kadam.lab.train.probes import spikes
-from kadam.lab.train.schedule import Schedule
-from kadam.lab.train.training import Computed, Forward, Training
+from kadam.lab.train.training import Network, Training
 
 # Tokens that are evaluated at once.
 EVALUATED = 16384
 
 
 @dataclass(frozen=True)
-class TextNetwork(Computed):
-    """A transformer and how it computes; equal ones are built once a process, for what is compiled stays compiled."""
+class TextNetwork(Network):
+    """A transformer and how it computes."""
 
     vocabulary: int
     context: int
@@ -33,13 +28,8 @@ class TextNetwork(Computed):
     compiler: str = ""
     device: str = "cpu"
 
-    @functools.cache  # noqa: B019 - the few networks of a process, wanted again and again
-    def build(self) -> tuple[Gpt, Forward]:
-        """The network, whose weights :meth:`Gpt.reset` draws, and the function that it computes."""
-        size = {"width": self.shape.width, "layers": self.shape.layers, "heads": self.shape.heads}
-        model = Gpt(vocabulary=self.vocabulary, context=self.context, normalised=self.normalised, **size)
-        model = model.to(devices.chosen(self.device), self.dtype)
-        return model, self.compiled(model)
+    def make(self) -> Gpt:
+        return Gpt(vocabulary=self.vocabulary, context=self.context, normalised=self.normalised, **vars(self.shape))
 
 
 class LanguageModelling(Training):
@@ -50,17 +40,9 @@ class LanguageModelling(Training):
 
     STATE = (*Training.STATE, "largest")
 
-    def __init__(
-        self,
-        network: TextNetwork,
-        optimizer: Callable[[list[nn.Parameter]], Optimizer],
-        batches: Windows,
-        schedule: Schedule,
-        *,
-        initialisation: int,
-    ) -> None:
-        super().__init__(network, optimizer, batches, schedule, initialisation=initialisation)
-        self.network, self.largest = network, self.series()
+    def __init__(self, *arguments: Any, initialisation: int) -> None:
+        super().__init__(*arguments, initialisation=initialisation)
+        self.largest = self.series()
 
     def loss(self, batch: Tensor) -> Tensor:
         """Mean cross-entropy (nats a token) of predicting batch[:, 1:] from batch[:, :-1]; (batch, context + 1)."""

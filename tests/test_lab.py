@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 import torch
 
-from kadam.chapters.continuous_time import problems
 from kadam.decay import Decay
 from kadam.flat import FlatLoss
 from kadam.lab.records import profiles
@@ -298,40 +297,3 @@ def test_a_vector_of_the_wrong_length_is_named(model, windows):
         flat.grad(np.zeros(3))
     with pytest.raises(ValueError, match="a vector of the weights must have shape"):
         flat.jvp(flat.start, np.zeros(3))
-
-
-def test_the_perceptrons_derivatives_by_hand_are_torchs():
-    problem = problems.perceptron(inputs=3, width=4, examples=6, seed=2)
-    rng = np.random.default_rng(2)
-    x = torch.from_numpy(rng.standard_normal((6, 3)))
-    y = torch.sin(x.sum(1) / 2)
-
-    def loss(theta):
-        hidden = torch.tanh(x @ theta[:12].view(4, 3).T + theta[12:16])
-        return (hidden @ theta[16:] - y).square().mean()
-
-    theta, direction = torch.from_numpy(problem.start), torch.from_numpy(rng.standard_normal(20))
-    _, product = torch.autograd.functional.hvp(loss, theta, direction)
-    np.testing.assert_allclose(problem.grad(problem.start), torch.func.grad(loss)(theta).numpy(), rtol=1e-12)
-    np.testing.assert_allclose(problem.jvp(problem.start, direction.numpy()), product.numpy(), rtol=1e-11)
-
-
-@pytest.mark.parametrize("make", [problems.quadratic, problems.crowd])
-def test_a_problem_with_a_known_minimum_has_no_gradient_there(make):
-    problem, minimum = make()
-    np.testing.assert_allclose(problem.grad(minimum), 0, atol=1e-13)
-    step = problem.grad(minimum + 1e-3) - problem.grad(minimum)
-    np.testing.assert_allclose(problem.jvp(minimum, np.full(len(minimum), 1e-3)), step, atol=1e-12)
-
-
-def test_the_quadratics_first_gradients_keep_away_from_zero_and_the_crowds_do_not():
-    away, near = (np.abs(make()[0].grad(make()[0].start)) for make in (problems.quadratic, problems.crowd))
-    assert away.min() >= 1 - 1e-9
-    assert near.min() < 1e-4
-
-
-def test_distances_of_paths_are_shares_of_the_way():
-    reference = np.array([[0.0, 0.0, 5.0], [3.0, 4.0, 5.0]])
-    path = reference + np.array([[0.0, 0.0, 0.0], [0.3, 0.4, 0.0]])
-    assert probes.distance(path, reference) == pytest.approx(0.1)
-    assert probes.median_distance(path, reference) == pytest.approx(0.1)  # the third weight never moves

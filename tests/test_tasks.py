@@ -3,7 +3,6 @@
 import functools
 import hashlib
 from dataclasses import replace
-from itertools import islice
 from types import SimpleNamespace
 
 import numpy as np
@@ -14,7 +13,7 @@ from kadam.lab.data import images
 from kadam.lab.data import sources as data
 from kadam.lab.data.configured import configured_sets
 from kadam.lab.records.profiles import LAPTOP, PAPER, SMOKE, Sizes
-from kadam.lab.train.tasks import CHANGES, IMAGE_WEIGHTS, LANGUAGE_WEIGHTS, Inputs, scaled
+from kadam.lab.train.tasks import IMAGE_WEIGHTS, LANGUAGE_WEIGHTS, Inputs
 
 KINDS = ["language", "images"]
 
@@ -177,32 +176,3 @@ def test_the_label_of_the_data_names_both_sets(inputs):
 @pytest.mark.usefixtures("small_sources")
 def test_the_label_of_real_data_names_both_sets():
     assert sets(text="real", images="real").label == "tiny Shakespeare and CIFAR-10"
-
-
-def test_a_change_is_what_its_name_says(inputs):
-    setting = {"at": 3, "small": 2, "large": 5}
-    runs = {change: list(islice(inputs.changing(change, 0, **setting), 6)) for change in CHANGES}
-    for change, steps in runs.items():
-        first = 5 if change == "smaller batches" else 2
-        later = {"larger batches": 5, "smaller batches": 2}.get(change, first)
-        scale = {"loss x 10": 10, "loss / 10": 0.1}.get(change, 1)
-        assert [len(windows) for _, windows in steps] == [first] * 3 + [later] * 3
-        assert [float(s) for s, _ in steps] == pytest.approx([1] * 3 + [scale] * 3)
-    quiet, relabelled = (torch.cat([windows for _, windows in runs[change]]) for change in ("none", "other letters"))
-    assert torch.equal(quiet[:6], relabelled[:6])
-    pairs = set(zip(quiet[6:].flatten().tolist(), relabelled[6:].flatten().tolist(), strict=True))
-    assert len(pairs) == len({letter for letter, _ in pairs}) == len({letter for _, letter in pairs})
-    assert any(before != after for before, after in pairs)
-
-
-def test_an_unknown_change_is_refused(inputs):
-    with pytest.raises(ValueError, match=r"change must be one of none, loss x 10, .*; got 'weather'"):
-        inputs.changing("weather", 0, at=1, small=2, large=3)
-
-
-def test_a_scaled_loss_is_the_loss_times_its_factor(inputs):
-    task = inputs.language(0)
-    batch = task.draw(np.random.default_rng(0), 3)
-    with torch.no_grad():
-        plain, tenfold = task.loss(task.model, batch), scaled(task.loss, task.model, (torch.tensor(10.0), batch))
-    assert float(tenfold) == pytest.approx(10 * float(plain), rel=1e-14)

@@ -91,7 +91,9 @@ def rate_axis(axes: Axes, rates: Sequence[float], label: str = "learning rate") 
 
 
 def _label_stand_in(figure: Figure, drawn: Sequence[Any]) -> None:
-    """Say on the figure itself where a record that it was drawn from was made of stand-in data."""
+    """Say on a figure that says nothing itself where a record that it was drawn from was made of stand-in data."""
+    if figure.get_supxlabel():
+        return
     for record in drawn:
         if isinstance(record, xr.Dataset) and record.attrs.get("data_origin") == "embedded":
             words = textwrap.fill(f"stand-in data: {record.attrs['data']}", 120)

@@ -1,32 +1,67 @@
-"""Chapter continuous_time: what its smoke record holds, how its claims are decided, and what it draws."""
+"""Chapter continuous_time: its problems, what its smoke records hold, how its claims are decided, and what it draws."""
 
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 import xarray as xr
 
 from kadam import chapters
+from kadam.chapters.continuous_time import flows, problems
 from kadam.chapters.continuous_time.orders import config as orders_config
-from kadam.chapters.continuous_time.orders import figures as orders
-from kadam.chapters.continuous_time.trajectories import config as trajectories_config
-from kadam.chapters.continuous_time.trajectories import figures as trajectories
-from kadam.chapters.continuous_time.trajectories import run as trajectories
+from kadam.chapters.continuous_time.orders import figures as orders_figures
+from kadam.chapters.continuous_time.trajectories import claims, config, figures, run
+from kadam.lab.data.sources import configured_text
 from kadam.lab.engine.progress import Progress
-from kadam.lab.records import committed as results
+from kadam.lab.records import committed
 
-RESULTS = Path(__file__).parents[1] / "results"
+RESULTS = Path(__file__).parents[2] / "results"
+
+
+def test_the_perceptrons_gradient_by_hand_is_torchs():
+    problem = problems.perceptron(inputs=3, width=4, examples=6, seed=2)
+    x = torch.from_numpy(np.random.default_rng(2).standard_normal((6, 3)))
+    y = torch.sin(x.sum(1) / 2)
+
+    def loss(theta):
+        hidden = torch.tanh(x @ theta[:12].view(4, 3).T + theta[12:16])
+        return (hidden @ theta[16:] - y).square().mean()
+
+    expected = torch.func.grad(loss)(torch.from_numpy(problem.start)).numpy()
+    np.testing.assert_allclose(problem.grad(problem.start), expected, rtol=1e-12)
+
+
+@pytest.mark.parametrize("make", [problems.quadratic, problems.crowd])
+def test_a_problem_with_a_known_minimum_has_no_gradient_there(make):
+    problem, minimum = make()
+    np.testing.assert_allclose(problem.grad(minimum), 0, atol=1e-13)
+    np.testing.assert_allclose(problem.grad(minimum + 2e-3), 2 * problem.grad(minimum + 1e-3), atol=1e-12)
+    assert np.abs(problem.grad(minimum + 1e-3)).max() > 1e-4
+
+
+def test_the_quadratics_first_gradients_keep_away_from_zero_and_the_crowds_do_not():
+    away, near = (np.abs(make()[0].grad(make()[0].start)) for make in (problems.quadratic, problems.crowd))
+    assert away.min() >= 1 - 1e-9
+    assert near.min() < 1e-4
+
+
+def test_distances_of_paths_are_shares_of_the_way():
+    reference = np.array([[0.0, 0.0, 5.0], [3.0, 4.0, 5.0]])
+    path = reference + np.array([[0.0, 0.0, 0.0], [0.3, 0.4, 0.0]])
+    assert flows.distance(path, reference) == pytest.approx(0.1)
+    assert flows.median_distance(path, reference) == pytest.approx(0.1)  # the third weight never moves
 
 
 @pytest.mark.parametrize(
     ("module", "change", "message"),
     [
-        (trajectories, {"substeps": 3}, "substeps must be even, for minibatches change between two of them; got 3"),
-        (trajectories, {"shown_steps": 51}, r"shown_steps must be one of path_steps \(25, 50, 100, 200\), got 51"),
-        (trajectories, {"weights": 0}, "weights must be a whole number >= 1, got 0"),
-        (trajectories, {"text": "latin"}, "text must be one of real, embedded; got 'latin'"),
-        (orders, {"rates": 1}, "rates and small_rates must be at least 2, got 1 and 5"),
-        (orders, {"crowd": 0.5}, "crowd must be a whole number >= 1, got 0.5"),
+        (config, {"substeps": 3}, "substeps must be even, for minibatches change between two of them; got 3"),
+        (config, {"shown_steps": 51}, r"shown_steps must be one of path_steps \(25, 50, 100, 200\), got 51"),
+        (config, {"weights": 0}, "weights must be a whole number >= 1, got 0"),
+        (config, {"text": "latin"}, "text must be one of real, embedded; got 'latin'"),
+        (orders_config, {"rates": 1}, "rates and small_rates must be at least 2, got 1 and 5"),
+        (orders_config, {"crowd": 0.5}, "crowd must be a whole number >= 1, got 0.5"),
     ],
 )
 def test_a_bad_configuration_of_chapter_3_is_named(module, change, message):
@@ -35,7 +70,7 @@ def test_a_bad_configuration_of_chapter_3_is_named(module, change, message):
 
 
 def test_pieces_of_chapter_3_that_are_done_are_not_done_again(tmp_path, monkeypatch, smoke_records):
-    config, calls, original = trajectories_config.PROFILES["smoke"], [], trajectories.compute_piece
+    smoke, calls, original = config.PROFILES["smoke"], [], run.compute_piece
 
     def stop_at_the_fourth(config, text, piece, progress):
         calls.append(piece)
@@ -43,42 +78,45 @@ def test_pieces_of_chapter_3_that_are_done_are_not_done_again(tmp_path, monkeypa
             raise KeyboardInterrupt
         return original(config, text, piece, progress)
 
-    monkeypatch.setattr(trajectories, "compute_piece", stop_at_the_fourth)
+    monkeypatch.setattr(run, "compute_piece", stop_at_the_fourth)
     with pytest.raises(KeyboardInterrupt):
-        trajectories.run(config, checkpoint=tmp_path)
-    resumed = trajectories.run(config, checkpoint=tmp_path)
+        run.run(smoke, checkpoint=tmp_path)
+    resumed = run.run(smoke, checkpoint=tmp_path)
     assert len(calls) == len(set(calls)) + 1
     xr.testing.assert_identical(resumed.drop_attrs(deep=False), smoke_records["trajectories"].drop_attrs(deep=False))
 
 
 def test_trajectories_count_gradients_and_name_the_weights(smoke_records):
     record = smoke_records["trajectories"]
-    substeps = trajectories_config.PROFILES["smoke"].substeps
+    substeps = config.PROFILES["smoke"].substeps
     assert record.evaluations.values.tolist() == [1, 4 * substeps, 8 * substeps]  # without a jvp: two gradients for one
     assert record.attrs["cost_second"] > record.attrs["cost_paper"] > 1
-    assert len(set(record.name.values.tolist())) == trajectories_config.PROFILES["smoke"].weights
+    assert len(set(record.name.values.tolist())) == config.PROFILES["smoke"].weights
     assert all("[" in name for name in record.name.values)
 
 
 def test_a_path_that_leaves_the_finite_numbers_is_infinite_on_the_map():
-    config = trajectories_config.Config(map_gammas=(0.0, 0.9), map_steps=20, text="embedded")
-    errors = trajectories.compute_piece(config, trajectories.load_data(config), "map-0.0", Progress(print)).map_error
+    small = config.Config(map_gammas=(0.0, 0.9), map_steps=20, text="embedded")
+    errors = run.compute_piece(small, configured_text(small), run.Piece("map", 0.0), Progress(print)).map_error
     assert np.isfinite(errors.sel(gamma=0.0)).all()
     assert (errors.sel(gamma=0.9) > 1).any()
+
+
+def verdicts(name, record):
+    return {claim.id: claim.verdict for claim in chapters.claims(name, record)}
 
 
 def test_claims_of_chapter_3_that_fail_are_reported_so(smoke_records):
     record = smoke_records["trajectories"]
     swapped = record.assign_coords(flow=["second", "paper"])
     apart = record.assign(p_gap=record.p_gap + 1e-3, shown=record.shown + np.arange(3)[:, None, None])
-    assert {c.id: c.verdict for c in chapters.claims("trajectories", swapped)}["D-3c"] == "not reproduced"
-    verdicts = {c.id: c.verdict for c in chapters.claims("trajectories", apart)}
-    assert (verdicts["GT-3a"], verdicts["GT-3b"]) == ("not reproduced", "not reproduced")
+    assert verdicts("trajectories", swapped)["D-3c"] == "not reproduced"
+    assert [verdicts("trajectories", apart)[id] for id in ("GT-3a", "GT-3b")] == ["not reproduced"] * 2
 
 
 def laptop_orders(**errors):
     """The committed record of orders with some cases' errors replaced by given slopes."""
-    record = results.committed(RESULTS, "orders", "laptop")
+    record = committed.committed(RESULTS, "orders", "laptop")
     order = record.order.copy()
     for flow, slope in errors.items():
         order.loc[{"flow": flow, "case": list(orders_config.JUDGED)}] = slope
@@ -97,26 +135,32 @@ def laptop_orders(**errors):
     ],
 )
 def test_the_criteria_of_the_orders_are_applied(slopes, id, verdict):
-    assert {claim.id: claim.verdict for claim in chapters.claims("orders", laptop_orders(**slopes))}[id] == verdict
+    assert verdicts("orders", laptop_orders(**slopes))[id] == verdict
 
 
-def test_the_tables_of_chapter_3_say_what_the_experiments_judge_by(smoke_records):
-    from kadam.chapters.continuous_time.trajectories.run import path_errors, weight_errors
-
+def test_the_tables_of_chapter_3_hold_what_the_experiments_judge_by(smoke_records):
     record = smoke_records["trajectories"]
-    weights = trajectories.weight_table(record).splitlines()
-    assert f"{float(weight_errors(record).sel(flow='paper').median()):.1%}" in weights[1]
-    assert f"{float(weight_errors(record).sel(flow='second').max()):.1%}" in weights[2]
-    eta = float(record.path_eta.max())
-    assert (
-        f"{float(path_errors(record).sel(flow='second', path_eta=eta)):.3g}" in trajectories.error_table(record).splitlines()[1]
-    )
-    assert "the same path to 1e-8 of its length: True" in trajectories.noise_table(record)
-    assert max(len(line) for line in orders.table(smoke_records["orders"]).splitlines()) <= 80
+    weights = figures.weight_table(record).rows
+    assert weights[0][1] == f"{float(claims.weight_errors(record).sel(flow='paper').median()):.1%}"
+    assert weights[1][2] == f"{float(claims.weight_errors(record).sel(flow='second').max()):.1%}"
+    largest = claims.path_errors(record).sel(eta=float(record.path_eta.max()), flow="second")
+    assert figures.error_table(record).rows[0][2] == f"{float(largest):.3g}"
+    assert float(record.p_gap.max()) < 1e-8
+    assert len(figures.noise_table(record).rows) == record.noise_error.isel(flow=0).size
+    shares = np.sqrt(record.long_mse / record.long_moved)
+    assert figures.longer_table(record).rows[0][3] == f"{float(shares.sel(flow='paper')[-1]):.2g}"
+
+
+def test_the_table_of_the_orders_has_a_row_for_every_order(smoke_records):
+    record = smoke_records["orders"]
+    rows = orders_figures.order_table(record).rows
+    assert len(rows) == int(record.order.notnull().sum()) + len(orders_figures.MEDIANS)
+    crowd = record.sel(case="crowd", flow="second")
+    assert rows[-1][:3] == ("crowd", "median", f"{float(crowd.median_order):.2f}")
+    assert ("crowd", "second", f"{float(crowd.order):.2f}") in [row[:3] for row in rows]
 
 
 def test_the_map_tells_pairs_inside_from_pairs_outside(smoke_records):
     record = smoke_records["trajectories"]
-    paper = trajectories.map_table(record).splitlines()[1].split()
     outside = record.map_error.sel(flow="paper").where(record.beta <= record.gamma**2)
-    assert paper[-1] == f"{float(outside.median()):.2g}"
+    assert figures.map_table(record).rows[0][-1] == f"{float(outside.median()):.2g}"

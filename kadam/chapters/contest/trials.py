@@ -1,25 +1,26 @@
-"""Methods of training compared fairly: each is tried at as many learning rates, then all run again with other seeds.
-
-The three comparisons: at one learning rate for all; at each method's best in the search; and at the rate at which a method's
-update is as large as Adam's at that one learning rate. Size is learning rate times the root mean square of u, over all weights
-and steps.
-"""
+"""Training runs of a contest: which there are, how they follow one another, and the learning rates that a search gives."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Generic, NamedTuple, Protocol, TypeVar
+from typing import Any, NamedTuple
 
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from kadam.chapters.contest.comparisons import ADAM, COMPARISONS
 from kadam.lab.engine.state import Stateful
-from kadam.lab.train import optimizers as baselines
-
-COMPARISONS = ("equal rate", "tuned", "matched size")
-REFERENCE = "Adam"
+from kadam.lab.train import optimizers
+from kadam.lab.train.training import Training
 
 Array = NDArray[np.float64]
+
+
+class Piece(NamedTuple):
+    """What one process trains: all runs of a network with a method."""
+
+    network: str
+    method: str
 
 
 class Trial(NamedTuple):
@@ -29,28 +30,21 @@ class Trial(NamedTuple):
     seed: int
 
 
-class Trained(Protocol):
-    """A training run as it is watched here; :class:`kadam.lab.train.training.Training` is one."""
-
-    def step(self, n: int) -> None: ...
-
-    def diverged_at(self, n: int) -> int | None: ...
-
-    def watched(self, begin: int, end: int) -> dict[str, float]: ...
-
-    def state_dict(self) -> dict[str, Any]: ...
-
-    def load_state_dict(self, state: dict[str, Any]) -> None: ...
+def searching(method: str, adams: Sequence[float], seeds: Sequence[int]) -> list[Trial]:
+    """The runs in which a method's learning rate is sought, given those at which Adam is tried."""
+    return [Trial(rate, seed) for rate in optimizers.rates(method, adams) for seed in seeds]
 
 
-T = TypeVar("T", bound=Trained)
+def comparing(rates: xr.DataArray, seeds: Sequence[int]) -> list[Trial]:
+    """The runs in which a method is compared, given its learning rate for each comparison."""
+    return [Trial(float(rates.sel(comparison=name)), seed) for name in COMPARISONS for seed in seeds]
 
 
-class Runs(Stateful, Generic[T]):
+class Runs(Stateful):
     """Several training runs one after another, each of which leaves a row in every table.
 
-    ``begin(trial)``: the run from its start; ``judge(run)``: how good it is on data that it does not learn from, number by
-    name. ``measures``: the names of these numbers and of those that a run watches.
+    ``begin(trial)``: the run from its start; it is evaluated on ``data``, from which it does not learn. ``measures``: the names
+    of the numbers that this gives, and of those that a run watches.
     """
 
     STATE = ("current", "tables")
@@ -58,18 +52,18 @@ class Runs(Stateful, Generic[T]):
     def __init__(
         self,
         trials: Sequence[Trial],
-        begin: Callable[[Trial], T],
-        judge: Callable[[T], Mapping[str, float]],
+        begin: Callable[[Trial], Training],
+        data: Any,
         *,
         measures: Sequence[str],
         steps: int,
         evaluations: int,
     ) -> None:
-        self.trials, self.begin, self.judge, self.steps = trials, begin, judge, steps
+        self.trials, self.begin, self.data, self.steps = trials, begin, data, steps
         self.marks = [0, *marks(steps, evaluations)]
         self.tables: dict[str, Array] = {name: np.full((len(trials), evaluations), np.nan) for name in measures}
         self.tables["diverged_at"] = np.full(len(trials), np.nan)
-        self.current: T | None = None
+        self.current: Training | None = None
         self._start(0)
 
     def _start(self, i: int) -> None:
@@ -98,14 +92,14 @@ class Runs(Stateful, Generic[T]):
             if step + 1 in self.marks:
                 self._look(self.current, self.marks.index(step + 1))
 
-    def _look(self, run: T, mark: int) -> None:
+    def _look(self, run: Training, mark: int) -> None:
         """Evaluate, and keep what was seen since the last time; or keep when the run diverged."""
         begin, end = self.marks[mark - 1 : mark + 1]
         diverged = run.diverged_at(end)
         if diverged is not None:
             self.tables["diverged_at"][self.i] = diverged
             return
-        for name, value in {**self.judge(run), **run.watched(begin, end)}.items():
+        for name, value in {**run.evaluate(self.data), **run.watched(begin, end)}.items():
             self.tables[name][self.i, mark - 1] = value
 
     def dataset(self) -> xr.Dataset:
@@ -119,33 +113,18 @@ def marks(steps: int, evaluations: int) -> list[int]:
     return [(i + 1) * steps // evaluations for i in range(evaluations)]
 
 
-def search(method: str, adams: Sequence[float], seeds: Sequence[int]) -> list[Trial]:
-    """The runs in which a method's learning rate is sought, given those at which Adam is tried."""
-    return [Trial(rate, seed) for rate in baselines.rates(method, adams) for seed in seeds]
-
-
-def contest(rates: xr.DataArray, seeds: Sequence[int]) -> list[Trial]:
-    """The runs in which a method is compared, given its learning rate for each comparison."""
-    return [Trial(float(rates.sel(comparison=name)), seed) for name in COMPARISONS for seed in seeds]
-
-
-def by_piece(results: Mapping[str, xr.Dataset], networks: Sequence[str], methods: Sequence[str]) -> xr.Dataset:
-    """The results of pieces named "network, method" side by side. Dimensions: network, optimizer, trial, evaluation."""
+def side_by_side(results: Mapping[Piece, xr.Dataset], networks: Sequence[str], methods: Sequence[str]) -> xr.Dataset:
+    """The results of all pieces. Dimensions: network, optimizer, and those of a piece."""
     names = xr.Variable("optimizer", list(methods))
-    rows = [xr.concat([results[f"{network}, {m}"].drop_attrs() for m in methods], names) for network in networks]
+    rows = [xr.concat([results[Piece(network, m)].drop_attrs() for m in methods], names) for network in networks]
     return xr.concat(rows, xr.Variable("network", list(networks)))
 
 
 def unfolded(trials: xr.Dataset, outer: xr.Variable, inner: xr.Variable) -> xr.Dataset:
-    """The dimension trial as the two that it goes through, each given by its values."""
-    (name,), (last,), each = outer.dims, inner.dims, inner.size
-    rows = [trials.isel(trial=slice(i * each, (i + 1) * each)).rename(trial=last) for i in range(outer.size)]
-    return xr.concat(rows, outer).assign_coords({name: outer, last: inner})
-
-
-def overall(update: xr.DataArray) -> xr.DataArray:
-    """The root mean square of u over the whole of training, from those between evaluations."""
-    return (update**2).mean("evaluation", skipna=False) ** 0.5
+    """The dimension trial as the two that it goes through, each given by its values; the outer one first of all."""
+    (first,), (last,) = outer.dims, inner.dims
+    both = trials.coarsen(trial=inner.size).construct(trial=(first, last))
+    return both.transpose(first, ...).assign_coords({first: outer, last: inner})
 
 
 def peak_rates(found: xr.Dataset, score: xr.DataArray, equal_rate: float) -> xr.DataArray:
@@ -157,7 +136,7 @@ def peak_rates(found: xr.Dataset, score: xr.DataArray, equal_rate: float) -> xr.
     best = score.mean("tuning_seed").argmax("rate")
     tuned = found.tried.isel(rate=best).drop_vars("rate")
     sizes = found.tried * found.update_rms.mean("tuning_seed")
-    target = _at(found.tried, sizes, equal_rate).sel(optimizer=REFERENCE, drop=True)
+    target = _at(found.tried, sizes, equal_rate).sel(optimizer=ADAM, drop=True)
     matched = _at(sizes, found.tried, target)
     equal = xr.full_like(matched, equal_rate)
     rates = xr.concat([equal, tuned, matched], xr.Variable("comparison", list(COMPARISONS)), coords="minimal")

@@ -4,7 +4,7 @@ A rule is asked after every step of the ensemble, for one weight of one member, 
 the update, the gradient's second moment. It returns the weight that the member goes on with, and the update that led there.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -25,10 +25,7 @@ class Step:
     gradient: Tensor
 
 
-class Rule(Protocol):
-    def __call__(self, step: Step) -> tuple[Tensor, Tensor]:
-        """The weight after the step and the update that moved it."""
-        ...
+Rule = Callable[[Step], tuple[Tensor, Tensor]]  # the weight after the step and the update that moved it
 
 
 class Law(Protocol):

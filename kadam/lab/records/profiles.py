@@ -44,9 +44,10 @@ def check_choice(name: str, value: str, allowed: tuple[str, ...]) -> None:
         raise ValueError(f"{name} must be one of {', '.join(allowed)}; got {value!r}")
 
 
-def check_rates(name: str, values: Sequence[float]) -> None:
-    """``ValueError`` unless these are one number or more, each finite and above 0."""
-    if not values or not all(0 < value < math.inf for value in values):
+def check_rates(name: str, values: float | Sequence[float]) -> None:
+    """``ValueError`` unless this is a number or a sequence of some, each finite and above 0."""
+    each = (values,) if isinstance(values, int | float) else values
+    if not each or not all(0 < value < math.inf for value in each):
         raise ValueError(f"{name} must be finite and > 0, got {values!r}")
 
 

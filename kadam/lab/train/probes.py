@@ -1,4 +1,4 @@
-"""What is measured: of an ensemble while it trains (tensors, members first), and of paths (arrays (steps + 1, d))."""
+"""What is measured of an ensemble while it trains (tensors, members first), and of its losses."""
 
 from collections.abc import Mapping
 
@@ -6,8 +6,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-
-Path = NDArray[np.float64]
 
 # A loss is a spike where it is this many standard deviations above the mean of so many losses before it.
 SPIKE_HEIGHT, SPIKE_WINDOW = 5.0, 20
@@ -31,22 +29,6 @@ def norms(params: Mapping[str, Tensor]) -> Tensor:
 
 def _largest(u: Tensor) -> Tensor:
     return torch.maximum(u.amax(1), -u.amin(1))  # about ten times as fast as torch.aminmax on CPU
-
-
-def distance(path: Path, reference: Path) -> float:
-    """The largest Euclidean distance of a path from a reference over the steps, over how far the reference went."""
-    apart = np.linalg.norm(path - reference, axis=1).max()
-    return float(apart / np.linalg.norm(reference - reference[0], axis=1).max())
-
-
-def median_distance(path: Path, reference: Path) -> float:
-    """The same weight by weight: the median of their largest gaps over the median of their largest moves.
-
-    Weights that the reference never moves are left out.
-    """
-    gap, move = np.abs(path - reference).max(0), np.abs(reference - reference[0]).max(0)
-    moved = move > 0
-    return float(np.median(gap[moved]) / np.median(move[moved]))
 
 
 def spikes(losses: NDArray[np.float64]) -> NDArray[np.bool_]:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from kadam.lab.data.images import configured_images, standardised
 from kadam.lab.data.sources import Text, configured_text, describe, random_windows, together
 from kadam.lab.engine.state import Stateful
-from kadam.lab.records.profiles import Sizes, check_choice
+from kadam.lab.records.profiles import Sizes
 from kadam.lab.train import devices
 from kadam.lab.train.ensemble import Loss
 from kadam.lab.train.networks import CharTransformer, ConvNet, classification_loss, initialise, next_token_loss
@@ -22,9 +22,6 @@ from kadam.lab.train.scale_invariance import check_scale_invariant
 # The scale-invariant weights that are watched: their names in records, and in the network.
 LANGUAGE_WEIGHTS = {"query": "blocks.0.query.weight", "key": "blocks.0.key.weight", "hidden": "blocks.0.up.weight"}
 IMAGE_WEIGHTS = {"convolution 2": "convolutions.1.weight", "convolution 3": "convolutions.2.weight"}
-
-# What may change on purpose in the middle of training.
-CHANGES = ("none", "loss x 10", "loss / 10", "larger batches", "smaller batches", "other letters")
 
 Draw = Callable[[np.random.Generator, int], Any]  # a random batch of so many examples
 
@@ -130,10 +127,6 @@ class Inputs:
         """A random batch of text, (size, context + 1)."""
         return windows(self.sizes, self.text, rng, size)
 
-    def changing(self, change: str, seed: int, *, at: int, small: int, large: int) -> "Changing":
-        """Batches of text of the small size or the large one; one of ``CHANGES`` comes at step ``at``."""
-        return Changing(self, change, seed, at=at, small=small, large=large)
-
     def classification(self, seed: int, *, normalised: bool = True) -> Task:
         """A network of three convolutions, with batch normalisation or without; an example is an image with its label."""
         images, labels = self.images.images, self.images.labels
@@ -146,32 +139,3 @@ class Inputs:
             return torch.from_numpy(images[chosen]).to(self.device), torch.from_numpy(labels[chosen]).to(self.device)
 
         return Task(model, classification_loss, IMAGE_WEIGHTS if normalised else {}, draw)
-
-
-class Changing(Stateful, Iterator[tuple[Tensor, Tensor]]):
-    """For every step the loss's scale and a batch of text, for :func:`scaled`, with one of ``CHANGES`` at step ``at``."""
-
-    STATE = ("rng", "n")
-
-    def __init__(self, inputs: Inputs, change: str, seed: int, *, at: int, small: int, large: int) -> None:
-        check_choice("change", change, CHANGES)
-        self.windows, self.at = inputs.windows, at
-        self.rng, self.n = np.random.default_rng([seed, 1]), 0
-        first = large if change == "smaller batches" else small
-        self.sizes = (first, {"larger batches": large, "smaller batches": small}.get(change, first))
-        self.scales = (1.0, {"loss x 10": 10.0, "loss / 10": 0.1}.get(change, 1.0))
-        order = np.random.default_rng([seed, 3]).permutation(len(inputs.text.vocabulary))
-        self.letters = torch.from_numpy(order).to(inputs.device) if change == "other letters" else None
-
-    def __next__(self) -> tuple[Tensor, Tensor]:
-        changed = int(self.n >= self.at)
-        self.n += 1
-        windows = self.windows(self.rng, self.sizes[changed])
-        relabelled = windows if self.letters is None or not changed else self.letters[windows]
-        return torch.tensor(self.scales[changed]), relabelled
-
-
-def scaled(loss: Loss, model: nn.Module, batch: tuple[Tensor, Any]) -> Tensor:
-    """The loss on the second part of a batch, times the first."""
-    scale, rest = batch
-    return scale * loss(model, rest)

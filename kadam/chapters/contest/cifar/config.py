@@ -1,11 +1,9 @@
-"""What cifar runs, at which profile."""
+"""What is run of the contest on CIFAR-10, at which profile."""
 
 from dataclasses import dataclass
 
-from kadam.chapters.contest.competition import check_entries
-from kadam.decay import STRATEGIES
-from kadam.lab.records.profiles import check_choice, check_counts
-from kadam.lab.train import optimizers as baselines
+from kadam.decay import STRATEGIES, check_stage_count, check_strategy
+from kadam.lab.records.profiles import check_choice, check_counts, check_rates
 
 
 @dataclass(frozen=True)
@@ -45,13 +43,14 @@ class Config:
         check_counts(self, "tuning_seeds", "seeds", "steps", "batch", "evaluations", "train", "validation", "test", "pixels")
         check_counts(self, "width", "depth")
         check_choice("images", self.images, ("real", "embedded"))
-        check_entries(self)
+        for k in self.ks:
+            check_stage_count(k)
+        for strategy in self.strategies:
+            check_strategy(strategy)
+        check_rates("equal_rate", self.equal_rate)
+        check_rates("rates", self.rates)
         if self.evaluations > self.steps:
             raise ValueError(f"evaluations must be at most steps, {self.steps}, got {self.evaluations}")
-
-    @property
-    def methods(self) -> list[str]:
-        return baselines.methods(self.ks, self.strategies)
 
 
 PROFILES = {
@@ -106,6 +105,5 @@ PROFILES = {
         device="cuda",
     ),
 }
-
 
 DATA = "images"

@@ -9,66 +9,51 @@ rate that was best in validation; and at the rate at which the method's update i
 import functools
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 import xarray as xr
-from numpy.typing import NDArray
 
 from kadam.chapters.contest.cifar.config import PROFILES, Config
-from kadam.chapters.contest.competition import CONTEST, Competition, Trials, seconds_a_step
-from kadam.chapters.contest.trials import Runs, Trial, marks
-from kadam.decay import Decay
-from kadam.lab.data.images import configured_images
-from kadam.lab.data.labelled import Augmentation, Batches, Counts, Seeds, Splits, split
-from kadam.lab.data.sources import DataError, describe
-from kadam.lab.engine.progress import Progress
-from kadam.lab.records.profiles import BASELINES
+from kadam.chapters.contest.contest import COMMON_UNITS, COMPARISON, Contest, check_same, optimizer
+from kadam.chapters.contest.trials import Piece, Trial
+from kadam.lab.data.images import Images, configured_images
+from kadam.lab.data.labelled import Augmentation, Batches, Counts, Labelled, Seeds, Splits, split
+from kadam.lab.data.sources import describe
 from kadam.lab.records.record import recorded, with_units
-from kadam.lab.train import devices
-from kadam.lab.train import optimizers as baselines
+from kadam.lab.train import devices, optimizers
 from kadam.lab.train.classification import Classification, ImageNetwork
 from kadam.lab.train.ensemble import keep_freed_memory
 from kadam.lab.train.schedule import Schedule
 from kadam.lab.train.training import parameter_count
-
-Array = NDArray[np.float64]
 
 NETWORKS = ("batch norm", "no norm")
 
 
 def announcement(config: Config, jobs: int) -> str:
     """The plan and an estimate from a few steps on this machine."""
-    inputs = Inputs.of(config, configured_images(config).sha256)
-    training = inputs.training(NETWORKS[0], BASELINES[0], Trial(config.equal_rate, config.seed))
-    every = config.steps / config.evaluations
-    seconds = seconds_a_step(training, inputs.splits.test, every=every, device=config.device)
-    return competition(config).plan.sentence(seconds, jobs)
+    return contest(config).announcement(configured_images(config).sha256, jobs)
 
 
-def competition(config: Config) -> Competition:
+def contest(config: Config) -> Contest:
     """Who competes, and how."""
-    return Competition(
+    return Contest(
         title="cifar",
         networks=NETWORKS,
-        methods=tuple(config.methods),
-        rates=config.rates,
-        equal_rate=config.equal_rate,
-        tuning_seeds=config.tuning_seeds,
-        seeds=config.seeds,
-        seed=config.seed,
+        methods=tuple(optimizers.methods(config.ks, config.strategies)),
         tuning_steps=config.steps,
-        steps=config.steps,
-        judged=("accuracy", "loss"),
+        measures=("loss", "accuracy", "train_loss", "update_rms"),
+        load=Inputs.of,
+        config=config,
     )
 
 
 @dataclass(frozen=True)
 class Inputs:
-    """Images ready for training, and what computes."""
+    """Images ready for training, and what learns them."""
 
     config: Config
+    images: Images
     splits: Splits
 
     @classmethod
@@ -76,89 +61,54 @@ class Inputs:
     def of(cls, config: Config, sha256: str) -> "Inputs":
         """``sha256``: of the images that are meant; ``DataError`` where this process finds others."""
         found = configured_images(config)
-        if found.sha256 != sha256:
-            raise DataError(f"images: sha256 is {found.sha256} where this piece is computed, expected {sha256}")
+        check_same("images", found, sha256)
         keep_freed_memory()
         counts = Counts(config.train, config.validation, config.test)
         device, dtype = devices.chosen(config.device), torch.float64 if config.precision == "float64" else torch.float32
-        return cls(config, split(found, counts, pixels=config.pixels, device=device, dtype=dtype))
+        return cls(config, found, split(found, counts, pixels=config.pixels, device=device, dtype=dtype))
 
     def network(self, name: str) -> ImageNetwork:
         config, train = self.config, self.splits.train
         how = (config.precision, config.compiler, config.device)
         return ImageNetwork(train.images.shape[-1], train.classes, config.width, config.depth, name == NETWORKS[0], *how)
 
-    def training(self, network: str, method: str, trial: Trial) -> Classification:
-        """A method's run from the start, its seed a seed for each thing that is drawn."""
+    def training(self, piece: Piece, steps: int, trial: Trial) -> Classification:
+        """A run from its start, its seed a seed for each thing that is drawn."""
         config = self.config
         seeds = Seeds(*np.random.SeedSequence(trial.seed).generate_state(3).tolist())
-        decay = Decay(beta=config.beta, gamma=config.gamma)
-        make = functools.partial(baselines.optimizer, method, lr=trial.rate, decay=decay, weight_decay=config.weight_decay)
+        make = optimizer(config, piece, trial)
         changes = Augmentation(config.flip, config.shift, config.cutout)
-        batches = Batches(self.splits.train, changes, config.batch, seeds)
-        return Classification(
-            self.network(network), make, batches, Schedule(config.steps, config.warmup), smoothing=config.smoothing
-        )
+        batches, schedule = Batches(self.splits.train, changes, config.batch, seeds), Schedule(steps, config.warmup)
+        return Classification(self.network(piece.network), make, batches, schedule, smoothing=config.smoothing)
+
+    def held_out(self, network: str, phase: str) -> Labelled:
+        """Test images are for the comparison alone."""
+        return self.splits.test if phase == COMPARISON else self.splits.validation
 
 
 @recorded("cifar", PROFILES)
 def run(config: Config, *, checkpoint: Path | None = None, jobs: int = 1) -> xr.Dataset:
-    """Every method's search and contest. Dimensions: network, optimizer; rate, tuning_seed; comparison, seed, evaluation."""
+    """Every method's search and comparisons; see :meth:`Contest.hold` for the dimensions."""
     sha256 = configured_images(config).sha256
-    train, score = functools.partial(train_piece, config, sha256), lambda found: found.accuracy.fillna(0)
-    dataset = competition(config).hold(train, score, checkpoint=checkpoint, jobs=jobs)
+    dataset = contest(config).hold(sha256, lambda found: found.accuracy.fillna(0), checkpoint=checkpoint, jobs=jobs)
     inputs = Inputs.of(config, sha256)
-    dataset["parameters"] = "network", [parameter_count(inputs.network(network)) for network in NETWORKS]
-    dataset.attrs |= _facts(inputs)
-    return with_units(dataset.assign_coords(evaluation=marks(config.steps, config.evaluations)), UNITS)
-
-
-MEASURES = ("loss", "accuracy", "train_loss", "update_rms")
-
-
-def train_piece(config: Config, sha256: str, phase: str, trials: Trials, piece: str, progress: Progress) -> xr.Dataset:
-    """All runs of one network with one method, named "network, method"; test images are for the contest alone."""
-    inputs, (network, method) = Inputs.of(config, sha256), piece.split(", ")
-    data = inputs.splits.test if phase == CONTEST else inputs.splits.validation
-    runs = Runs(
-        trials[piece],
-        functools.partial(inputs.training, network, method),
-        lambda training: training.evaluate(data),
-        measures=MEASURES,
-        steps=config.steps,
-        evaluations=config.evaluations,
-    )
-    for n in progress.over(len(trials[piece]) * config.steps, {"runs": runs}):
-        runs.step(n)
-    return runs.dataset()
-
-
-def _facts(inputs: Inputs) -> dict[str, Any]:
-    config = inputs.config
-    images = configured_images(config)
-    counts = {f"{name}_images": len(part) for name, part in inputs.splits._asdict().items()}
-    return {
+    dataset["parameters"] = "network", [parameter_count(inputs.network(name)) for name in NETWORKS]
+    dataset.attrs |= {
         "steps": config.steps,
         "equal_rate": config.equal_rate,
-        "classes": len(images.classes),
+        "classes": len(inputs.images.classes),
         "pixels": inputs.splits.train.images.shape[1],
-        **counts,
-        **describe(images),
+        **{f"{name}_images": len(part) for name, part in inputs.splits._asdict().items()},
+        **describe(inputs.images),
         **devices.described(config.device),
     }
+    return with_units(dataset, UNITS)
 
 
-UNITS = {
-    "parameters": "numbers that are learnt",
+UNITS = COMMON_UNITS | {
     "search_accuracy": "share of validation images that are right, at the end; NaN: diverged",
     "search_loss": "nats a validation image, at the end",
-    "search_update_rms": "root mean square of u over all weights and steps",
-    "search_diverged_at": "step; NaN: did not diverge",
-    "tried": "peak learning rate in the search",
-    "peak_rate": "peak learning rate in the contest",
     "accuracy": "share of test images that are right; NaN: diverged",
     "loss": "nats a test image",
     "train_loss": "nats an image, labels smoothed, mean since the evaluation before",
-    "update_rms": "root mean square of u over all weights, since the evaluation before",
-    "diverged_at": "step; NaN: did not diverge",
 }

@@ -1,13 +1,9 @@
-"""What language runs, at which profile."""
+"""What is run of the contest on text, at which profile."""
 
 from dataclasses import dataclass
 
-from kadam.chapters.contest import judges
-from kadam.chapters.contest.competition import check_entries
-from kadam.decay import STRATEGIES
-from kadam.lab.records.profiles import CORPORA, PRECISIONS, Shape, check_choice, check_counts
-from kadam.lab.train import optimizers as baselines
-from kadam.lab.train.schedule import Schedule
+from kadam.decay import STRATEGIES, check_stage_count, check_strategy
+from kadam.lab.records.profiles import BASELINES, CORPORA, PRECISIONS, Shape, check_choice, check_counts, check_rates
 
 SMALL = Shape(width=64, layers=2, heads=2)
 MILLION = Shape(width=192, layers=2, heads=3)
@@ -72,18 +68,19 @@ class Config:
         names = [setting.name for setting in self.settings]
         if not names or len(set(names)) < len(names):
             raise ValueError(f"settings must have different names, and be one or more, got {names}")
-        check_entries(self)
+        for k in self.ks:
+            check_stage_count(k)
+        for strategy in self.strategies:
+            check_strategy(strategy)
+        check_rates("equal_rate", self.equal_rate)
+        check_rates("rates", self.rates)
         least = min(self.steps, self.tuning_steps)
         if self.evaluations > least:
             raise ValueError(f"evaluations must be at most the steps of a run, {least}, got {self.evaluations}")
-        if judges.ADAM not in self.baselines:
-            raise ValueError(f"baselines must hold {judges.ADAM}, with which all is compared, got {self.baselines!r}")
-        baselines.methods((), chosen=self.baselines)
-        Schedule(self.steps, self.warmup, "cosine", self.end)
-
-    @property
-    def methods(self) -> list[str]:
-        return baselines.methods(self.ks, self.strategies, chosen=self.baselines)
+        if "Adam" not in self.baselines:
+            raise ValueError(f"baselines must hold Adam, with which all is compared, got {self.baselines!r}")
+        for name in self.baselines:
+            check_choice("baselines", name, BASELINES)
 
 
 TINY = Shape(width=8, layers=1, heads=2)
@@ -140,3 +137,5 @@ PROFILES = {
         device="cuda",
     ),
 }
+
+DATA = "corpora"

@@ -6,62 +6,66 @@ from collections.abc import Callable
 import numpy as np
 import xarray as xr
 
+from kadam.chapters.continuous_time.flows import BOTH
 from kadam.chapters.continuous_time.orders.config import JUDGED
-from kadam.report.ledger import Finding, Test, passes
+from kadam.report.ledger import Criterion, Finding, Test, passes
 
 # An order is judged over at least so many learning rates.
 ENOUGH = 5
 
-
-def _words(orders: xr.DataArray) -> str:
-    return ", ".join(f"{case} {float(orders.sel(case=case)):.2f}" for case in orders.case.values)
-
-
 TOO_FEW: Finding = (f"fewer than {ENOUGH} learning rates at this profile", "not run at this profile")
 
 
-def _over_enough_rates(judge: Callable[[xr.Dataset], Finding]) -> Callable[[xr.Dataset], Finding]:
+def _over_enough_rates(judge: Callable[..., Finding]) -> Callable[..., Finding]:
     """Judge only records in which every case that is judged has enough learning rates."""
 
     @functools.wraps(judge)
-    def judge_or_abstain(dataset: xr.Dataset) -> Finding:
-        return judge(dataset) if int(dataset.eta.sel(case=list(JUDGED)).count("rate").min()) >= ENOUGH else TOO_FEW
+    def judge_or_abstain(dataset: xr.Dataset, **limits: float) -> Finding:
+        enough = int(dataset.eta.sel(case=list(JUDGED)).count("rate").min()) >= ENOUGH
+        return judge(dataset, **limits) if enough else TOO_FEW
 
     return judge_or_abstain
 
 
-@_over_enough_rates
-def _paper_is_first_order(dataset: xr.Dataset) -> Finding:
-    orders = dataset.order.sel(flow="paper", case=list(JUDGED))
-    good = int((np.abs(orders - 1) <= 0.15).sum())
-    return _words(orders), "partly" if good == len(JUDGED) - 1 else passes(good == len(JUDGED))
+def _orders(dataset: xr.Dataset, flow: str) -> tuple[xr.DataArray, str]:
+    """The fitted orders of the cases that are judged, and in words."""
+    orders = dataset.order.sel(flow=flow, case=list(JUDGED))
+    return orders, ", ".join(f"{case} {float(order):.2f}" for case, order in zip(JUDGED, orders, strict=True))
 
 
 @_over_enough_rates
-def _flow_is_of_second_order(dataset: xr.Dataset) -> Finding:
-    orders = dataset.order.sel(flow="second", case=list(JUDGED))
-    clean = abs(float(orders.sel(case="quadratic")) - 2) <= 0.15
-    return _words(orders), passes(clean and bool((orders >= 1.4).all()))
+def _paper_is_first_order(dataset: xr.Dataset, *, order: float, most: float) -> Finding:
+    orders, words = _orders(dataset, "paper")
+    good = int((np.abs(orders - order) <= most).sum())
+    return words, "partly" if good == len(JUDGED) - 1 else passes(good == len(JUDGED))
 
 
 @_over_enough_rates
-def _flow_is_closer(dataset: xr.Dataset) -> Finding:
+def _flow_is_of_second_order(dataset: xr.Dataset, *, least: float, clean: float, most: float) -> Finding:
+    orders, words = _orders(dataset, "second")
+    on_the_quadratic = abs(float(orders.sel(case="quadratic")) - clean) <= most
+    return words, passes(on_the_quadratic and bool((orders >= least).all()))
+
+
+@_over_enough_rates
+def _flow_is_closer(dataset: xr.Dataset, *, least: float) -> Finding:
     at_smallest = [dataset.sel(case=case).dropna("rate", how="all").isel(rate=-1).error for case in JUDGED]
     ratios = [float(error.sel(flow="paper") / error.sel(flow="second")) for error in at_smallest]
     measured = ", ".join(f"{case} {ratio:,.0f} times" for case, ratio in zip(JUDGED, ratios, strict=True))
-    return measured, passes(min(ratios) >= 10)
+    return measured, passes(min(ratios) >= least)
 
 
 @_over_enough_rates
-def _crowding_costs_half_an_order(dataset: xr.Dataset) -> Finding:
+def _crowding_costs_half_an_order(dataset: xr.Dataset, *, whole: float, single: float, most: float) -> Finding:
     crowd = dataset.sel(case="crowd", flow="second")
     error, median = float(crowd.order), float(crowd.median_order)
-    return f"error {error:.2f}, median weight {median:.2f}", passes(abs(error - 1.5) <= 0.15 and abs(median - 2) <= 0.15)
+    good = abs(error - whole) <= most and abs(median - single) <= most
+    return f"error {error:.2f}, median weight {median:.2f}", passes(good)
 
 
-def _integrator_is_silent(dataset: xr.Dataset) -> Finding:
-    change = np.abs(dataset.again / dataset.error.isel(rate=0) - 1).sel(flow=["paper", "second"])
-    return f"largest relative change of an error: {float(change.max()):.1e}", passes(float(change.max()) <= 0.02)
+def _integrator_is_silent(dataset: xr.Dataset, *, most: float) -> Finding:
+    change = np.abs(dataset.again / dataset.error.isel(rate=0) - 1).sel(flow=list(BOTH))
+    return f"largest relative change of an error: {float(change.max()):.1e}", passes(float(change.max()) <= most)
 
 
 ON_THREE = "slope of log error against log eta over all learning rates, on quadratic, perceptron and transformer"
@@ -71,35 +75,50 @@ TESTS = [
         "D-3e",
         "derived here: Continuous time, order of the paper's equation",
         "The paper's equation follows Adam to first order in the learning rate",
-        f"{ON_THREE}: 1 +- 0.15; two of three: partly",
+        Criterion(f"{ON_THREE}: {{order:g}} +- {{most:g}}; two of three: partly", order=1, most=0.15),
         _paper_is_first_order,
     ),
     Test(
         "D-3f",
         "derived here: Continuous time, order of the half-step flow",
         "The half-step flow follows Adam to second order",
-        f"{ON_THREE}: at least 1.4, and 2 +- 0.15 on the quadratic, whose first gradients keep away from zero",
+        Criterion(
+            f"{ON_THREE}: at least {{least:g}}, and {{clean:g}} +- {{most:g}} on the quadratic, whose first gradients keep "
+            "away from zero",
+            least=1.4,
+            clean=2,
+            most=0.15,
+        ),
         _flow_is_of_second_order,
     ),
     Test(
         "D-3g",
         "derived here: Continuous time",
         "At the smallest learning rate the half-step flow is at least ten times closer to Adam than the paper's equation",
-        "ratio of the errors on quadratic, perceptron and transformer at least 10",
+        Criterion("ratio of the errors on quadratic, perceptron and transformer at least {least:g}", least=10),
         _flow_is_closer,
     ),
     Test(
         "D-3h",
         "derived here: Continuous time, what limits the order",
         "Where first gradients crowd around zero the order falls to 3/2, and the median weight keeps order 2",
-        "on independent weights with first gradients evenly spaced from zero: 1.5 +- 0.15 and 2 +- 0.15",
+        Criterion(
+            "on independent weights with first gradients evenly spaced from zero: {whole:g} +- {most:g} and "
+            "{single:g} +- {most:g}",
+            whole=1.5,
+            single=2,
+            most=0.15,
+        ),
         _crowding_costs_half_an_order,
     ),
     Test(
         "D-3i",
         "derived here: numerics",
         "The integrator's own error is negligible in these errors",
-        "halving its substeps changes no error of the two flows at the largest learning rate by more than 2%",
+        Criterion(
+            "halving its substeps changes no error of the two flows at the largest learning rate by more than {most:.0%}",
+            most=0.02,
+        ),
         _integrator_is_silent,
     ),
 ]

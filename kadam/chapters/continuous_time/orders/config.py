@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from kadam.lab.records.profiles import check_choice, check_counts
 
-# Where orders are judged; then two cases that show what disturbs them: a long memory, and gradients crowded around zero.
+# The cases in which orders are judged; the others show what disturbs them: a long memory, and gradients crowded around zero.
 JUDGED = ("quadratic", "perceptron", "transformer")
 
 
@@ -53,6 +53,5 @@ PROFILES = {
     "laptop": Config(),
     "paper": Config(rates=9, small_rates=9, width=16, batch=16),
 }
-
 
 DATA = "text"

@@ -1,21 +1,21 @@
 """The figure of the orders: errors of the flows against the learning rate, and the table of their slopes."""
 
+import itertools
+
 import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from kadam.chapters.continuous_time.flows import FLOWS
+from kadam.chapters.continuous_time.looks import LOOKS
 from kadam.report import style
+from kadam.report.table import Table, table
 
-# Colour, line and words of each flow.
-FLOWS = {
-    "paper": (style.PAPER, "o-", "paper's equation"),
-    "classical": (style.GUIDE, "s:", "classical limit"),
-    "second": (style.EXACT, "o-", "half-step flow"),
-}
-
-# Cases whose median weight is drawn too, and of which flow.
+# Cases whose median weight is shown too, and of which flow.
 MEDIANS = {"transformer, default": "paper", "crowd": "second"}
+
+TITLES = {"transformer": "transformer, beta = 0.99", "transformer, default": "transformer, beta = 0.999"}
 
 
 @style.styled
@@ -24,28 +24,24 @@ def errors(record: xr.Dataset) -> Figure:
     figure, all_axes = style.panels(2, 3, height=5.2)
     for axes, case in zip(all_axes.flat, record.case.values, strict=False):
         one = record.sel(case=case).dropna("rate", how="all", subset=["error"])
-        for flow, (colour, line, label) in FLOWS.items():
+        slopes = {"paper": 1.0, "second": 1.5 if case == "crowd" else 2.0}
+        for flow in FLOWS:
             if bool(one.error.sel(flow=flow).notnull().any()):
-                axes.plot(one.eta, one.error.sel(flow=flow), line, ms=3, color=colour, label=label)
-        _slope_guide(axes, one, "paper", 1)
-        if bool(one.error.sel(flow="second").notnull().any()):
-            _slope_guide(axes, one, "second", 1.5 if case == "crowd" else 2)
+                axes.plot(one.eta, one.error.sel(flow=flow), "s:" if flow == "classical" else "o-", ms=3, **LOOKS[flow])
+                if flow in slopes:
+                    _slope_guide(axes, one.sel(flow=flow), slopes[flow])
         if case in MEDIANS:
             axes.plot(one.eta, one["median"].sel(flow=MEDIANS[case]), "o--", ms=3, color=style.CORRECTED, label="median weight")
-        axes.set(yscale="log", title=_title(str(case)))
+        axes.set(yscale="log", title=TITLES.get(case, case))
         style.rate_axis(axes, list(one.eta.values))
     _finish(figure, all_axes)
     return figure
 
 
-def _title(case: str) -> str:
-    return {"transformer": "transformer, beta = 0.99", "transformer, default": "transformer, beta = 0.999"}.get(case, case)
-
-
-def _slope_guide(axes: Axes, one: xr.Dataset, flow: str, slope: float) -> None:
+def _slope_guide(axes: Axes, one: xr.Dataset, slope: float) -> None:
     """A thin line of the given slope through the flow's error at the largest learning rate."""
     eta = one.eta.values
-    line = float(one.error.sel(flow=flow)[0]) * (eta / eta[0]) ** slope
+    line = float(one.error[0]) * (eta / eta[0]) ** slope
     axes.plot(eta, line, lw=0.7, color=style.GUIDE, zorder=0)
     middle = len(eta) // 2
     axes.annotate(f"slope {slope:g}", (eta[middle], line[middle]), xytext=(3, -9), textcoords="offset points", fontsize=7)
@@ -61,18 +57,16 @@ def _finish(figure: Figure, all_axes: np.ndarray) -> None:
     all_axes[1, 2].legend(handles.values(), handles.keys(), loc="center left")
 
 
-def table(record: xr.Dataset) -> str:
-    """Fitted and local orders, one case and flow a line."""
-    head = f"{'case':<21}{'flow':<11}{'order':>6}  local orders as eta falls"
-    lines = [head]
-    for case in record.case.values:
-        for flow in FLOWS:
-            one = record.sel(case=case, flow=flow)
-            if np.isfinite(one.order):
-                local = one.local_order.dropna("rate").values
-                lines.append(f"{case:<21}{flow:<11}{float(one.order):>6.2f}  " + " ".join(f"{x:.2f}" for x in local))
+def order_table(record: xr.Dataset) -> Table:
+    """Fitted and local orders, one case and flow a row."""
+    fitted = [(case, flow, record.sel(case=case, flow=flow)) for case, flow in itertools.product(record.case.values, FLOWS)]
+    rows = [(case, flow, one.order, _in_words(one.local_order)) for case, flow, one in fitted if np.isfinite(one.order)]
     for case, flow in MEDIANS.items():
-        one = record.sel(case=case, flow=flow)
-        local = np.diff(np.log(one["median"].dropna("rate"))) / np.diff(np.log(one.eta.dropna("rate")))
-        lines.append(f"{case:<21}{'median':<11}{float(one.median_order):>6.2f}  " + " ".join(f"{x:.2f}" for x in local))
-    return "\n".join(lines)
+        one = record[["median", "eta"]].sel(case=case, flow=flow).map(np.log).diff("rate")
+        median_order = record.median_order.sel(case=case, flow=flow)
+        rows.append((case, "median", median_order, _in_words(one["median"] / one.eta)))
+    return table(("case", "flow", "order", "local orders as eta falls"), rows, digits=".2f")
+
+
+def _in_words(local: xr.DataArray) -> str:
+    return " ".join(f"{order:.2f}" for order in local.dropna("rate").values)

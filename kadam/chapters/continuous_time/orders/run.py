@@ -7,15 +7,15 @@ against that of eta: fitted over all learning rates, and local, between one and 
 """
 
 import functools
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import xarray as xr
-from numpy.typing import NDArray
 
 from kadam.chapters.continuous_time import problems
+from kadam.chapters.continuous_time.flows import BOTH, FLOWS, compare, median_distance
 from kadam.chapters.continuous_time.orders.config import JUDGED, PROFILES, Config
 from kadam.decay import Decay
 from kadam.flat import FlatLoss
@@ -23,22 +23,18 @@ from kadam.lab.data.sources import Text, configured_text, describe
 from kadam.lab.engine.progress import Progress
 from kadam.lab.engine.sweep import computed_s, sweep
 from kadam.lab.records.record import recorded, with_units
-from kadam.lab.train.probes import distance, median_distance
-from kadam.theory.flow import adam, adam_flow
-from kadam.theory.neighbours import classical_limit
-
-Array = NDArray[np.float64]
-
-FLOWS: dict[str, Callable[..., Array]] = {
-    "paper": functools.partial(adam_flow, order=1),
-    "second": functools.partial(adam_flow, order=2),
-    "classical": classical_limit,
-}
-ALL_FLOWS = tuple(FLOWS)
 
 # The transformer is judged at a beta whose memory 1/(1-beta) is as long as its run; at the default it is ten times longer.
 SHORTER_BETA = 0.99
 CASES = (*JUDGED, "transformer, default", "crowd")
+
+
+class Piece(NamedTuple):
+    """A learning rate, the largest first, of a repetition of a case."""
+
+    case: str
+    repetition: int
+    rate: int
 
 
 @recorded("orders", PROFILES)
@@ -47,91 +43,63 @@ def run(config: Config, *, checkpoint: Path | None = None, jobs: int = 1) -> xr.
     text = configured_text(config)
     compute = functools.partial(measure, config, text)
     results = sweep(pieces(config), compute, steps=1, title="orders", checkpoint=checkpoint, jobs=jobs)
-    cases = [together(config, case, results) for case in CASES]
-    dataset = xr.concat(cases, xr.Variable("case", list(CASES)), join="outer")
+    dataset = xr.concat([together(case, results) for case in CASES], xr.Variable("case", list(CASES)), join="outer")
     dataset = dataset.assign(_orders(dataset))
-    dataset.attrs = {
-        "computed_s": computed_s(results),
-        **describe(text),
-    }
+    dataset.attrs = {"computed_s": computed_s(results), **describe(text)}
     return with_units(dataset, UNITS)
 
 
-def pieces(config: Config) -> list[str]:
-    """A learning rate of a repetition of a case, named case-repetition-rate; the slow ones, of many small steps, first."""
-    named = [(case, i, j) for case in CASES for i in range(_repeated(config, case)) for j in range(len(_steps(config, case)))]
-    slow_first = sorted(named, key=lambda piece: ("transformer" in piece[0], piece[2]), reverse=True)
-    return [f"{case}-{repetition}-{rate}" for case, repetition, rate in slow_first]
+def pieces(config: Config) -> list[Piece]:
+    """Every piece; the slow ones, of many small steps, first."""
+    repeated = {"transformer": config.seeds, "perceptron": config.seeds}
+    every = [
+        Piece(case, repetition, rate)
+        for case in CASES
+        for repetition in range(repeated.get(case, 1))
+        for rate in range(len(_steps(config, case)))
+    ]
+    return sorted(every, key=lambda piece: ("transformer" in piece.case, piece.rate), reverse=True)
 
 
-def measure(config: Config, text: Text, piece: str, progress: Progress) -> xr.Dataset:
-    """The errors of one piece."""
-    name, repetition, rate = piece.split("-")
-    case = _repetitions(config, text, name)[int(repetition)]
-    result = case.errors(int(rate), config.substeps)
+def measure(config: Config, text: Text, piece: Piece, progress: Progress) -> xr.Dataset:
+    """Error and median error of every flow at one learning rate; at the largest the errors again with twice the substeps."""
+    problem, decay, flows = _case(config, text, piece.case, config.seed + piece.repetition)
+    span = config.small_time if "transformer" in piece.case else config.time
+    steps = _steps(config, piece.case)[piece.rate]
+    along = functools.partial(compare, problem.grad, problem.start, decay, span=span, steps=steps, flows=flows)
+    compared = along(substeps=config.substeps)
+    values = {
+        "error": (("flow", "rate"), np.reshape(compared.errors(), (-1, 1))),
+        "median": (("flow", "rate"), np.reshape(compared.errors(median_distance), (-1, 1))),
+        "eta": ("rate", [span / steps]),
+    }
+    if piece.rate == 0:
+        values["again"] = ("flow", along(substeps=2 * config.substeps).errors())
     progress.tick()
-    return result
+    return xr.Dataset(values, coords={"flow": list(flows), "rate": [piece.rate]})
 
 
-def together(config: Config, case: str, results: dict[str, xr.Dataset]) -> xr.Dataset:
+def together(case: str, results: Mapping[Piece, xr.Dataset]) -> xr.Dataset:
     """The errors of one case: geometric means over its repetitions."""
-    repetitions = []
-    for i in range(_repeated(config, case)):
-        rates = [results[f"{case}-{i}-{j}"].drop_attrs() for j in range(len(_steps(config, case)))]
-        by_rate = xr.concat([rate.drop_vars("again", errors="ignore") for rate in rates], "rate")
-        repetitions.append(by_rate.merge(rates[0].again))
-    return xr.concat(repetitions, "repetition").map(lambda errors: np.exp(np.log(errors).mean("repetition")))
+    own = [
+        result.drop_attrs().expand_dims(repetition=[piece.repetition])
+        for piece, result in results.items()
+        if piece.case == case
+    ]
+    merged = xr.merge(own, join="outer", compat="no_conflicts")
+    return merged.map(lambda errors: np.exp(np.log(errors).mean("repetition")))
 
 
-@dataclass(frozen=True)
-class Case:
-    """A problem, a pair of decays, the flows to compare, and one stretch of time to be covered in more and more steps."""
-
-    problem: problems.Smooth | FlatLoss
-    decay: Decay
-    flows: tuple[str, ...]
-    time: float
-    steps: list[int]
-
-    def errors(self, rate: int, substeps: int) -> xr.Dataset:
-        """Error and median error of every flow at one learning rate; at the first the errors again with twice the substeps."""
-        steps = self.steps[rate]
-        reference = self._path(adam, steps)
-        paths = [self._path(FLOWS[flow], steps, substeps=substeps) for flow in self.flows]
-        values = {
-            "error": (("flow", "rate"), [[distance(path, reference)] for path in paths]),
-            "median": (("flow", "rate"), [[median_distance(path, reference)] for path in paths]),
-            "eta": ("rate", [self.time / steps]),
-        }
-        dataset = xr.Dataset(values, coords={"flow": list(self.flows), "rate": [rate]})
-        if rate > 0:
-            return dataset
-        again = [self._path(FLOWS[flow], steps, substeps=2 * substeps) for flow in self.flows]
-        return dataset.assign(again=("flow", [distance(path, reference) for path in again]))
-
-    def _path(self, flow: Callable[..., Array], steps: int, **options: int) -> Array:
-        return flow(self.problem.grad, self.problem.start, decay=self.decay, eta=self.time / steps, steps=steps, **options)
-
-
-def _repetitions(config: Config, text: Text, name: str) -> list[Case]:
-    default, steps = Decay(beta=config.beta, gamma=config.gamma), _steps(config, name)
-    seeds = range(config.seed, config.seed + config.seeds)
-    losses = (problems.Language(text, config.width, 1, 1, config.batch, config.context, seed).loss() for seed in seeds)
-    if name == "transformer":
-        shorter = Decay(beta=SHORTER_BETA, gamma=config.gamma)
-        return [Case(loss, shorter, ("paper", "second"), config.small_time, steps) for loss in losses]
-    if name == "transformer, default":
-        return [Case(next(losses), default, ("paper",), config.small_time, steps)]
+def _case(config: Config, text: Text, name: str, seed: int) -> tuple[problems.Smooth | FlatLoss, Decay, tuple[str, ...]]:
+    """A problem, a pair of decays, and the flows to compare."""
+    default, shorter = (Decay(beta=beta, gamma=config.gamma) for beta in (config.beta, SHORTER_BETA))
+    if "transformer" in name:
+        loss = problems.Transformer(text, config.width, 1, 1, config.batch, config.context, seed).loss()
+        return (loss, shorter, BOTH) if name == "transformer" else (loss, default, ("paper",))
     if name == "crowd":
-        return [Case(problems.crowd(config.crowd)[0], default, ("paper", "second"), config.time, steps)]
-    if name == "quadratic":
-        return [Case(problems.quadratic(seed=config.seed)[0], default, ALL_FLOWS, config.time, steps)]
-    return [Case(problems.perceptron(seed=seed), default, ALL_FLOWS, config.time, steps) for seed in seeds]
-
-
-def _repeated(config: Config, case: str) -> int:
-    """How many repetitions a case has."""
-    return config.seeds if case in ("transformer", "perceptron") else 1
+        return problems.crowd(config.crowd)[0], default, BOTH
+    problem = problems.quadratic(seed=seed)[0] if name == "quadratic" else problems.perceptron(seed=seed)
+    return problem, default, tuple(FLOWS)
 
 
 def _steps(config: Config, case: str) -> list[int]:

@@ -1,22 +1,9 @@
 """What trajectories runs, at which profile."""
 
-import functools
-from collections.abc import Callable
 from dataclasses import dataclass
-
-import numpy as np
-from numpy.typing import NDArray
 
 from kadam.decay import Decay
 from kadam.lab.records.profiles import check_choice, check_counts
-from kadam.theory.flow import adam_flow
-
-Array = NDArray[np.float64]
-
-FLOWS: dict[str, Callable[..., Array]] = {
-    "paper": functools.partial(adam_flow, order=1),
-    "second": functools.partial(adam_flow, order=2),
-}
 
 
 @dataclass(frozen=True)
@@ -88,6 +75,5 @@ PROFILES = {
     "laptop": Config(),
     "paper": Config(width=64, layers=4, heads=4, batch=32, context=64, long_time=2.0, long_steps=2000),
 }
-
 
 DATA = "text"

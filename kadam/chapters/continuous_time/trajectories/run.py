@@ -8,29 +8,35 @@ The error of a path is its largest distance from Adam's over the steps, divided 
 """
 
 import functools
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 import xarray as xr
 
 from kadam.chapters.continuous_time import problems
-from kadam.chapters.continuous_time.trajectories.config import FLOWS, PROFILES, Array, Config
+from kadam.chapters.continuous_time.flows import BOTH, FLOWS, Array, Compared, compare, distance
+from kadam.chapters.continuous_time.trajectories.config import PROFILES, Config
 from kadam.decay import Decay
 from kadam.flat import FlatLoss
 from kadam.lab.data.sources import Text, configured_text, describe
 from kadam.lab.engine.progress import Progress
 from kadam.lab.engine.sweep import computed_s, sweep
 from kadam.lab.records.record import recorded, with_units
-from kadam.lab.train.probes import distance
-from kadam.theory.flow import Diverged, Gradient, adam, adam_flow
+from kadam.theory.flow import Diverged, adam, adam_flow
 from kadam.theory.neighbours import paper_flow_in_time
 
 # The loss along the longer path is recorded at about so many steps.
 LOSSES = 50
+
+
+class Piece(NamedTuple):
+    """One of ``KINDS``, at so many steps or, on the map, at one beta."""
+
+    kind: str
+    at: float
 
 
 @recorded("trajectories", PROFILES)
@@ -38,16 +44,16 @@ def run(config: Config, *, checkpoint: Path | None = None, jobs: int = 1) -> xr.
     """Every comparison of the chapter in one Dataset; its variables say their dimensions and units."""
     text = configured_text(config)
     pieces = [
-        f"long-{config.long_steps}",  # the slow ones first
-        *(f"path-{steps}" for steps in sorted(config.path_steps, reverse=True)),
-        *(f"noise-{steps}" for steps in sorted(config.noise_steps, reverse=True)),
-        *(f"map-{beta}" for beta in config.map_betas),
-        "exponents-all",
+        Piece("long", config.long_steps),  # the slow ones first
+        *(Piece("path", steps) for steps in sorted(config.path_steps, reverse=True)),
+        *(Piece("noise", steps) for steps in sorted(config.noise_steps, reverse=True)),
+        *(Piece("map", beta) for beta in config.map_betas),
+        Piece("exponents", config.p_steps),
     ]
     compute = functools.partial(compute_piece, config, text)
     results = sweep(pieces, compute, steps=1, title="trajectories", checkpoint=checkpoint, jobs=jobs)
     dataset = xr.merge([result.drop_attrs() for result in results.values()], join="outer", compat="no_conflicts")
-    shown = results[f"path-{config.shown_steps}"].attrs
+    shown = results[Piece("path", config.shown_steps)].attrs
     dataset.attrs = {
         "computed_s": computed_s(results),
         **{name: shown[name] for name in ("d", "cost_paper", "cost_second")},
@@ -57,60 +63,36 @@ def run(config: Config, *, checkpoint: Path | None = None, jobs: int = 1) -> xr.
     return with_units(dataset, UNITS)
 
 
-def compute_piece(config: Config, text: Text, piece: str, progress: Progress) -> xr.Dataset:
-    """One unit of work, named kind-which."""
-    kind, _, which = piece.partition("-")
-    result = KINDS[kind](config, text, which)
+def compute_piece(config: Config, text: Text, piece: Piece, progress: Progress) -> xr.Dataset:
+    """One unit of work."""
+    result = KINDS[piece.kind](config, text, piece.at)
     progress.tick()
     return result
 
 
-def _language(config: Config, text: Text) -> problems.Language:
-    return problems.Language(text, config.width, config.layers, config.heads, config.batch, config.context, config.seed)
+def _transformer(config: Config, text: Text) -> problems.Transformer:
+    return problems.Transformer(text, config.width, config.layers, config.heads, config.batch, config.context, config.seed)
 
 
-@dataclass(frozen=True)
-class Compared:
-    """Adam's path and those of the flows, each of shape (steps + 1, d), and the seconds that each took."""
-
-    adam: Array
-    flows: dict[str, Array]
-    seconds: dict[str, float]
-
-    @classmethod
-    def along(
-        cls, grad: Gradient | Sequence[Gradient], start: Array, decay: Decay, span: float, steps: int, substeps: int
-    ) -> "Compared":
-        methods: dict[str, Callable[..., Array]] = {"adam": adam}
-        methods |= {name: functools.partial(flow, substeps=substeps) for name, flow in FLOWS.items()}
-        paths, seconds = {}, {}
-        for name, follow in methods.items():
-            begin = time.perf_counter()
-            paths[name] = follow(grad, start, decay=decay, eta=span / steps, steps=steps)
-            seconds[name] = time.perf_counter() - begin
-        return cls(paths.pop("adam"), paths, seconds)
-
-    def errors(self) -> list[float]:
-        return [distance(path, self.adam) for path in self.flows.values()]
-
-    def squares(self, prefix: str) -> xr.Dataset:
-        """Means over all weights, step by step: of the squared distance to Adam, and of Adam's to its start."""
-        distances = np.stack([np.square(path - self.adam).mean(1) for path in self.flows.values()])
-        moved = np.square(self.adam - self.adam[0]).mean(1)
-        step = f"{prefix}_step"
-        return xr.Dataset(
-            {f"{prefix}_mse": (("flow", step), distances), f"{prefix}_moved": ((step,), moved)},
-            coords={"flow": list(self.flows), step: np.arange(len(moved))},
-        )
+def _compared(config: Config, problem: FlatLoss, *, span: float, steps: int, grad: Any = None) -> Compared:
+    return compare(grad or problem.grad, problem.start, config.decay, span=span, steps=steps, substeps=config.substeps)
 
 
-def _path(config: Config, text: Text, which: str) -> xr.Dataset:
-    steps, problem = int(which), _language(config, text).loss()
-    compared = Compared.along(problem.grad, problem.start, config.decay, config.path_time, steps, config.substeps)
-    result = compared.squares("path").expand_dims(path_eta=[config.path_time / steps])
+def _squares(compared: Compared, prefix: str) -> xr.Dataset:
+    """Means over all weights, step by step: of the squared distance to Adam, and of Adam's to its start."""
+    path, step = compared.adam, f"{prefix}_step"
+    distances = np.stack([np.square(flow - path).mean(1) for flow in compared.flows.values()])
+    values = {f"{prefix}_mse": (("flow", step), distances), f"{prefix}_moved": (step, np.square(path - path[0]).mean(1))}
+    return xr.Dataset(values, coords={"flow": list(compared.flows), step: np.arange(len(path))})
+
+
+def _path(config: Config, text: Text, steps: int) -> xr.Dataset:
+    problem = _transformer(config, text).loss()
+    compared = _compared(config, problem, span=config.path_time, steps=steps)
+    result = _squares(compared, "path").expand_dims(path_eta=[config.path_time / steps])
     if steps == config.shown_steps:
         result = result.merge(_shown(config, problem, compared))
-    costs = {f"cost_{flow}": round(compared.seconds[flow] / compared.seconds["adam"], 2) for flow in FLOWS}
+    costs = {f"cost_{flow}": round(compared.seconds[flow] / compared.seconds["adam"], 2) for flow in BOTH}
     return result.assign_attrs(d=len(problem.start), **costs)
 
 
@@ -143,80 +125,72 @@ def _evaluations(config: Config, problem: FlatLoss) -> list[float]:
         follow(counted, problem.start, decay=config.decay, eta=1e-5, steps=steps, **options)
         return len(calls)
 
-    return [(count(follow, 10) - count(follow, 5)) / 5 for follow in (adam, *FLOWS.values())]
+    return [(count(follow, 10) - count(follow, 5)) / 5 for follow in (adam, *(FLOWS[flow] for flow in BOTH))]
 
 
-def _long(config: Config, text: Text, which: str) -> xr.Dataset:
-    steps, problem = int(which), _language(config, text).loss()
-    compared = Compared.along(problem.grad, problem.start, config.decay, config.long_time, steps, config.substeps)
+def _long(config: Config, text: Text, steps: int) -> xr.Dataset:
+    problem = _transformer(config, text).loss()
+    compared = _compared(config, problem, span=config.long_time, steps=steps)
     at = np.arange(0, steps + 1, max(1, steps // LOSSES))
     losses = [problem.value(theta) for theta in compared.adam[at]]
-    return compared.squares("long").assign(long_loss=("loss_step", losses)).assign_coords(loss_step=at)
+    return _squares(compared, "long").assign(long_loss=("loss_step", losses)).assign_coords(loss_step=at)
 
 
-def _noise(config: Config, text: Text, which: str) -> xr.Dataset:
+def _noise(config: Config, text: Text, steps: int) -> xr.Dataset:
     """Errors with one batch for all steps, and with a fresh one for every step, the same ones for Adam and the flows."""
-    steps, language = int(which), _language(config, text)
-    problem = language.loss()
-    fresh = [problem.on(language.windows(n)).grad for n in range(steps + 1)]
-    errors = [
-        Compared.along(grad, problem.start, config.decay, config.noise_time, steps, config.substeps).errors()
-        for grad in (problem.grad, fresh)
-    ]
-    coords = {"setting": ["full batch", "minibatches"], "flow": list(FLOWS)}
-    dataset = xr.Dataset({"noise_error": (("setting", "flow"), errors)}, coords=coords)
+    transformer = _transformer(config, text)
+    problem = transformer.loss()
+    grads = {
+        "full batch": problem.grad,
+        "minibatches": [problem.on(transformer.windows(n)).grad for n in range(steps + 1)],
+    }
+    along = functools.partial(_compared, config, problem, span=config.noise_time, steps=steps)
+    errors = [along(grad=grad).errors() for grad in grads.values()]
+    dataset = xr.Dataset({"noise_error": (("setting", "flow"), errors)}, {"setting": list(grads), "flow": list(BOTH)})
     return dataset.expand_dims(noise_eta=[config.noise_time / steps])
 
 
-def _map(config: Config, text: Text, which: str) -> xr.Dataset:
+def _map(config: Config, text: Text, beta: float) -> xr.Dataset:
     """The errors at one beta and every gamma; infinite where a path leaves the finite numbers."""
     problem = problems.perceptron(seed=config.seed)
-    errors = np.full((len(config.map_gammas), len(FLOWS)), np.inf)
+    errors = np.full((len(config.map_gammas), len(BOTH)), np.inf)
+    along = functools.partial(compare, *problem, span=config.map_time, steps=config.map_steps, substeps=2 * config.substeps)
     for i, gamma in enumerate(config.map_gammas):
-        decay = Decay(beta=float(which), gamma=gamma)
         with suppress(Diverged):
-            errors[i] = Compared.along(
-                problem.grad, problem.start, decay, config.map_time, config.map_steps, 2 * config.substeps
-            ).errors()
-    coords = {"gamma": list(config.map_gammas), "flow": list(FLOWS)}
-    return xr.Dataset({"map_error": (("gamma", "flow"), errors)}, coords=coords).expand_dims(beta=[float(which)])
+            errors[i] = along(decay=Decay(beta=beta, gamma=gamma)).errors()
+    dataset = xr.Dataset({"map_error": (("gamma", "flow"), errors)}, {"gamma": list(config.map_gammas), "flow": list(BOTH)})
+    return dataset.expand_dims(beta=[beta])
 
 
-def _exponents(config: Config, text: Text, which: str) -> xr.Dataset:
+def _exponents(config: Config, text: Text, steps: int) -> xr.Dataset:
     """The paper's equation in its own time for every p: how far from Adam, and from the equation that has no p."""
     problem = problems.perceptron(seed=config.seed)
-    setting = {"decay": config.decay, "eta": config.p_time / config.p_steps, "steps": config.p_steps}
-    without = adam_flow(problem.grad, problem.start, **setting, order=1, substeps=32)  # type: ignore[arg-type]
-    discrete = adam(problem.grad, problem.start, **setting)  # type: ignore[arg-type]
-    paths = [paper_flow_in_time(problem.grad, problem.start, **setting, p=p) for p in config.exponents]  # type: ignore[arg-type]
+    setting: Any = {"decay": config.decay, "eta": config.p_time / steps, "steps": steps}
+    without = adam_flow(problem.grad, problem.start, **setting, order=1, substeps=32)
+    discrete = adam(problem.grad, problem.start, **setting)
+    paths = [paper_flow_in_time(problem.grad, problem.start, **setting, p=p) for p in config.exponents]
     return xr.Dataset(
         {
             "p_mse": (("p", "p_step"), np.stack([np.square(path - discrete).mean(1) for path in paths])),
             "p_gap": ("p", [distance(path, without) for path in paths]),
         },
-        coords={"p": list(config.exponents), "p_step": np.arange(config.p_steps + 1)},
+        coords={"p": list(config.exponents), "p_step": np.arange(steps + 1)},
     )
 
 
-KINDS: dict[str, Callable[[Config, Text, str], xr.Dataset]] = {
-    "path": _path,
-    "long": _long,
-    "noise": _noise,
-    "map": _map,
-    "exponents": _exponents,
-}
+KINDS: dict[str, Callable[..., xr.Dataset]] = {"path": _path, "long": _long, "noise": _noise, "map": _map}
+KINDS["exponents"] = _exponents
 
+TO_ADAM = "mean over all weights of the squared distance to Adam"
+OF_ADAM = "mean over all weights of the squared distance of Adam from its start"
+OVER_WAY = "largest distance from Adam over the distance that Adam went"
 
 UNITS = {
     "shown": "weight",
     "evaluations": "gradients a step",
-    "path_mse": "mean over all weights of the squared distance to Adam",
-    "path_moved": "mean over all weights of the squared distance of Adam from its start",
-    "long_mse": "mean over all weights of the squared distance to Adam",
-    "long_moved": "mean over all weights of the squared distance of Adam from its start",
     "long_loss": "nats per character",
-    "noise_error": "largest distance from Adam over the distance that Adam went",
-    "map_error": "largest distance from Adam over the distance that Adam went",
-    "p_mse": "mean over all weights of the squared distance to Adam",
+    **dict.fromkeys(("path_mse", "long_mse", "p_mse"), TO_ADAM),
+    **dict.fromkeys(("path_moved", "long_moved"), OF_ADAM),
+    **dict.fromkeys(("noise_error", "map_error"), OVER_WAY),
     "p_gap": "largest distance from the equation without p over the distance that it went",
 }

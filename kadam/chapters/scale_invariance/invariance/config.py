@@ -60,5 +60,4 @@ PROFILES = {
     ),
 }
 
-
 DATA = "text and images"

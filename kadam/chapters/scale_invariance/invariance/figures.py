@@ -1,6 +1,8 @@
 """The figures of chapter 5 on the norm of scale-invariant weights, each with the numbers that it shows."""
 
-from typing import Any
+import itertools
+from collections.abc import Iterator
+from typing import Any, TypeVar
 
 import numpy as np
 import xarray as xr
@@ -8,17 +10,15 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from kadam.chapters.scale_invariance.invariance.claims import USUAL, end_errors, growth_over_law, turn_over, usual
 from kadam.report import style
 from kadam.report.ledger import with_range
+from kadam.report.table import Table, table
 
-SETTINGS = {"small batches": "o", "larger batches": "s", "one fixed batch": "^"}
-WEIGHTS = {
-    "query": style.EXACT,
-    "key": style.SECOND,
-    "hidden": style.CORRECTED,
-    "convolution 2": style.FOURTH,
-    "convolution 3": style.FIFTH,
-}
+X = TypeVar("X", xr.DataArray, xr.Dataset)
+
+MARKERS = ("o", "s", "^")  # of the kinds of batch
+COLOURS = (style.EXACT, style.SECOND, style.CORRECTED, style.FOURTH, style.FIFTH)  # of the weights
 PARTS = {
     "start": ("#cccccc", "start"),
     "kept": (style.PAPER, "|u|^2, the paper's law"),
@@ -26,7 +26,6 @@ PARTS = {
     "unequal": (style.SECOND, "unequal v"),
     "changing": (style.CORRECTED, "changing v"),
 }
-USUAL = 0.9
 
 
 @style.styled
@@ -38,7 +37,7 @@ def growth(record: xr.Dataset) -> Figure:
     axes.axhline(1, color=style.PAPER, ls="--", lw=1, label="the paper's law")
     _points(axes, record.growth_ratio.sel(weight_decay=0.0))
     axes.set(yscale="log", ylabel="growth of |W|^2 / (eta^2 sum |u|^2)")
-    _key(figure, axes)
+    _key(figure, axes, record)
     return figure
 
 
@@ -50,42 +49,52 @@ def _by_gamma(axes: Axes, record: xr.Dataset) -> np.ndarray:
     return place
 
 
+def _cases(values: X) -> Iterator[tuple[X, dict[str, Any]]]:
+    """Every kind of batch and weight, with how it looks: a marker a kind of batch, a colour a weight."""
+    kinds, weights = zip(values.setting.values, MARKERS, strict=True), zip(values.weight.values, COLOURS, strict=True)
+    for (setting, marker), (weight, colour) in itertools.product(kinds, weights):
+        yield values.sel(setting=setting, weight=weight), {"marker": marker, "color": colour, "ms": 3.5, "lw": 0.7}
+
+
 def _points(axes: Axes, values: xr.DataArray) -> None:
-    """Mean over seeds with their range; a marker a kind of batch, a colour a weight, side by side at every gamma."""
-    for i, (setting, marker) in enumerate(SETTINGS.items()):
-        for j, (weight, colour) in enumerate(WEIGHTS.items()):
-            one = values.sel(setting=setting, weight=weight)
-            mean = one.mean("seed")
-            reach = np.abs(np.stack([mean - one.min("seed"), one.max("seed") - mean]))
-            place = np.arange(one.sizes["gamma"]) + 0.045 * (len(WEIGHTS) * i + j - 7)
-            axes.errorbar(place, mean, reach, fmt=marker, ms=3.5, lw=0.7, color=colour)
+    """Mean over seeds with their range, all cases side by side at every gamma."""
+    for i, (one, look) in enumerate(_cases(values)):
+        mean = one.mean("seed")
+        reach = np.abs(np.stack([mean - one.min("seed"), one.max("seed") - mean]))
+        axes.errorbar(np.arange(one.sizes["gamma"]) + 0.045 * (i - 7), mean, reach, ls="", **look)
 
 
-def _key(figure: Figure, axes: Axes) -> None:
+def _key(figure: Figure, axes: Axes, record: xr.Dataset) -> None:
     """What lines, markers and colours mean, above the panels; the lines are those of ``axes``."""
+    kinds = [(marker, style.GUIDE, name) for marker, name in zip(MARKERS, record.setting.values, strict=True)]
+    weights = [("o", colour, name) for colour, name in zip(COLOURS, record.weight.values, strict=True)]
+    points = [Line2D([], [], ls="", marker=m, color=colour, ms=4, label=name) for m, colour, name in kinds + weights]
     lines = axes.get_legend_handles_labels()[0]
-    markers = [Line2D([], [], ls="", marker=m, color=style.GUIDE, ms=4, label=setting) for setting, m in SETTINGS.items()]
-    colours = [Line2D([], [], ls="", marker="o", color=colour, ms=4, label=weight) for weight, colour in WEIGHTS.items()]
-    figure.legend(handles=[*lines, *markers, *colours], fontsize=7, loc="outside upper center", ncols=5)
+    figure.legend(handles=[*lines, *points], fontsize=7, loc="outside upper center", ncols=5)
 
 
-def growth_table(record: xr.Dataset) -> str:
+def growth_table(record: xr.Dataset) -> Table:
     """Measured growth over the paper's and over the corrected law, by gamma: mean and range over weights, batches, seeds."""
-    lines = [f"{'gamma':>6}{'factor':>8}{'over the paper' + chr(39) + 's law':>26}{'over the law with the cross term':>36}"]
-    for gamma in record.gamma.values:
-        ratio = record.growth_ratio.sel(weight_decay=0.0, gamma=gamma)
-        factor = float(record.factor.sel(gamma=gamma))
-        lines.append(f"{gamma:>6g}{factor:>8.0f}{with_range(ratio, '.1f'):>26}{with_range(ratio / factor, '.2f'):>36}")
-    return "\n".join(lines)
+    paper, corrected = record.growth_ratio.sel(weight_decay=0.0), growth_over_law(record)
+    rows = [
+        (
+            gamma,
+            record.factor.sel(gamma=gamma),
+            with_range(paper.sel(gamma=gamma), ".1f"),
+            with_range(corrected.sel(gamma=gamma)),
+        )
+        for gamma in record.gamma.values
+    ]
+    return table(("gamma", "factor", "over the paper's law", "over the law with the cross term"), rows)
 
 
 @style.styled
 def norms(record: xr.Dataset, *, weight: str = "hidden", gamma: float = USUAL) -> Figure:
     """|W|^2 over training beside both laws: without decay above, with the largest below; one column a kind of batch."""
-    figure, all_axes = style.panels(2, len(SETTINGS), height=4.6, sharex=True, sharey="row")
-    steps = _steps(record)
+    figure, all_axes = style.panels(2, record.sizes["setting"], height=4.6, sharex=True, sharey="row")
+    steps = np.arange(record.sizes["step"]) * int(record.attrs["every"])
     for row, weight_decay in zip(all_axes, record.weight_decay.values[[0, -1]], strict=True):
-        for axes, setting in zip(row, SETTINGS, strict=True):
+        for axes, setting in zip(row, record.setting.values, strict=True):
             one = record.sel(setting=setting, weight=weight, gamma=gamma, weight_decay=weight_decay).isel(seed=0)
             axes.plot(steps, one.norm, color=style.MEASURED, lw=2, label="measured")
             axes.plot(steps, one.norm_corrected, "--", color=style.EXACT, label="law with the cross term")
@@ -99,32 +108,23 @@ def norms(record: xr.Dataset, *, weight: str = "hidden", gamma: float = USUAL) -
     return figure
 
 
-def _steps(record: xr.Dataset) -> np.ndarray:
-    return np.arange(record.sizes["step"]) * int(record.attrs["every"])
-
-
-def norm_table(record: xr.Dataset) -> str:
+def norm_table(record: xr.Dataset) -> Table:
     """Relative error of both laws at the end of training at the usual gamma, by decay: mean and range."""
-    lines = [f"{'lambda':>7}{'law with the cross term':>32}{'paper' + chr(39) + 's law':>30}"]
-    ends = record.sel(gamma=USUAL).isel(step=-1)
-    for weight_decay in record.weight_decay.values:
-        one = ends.sel(weight_decay=weight_decay)
-        errors = [with_range(one[name] / one.norm - 1, "+.2f") for name in ("norm_corrected", "norm_paper")]
-        lines.append(f"{weight_decay:>7g}{errors[0]:>32}{errors[1]:>30}")
-    return "\n".join(lines)
+    errors = [end_errors(record.sel(gamma=USUAL), law) for law in ("corrected", "paper")]
+    rows = [(rate, *(with_range(e.sel(weight_decay=rate), "+.2f") for e in errors)) for rate in record.weight_decay.values]
+    return table(("lambda", "law with the cross term", "paper's law"), rows)
 
 
 @style.styled
 def orthogonality(record: xr.Dataset) -> Figure:
     """Above: the cosine of W and u, and the dropped term over the kept one. Below: earlier gradients, and the way made."""
     figure, ((cosines, terms), (earlier, moved)) = style.panels(2, 2, height=6.2)
-    without = record.sel(weight_decay=0.0)
-    _points(cosines, -without.cosine)
+    _points(cosines, -record.cosine.sel(weight_decay=0.0))
     _by_gamma(cosines, record)
     cosines.set(ylabel="-cosine of W and u", ylim=(0, 1), title="a small cosine")
     _terms(terms, record)
-    _looking_back(earlier, moved, without.sel(gamma=USUAL).mean("seed"))
-    _key(figure, moved)
+    _looking_back(earlier, moved, usual(record).mean("seed"))
+    _key(figure, moved, record)
     return figure
 
 
@@ -136,14 +136,11 @@ def _terms(axes: Axes, record: xr.Dataset) -> None:
     axes.set(ylabel="dropped term / kept term", title="is not a small term")
 
 
-def _looking_back(earlier: Axes, moved: Axes, one: xr.Dataset) -> None:
-    for setting, marker in SETTINGS.items():
-        for weight, colour in WEIGHTS.items():
-            case = one.sel(setting=setting, weight=weight)
-            look: Any = {"marker": marker, "ms": 3.5, "lw": 0.7, "color": colour}
-            earlier.plot(one.lag, case.past_cosine, **look)
-            moved.plot(one.window, case.moved, **look)
-            moved.plot(one.window, case.moved_largest, **(look | {"ls": ":"}))
+def _looking_back(earlier: Axes, moved: Axes, mean: xr.Dataset) -> None:
+    for one, look in _cases(mean):
+        earlier.plot(one.lag, one.past_cosine, **look)
+        moved.plot(one.window, one.moved, **look)
+        moved.plot(one.window, one.moved_largest, ls=":", **look)
     moved.plot([], [], ":", color=style.GUIDE, lw=0.7, label="largest entry")
     moved.axhline(1, color=style.PAPER, ls="--", lw=1, label="the paper's")
     earlier.set(xlabel="steps back", ylabel="cosine of W with that gradient", title="earlier gradients")
@@ -152,41 +149,39 @@ def _looking_back(earlier: Axes, moved: Axes, one: xr.Dataset) -> None:
     )
 
 
-def orthogonality_table(record: xr.Dataset) -> str:
-    """Cosine and the two terms' ratio by gamma, and how exactly the momentum's product follows its recursion."""
-    without = record.sel(weight_decay=0.0)
-    lines = [f"{'gamma':>6}{'cosine of W and u':>28}{'dropped over kept':>26}{'2 gamma/(1-gamma)':>20}"]
-    for gamma in record.gamma.values:
-        one = without.sel(gamma=gamma)
-        cosine, dropped = with_range(one.cosine, ".3f"), with_range(one.dropped, ".1f")
-        lines.append(f"{gamma:>6g}{cosine:>28}{dropped:>26}{2 * gamma / (1 - gamma):>20.1f}")
-    return "\n".join([*lines, f"<W, m^> follows its recursion to 1e-9: {bool(record.momentum_gap.max() < 1e-9)}"])
+def orthogonality_table(record: xr.Dataset) -> Table:
+    """Cosine and the two terms' ratio by gamma."""
+    each = [(gamma, record.sel(weight_decay=0.0, gamma=gamma)) for gamma in record.gamma.values]
+    rows = [(g, with_range(one.cosine, ".3f"), with_range(one.dropped, ".1f"), 2 * g / (1 - g)) for g, one in each]
+    return table(("gamma", "cosine of W and u", "dropped over kept", "2 gamma/(1-gamma)"), rows, digits=("g", "", "", ".1f"))
 
 
-def past_table(record: xr.Dataset) -> str:
-    """Cosines with earlier gradients, and displacements in both norms, over weights, batches and seeds."""
-    one = record.sel(gamma=USUAL, weight_decay=0.0)
-    lines = [f"{'steps':>6}{'cosine with a gradient so far back':>38}"]
-    lines += [f"{lag:>6}{with_range(one.past_cosine.sel(lag=lag), '.3f'):>38}" for lag in record.lag.values]
-    lines += [f"{'steps':>6}{'displacement, Euclidean':>28}{'largest entry':>28}"]
-    for window in record.window.values:
-        both = [with_range(one[name].sel(window=window), ".2f") for name in ("moved", "moved_largest")]
-        lines.append(f"{window:>6}{both[0]:>28}{both[1]:>28}")
-    return "\n".join(lines)
+def past_table(record: xr.Dataset) -> Table:
+    """Cosines with earlier gradients, over weights, batches and seeds."""
+    cosine = usual(record.past_cosine)
+    rows = [(lag, with_range(cosine.sel(lag=lag), ".3f")) for lag in record.lag.values]
+    return table(("steps back", "cosine with that gradient"), rows)
+
+
+def moved_table(record: xr.Dataset) -> Table:
+    """Displacements over the way that updates describe, in both norms, over weights, batches and seeds."""
+    each = [(window, usual(record).sel(window=window)) for window in record.window.values]
+    rows = [(window, with_range(one.moved), with_range(one.moved_largest)) for window, one in each]
+    return table(("steps", "displacement, Euclidean", "largest entry"), rows)
 
 
 @style.styled
 def causes(record: xr.Dataset) -> Figure:
     """What |W|^2 at the end of training without decay is made of, mean over seeds: one bar a weight and kind of batch."""
-    figure, all_axes = style.panels(1, len(SETTINGS), height=3.4, sharey=True)
-    shares = record.parts.sel(gamma=USUAL, weight_decay=0.0).mean("seed")
-    for axes, setting in zip(all_axes, SETTINGS, strict=True):
-        above, below = np.zeros(len(WEIGHTS)), np.zeros(len(WEIGHTS))
+    figure, all_axes = style.panels(1, record.sizes["setting"], height=3.4, sharey=True)
+    shares, names = usual(record.parts).mean("seed"), [name.replace("olution", ".") for name in record.weight.values]
+    for axes, setting in zip(all_axes, record.setting.values, strict=True):
+        above, below = np.zeros(len(names)), np.zeros(len(names))
         for part, (colour, label) in PARTS.items():
-            share = shares.sel(setting=setting, part=part, weight=list(WEIGHTS)).values
-            axes.bar(range(len(WEIGHTS)), share, 0.7, bottom=np.where(share > 0, above, below), color=colour, label=label)
+            share = shares.sel(setting=setting, part=part).values
+            axes.bar(names, share, 0.7, bottom=np.where(share > 0, above, below), color=colour, label=label)
             above, below = above + np.maximum(share, 0), below + np.minimum(share, 0)
-        axes.set_xticks(range(len(WEIGHTS)), [name.replace("olution", ".") for name in WEIGHTS], rotation=60)
+        axes.tick_params("x", rotation=60)
         axes.axhline(0, color="black", lw=0.6)
         axes.set_title(setting)
     all_axes[0].set_ylabel("share of |W|^2 at the end")
@@ -194,15 +189,14 @@ def causes(record: xr.Dataset) -> Figure:
     return figure
 
 
-def causes_table(record: xr.Dataset) -> str:
+def causes_table(record: xr.Dataset) -> Table:
     """Each cause's share of |W|^2 at the end by kind of batch, mean over weights and seeds; and the spread of v."""
-    one = record.sel(gamma=USUAL, weight_decay=0.0)
-    lines = [f"{'':>16}" + "".join(f"{part:>10}" for part in PARTS) + f"{'spread':>17}"]
-    for setting in SETTINGS:
-        shares = [float(one.parts.sel(setting=setting, part=part).mean()) for part in PARTS]
-        spread = with_range(one.spread.sel(setting=setting), ".1f")
-        lines.append(f"{setting:>16}" + "".join(f"{share:>10.3f}" for share in shares) + f"{spread:>17}")
-    return "\n".join(lines)
+    shares, spread = usual(record.parts).mean(("weight", "seed")), usual(record.spread)
+    rows = [
+        (kind, *shares.sel(setting=kind, part=list(PARTS)), with_range(spread.sel(setting=kind), ".1f"))
+        for kind in record.setting.values
+    ]
+    return table(("batches", *PARTS, "spread of v"), rows, digits=".3f")
 
 
 @style.styled
@@ -215,20 +209,19 @@ def departure(record: xr.Dataset) -> Figure:
         _points(axes, record.departure.sel(weight_decay=0.0, phase=phase))
         axes.set_title(f"{phase} in training")
     both[0].set_ylabel("growth of |W|^2 / the law's")
-    _key(figure, both[0])
+    _key(figure, both[0], record)
     return figure
 
 
-def departure_table(record: xr.Dataset) -> str:
+def departure_table(record: xr.Dataset) -> Table:
     """Growth over the law's at the usual gamma by kind of batch, with what late gradients and updates are like."""
-    one = record.sel(gamma=USUAL, weight_decay=0.0)
-    lines = [f"{'':>16}{'early':>22}{'late':>22}{'correlation':>13}{'|u|^2':>9}"]
-    for setting in SETTINGS:
-        case = one.sel(setting=setting)
-        grown = [with_range(case.departure.sel(phase=phase), ".2f") for phase in record.phase.values]
-        means = f"{float(case.correlation.mean()):>13.2f}{float(case.update_size.mean()):>9.4f}"
-        lines.append(f"{setting:>16}{grown[0]:>22}{grown[1]:>22}{means}")
-    return "\n".join(lines)
+    rows = []
+    for kind in record.setting.values:
+        one = usual(record).sel(setting=kind)
+        grown = [with_range(one.departure.sel(phase=phase)) for phase in record.phase.values]
+        rows.append((kind, *grown, one.correlation.mean(), one.update_size.mean()))
+    head = ("batches", *record.phase.values, "correlation", "|u|^2")
+    return table(head, rows, digits=("", "", "", ".2f", ".4f"))
 
 
 @style.styled
@@ -244,15 +237,15 @@ def rotation(record: xr.Dataset) -> Figure:
         _points(axes, one.rotation)
         axes.set(yscale="log", title=f"lambda = {rate:g}")
     all_axes[0, 0].set_ylabel("angle of one step (radians)")
-    _key(figure, all_axes[0, 0])
+    _key(figure, all_axes[0, 0], record)
     return figure
 
 
-def rotation_table(record: xr.Dataset) -> str:
+def rotation_table(record: xr.Dataset) -> Table:
     """Measured angle over both predictions by gamma: mean and range over weight decays, weights, batches and seeds."""
-    lines = [f"{'gamma':>6}{'angle':>9}{'over the law':>26}{'over sqrt(2 eta lambda)':>28}"]
-    for gamma in record.gamma.values:
-        one = record.sel(gamma=gamma, weight_decay=record.weight_decay > 0)
-        ratios = [with_range(one.rotation / one[name], ".2f") for name in ("rotation_law", "rotation_paper")]
-        lines.append(f"{gamma:>6g}{float(one.rotation.mean()):>9.4f}{ratios[0]:>26}{ratios[1]:>28}")
-    return "\n".join(lines)
+    angle, ratios = record.rotation.sel(weight_decay=record.weight_decay > 0), [turn_over(record, x) for x in ("law", "paper")]
+    rows = [
+        (gamma, angle.sel(gamma=gamma).mean(), *(with_range(ratio.sel(gamma=gamma)) for ratio in ratios))
+        for gamma in record.gamma.values
+    ]
+    return table(("gamma", "angle", "over the law", "over sqrt(2 eta lambda)"), rows, digits=("g", ".4f", "", ""))

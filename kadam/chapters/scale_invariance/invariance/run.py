@@ -12,26 +12,26 @@ import functools
 import itertools
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
 from kadam.chapters.scale_invariance.invariance.config import LAGS, PROFILES, WINDOWS, Config
-from kadam.chapters.scale_invariance.products import Lookback, Trace, Watch
+from kadam.chapters.scale_invariance.watch import Lookback, Trace, Watch
 from kadam.decay import Decay
 from kadam.lab.engine.progress import Progress
 from kadam.lab.engine.state import Stateful
 from kadam.lab.engine.sweep import computed_s, sweep
 from kadam.lab.records.record import recorded, with_units
 from kadam.lab.train.ensemble import Ensemble
-from kadam.lab.train.tasks import IMAGE_WEIGHTS, LANGUAGE_WEIGHTS, Inputs
+from kadam.lab.train.tasks import Inputs
 from kadam.theory import invariance as theory
 
 Array = NDArray[np.float64]
 
-NETWORKS = {"language": LANGUAGE_WEIGHTS, "images": IMAGE_WEIGHTS}
-WEIGHTS = [name for weights in NETWORKS.values() for name in weights]
+NETWORKS = ("language", "images")
 SETTINGS = ("small batches", "larger batches", "one fixed batch")
 
 GAMMAS = (0.0, 0.5, 0.9, 0.95, 0.99)
@@ -44,14 +44,24 @@ DIMS |= {"past_cosine": "lag", "moved": "window", "moved_largest": "window"}
 COORDS = {"phase": list(PHASES), "part": list(PARTS), "lag": list(LAGS), "window": list(WINDOWS)}
 
 
+class Piece(NamedTuple):
+    """All members of one network in one setting with one seed."""
+
+    network: str
+    setting: str
+    seed: int
+
+
 @recorded("invariance", PROFILES)
 def run(config: Config, *, checkpoint: Path | None = None, jobs: int = 1) -> xr.Dataset:
     """Train every member in every setting. Dimensions: setting, seed, weight, weight_decay, gamma; step, lag, window."""
-    inputs = Inputs.of(config.sizes)
-    pieces = [f"{n}-{s}-{seed}" for n in NETWORKS for s in reversed(SETTINGS) for seed in range(config.seeds)]
+    inputs, seeds = Inputs.of(config.sizes), range(config.seed, config.seed + config.seeds)
+    pieces = [Piece(*piece) for piece in itertools.product(NETWORKS, reversed(SETTINGS), seeds)]
     compute = functools.partial(train_piece, config, inputs)
     results = sweep(pieces, compute, steps=config.steps, title="invariance", checkpoint=checkpoint, jobs=jobs)
-    dataset = _assembled(config, results).assign(_predictions(config))
+    parts = [[[results[Piece(n, s, seed)].drop_attrs() for s in SETTINGS] for n in NETWORKS] for seed in seeds]
+    dataset = xr.combine_nested(parts, ["seed", "weight", "setting"]).assign_coords(setting=list(SETTINGS), seed=seeds)
+    dataset = dataset.assign(_predictions(config))
     dataset.attrs = {
         "every": config.every,  # steps between two kept norms
         "computed_s": computed_s(results),
@@ -60,21 +70,9 @@ def run(config: Config, *, checkpoint: Path | None = None, jobs: int = 1) -> xr.
     return with_units(dataset, UNITS)
 
 
-def _assembled(config: Config, results: dict[str, xr.Dataset]) -> xr.Dataset:
-    """One dataset from the pieces, by setting, weight and seed."""
-    seeds = xr.Variable("seed", config.seed + np.arange(config.seeds))
-
-    def over_seeds(network: str, setting: str) -> xr.Dataset:
-        return xr.concat([results[f"{network}-{setting}-{i}"].drop_attrs() for i in range(config.seeds)], seeds)
-
-    by_setting = [xr.concat([over_seeds(network, setting) for network in NETWORKS], "weight") for setting in SETTINGS]
-    return xr.concat(by_setting, xr.Variable("setting", list(SETTINGS)))
-
-
-def train_piece(config: Config, inputs: Inputs, piece: str, progress: Progress) -> xr.Dataset:
-    """All members of one network in one setting with one seed, named network-setting-seed."""
-    network, setting, repetition = piece.split("-")
-    seed = config.seed + int(repetition)
+def train_piece(config: Config, inputs: Inputs, piece: Piece, progress: Progress) -> xr.Dataset:
+    """What is seen of the watched weights of all members of a piece."""
+    network, setting, seed = piece
     task = inputs.language(seed) if network == "language" else inputs.classification(seed)
     size = dict(zip(SETTINGS, (config.small, config.large, config.fixed), strict=True))[setting]
     batches = task.batches(np.random.default_rng([seed, 1]), size, fixed=setting == "one fixed batch")
@@ -143,6 +141,10 @@ class Run:
         return {**self.norms(), **self.growth(), **self.turning(), **self.assumptions(size), "parts": self.parts()}
 
     @property
+    def setting(self) -> dict[str, float]:
+        return {"eta": self.config.eta, "weight_decay": self.weight_decay}
+
+    @property
     def all_norms(self) -> Array:
         """|W|^2 before every step and after the last, (steps + 1,)."""
         eta, q = self.config.eta, 1 - self.config.eta * self.weight_decay
@@ -152,22 +154,19 @@ class Run:
     @property
     def law(self) -> Array:
         """The same by the law with the cross term."""
-        setting = {"eta": self.config.eta, "weight_decay": self.weight_decay, "gamma": self.gamma}
-        return theory.corrected_norm(self.trace.norm[0], self.trace.square, **setting)
+        return theory.corrected_norm(self.trace.norm[0], self.trace.square, **self.setting, gamma=self.gamma)
 
     def norms(self) -> dict[str, Array]:
         """|W|^2 and what both laws say of it, every so many steps."""
-        setting = {"eta": self.config.eta, "weight_decay": self.weight_decay}
-        paper = theory.paper_norm(self.trace.norm[0], self.trace.square, **setting)
+        paper = theory.paper_norm(self.trace.norm[0], self.trace.square, **self.setting)
         paths = {"norm": self.all_norms, "norm_paper": paper, "norm_corrected": self.law}
         return {name: path[:: self.config.every] for name, path in paths.items()}
 
     def parts(self) -> Array:
         """|W|^2 at the end by cause, as shares of it, (parts,)."""
-        eta, trace = self.config.eta, self.trace
-        setting = {"eta": eta, "gamma": self.gamma, "weight_decay": self.weight_decay}
-        added = theory.norm_parts(trace.cross, trace.square, trace.inner, **setting)
-        start = (1 - eta * self.weight_decay) ** (2 * len(trace.norm)) * trace.norm[0]
+        trace = self.trace
+        added = theory.norm_parts(trace.cross, trace.square, trace.inner, **self.setting, gamma=self.gamma)
+        start = (1 - self.config.eta * self.weight_decay) ** (2 * len(trace.norm)) * trace.norm[0]
         return np.array([start, *(part[-1] for part in added)]) / self.all_norms[-1]
 
     def growth(self) -> dict[str, Array | float]:
@@ -191,8 +190,7 @@ class Run:
     def assumptions(self, size: int) -> dict[str, float]:
         """The dropped term over the kept one, what one second moment an entry adds, correlation and sizes."""
         late, eta = slice(-self.config.late, None), self.config.eta
-        setting = {"eta": eta, "gamma": self.gamma, "weight_decay": self.weight_decay}
-        predicted = theory.momentum_cross(self.trace.product, **setting)
+        predicted = theory.momentum_cross(self.trace.product, **self.setting, gamma=self.gamma)
         square, normalised = float(self.trace.square[late].mean()), float(self.trace.normalised[late].mean())
         scale = float(np.sqrt(self.trace.norm * self.trace.momentum_square).max())
         return {
@@ -223,9 +221,7 @@ UNITS = {
     "norm_corrected": "the same by the law with the cross term",
     "growth_ratio": "growth of |W|^2 over eta^2 sum |u|^2, after the burn-in",
     "factor": "(1 + gamma)/(1 - gamma)",
-    "rotation": "radians a step",
-    "rotation_law": "radians a step",
-    "rotation_paper": "radians a step",
+    **dict.fromkeys(("rotation", "rotation_law", "rotation_paper"), "radians a step"),
     "cosine": "of W and u",
     "past_cosine": "of W and the gradient of so many steps before",
     "momentum_gap": "largest distance of <W, m^> from its recursion over the largest |W| |m^|",

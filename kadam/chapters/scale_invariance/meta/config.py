@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 from kadam.lab.records.profiles import LAPTOP, PAPER, SMOKE, Sizes, check_counts
 
+# What may change on purpose in the middle of training; then the convolutional networks.
+CHANGES = ("none", "loss x 10", "loss / 10", "larger batches", "smaller batches", "other letters")
 NETWORKS = ("normalised, Adam", "plain, Adam", "plain, 2-Adam")
 
 
@@ -72,6 +74,5 @@ PROFILES = {
         batch=64,
     ),
 }
-
 
 DATA = "text and images"

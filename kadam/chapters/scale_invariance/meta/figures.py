@@ -4,8 +4,10 @@ import numpy as np
 import xarray as xr
 from matplotlib.figure import Figure
 
+from kadam.chapters.scale_invariance.meta.claims import at_best_rates, over_own_turn
 from kadam.report import style
 from kadam.report.ledger import with_range
+from kadam.report.table import Table, table
 
 HISTORIES = {"|u|^2": (style.EXACT, "--"), "|g/sqrt(v)|^2": (style.CORRECTED, "-."), "constant": (style.GUIDE, ":")}
 RULES = {
@@ -17,7 +19,7 @@ RULES = {
     "2-Adam, paper's rate": (style.PAPER, "-"),
     "one v": (style.SECOND, "-"),
 }
-SHOWN_CHANGES = ("none", "loss / 10", "loss x 10")
+SHOWN_CHANGES = ["none", "loss / 10", "loss x 10"]
 NETWORKS = {
     "normalised, Adam": (style.EXACT, "o", "batch norm, Adam"),
     "plain, Adam": (style.PAPER, "s", "no norm, Adam"),
@@ -45,27 +47,19 @@ def histories(record: xr.Dataset, *, weight: str = "query") -> Figure:
     return figure
 
 
-def history_table(record: xr.Dataset) -> str:
+def history_table(record: xr.Dataset) -> Table:
     """Errors of log |W|^2 after each change by history, and how far size and norm went: mean over weights and seeds."""
-    lines = [f"{'change':>16}" + "".join(f"{history:>15}" for history in HISTORIES) + f"{'log |u|^2':>12}{'log |W|^2':>11}"]
-    for change in record.change.values:
-        one = record.sel(change=change)
-        errors = "".join(f"{float(one.history_error.sel(history=history).mean()):>15.3f}" for history in HISTORIES)
-        moves = f"{float(one.size_change.mean()):>+12.2f}{float(one.norm_change.mean()):>+11.2f}"
-        lines.append(f"{change:>16}{errors}{moves}")
-    return "\n".join(lines)
-
-
-def turned(record: xr.Dataset) -> xr.DataArray:
-    """The angle of every rule to AdamW's direction over the angle that AdamW turned since the change, mean over seeds."""
-    return (record.angle / record.angle.sel(rule="AdamW")).mean("seed")
+    mean = record[["history_error", "size_change", "norm_change"]].mean(("weight", "seed"))
+    rows = [(change, *(x for name in mean for x in mean[name].sel(change=change).values.flat)) for change in mean.change.values]
+    head = ("change", *(f"from {history}" for history in record.history.values), "log |u|^2", "log |W|^2")
+    return table(head, rows, digits=("", ".3f", ".3f", ".3f", "+.2f", "+.2f"))
 
 
 @style.styled
 def directions(record: xr.Dataset) -> Figure:
     """How far the directions of other rules are from AdamW's, after three of the changes; mean over weights and seeds."""
     figure, all_axes = style.panels(1, len(SHOWN_CHANGES), height=3.8, sharey=True)
-    apart = turned(record).mean("weight")
+    apart = over_own_turn(record.angle).mean("weight")
     since = np.arange(record.sizes["since"]) * int(record.attrs["every"]) + 1
     for axes, change in zip(all_axes, SHOWN_CHANGES, strict=True):
         for rule, (colour, line) in RULES.items():
@@ -77,22 +71,16 @@ def directions(record: xr.Dataset) -> Figure:
     return figure
 
 
-def direction_table(record: xr.Dataset) -> str:
+def direction_table(record: xr.Dataset) -> Table:
     """The angles at the horizon by rule, mean over seeds, with the range over weights."""
-    final = record.angle_at_horizon
-    ratio = (final / final.sel(rule="AdamW")).mean("seed")
-    lines = [f"{'':>20}" + "".join(f"{change:>20}" for change in SHOWN_CHANGES)]
-    for rule in RULES:
-        cells = [with_range(ratio.sel(rule=rule, change=change)) for change in SHOWN_CHANGES]
-        lines.append(f"{rule:>20}" + "".join(f"{cell:>20}" for cell in cells))
-    return "\n".join(lines)
+    ratio = over_own_turn(record.angle_at_horizon).sel(change=SHOWN_CHANGES).transpose("change", ...)
+    return table(("rule", *SHOWN_CHANGES), [(rule, *map(with_range, ratio.sel(rule=rule))) for rule in RULES])
 
 
-def moment_table(record: xr.Dataset) -> str:
+def moment_table(record: xr.Dataset) -> Table:
     """The law's error since the change with Adam's second moments and with one a weight, over changes, weights and seeds."""
-    lines = [f"{'second moments':>16}{'error of log |W|^2 by the law':>32}"]
-    lines += [f"{moments:>16}{with_range(record.law_error.sel(moments=moments)):>32}" for moments in record.moments.values]
-    return "\n".join(lines)
+    rows = [(moments, with_range(record.law_error.sel(moments=moments))) for moments in record.moments.values]
+    return table(("second moments", "error of log |W|^2 by the law"), rows)
 
 
 @style.styled
@@ -110,12 +98,9 @@ def networks(record: xr.Dataset) -> Figure:
     return figure
 
 
-def network_table(record: xr.Dataset) -> str:
+def network_table(record: xr.Dataset) -> Table:
     """The best learning rate of every network, its loss there, and the root mean square of its last update."""
-    lines = [f"{'':>24}{'best rate':>10}{'loss':>26}{'update':>8}"]
-    for network, (_, _, label) in NETWORKS.items():
-        one = record.sel(network=network)
-        best = one.isel(rate=one.network_loss.mean("seed", skipna=False).fillna(np.inf).argmin("rate"))
-        update = f"{float(best.network_update.mean()):>8.2f}"
-        lines.append(f"{label:>24}{float(best.rate):>10g}{with_range(best.network_loss, '.3f'):>26}{update}")
-    return "\n".join(lines)
+    best = at_best_rates(record)
+    each = [(label, best.sel(network=network)) for network, (_, _, label) in NETWORKS.items()]
+    rows = [(label, one.rate, with_range(one.network_loss, ".3f"), one.network_update.mean()) for label, one in each]
+    return table(("network", "best rate", "loss", "update"), rows, digits=("", "g", "", ".2f"))

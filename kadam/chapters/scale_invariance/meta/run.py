@@ -12,23 +12,24 @@ normalisation under AdamW, at several learning rates.
 
 import functools
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 import xarray as xr
 from numpy.typing import NDArray
 
-from kadam.chapters.scale_invariance.meta.config import NETWORKS, PROFILES, Config
-from kadam.chapters.scale_invariance.products import Trace, Watch
+from kadam.chapters.scale_invariance.changes import Changing, scaled
+from kadam.chapters.scale_invariance.meta.config import CHANGES, NETWORKS, PROFILES, Config
 from kadam.chapters.scale_invariance.rules import Constant, Normed, OneSecondMoment, Rule, SecondAdam, obey
+from kadam.chapters.scale_invariance.watch import Trace, Watch
 from kadam.decay import Decay, stages
 from kadam.lab.engine.progress import Progress
 from kadam.lab.engine.state import Stateful
 from kadam.lab.engine.sweep import computed_s, sweep
 from kadam.lab.records.record import recorded, with_units
 from kadam.lab.train.ensemble import Ensemble
-from kadam.lab.train.tasks import CHANGES, Inputs, scaled
+from kadam.lab.train.tasks import Inputs
 from kadam.theory import invariance as theory
 
 Array = NDArray[np.float64]
@@ -38,14 +39,26 @@ RULES = ("AdamW", "1% larger", "law's norm", "paper's norm", "constant norm", "2
 MOMENTS = {"one an entry": "AdamW", "one a weight": "one v"}
 
 
+class Piece(NamedTuple):
+    """One of ``CHANGES``, or one of ``NETWORKS``, with one seed."""
+
+    kind: str
+    seed: int
+
+
 @recorded("meta", PROFILES)
 def run(config: Config, *, checkpoint: Path | None = None, jobs: int = 1) -> xr.Dataset:
     """Every change and every network with every seed. Dimensions: change, seed, weight, history, rule, step; network, rate."""
-    inputs = Inputs.of(config.sizes)
-    pieces = [f"{kind}-{seed}" for kind in (*CHANGES, *NETWORKS) for seed in range(config.seeds)]
+    inputs, seeds = Inputs.of(config.sizes), range(config.seed, config.seed + config.seeds)
+    pieces = [Piece(kind, seed) for kind in (*CHANGES, *NETWORKS) for seed in seeds]
     compute = functools.partial(compute_piece, config, inputs)
     results = sweep(pieces, compute, steps=config.steps, title="meta", checkpoint=checkpoint, jobs=jobs)
-    dataset = xr.merge([_over(results, config, "change", CHANGES), _over(results, config, "network", NETWORKS)])
+
+    def over(name: str, kinds: tuple[str, ...]) -> xr.Dataset:
+        parts = [[results[Piece(kind, seed)].drop_attrs() for kind in kinds] for seed in seeds]
+        return xr.combine_nested(parts, ["seed", name]).assign_coords({name: list(kinds), "seed": seeds})
+
+    dataset = xr.merge([over("change", CHANGES), over("network", NETWORKS)])
     dataset.attrs = {
         **{name: getattr(config, name) for name in ("every", "change", "horizon")},  # in steps
         "computed_s": computed_s(results),
@@ -54,19 +67,10 @@ def run(config: Config, *, checkpoint: Path | None = None, jobs: int = 1) -> xr.
     return with_units(dataset, UNITS)
 
 
-def _over(results: dict[str, xr.Dataset], config: Config, name: str, kinds: tuple[str, ...]) -> xr.Dataset:
-    seeds = xr.Variable("seed", config.seed + np.arange(config.seeds))
-    parts = [xr.concat([results[f"{kind}-{i}"].drop_attrs() for i in range(config.seeds)], seeds) for kind in kinds]
-    return xr.concat(parts, xr.Variable(name, list(kinds)))
-
-
-def compute_piece(config: Config, inputs: Inputs, piece: str, progress: Progress) -> xr.Dataset:
-    """One change, or one convolutional network, with one seed: named kind-seed."""
-    kind, _, repetition = piece.rpartition("-")
-    seed = config.seed + int(repetition)
-    if kind in NETWORKS:
-        return train_network(config, inputs, kind, seed, progress)
-    return train_changed(config, inputs, kind, seed, progress)
+def compute_piece(config: Config, inputs: Inputs, piece: Piece, progress: Progress) -> xr.Dataset:
+    """What a record holds of one piece."""
+    train = train_network if piece.kind in NETWORKS else train_changed
+    return train(config, inputs, *piece, progress)
 
 
 def train_changed(config: Config, inputs: Inputs, change: str, seed: int, progress: Progress) -> xr.Dataset:
@@ -78,7 +82,7 @@ def train_changed(config: Config, inputs: Inputs, change: str, seed: int, progre
     ensemble = Ensemble(task.model, loss, decays, lr=config.eta, weight_decay=[config.weight_decay])
     companies = [Company(config, Watch(ensemble, path, steps=config.steps, members=1)) for path in task.weights.values()]
     losses = np.zeros(len(RULES))
-    batches = inputs.changing(change, seed, at=config.change, small=config.small, large=config.large)
+    batches = Changing(inputs, change, seed, at=config.change, small=config.small, large=config.large)
     state = {"ensemble": ensemble, "batches": batches, "companies": companies, "losses": losses}
     for n in progress.over(config.steps, state):
         if n == config.change:

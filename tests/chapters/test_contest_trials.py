@@ -9,16 +9,16 @@ import torch
 import xarray as xr
 from numpy.testing import assert_allclose, assert_array_equal
 
+from kadam.chapters.contest.comparisons import COMPARISONS, overall
 from kadam.chapters.contest.trials import (
-    COMPARISONS,
+    Piece,
     Runs,
     Trial,
-    by_piece,
-    contest,
+    comparing,
     log_interpolation,
-    overall,
     peak_rates,
-    search,
+    searching,
+    side_by_side,
     unfolded,
 )
 from kadam.lab.engine import state as states
@@ -128,20 +128,20 @@ def test_the_size_is_that_of_the_runs_that_did_not_diverge():
     assert_allclose(matched, np.exp(np.interp(np.log(EQUAL), np.log(sizes), np.log(TRIED[2, :2]))), rtol=1e-9)
 
 
-def test_a_search_tries_the_methods_rates_with_every_seed_and_a_contest_takes_each_comparisons():
-    assert search("Lion", [1.0, 2.0], [5, 6]) == [(0.2, 5), (0.2, 6), (0.4, 5), (0.4, 6)]
+def test_a_search_tries_the_methods_rates_with_every_seed_and_a_comparison_takes_its_own():
+    assert searching("Lion", [1.0, 2.0], [5, 6]) == [(0.2, 5), (0.2, 6), (0.4, 5), (0.4, 6)]
     rates = peak_rates(found := searched(), found.accuracy, EQUAL).sel(network="b", optimizer="Lion")
-    assert contest(rates, [7, 8]) == [(rate, seed) for rate in rates.values.tolist() for seed in (7, 8)]
+    assert comparing(rates, [7, 8]) == [(rate, seed) for rate in rates.values.tolist() for seed in (7, 8)]
 
 
 def test_pieces_lie_side_by_side_and_trials_in_the_right_cells():
     places = [(n, m) for n in NETWORKS for m in METHODS]
     numbers = np.arange(6 * 6 * 2, dtype=float).reshape(6, 6, 2)
     pieces = {
-        f"{n}, {m}": xr.Dataset({"loss": (("trial", "evaluation"), x)}) for (n, m), x in zip(places, numbers, strict=True)
+        Piece(*place): xr.Dataset({"loss": (("trial", "evaluation"), x)}) for place, x in zip(places, numbers, strict=True)
     }
     outer, inner = xr.Variable("comparison", list(COMPARISONS)), xr.Variable("seed", [7, 8])
-    loss = unfolded(by_piece(pieces, NETWORKS, METHODS), outer, inner).loss
+    loss = unfolded(side_by_side(pieces, NETWORKS, METHODS), outer, inner).loss
     loss = loss.transpose("network", "optimizer", "comparison", "seed", "evaluation")
     assert_array_equal(loss, numbers.reshape(2, 3, 3, 2, 2))
     assert_array_equal(loss.sel(network="b", optimizer="Lion", comparison="tuned", seed=8), numbers[4, 3])
@@ -158,7 +158,7 @@ TRIALS = [Trial(1.0, 0), Trial(2.0, 1), Trial(3.0, 2)]
 
 def pretended(trial, log, diverges=None):
     # A run whose loss at step n is rate * n and whose squares are (rate * n)**2; log holds every step that is taken.
-    run = SimpleNamespace(losses=torch.full((STEPS,), NAN), squares=torch.full((STEPS,), NAN), trial=trial)
+    run = SimpleNamespace(losses=torch.full((STEPS,), NAN), squares=torch.full((STEPS,), NAN))
 
     def step(n):
         log.append((trial.seed, n))
@@ -169,6 +169,10 @@ def pretended(trial, log, diverges=None):
         run.losses, run.squares = state["losses"], state["squares"]
 
     run.step, run.load_state_dict = step, load_state_dict
+    run.evaluate = lambda data: {
+        "loss": data * trial.rate + run.losses.isfinite().sum().item(),
+        "accuracy": trial.rate / 10,
+    }
     run.diverged_at = lambda n: next((i for i in range(n) if not run.losses[i].isfinite()), None)
     run.watched = lambda begin, end: {
         "train_loss": run.losses[begin:end].mean().item(),
@@ -179,11 +183,8 @@ def pretended(trial, log, diverges=None):
 
 
 def runs(log, diverges=None, trials=TRIALS):
-    def judge(run):
-        return {"loss": 100 * run.trial.rate + run.losses.isfinite().sum().item(), "accuracy": run.trial.rate / 10}
-
     measures = ("loss", "accuracy", "train_loss", "update_rms")
-    return Runs(trials, lambda t: pretended(t, log, diverges), judge, measures=measures, steps=STEPS, evaluations=3)
+    return Runs(trials, lambda t: pretended(t, log, diverges), 100, measures=measures, steps=STEPS, evaluations=3)
 
 
 def went(some, start=0, end=3 * STEPS):

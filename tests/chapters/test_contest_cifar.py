@@ -9,54 +9,55 @@ import torch
 import xarray as xr
 
 from kadam import chapters
-from kadam.chapters.contest import competition, judges
-from kadam.chapters.contest import trials as contest
-from kadam.chapters.contest.cifar import config as cifar_config
-from kadam.chapters.contest.cifar import run as cifar
-from kadam.chapters.contest.trials import Trial
+from kadam.chapters.contest.cifar import config, run
+from kadam.chapters.contest.comparisons import COMPARISONS, EQUAL, MATCHED, TUNED
+from kadam.chapters.contest.contest import COMPARISON, SEARCH, stages
+from kadam.chapters.contest.measures import points
+from kadam.chapters.contest.trials import Piece, Trial
 from kadam.decay import STRATEGIES
 from kadam.lab.data.images import configured_images
 from kadam.lab.data.sources import DataError
 from kadam.lab.engine.progress import Progress
-from kadam.lab.train import optimizers as baselines
+from kadam.lab.records import committed
+from kadam.lab.records.profiles import BASELINES
 
-TINY = replace(cifar_config.PROFILES["smoke"], ks=(1, 2), strategies=("meta",), steps=4, seeds=1)
+TINY = replace(config.PROFILES["smoke"], ks=(1, 2), strategies=("meta",), steps=4, seeds=1)
 SHA256 = configured_images(TINY).sha256
 
 
 @functools.cache
 def record():
-    return cifar.run(TINY)
+    return run.run(TINY)
 
 
 def test_methods_are_adam_and_all_else_that_the_configuration_names():
-    methods = cifar_config.Config(ks=tuple(range(1, 11))).methods
-    assert len(methods) == len(set(methods)) == len(baselines.BASELINES) + 9 * len(STRATEGIES)
+    methods = run.contest(config.Config(ks=tuple(range(1, 11)))).methods
+    assert len(methods) == len(set(methods)) == len(BASELINES) + 9 * len(STRATEGIES)
     assert {"Adam", "AdamW", "SGD", "NAdam", "LaProp", "Lion", "2-Adam meta", "10-Adam root"} <= set(methods)
 
 
 def test_the_paper_profile_is_what_was_asked_for():
-    paper = cifar_config.PROFILES["paper"]
+    paper = config.PROFILES["paper"]
     assert (paper.ks, paper.strategies, paper.device) == (tuple(range(1, 11)), STRATEGIES, "cuda")
     assert paper.seeds >= 5
     assert paper.train + paper.validation == 50000
-    assert cifar.competition(paper).plan.comparing == 2 * 51 * 3 * 5
+    assert run.contest(paper).plan.comparing == 2 * 51 * 3 * 5
 
 
 def test_the_plan_counts_the_runs_that_are_made(monkeypatch):
-    begun, original = [], cifar.Inputs.training
+    begun, original = [], run.Inputs.training
 
     def counted(self, *args):
         begun.append(args)
         return original(self, *args)
 
-    monkeypatch.setattr(cifar.Inputs, "training", counted)
-    cifar.run(TINY)
-    plan = cifar.competition(TINY).plan
+    monkeypatch.setattr(run.Inputs, "training", counted)
+    run.run(TINY)
+    plan = run.contest(TINY).plan
     assert (plan.tuning, plan.comparing) == (2 * 7 * 2, 2 * 7 * 3)
     assert len(begun) == plan.tuning + plan.comparing
     assert plan.steps == TINY.steps * len(begun)
-    assert "28 runs to find learning rates, then 42 to compare" in cifar.announcement(TINY, 2)
+    assert "28 runs to find learning rates, then 42 to compare" in run.announcement(TINY, 2)
 
 
 def test_search_and_contest_share_no_seed():
@@ -65,33 +66,33 @@ def test_search_and_contest_share_no_seed():
 
 
 def test_the_search_never_looks_at_test_images(monkeypatch):
-    inputs, looked, found = cifar.Inputs.of(TINY, SHA256), [], {"loss": 0.0, "accuracy": 0.0}
-    monkeypatch.setattr(cifar.Classification, "evaluate", lambda self, data: looked.append(data) or found)
-    trials = {"batch norm, Adam": [Trial(1e-3, 0)]}
-    for phase in (competition.SEARCH, competition.CONTEST):
-        cifar.train_piece(TINY, SHA256, phase, trials, "batch norm, Adam", Progress(print))
+    inputs, looked, found = run.Inputs.of(TINY, SHA256), [], {"loss": 0.0, "accuracy": 0.0}
+    monkeypatch.setattr(run.Classification, "evaluate", lambda self, data: looked.append(data) or found)
+    piece = Piece("batch norm", "Adam")
+    for phase in (SEARCH, COMPARISON):
+        run.contest(TINY).train(SHA256, phase, {piece: [Trial(1e-3, 0)]}, piece, Progress(print))
     assert [data is inputs.splits.validation for data in looked] == [True, True, False, False]
     assert looked[-1] is inputs.splits.test
 
 
 def test_a_seed_gives_the_same_record_and_processes_change_no_bit():
-    xr.testing.assert_identical(cifar.run(TINY, jobs=2).drop_attrs(deep=False), record().drop_attrs(deep=False))
-    other = cifar.run(replace(TINY, seed=5))
+    xr.testing.assert_identical(run.run(TINY, jobs=2).drop_attrs(deep=False), record().drop_attrs(deep=False))
+    other = run.run(replace(TINY, seed=5))
     assert not np.array_equal(other.loss, record().loss)
 
 
 def test_all_methods_of_a_seed_start_alike_and_see_the_same_images():
-    inputs = cifar.Inputs.of(TINY, SHA256)
+    inputs = run.Inputs.of(TINY, SHA256)
     starts, batches = [], []
     for method in ("Adam", "SGD", "2-Adam meta"):
-        training = inputs.training("no norm", method, Trial(1e-3, 7))
+        training = inputs.training(Piece("no norm", method), 4, Trial(1e-3, 7))
         starts.append([p.clone() for p in training.params])
         batches.append(training.batches[3])
     for start, (images, labels) in zip(starts[1:], batches[1:], strict=True):
         assert all(torch.equal(p, q) for p, q in zip(start, starts[0], strict=True))
         assert torch.equal(images, batches[0][0])
         assert torch.equal(labels, batches[0][1])
-    seeds = inputs.training("no norm", "Adam", Trial(1e-3, 7)).batches.seeds
+    seeds = inputs.training(Piece("no norm", "Adam"), 4, Trial(1e-3, 7)).batches.seeds
     assert len({*seeds}) == 3
 
 
@@ -99,32 +100,27 @@ def test_tuned_rates_are_those_that_validation_chose_and_matched_ones_match():
     found = record()
     mean = found.search_accuracy.mean("tuning_seed")
     best = found.tried.isel(rate=mean.argmax("rate")).transpose("network", "optimizer")
-    tuned = found.peak_rate.sel(comparison=judges.TUNED).transpose("network", "optimizer")
+    tuned = found.peak_rate.sel(comparison=TUNED).transpose("network", "optimizer")
     np.testing.assert_array_equal(tuned, best)
-    np.testing.assert_allclose(found.peak_rate.sel(comparison=judges.EQUAL), TINY.equal_rate, rtol=1e-7)
-    matched = found.peak_rate.sel(comparison=judges.MATCHED)
+    np.testing.assert_allclose(found.peak_rate.sel(comparison=EQUAL), TINY.equal_rate, rtol=1e-7)
+    matched = found.peak_rate.sel(comparison=MATCHED)
     np.testing.assert_allclose(matched.sel(optimizer="Adam"), TINY.equal_rate, rtol=1e-6)
     assert float(matched.sel(optimizer="2-Adam meta").max()) < TINY.equal_rate
 
 
-def test_the_judges_know_the_comparisons_by_their_names():
-    assert (judges.EQUAL, judges.TUNED, judges.MATCHED) == contest.COMPARISONS
-    assert judges.ADAM == contest.REFERENCE
-
-
 def test_images_that_differ_where_a_piece_is_computed_are_refused():
     with pytest.raises(DataError, match=f"images: sha256 is {SHA256} where this piece is computed, expected other"):
-        cifar.train_piece(TINY, "other", competition.SEARCH, {}, "batch norm, Adam", Progress(print))
+        run.contest(TINY).train("other", SEARCH, {}, Piece("batch norm", "Adam"), Progress(print))
 
 
 def test_a_diverged_run_is_marked_and_kept_and_counts_as_guessing():
     wild = replace(TINY, rates=(1e14,), equal_rate=1e14, precision="float32", steps=6)
-    found = cifar.run(wild)
-    sgd = found.sel(optimizer="SGD", network="no norm", comparison=judges.EQUAL)
+    found = run.run(wild)
+    sgd = found.sel(optimizer="SGD", network="no norm", comparison=EQUAL)
     assert np.isfinite(sgd.diverged_at).all()
     assert np.isnan(sgd.accuracy.isel(evaluation=-1)).all()
     assert np.isfinite(found.search_diverged_at.sel(optimizer="SGD", network="no norm")).all()
-    np.testing.assert_array_equal(judges.points(found).sel(optimizer="SGD", network="no norm", comparison=judges.EQUAL), 10)
+    np.testing.assert_array_equal(points(found).sel(optimizer="SGD", network="no norm", comparison=EQUAL), 10)
 
 
 @pytest.mark.parametrize(
@@ -143,7 +139,7 @@ def test_a_diverged_run_is_marked_and_kept_and_counts_as_guessing():
 )
 def test_a_bad_configuration_is_named(change, message):
     with pytest.raises(ValueError, match=message):
-        replace(cifar_config.PROFILES["smoke"], **change)
+        replace(config.PROFILES["smoke"], **change)
 
 
 @pytest.mark.parametrize(
@@ -158,19 +154,19 @@ def test_a_bad_configuration_is_named(change, message):
 )
 def test_what_does_not_fit_data_or_machine_is_refused_before_training(change, message):
     with pytest.raises(ValueError, match=message):
-        cifar.run(replace(TINY, **change))
+        run.run(replace(TINY, **change))
 
 
 def made(**accuracies):
     """A record of 3 seeds whose accuracies are given by optimizer (per cent, in every comparison unless a dict)."""
     methods = ["Adam", "SGD", "2-Adam repeat", "3-Adam repeat", "2-Adam meta"]
-    shape = (len(contest.COMPARISONS), 2, len(methods), 3, 1)
+    shape = (len(COMPARISONS), 2, len(methods), 3, 1)
     values = np.full(shape, 50.0)
     for name, given in accuracies.items():
         place = methods.index(name.replace("_", " ").replace("x", "-"))
-        by_comparison = given if isinstance(given, dict) else dict.fromkeys(contest.COMPARISONS, given)
+        by_comparison = given if isinstance(given, dict) else dict.fromkeys(COMPARISONS, given)
         for comparison, networks in by_comparison.items():
-            values[contest.COMPARISONS.index(comparison), :, place, :, 0] = np.broadcast_to(networks, (3, 2)).T
+            values[COMPARISONS.index(comparison), :, place, :, 0] = np.broadcast_to(networks, (3, 2)).T
     values += np.array([-0.1, 0.0, 0.1])[:, None]  # the seeds, alike for all
     dims = ("comparison", "network", "optimizer", "seed", "evaluation")
     found = xr.Dataset({"accuracy": (dims, values / 100), "update_rms": (dims, np.full(shape, 0.3))})
@@ -178,9 +174,8 @@ def made(**accuracies):
     found["peak_rate"] = (dims[:3], np.full(shape[:3], 1e-3))
     search = np.broadcast_to(values[1, ..., :1, 0, None], (2, len(methods), 1, 3)) * [0.9, 1.0, 0.9] / 100
     found["search_accuracy"] = (("network", "optimizer", "tuning_seed", "rate"), search)
-    ks, strategies = zip(*map(baselines.stages_of, methods), strict=True)
-    coords = {"comparison": list(contest.COMPARISONS), "network": list(cifar.NETWORKS), "optimizer": methods}
-    found = found.assign_coords(coords | {"k": ("optimizer", list(ks)), "strategy": ("optimizer", list(strategies))})
+    coords = {"comparison": list(COMPARISONS), "network": list(run.NETWORKS), "optimizer": methods}
+    found = found.assign_coords(coords | stages(methods))
     return found.assign_attrs(classes=10, profile="custom", experiment="cifar", config_hash="0")
 
 
@@ -197,21 +192,21 @@ YES, PARTLY, NO = "reproduced", "partly", "not reproduced"
         ({"2xAdam_repeat": 51}, "GT-6a repeat", YES),
         ({"2xAdam_repeat": [51, 50]}, "GT-6a repeat", PARTLY),
         ({"2xAdam_repeat": 49}, "GT-6a repeat", NO),
-        ({"2xAdam_repeat": {judges.TUNED: 51}}, "D-6b repeat", YES),
-        ({"2xAdam_repeat": {judges.TUNED: 51}}, "D-6c repeat", NO),
-        ({"2xAdam_repeat": {judges.MATCHED: 51}}, "D-6c repeat", YES),
+        ({"2xAdam_repeat": {TUNED: 51}}, "D-6b repeat", YES),
+        ({"2xAdam_repeat": {TUNED: 51}}, "D-6c repeat", NO),
+        ({"2xAdam_repeat": {MATCHED: 51}}, "D-6c repeat", YES),
         ({"2xAdam_repeat": 51, "2xAdam_meta": 51}, "GT-6d", YES),
         ({"2xAdam_repeat": 51, "2xAdam_meta": [51, 49]}, "GT-6d", PARTLY),
         ({"2xAdam_repeat": 51}, "GT-6d", NO),
         ({"3xAdam_repeat": 45.1, "2xAdam_repeat": 50}, "GT-6e", YES),
         ({"3xAdam_repeat": 44.9}, "GT-6e", NO),
-        ({"3xAdam_repeat": {judges.TUNED: 40}}, "D-6f", NO),
-        ({"3xAdam_repeat": {judges.EQUAL: 40}}, "D-6f", YES),
+        ({"3xAdam_repeat": {TUNED: 40}}, "D-6f", NO),
+        ({"3xAdam_repeat": {EQUAL: 40}}, "D-6f", YES),
         ({"Adam": [60, 50], "2xAdam_meta": [50, 56]}, "GT-6g", YES),
         ({"Adam": [60, 50], "2xAdam_meta": [50, 54]}, "GT-6g", NO),
-        ({"2xAdam_repeat": {judges.EQUAL: 54, judges.MATCHED: 51}}, "D-6h", YES),
-        ({"2xAdam_repeat": {judges.EQUAL: 54, judges.MATCHED: 51.5}}, "D-6h", NO),
-        ({"2xAdam_repeat": {judges.EQUAL: 46, judges.MATCHED: 50}}, "D-6h", NO),
+        ({"2xAdam_repeat": {EQUAL: 54, MATCHED: 51}}, "D-6h", YES),
+        ({"2xAdam_repeat": {EQUAL: 54, MATCHED: 51.5}}, "D-6h", NO),
+        ({"2xAdam_repeat": {EQUAL: 46, MATCHED: 50}}, "D-6h", NO),
         ({"2xAdam_repeat": 52, "SGD": 51}, "D-6j", YES),
         ({"2xAdam_repeat": 52, "SGD": [51, 53]}, "D-6j", PARTLY),
         ({"2xAdam_repeat": 52, "SGD": 53}, "D-6j", NO),
@@ -239,7 +234,7 @@ def test_a_best_rate_at_the_end_of_the_range_is_told():
 
 def test_a_diverged_run_is_no_graceful_decline():
     found = made()
-    found.diverged_at.loc[{"optimizer": "3-Adam repeat", "comparison": judges.EQUAL}] = 3.0
+    found.diverged_at.loc[{"optimizer": "3-Adam repeat", "comparison": EQUAL}] = 3.0
     assert (verdicts(found)["GT-6e"], verdicts(found)["D-6f"]) == (NO, YES)
 
 
@@ -249,19 +244,14 @@ def test_two_seeds_decide_nothing():
     assert found["GT-6a repeat"].measured == "too few seeds: 2"
 
 
-def test_at_the_laptop_profile_the_ledger_takes_a_larger_committed_record(monkeypatch, tmp_path):
-    larger = made(**{"2xAdam_repeat": 51}).assign_attrs(profile="cpu")
-    monkeypatch.setattr(experiments, "_existing", lambda wanted, folder: None)
-    monkeypatch.setattr(
-        chapters.results, "committed", lambda folder, name, profile: larger if (name, profile) == ("cifar", "cpu") else None
-    )
+def test_at_the_laptop_profile_the_ledger_takes_a_larger_committed_record(tmp_path):
+    committed.commit(made(**{"2xAdam_repeat": 51}).assign_attrs(profile="cpu"), tmp_path)
     for asked, profile, verdict in (("laptop", "cpu", YES), ("smoke", "smoke", "not run at this profile")):
         claim = next(c for c in chapters.ledger(asked, tmp_path) if c.id == "GT-6a repeat")
         assert (claim.profile, claim.verdict) == (profile, verdict)
 
 
-def test_an_experiment_without_a_profile_is_not_run_at_it(monkeypatch, tmp_path):
-    monkeypatch.setattr(experiments, "_existing", lambda wanted, folder: None)
+def test_an_experiment_without_a_profile_is_not_run_at_it(tmp_path):
     assert {c.verdict for c in chapters.ledger("cpu", tmp_path)} == {"not run at this profile"}
     with pytest.raises(ValueError, match="profile must be one of smoke, laptop, paper; got 'cpu'"):
         chapters.request("growth", "cpu")

@@ -5,7 +5,7 @@ from dataclasses import fields
 import numpy as np
 import pytest
 
-from kadam.chapters.scale_invariance.products import Lookback, Trace, Watch
+from kadam.chapters.scale_invariance.watch import Lookback, Trace, Watch
 from kadam.decay import Decay
 from kadam.lab.records.profiles import SMOKE
 from kadam.lab.train.ensemble import Ensemble

@@ -1,0 +1,200 @@
+"""A contest of optimizers, whatever they train: a search for learning rates, then comparisons with other seeds."""
+
+import functools
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+import xarray as xr
+from torch.optim.optimizer import Optimizer
+
+from kadam.chapters.contest.comparisons import ADAM, COMPARISONS, overall
+from kadam.chapters.contest.trials import (
+    Piece,
+    Runs,
+    Trial,
+    comparing,
+    marks,
+    peak_rates,
+    searching,
+    side_by_side,
+    unfolded,
+)
+from kadam.decay import Decay
+from kadam.lab.data.sources import DataError, Described
+from kadam.lab.engine.progress import Progress
+from kadam.lab.engine.sweep import computed_s, one_thread, sweep
+from kadam.lab.train import optimizers, stopwatch
+from kadam.lab.train.training import Training
+
+SEARCH, COMPARISON = "search", "comparison"  # the two phases
+
+Trials = Mapping[Piece, list[Trial]]
+
+KEPT = ("accuracy", "loss", "diverged_at")  # of what a run leaves, all that is kept of the search, at its end
+LATER_SEEDS = 1000  # so far from the seeds of the search are those of the comparisons
+
+
+class Plan(NamedTuple):
+    """How many runs a contest is, in two phases, and steps of all."""
+
+    tuning: int
+    comparing: int
+    steps: int
+
+    def sentence(self, seconds: float, processes: int) -> str:
+        """What is to come; ``seconds``: of one step here, just measured, evaluations included."""
+        minutes = self.steps * seconds / processes / 60
+        return (
+            f"{self.tuning} runs to find learning rates, then {self.comparing} to compare, {self.steps:,} steps in all; "
+            f"{1e3 * seconds:.2g} ms a step here, about {minutes:.0f} min with {processes} at once"
+        )
+
+
+class Inputs(Protocol):
+    """What an experiment brings to its contest."""
+
+    def training(self, piece: Piece, steps: int, trial: Trial) -> Training:
+        """A run from its start."""
+
+    def held_out(self, network: str, phase: str) -> Any:
+        """What its runs are evaluated on, which differs between the phases."""
+
+
+@dataclass(frozen=True)
+class Contest:
+    """Every method trains every network: at several learning rates, and then, with other seeds, at those of the comparisons."""
+
+    title: str
+    networks: tuple[str, ...]
+    methods: tuple[str, ...]
+    tuning_steps: int  # of a run in the search
+    measures: tuple[str, ...]  # the numbers that a run leaves at every evaluation
+    load: Callable[[Any, str], Inputs]  # given the configuration and the sha256 of the data that are meant
+    config: Any  # has rates (Adam's in the search), equal_rate, tuning_seeds, seeds, seed, steps, evaluations and device
+
+    @property
+    def pieces(self) -> list[Piece]:
+        return [Piece(network, method) for network in self.networks for method in self.methods]
+
+    @property
+    def plan(self) -> Plan:
+        """What :meth:`hold` would do."""
+        config, pieces = self.config, len(self.pieces)
+        first, second = pieces * len(config.rates) * config.tuning_seeds, pieces * len(COMPARISONS) * config.seeds
+        return Plan(first, second, first * self.tuning_steps + second * config.steps)
+
+    def announcement(self, sha256: str, jobs: int) -> str:
+        """The plan and an estimate from a few steps on this machine, mean over the networks."""
+        config, inputs, seconds = self.config, self.load(self.config, sha256), []
+        for network in self.networks:
+            training = inputs.training(Piece(network, ADAM), config.steps, Trial(config.equal_rate, config.seed))
+            data, every = inputs.held_out(network, COMPARISON), config.steps / config.evaluations
+            seconds.append(seconds_a_step(training, data, every=every, device=config.device))
+        return self.plan.sentence(float(np.mean(seconds)), jobs)
+
+    def hold(
+        self, sha256: str, score: Callable[[xr.Dataset], xr.DataArray], *, checkpoint: Path | None, jobs: int
+    ) -> xr.Dataset:
+        """The record. Dimensions: network, optimizer; rate, tuning_seed; comparison, seed, evaluation.
+
+        ``score(found)``: what the search chooses by, larger is better.
+        """
+        config = self.config
+        tuning_seeds = [config.seed + i for i in range(config.tuning_seeds)]
+        seeds = [config.seed + LATER_SEEDS + i for i in range(config.seeds)]
+        trials = {piece: searching(piece.method, config.rates, tuning_seeds) for piece in self.pieces}
+        search = self._trained(sha256, SEARCH, trials, checkpoint, jobs)
+        found = self._found(search, tuning_seeds)
+        rates = peak_rates(found, score(found), config.equal_rate)
+        trials = {piece: comparing(rates.sel(network=piece.network, optimizer=piece.method), seeds) for piece in self.pieces}
+        comparison = self._trained(sha256, COMPARISON, trials, checkpoint, jobs)
+        compared = unfolded(comparison, xr.Variable("comparison", list(COMPARISONS)), xr.Variable("seed", seeds))
+        searched = found.rename({name: f"search_{name}" for name in found.data_vars if name != "tried"})
+        dataset = xr.merge([searched, compared, rates.rename("peak_rate")]).astype(np.float32)
+        dataset.attrs = {"computed_s": round(search.attrs["computed_s"] + comparison.attrs["computed_s"], 3)}
+        return dataset.assign_coords(stages(self.methods)).assign_coords(evaluation=marks(config.steps, config.evaluations))
+
+    def train(self, sha256: str, phase: str, trials: Trials, piece: Piece, progress: Progress) -> xr.Dataset:
+        """All runs of a piece. Dimensions: trial, evaluation."""
+        inputs, steps = self.load(self.config, sha256), self.steps_of(phase)
+        runs = Runs(
+            trials[piece],
+            functools.partial(inputs.training, piece, steps),
+            inputs.held_out(piece.network, phase),
+            measures=self.measures,
+            steps=steps,
+            evaluations=self.config.evaluations,
+        )
+        for n in progress.over(len(runs.trials) * steps, {"runs": runs}):
+            runs.step(n)
+        return runs.dataset()
+
+    def steps_of(self, phase: str) -> int:
+        """Of one run."""
+        return int(self.tuning_steps if phase == SEARCH else self.config.steps)
+
+    def _trained(self, sha256: str, phase: str, trials: Trials, checkpoint: Path | None, jobs: int) -> xr.Dataset:
+        """The results of a phase, with the seconds that it took. Dimensions: network, optimizer, trial, evaluation."""
+        results = sweep(
+            self.pieces,
+            functools.partial(self.train, sha256, phase, trials),
+            steps=self.steps_of(phase) * len(trials[self.pieces[0]]),
+            title=f"{self.title}, {phase}",
+            checkpoint=None if checkpoint is None else checkpoint / phase,
+            jobs=jobs,
+        )
+        return side_by_side(results, self.networks, self.methods).assign_attrs(computed_s=computed_s(results))
+
+    def _found(self, search: xr.Dataset, seeds: list[int]) -> xr.Dataset:
+        """What the search gave at the end of each run. Dimensions: network, optimizer, rate, tuning_seed."""
+        rates = self.config.rates
+        trials = unfolded(search, xr.Variable("rate", list(rates)), xr.Variable("tuning_seed", seeds))
+        ends = trials[[name for name in KEPT if name in trials]].isel(evaluation=-1, missing_dims="ignore")
+        tried = [optimizers.rates(method, rates) for method in self.methods]
+        return ends.assign(update_rms=overall(trials.update_rms), tried=(("optimizer", "rate"), tried))
+
+
+def stages(methods: tuple[str, ...]) -> dict[str, Any]:
+    """Each method's k (0: no k-Adam) and strategy, as coordinates."""
+    k, strategy = zip(*map(optimizers.stages_of, methods), strict=True)
+    return {"k": ("optimizer", list(k)), "strategy": ("optimizer", list(strategy))}
+
+
+def optimizer(config: Any, piece: Piece, trial: Trial) -> Callable[[Any], Optimizer]:
+    """What makes the optimizer of a run, given the parameters."""
+    decay = Decay(beta=config.beta, gamma=config.gamma)
+    return functools.partial(optimizers.optimizer, piece.method, lr=trial.rate, decay=decay, weight_decay=config.weight_decay)
+
+
+def check_same(kind: str, found: Described, sha256: str) -> None:
+    """``DataError`` where a process that computes a piece finds other data than those that are meant."""
+    if found.sha256 != sha256:
+        raise DataError(f"{kind}: sha256 is {found.sha256} where this piece is computed, expected {sha256}")
+
+
+def seconds_a_step(training: Training, data: Any, *, every: float, device: str, tried: int = 20) -> float:
+    """How long a step takes here in one thread, with an evaluation every so many, both after a first that is not counted."""
+    limit = min(tried, training.schedule.steps)
+
+    def several() -> None:
+        for n in range(limit):
+            training.step(n)
+
+    parts = {"steps": several, "evaluation": lambda: training.evaluate(data)}
+    with one_thread():
+        seconds = stopwatch.paired(parts, rounds=1, repeats=1, device=device)
+    return float(seconds["steps"][0]) / limit + float(seconds["evaluation"][0]) / every
+
+
+COMMON_UNITS = {
+    "parameters": "numbers that are learnt",
+    "search_update_rms": "root mean square of u over all weights and steps",
+    "search_diverged_at": "step; NaN: did not diverge",
+    "tried": "peak learning rate in the search",
+    "peak_rate": "peak learning rate in the contest",
+    "update_rms": "root mean square of u over all weights, since the evaluation before",
+    "diverged_at": "step; NaN: did not diverge",
+}

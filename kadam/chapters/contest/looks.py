@@ -1,0 +1,154 @@
+"""How a contest of optimizers is drawn: colours, panels, and what a run that learnt nothing looks like.
+
+A contest is scored by test accuracy in per cent or by test loss in nats. The record says which (:func:`scale`), and every
+figure and table follows.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+import xarray as xr
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from kadam.chapters.contest.comparisons import EQUAL, MATCHED, TUNED
+from kadam.chapters.contest.measures import BASIN, NATS, POINTS, networks, scale, score, search_score, two_stages
+from kadam.report import style
+from kadam.report.statistics import mean_interval
+
+COMPARED = {
+    EQUAL: (style.PAPER, "o", "same learning rate"),
+    TUNED: (style.EXACT, "s", "each at its best learning rate"),
+    MATCHED: (style.CORRECTED, "^", "updates as large as Adam's"),
+}
+STRATEGY_COLOURS = {
+    "repeat": style.PAPER,
+    "inverse_exp": style.EXACT,
+    "scaled": style.CORRECTED,
+    "root": style.SECOND,
+    "meta": style.FOURTH,
+}
+BASELINE_LINES = {
+    "Adam": (style.MEASURED, "-"),
+    "AdamW": (style.MEASURED, "--"),
+    "NAdam": (style.MEASURED, "-."),
+    "LaProp": (style.MEASURED, ":"),
+    "Lion": (style.GUIDE, "-"),
+    "SGD": (style.GUIDE, "--"),
+}
+LARGEST = 0.05  # the largest size of a step that is drawn: beyond, nothing is learnt
+VISIBLE = 0.5  # of the way from the best loss to a guess: what is worse lies beyond the axis
+
+# Where on the vertical axis, from 0 to 1, a cross stands for a run that learnt nothing.
+BOTTOM, TOP = 0.02, 0.98
+
+Look = Mapping[str, Any]
+
+
+def label(record: xr.Dataset, of: str = "test") -> str:
+    """What the contest is scored by, with its unit, on the test data or on others."""
+    return f"{of} {scale(record).quantity} ({scale(record).unit})"
+
+
+def parameters(record: xr.Dataset) -> str:
+    """How many numbers each network learns."""
+    counts = zip(networks(record), record.parameters.values, strict=True)
+    return "parameters: " + "; ".join(f"{name} {count:,.0f}" for name, count in counts)
+
+
+def edge(record: xr.Dataset) -> float:
+    """Where the axis of what the contest is scored by is worst."""
+    return BOTTOM if scale(record).sign > 0 else TOP
+
+
+def ended(record: xr.Dataset) -> xr.DataArray:
+    """The accuracy or loss at the end of every run on test data; a run that diverged guesses."""
+    return scale(record).sign * score(record)
+
+
+def searched(record: xr.Dataset) -> xr.DataArray:
+    """The accuracy or loss in the search, mean over seeds; NaN where one diverged, or lost more than a guess."""
+    learnt = record.search_accuracy.notnull() if scale(record) is POINTS else record.search_loss < record.guess
+    return (scale(record).sign * search_score(record)).where(learnt).mean("tuning_seed", skipna=False)
+
+
+def shades(record: xr.Dataset) -> dict[int, Any]:
+    """A colour for every k; 1 is Adam."""
+    ks = sorted({int(k) for k in record.k.values if k >= 1})
+    return dict(zip(ks, mpl.colormaps["viridis"](np.linspace(0, 0.9, len(ks))), strict=True))
+
+
+def looks(record: xr.Dataset) -> dict[str, Look]:
+    """Baselines in black and grey, told apart by their line; k = 2 in the colours of the strategies."""
+    found: dict[str, Look] = {}
+    for name, (colour, line) in BASELINE_LINES.items():
+        if name in record.optimizer:
+            found[name] = {"color": colour, "ls": line, "marker": "."}
+    for strategy, method in two_stages(record).items():
+        found[method] = {"color": STRATEGY_COLOURS[strategy], "marker": "o"}
+    return found
+
+
+def by_network(record: xr.Dataset, *, height: float, ylabel: str = "", **options: Any) -> tuple[Figure, list[Axes]]:
+    """A panel a network, two in a row of this height, the first of each with a label; the axes of the networks in order."""
+    names = networks(record)
+    rows, columns = -(-len(names) // 2), min(2, len(names))
+    figure, all_axes = style.panels(rows, columns, height=rows * height, squeeze=False, **options)
+    for axes in all_axes.flat[len(names) :]:
+        axes.set_visible(False)
+    for axes, network in zip(all_axes.flat, names, strict=False):
+        axes.set_title(network)
+    for axes in all_axes[:, 0]:
+        axes.set_ylabel(ylabel)
+    return figure, list(all_axes.flat[: len(names)])
+
+
+def finished(figure: Figure, record: xr.Dataset, axes: Axes | None = None, **legend: Any) -> Figure:
+    """The figure with one legend above all panels, of what is drawn in ``axes``, and a note where data is a stand-in."""
+    if axes is not None:
+        figure.legend(*axes.get_legend_handles_labels(), loc="outside upper center", **legend)
+    return figure
+
+
+def end_at_a_guess(axes: Axes, record: xr.Dataset, network: str) -> None:
+    """Where losses are drawn, end their axis at a guess, if what is drawn goes further."""
+    if scale(record) is NATS:
+        axes.set_ylim(top=min(axes.get_ylim()[1], float(record.guess.sel(network=network))))
+
+
+def limits(record: xr.Dataset, network: str, methods: Sequence[str]) -> tuple[None, float | None]:
+    """Of the axis of a network's search; of losses only those are of interest that are closer to the best than to a guess.
+
+    Every one of these methods shows its own best in any case.
+    """
+    if scale(record) is POINTS:
+        return None, None
+    bests = searched(record).sel(network=network, optimizer=methods).min("rate")
+    best, guess = float(bests.min()), float(record.guess.sel(network=network))
+    top = max(best + VISIBLE * (guess - best), float(bests.max()) + BASIN)
+    return None, top if np.isfinite(top) else None
+
+
+def bars(axes: Axes, x: np.ndarray, of: np.ndarray, marker: str, colour: Any, label: str | None = None) -> None:
+    """Means with their intervals; ``of``: mean, low and high, (3, n)."""
+    mean, low, high = of
+    axes.errorbar(x, mean, np.nan_to_num([mean - low, high - mean]), fmt=marker, ms=4, lw=1, color=colour, label=label)
+
+
+def search_line(axes: Axes, x: xr.DataArray, of: xr.DataArray, look: Look, edge: float, label: str | None = None) -> None:
+    """The score in the search; a cross at the edge where nothing was learnt, far right where no size is known."""
+    axes.plot(x, of, lw=1, ms=3, label=label, **look)
+    lost = np.isnan(of.values)
+    places = np.nan_to_num(x.values[lost], nan=np.inf) if label else np.full(lost.sum(), 0.8 * LARGEST)
+    axes.plot(places, np.full(lost.sum(), edge), "x", color=look["color"], transform=axes.get_xaxis_transform())
+
+
+def band(axes: Axes, values: xr.DataArray, look: Look, label: str, edge: float) -> None:
+    """Mean over seeds with its 95% interval; a cross at the edge at the first evaluation by which a run diverged."""
+    mean, low, high = mean_interval(values.transpose("evaluation", "seed"))
+    axes.plot(values.evaluation, mean, lw=1.2, ms=3, label=label, **look)
+    axes.fill_between(values.evaluation, low, high, color=look["color"], alpha=0.15, lw=0)
+    lost = values.evaluation.values[np.isnan(mean)][:1]
+    axes.plot(lost, np.full(len(lost), edge), "x", color=look["color"], transform=axes.get_xaxis_transform())

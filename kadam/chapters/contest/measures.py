@@ -1,0 +1,156 @@
+"""What a record of a contest holds, as numbers: scores, gains over another method, and basins of good learning rates.
+
+A record has test accuracy, or test loss, by comparison, network, optimizer and seed, and what the search before it found. Runs
+of all optimizers with one seed start from the same weights and see the same data, so they are compared seed by seed.
+"""
+
+import functools
+from typing import Any, NamedTuple, TypeVar
+
+import numpy as np
+import xarray as xr
+from numpy.typing import ArrayLike
+
+from kadam.chapters.contest.comparisons import ADAM
+from kadam.report.statistics import Interval, mean_interval
+
+D = TypeVar("D", xr.DataArray, xr.Dataset)
+
+BASIN = 0.1  # nats above a method's best that a good learning rate may still have
+
+
+class Scale(NamedTuple):
+    """By what a contest is scored."""
+
+    quantity: str
+    unit: str
+    difference: str  # the unit of a difference
+    digits: int
+    sign: int  # 1 where larger is better
+
+
+POINTS = Scale("accuracy", "%", "points", 1, 1)
+NATS = Scale("loss", "nats", "nats", 3, -1)
+
+
+def scale(dataset: xr.Dataset) -> Scale:
+    """Points of accuracy where the record has it, else nats of loss."""
+    return POINTS if "accuracy" in dataset else NATS
+
+
+def score(dataset: xr.Dataset) -> xr.DataArray:
+    """How good runs are at the end, larger is better; a diverged one guesses. By comparison, network, optimizer, seed."""
+    return points(dataset) if scale(dataset) is POINTS else -nats(dataset)
+
+
+def points(dataset: xr.Dataset) -> xr.DataArray:
+    """Test accuracy at the end in per cent; a diverged run guesses."""
+    return 100 * dataset.accuracy.isel(evaluation=-1).fillna(1 / dataset.attrs["classes"])
+
+
+def nats(dataset: xr.Dataset) -> xr.DataArray:
+    """Test loss at the end; a run that diverged, or is worse than a guess among all tokens, is as good as that guess."""
+    return at_most_a_guess(dataset, dataset.loss.isel(evaluation=-1))
+
+
+def at_most_a_guess(dataset: xr.Dataset, loss: xr.DataArray) -> xr.DataArray:
+    """Losses, of which those that diverged or are worse than a guess are that of a guess."""
+    return loss.fillna(np.inf).clip(max=dataset.guess)
+
+
+def search_score(dataset: xr.Dataset) -> xr.DataArray:
+    """How good the runs of the search were, larger is better. Dimensions: network, optimizer, rate, tuning_seed."""
+    if scale(dataset) is POINTS:
+        return 100 * dataset.search_accuracy.fillna(0)
+    return -at_most_a_guess(dataset, dataset.search_loss)
+
+
+def lead(dataset: xr.Dataset, method: str, over: str, comparison: str) -> xr.DataArray:
+    """How far a method is ahead of another in the record's scale. Dimensions: network, seed."""
+    of = score(dataset).sel(comparison=comparison)
+    return (of.sel(optimizer=method) - of.sel(optimizer=over)).transpose("network", "seed")
+
+
+def gain(dataset: xr.Dataset, method: str, over: str, comparison: str) -> Interval:
+    """The same, mean over seeds with its interval; one entry a network."""
+    return mean_interval(lead(dataset, method, over, comparison))
+
+
+def gains(dataset: xr.Dataset, method: str, over: str, comparison: str) -> list[str]:
+    """The same in words."""
+    return intervals(lead(dataset, method, over, comparison), f"+.{scale(dataset).digits}f").values.tolist()
+
+
+def intervals(of: xr.DataArray, form: str) -> xr.DataArray:
+    """Means over seeds with their intervals, in words."""
+    words = functools.partial(in_words, form=form)
+    return xr.apply_ufunc(words, of, input_core_dims=[["seed"]], vectorize=True, output_dtypes=[object])
+
+
+def in_words(values: ArrayLike, form: str) -> str:
+    """The mean of some values with its interval."""
+    mean, low, high = map(float, mean_interval(values))
+    return f"{mean:{form}} ({low:{form}} to {high:{form}})"
+
+
+def cases(of: xr.Dataset, *dims: str) -> list[tuple[Any, ...]]:
+    """One row a case: its place along these dimensions, then its values."""
+    frame = of.to_dataframe(dim_order=list(dims))[list(of.data_vars)]
+    return [(*place, *values) for place, *values in frame.itertuples(name=None)]
+
+
+def networks(dataset: xr.Dataset) -> list[str]:
+    """Their names."""
+    return dataset.network.values.tolist()
+
+
+def two_stages(dataset: xr.Dataset) -> dict[str, str]:
+    """Strategy -> the method with k = 2."""
+    two = dataset.optimizer[dataset.k == 2]
+    return dict(zip(two.strategy.values.tolist(), two.values.tolist(), strict=True))
+
+
+def second_and_first(of: xr.DataArray) -> tuple[xr.DataArray, xr.DataArray]:
+    """Values of the methods with k = 2, and of Adam."""
+    return of.isel(optimizer=np.flatnonzero(of.k == 2)), of.sel(optimizer=ADAM)
+
+
+def by_k(of: D, strategy: str) -> D:
+    """Values of Adam, which is k = 1, and of a strategy's methods, in the order of k; optimizer is the first dimension."""
+    return of.isel(optimizer=np.flatnonzero((of.k == 1) | (of.strategy == strategy))).sortby("k").transpose("optimizer", ...)
+
+
+def steps_down(dataset: xr.Dataset, comparison: str) -> xr.DataArray:
+    """By strategy and network: the largest fall of the score from one k >= 2 to the next, mean over seeds."""
+    mean = score(dataset).sel(comparison=comparison).mean("seed")
+    each = [by_k(mean, strategy).isel(optimizer=slice(1, None)) for strategy in two_stages(dataset)]
+    return xr.concat([-one.diff("optimizer").min("optimizer") for one in each if one.sizes["optimizer"] > 1], "strategy")
+
+
+def basin(dataset: xr.Dataset) -> xr.Dataset:
+    """The range of good learning rates, by network and optimizer: ``width``, as a power of ten, and ``cut``.
+
+    A rate is good where the loss in the search is at most ``BASIN`` above the method's smallest. Between the rates tried, the
+    loss is taken as linear in the logarithm. Where the range is cut, it reaches an end of the search and may be wider.
+    """
+    rates, loss = np.log10(dataset.tried), -search_score(dataset).mean("tuning_seed")
+    dims: dict[str, Any] = {"input_core_dims": [["rate"], ["rate"]], "output_core_dims": [[], []]}
+    width, cut = xr.apply_ufunc(width_and_cut, rates, loss, **dims, output_dtypes=[float, bool], vectorize=True)
+    return xr.Dataset({"width": width, "cut": cut})
+
+
+def width_and_cut(x: np.ndarray, loss: np.ndarray) -> tuple[float, bool]:
+    """Of the connected range around the minimum where the loss, linear between the points, is good."""
+    best, limit = int(loss.argmin()), loss.min() + BASIN
+    sides = [(x[best:], loss[best:]), (-x[best::-1], loss[best::-1])]
+    return sum(reach(*side, limit) for side in sides), any((of <= limit).all() for _, of in sides)
+
+
+def reach(x: np.ndarray, loss: np.ndarray, limit: float) -> float:
+    """How far it is from the first point to where the loss first crosses the limit, or to the last point."""
+    above = np.flatnonzero(loss > limit)
+    if not len(above):
+        return float(x[-1] - x[0])
+    i = int(above[0])
+    share = (limit - loss[i - 1]) / (loss[i] - loss[i - 1])
+    return float(x[i - 1] + share * (x[i] - x[i - 1]) - x[0])

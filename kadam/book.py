@@ -8,7 +8,6 @@ import ast
 import hashlib
 import json
 import platform
-import shutil
 import subprocess
 import sys
 import time
@@ -105,7 +104,7 @@ def execute(page: Page, parameters: Mapping[str, Any], used: Mapping[str, xr.Dat
     key = _key(page, parameters, used)
     path = root / "_build" / "executed" / f"{page.name}-{key}.ipynb"
     if not path.exists():
-        check_parameters(page, parameters)
+        _check_names(page.name, parameter_names(page), parameters)
         with files.whole_file(path) as aside:
             start = time.perf_counter()
             _run_notebook(page, parameters, aside)
@@ -126,12 +125,8 @@ def _run_notebook(page: Page, parameters: Mapping[str, Any], target: Path) -> No
         source.unlink(missing_ok=True)
 
 
-def check_parameters(page: Page, given: Mapping[str, Any]) -> None:
-    """``BookError`` listing the valid names if a given parameter is none of the notebook's."""
-    _check_names(page.name, parameter_names(page), given)
-
-
 def _check_names(where: str, valid: Sequence[str], given: Mapping[str, Any]) -> None:
+    """``BookError`` listing the valid names if a given parameter is none of them."""
     unknown = [name for name in given if name not in valid]
     if unknown:
         raise BookError(f"{where}: no parameter {unknown[0]!r}; it has: {', '.join(dict.fromkeys(valid))}")
@@ -170,8 +165,8 @@ def code_hash(page: Page, package: Path = PACKAGE) -> str:
 
 def normalised(notebook: Notebook) -> Notebook:
     """Without what differs from run to run: random cell ids, execution times, the injected cell's traces, pieces of text."""
-    keep = {name: notebook.metadata[name] for name in ("kernelspec", "experiments", "seconds") if name in notebook.metadata}
-    notebook.metadata = nbformat.from_dict(keep)
+    kept = {name: value for name, value in notebook.metadata.items() if name in ("kernelspec", "experiments", "seconds")}
+    notebook.metadata = nbformat.from_dict(kept)
     for i, cell in enumerate(notebook.cells):
         cell.id = f"cell-{i}"
         for name in ("papermill", "execution"):
@@ -207,7 +202,7 @@ def with_badge(notebook: Notebook, page: Page, used: Mapping[str, xr.Dataset], g
     shown = {key: record for key, record in used.items() if record.attrs["experiment"] in page.experiments()}
     for record in shown.values():
         save(record, generated / _file_name(record))
-    _copy_aside(page.source, generated / page.source.name)
+    _write(generated / page.source.name, page.source.read_text())
     source = f" · {{download}}`this page's source <../generated/{page.source.name}>`"
     badge = nbformat.v4.new_markdown_cell(badge_of(shown, folder="../generated", after=source), id="badge")
     marked = with_tables_apart(notebook)
@@ -228,14 +223,12 @@ def with_tables_apart(notebook: Notebook) -> Notebook:
     cells = []
     for cell in apart.cells:
         cells.append(cell)
-        if "figure" in cell.metadata.get("mystnb", {}):
-            tables = [output for output in cell.outputs if "text/html" in output.get("data", {})]
+        figure = "figure" in cell.metadata.get("mystnb", {})
+        tables = [output for output in cell.outputs if "text/html" in output.get("data", {})] if figure else []
+        if tables:
             cell.outputs = [output for output in cell.outputs if output not in tables]
-            if tables:
-                below = nbformat.v4.new_code_cell(
-                    "", outputs=tables, metadata={"tags": ["remove-input"]}, id=f"{cell.id}-tables"
-                )
-                cells.append(below)
+            hidden = {"tags": ["remove-input"]}
+            cells.append(nbformat.v4.new_code_cell("", outputs=tables, metadata=hidden, id=f"{cell.id}-tables"))
     apart.cells = cells
     return apart
 
@@ -255,45 +248,31 @@ def _file_name(record: xr.Dataset) -> str:
     return "{experiment}-{profile}.nc".format(**record.attrs)
 
 
+def marked_verdict(verdict: Verdict) -> str:
+    """A verdict in its colour: the style sheet's class for it is its first word, or a shorter one."""
+    return f"[{verdict}]{{.verdict-{ {'not reproduced': 'not', 'not run at this profile': 'notrun'}.get(verdict, verdict) }}}"
+
+
 def ledger_page(ledger: list[Claim]) -> str:
     """The ledger with sources and criteria, one claim after another."""
-    return "\n\n".join(_ledger_entry(claim) for claim in ledger) + "\n"
-
-
-VERDICT_CLASSES: dict[Verdict, str] = {
-    "reproduced": "reproduced",
-    "partly": "partly",
-    "not reproduced": "not",
-    "not run at this profile": "notrun",
-}
-
-
-def marked_verdict(verdict: Verdict) -> str:
-    """A verdict in its colour."""
-    return f"[{verdict}]{{.verdict-{VERDICT_CLASSES[verdict]}}}"
-
-
-def _ledger_entry(claim: Claim) -> str:
-    return (
+    entries = (
         f"**{claim.id}** — {marked_verdict(claim.verdict)}\n: {claim.statement}.\n\n"
         f"  *Source:* {claim.source}. *Criterion:* {claim.criterion}. *Measured:* {claim.measured}.\n\n"
         f"  Profile {claim.profile}, record `{claim.record}`, chapter [](notebooks/{claim.notebook}.ipynb)."
+        for claim in ledger
     )
+    return "\n\n".join(entries) + "\n"
 
 
 def status_page(used: Mapping[str, xr.Dataset], seconds: Mapping[str, float]) -> str:
     """What machine and versions made this book, and how long each part took."""
     versions = json.loads(next(iter(used.values())).attrs["versions"])
     machine = {"platform": platform.platform(terse=True), "processor": device_name(), **versions}
+    shown = ("profile", "device", "date", "commit", "wall_time_s", "data")
+    records = ([name, *(record.attrs[fact] for fact in shown)] for name, record in used.items())
     tables = [
         table(("part", "value"), machine.items()),
-        table(
-            ("record", "profile", "device", "date", "commit", "seconds", "data"),
-            (
-                [name, *(d.attrs[k] for k in ("profile", "device", "date", "commit", "wall_time_s", "data"))]
-                for name, d in used.items()
-            ),
-        ),
+        table(("record", *shown[:4], "seconds", "data"), records),
         table(("notebook", "seconds to execute"), seconds.items()),
     ]
     return "\n\n".join(one.markdown() for one in tables) + "\n"
@@ -312,11 +291,6 @@ def _render(root: Path, profile: str) -> Path:
 def as_text(notebook: Notebook) -> str:
     """A notebook as its file holds it."""
     return nbformat.writes(notebook) + "\n"
-
-
-def _copy_aside(source: Path, target: Path) -> None:
-    with files.whole_file(target) as aside:
-        shutil.copyfile(source, aside)
 
 
 def _write(path: Path, text: str) -> None:

@@ -3,6 +3,7 @@
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import asdict
 from functools import wraps
 from importlib import import_module
 from pathlib import Path
@@ -32,17 +33,14 @@ def _clear_errors(command: Callable[..., Any]) -> Callable[..., Any]:
     return run
 
 
-profile_option = click.option(
-    "--profile", type=click.Choice(PROFILES), default="laptop", show_default=True, help="How large: seconds, minutes, a GPU."
-)
+def _profile_option(*more: str, remark: str = "") -> Callable[[Any], Any]:
+    help = f"How large: seconds, minutes, a GPU{remark}."
+    return click.option("--profile", type=click.Choice((*PROFILES, *more)), default="laptop", show_default=True, help=help)
 
-any_profile_option = click.option(
-    "--profile",
-    type=click.Choice((*PROFILES, CPU)),
-    default="laptop",
-    show_default=True,
-    help="How large: seconds, minutes, a GPU; cpu: an hour without one, where an experiment has it.",
-)
+
+profile_option = _profile_option()
+any_profile_option = _profile_option(CPU, remark="; cpu: an hour without one, where an experiment has it")
+commit_option = click.option("--commit", is_flag=True, help="Put the record into the repository's results/ and its manifest.")
 
 
 @commands.command()
@@ -53,7 +51,7 @@ any_profile_option = click.option(
 @click.option("--cluster", type=click.Choice(CLUSTERS), help="Start --jobs workers there, one a job, and compute on them.")
 @click.option("--fresh", is_flag=True, help="Compute everything again, whatever is there.")
 @click.option("--out", type=click.Path(file_okay=False, path_type=Path), help="Copy the record to OUT/NAME-PROFILE.nc too.")
-@click.option("--commit", is_flag=True, help="Put the record into the repository's results/ and its manifest.")
+@commit_option
 @_clear_errors
 def run(
     name: str,
@@ -90,29 +88,19 @@ def _announce(wanted: Any, *, fresh: bool, jobs: int) -> None:
 
 def _deliver(name: str, profile: str, record: Any, out: Path | None, commit: bool) -> None:
     from kadam import chapters
-
-    path = chapters.request(name, profile).path  # only now: a run may have downloaded its data
-    _say_where_data_is_from(name, record)
-    click.echo(f"{name}: {path}")
-    if out is not None:
-        _copy(path, out / f"{name}-{profile}.nc")
-    if commit:
-        _commit(record)
-
-
-def _say_where_data_is_from(name: str, record: Any) -> None:
-    if record.attrs["data_origin"] == "embedded" and record.attrs["profile"] != "smoke":
-        click.secho(
-            f"{name}: used {record.attrs['data']}; for real data: kadam data fetch, then run again", fg="yellow", err=True
-        )
-
-
-def _copy(source: Path, target: Path) -> None:
     from kadam.lab.records.files import whole_file
 
-    with whole_file(target) as aside:
-        shutil.copyfile(source, aside)
-    click.echo(f"copied to {target}")
+    path = chapters.request(name, profile).path  # only now: a run may have downloaded its data
+    if record.attrs["data_origin"] == "embedded" and profile != "smoke":
+        remark = f"{name}: used {record.attrs['data']}; for real data: kadam data fetch, then run again"
+        click.secho(remark, fg="yellow", err=True)
+    click.echo(f"{name}: {path}")
+    if out is not None:
+        with whole_file(out / f"{name}-{profile}.nc") as aside:
+            shutil.copyfile(path, aside)
+        click.echo(f"copied to {out / f'{name}-{profile}.nc'}")
+    if commit:
+        _commit(record)
 
 
 def _commit(record: Any) -> None:
@@ -163,7 +151,7 @@ def claims(profile: str, as_json: bool, markdown: bool) -> None:
 
     ledger = chapters.ledger(profile, results_folder())
     if as_json:
-        click.echo(json.dumps([claim.as_dict() for claim in ledger], indent=2))
+        click.echo(json.dumps([asdict(claim) for claim in ledger], indent=2))
     else:
         click.echo(short_table(ledger).markdown() if markdown else plain_table(ledger))
 
@@ -202,7 +190,7 @@ def _remark(source: Any, path: Path) -> str:
     """What is not as it should be in a file of the right checksum."""
     from kadam.lab.data import images, reviews, sources
 
-    if inexact := images.lossy_count(source, path) if isinstance(source, sources.ImageSource) else 0:
+    if isinstance(source, sources.ImageSource) and (inexact := images.lossy_count(source, path)):
         return f"; the pixels of {inexact} images are not exact"
     if foreign := reviews.foreign_count(source, path):
         return f"; {foreign} lines that are no film reviews are left out"
@@ -219,10 +207,8 @@ def fetch() -> None:
         try:
             click.echo(f"{source.name}: {sources.download(source)}")
         except OSError as error:
-            file = source.download
-            raise click.ClickException(
-                f"{source.name}: no download from {file.url} ({error}); a copy in the folder $KADAM_DATA as {file.name} will do"
-            ) from error
+            remedy = f"a copy in the folder $KADAM_DATA as {source.download.name} will do"
+            raise click.ClickException(f"{source.name}: no download from {source.download.url} ({error}); {remedy}") from error
 
 
 # What can be measured of this machine, and the experiment that does it.
@@ -233,7 +219,7 @@ BENCHMARKS = {"optimizer": "speed", "engine": "engine", "training": "training", 
 @click.argument("what", type=click.Choice(tuple(BENCHMARKS)))
 @profile_option
 @click.option("--json", "as_json", is_flag=True, help="The medians as an object instead of a table.")
-@click.option("--commit", is_flag=True, help="Put the record into the repository's results/ and its manifest.")
+@commit_option
 @_clear_errors
 def bench(what: str, profile: str, as_json: bool, commit: bool) -> None:
     """Measure this machine, always as ratios side by side, and save a record.

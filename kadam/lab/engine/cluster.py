@@ -39,10 +39,7 @@ def chosen(*, scheduler: str | None, cluster: str | None, jobs: int) -> Abstract
 
 @contextmanager
 def running(address: str) -> Iterator[None]:
-    """While the block runs sweeps go to the Dask scheduler at ``address`` (``tcp://host:8786``).
-
-    Raises ``ClusterError`` where Dask is not installed, the address is none, or nobody answers.
-    """
+    """While the block runs sweeps go to the Dask scheduler at ``address``; ``ClusterError`` where that is none."""
     if not re.fullmatch(r"\w+://.+:\d+", address):
         raise ClusterError(f"scheduler must be an address like tcp://host:8786, got {address!r}")
     with _connected(address, f"no Dask scheduler answers at {address}; start one with: dask scheduler"):
@@ -51,10 +48,9 @@ def running(address: str) -> Iterator[None]:
 
 @contextmanager
 def slurm(jobs: int) -> Iterator[None]:
-    """While the block runs sweeps go to workers in so many SLURM jobs.
+    """While the block runs sweeps go to workers in so many SLURM jobs; ``ClusterError`` where they cannot be described.
 
     What a job asks for (queue, memory, GPU, time) comes from the section ``jobqueue.slurm`` of Dask's own configuration.
-    Raises ``ClusterError`` where dask-jobqueue is not installed, or its configuration incomplete.
     """
     jobqueue = _imported("dask_jobqueue")
     try:
@@ -71,10 +67,7 @@ def slurm(jobs: int) -> Iterator[None]:
 
 @contextmanager
 def local(workers: int) -> Iterator[None]:
-    """While the block runs sweeps go to a Dask cluster of so many workers on this machine, processes of one thread each.
-
-    Raises ``ClusterError`` where Dask is not installed.
-    """
+    """While the block runs sweeps go to a Dask cluster of so many workers on this machine, processes of one thread each."""
     distributed = _imported("distributed")
     cluster = distributed.LocalCluster(n_workers=workers, threads_per_worker=1, processes=True, dashboard_address=None)
     with cluster, _connected(cluster, "the scheduler on this machine does not answer"):

@@ -81,10 +81,7 @@ class Ensemble(Stateful):
         return losses
 
     def spread(self, members: int) -> None:
-        """From now on so many members, all with the weights and moments of the only one so far.
-
-        Its settings are kept once, in tensors of one row that serve every member.
-        """
+        """From now on so many members, all with the weights, moments and settings of the only one so far."""
         if members < 1 or len(next(iter(self.params.values()))) != 1:
             raise ValueError(f"one member can be spread, to one or more; got members = {members}")
 

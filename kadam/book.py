@@ -249,8 +249,9 @@ def _file_name(record: xr.Dataset) -> str:
 
 
 def marked_verdict(verdict: Verdict) -> str:
-    """A verdict in its colour: the style sheet's class for it is its first word, or a shorter one."""
-    return f"[{verdict}]{{.verdict-{ {'not reproduced': 'not', 'not run at this profile': 'notrun'}.get(verdict, verdict) }}}"
+    """A verdict in its colour, by its name in the style sheet."""
+    short = {"not reproduced": "not", "not run at this profile": "notrun"}
+    return f"[{verdict}]{{.verdict-{short.get(verdict, verdict)}}}"
 
 
 def ledger_page(ledger: list[Claim]) -> str:

@@ -4,7 +4,6 @@ import json
 import shutil
 from collections.abc import Callable
 from dataclasses import asdict
-from functools import wraps
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -15,22 +14,19 @@ from kadam.lab.engine.cluster import CLUSTERS, ClusterError, chosen
 from kadam.lab.records.profiles import CPU, PROFILES
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
-def commands() -> None:
-    """Adam in continuous time, made executable."""
+class Commands(click.Group):
+    """Commands of which the errors that a user can mend become one line on stderr and exit status 1."""
 
-
-def _clear_errors(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Turn the errors that a user can mend into one line on stderr and exit status 1."""
-
-    @wraps(command)
-    def run(*args: Any, **kwargs: Any) -> Any:
+    def invoke(self, context: click.Context) -> Any:
         try:
-            return command(*args, **kwargs)
+            return super().invoke(context)
         except (ValueError, OSError, ClusterError) as error:
             raise click.ClickException(str(error)) from error
 
-    return run
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+def commands() -> None:
+    """Adam in continuous time, made executable."""
 
 
 def _profile_option(*more: str, remark: str = "") -> Callable[[Any], Any]:
@@ -52,7 +48,6 @@ commit_option = click.option("--commit", is_flag=True, help="Put the record into
 @click.option("--fresh", is_flag=True, help="Compute everything again, whatever is there.")
 @click.option("--out", type=click.Path(file_okay=False, path_type=Path), help="Copy the record to OUT/NAME-PROFILE.nc too.")
 @commit_option
-@_clear_errors
 def run(
     name: str,
     profile: str,
@@ -114,7 +109,6 @@ def _commit(record: Any) -> None:
 @profile_option
 @click.option("--set", "settings", multiple=True, metavar="NAME=VALUE", help="Set a parameter in the notebooks that have it.")
 @click.option("--update-smoke", is_flag=True, help="Rewrite notebooks/smoke, what CI compares with (smoke profile only).")
-@_clear_errors
 def book(profile: str, settings: tuple[str, ...], update_smoke: bool) -> None:
     """Run what is missing, execute the notebooks and build the book."""
     from kadam import book as book_module
@@ -142,7 +136,6 @@ def _parse(settings: tuple[str, ...]) -> dict[str, Any]:
 @any_profile_option
 @click.option("--json", "as_json", is_flag=True, help="A list of objects instead of a table.")
 @click.option("--markdown", is_flag=True, help="A Markdown table, as in the README.")
-@_clear_errors
 def claims(profile: str, as_json: bool, markdown: bool) -> None:
     """Print every claim with its verdict, from the records that exist."""
     from kadam import chapters
@@ -171,7 +164,6 @@ def data() -> None:
 
 
 @data.command()
-@_clear_errors
 def status() -> None:
     """For each data set: where it was found and whether it is the right one."""
     from kadam.lab.data import sources
@@ -198,7 +190,6 @@ def _remark(source: Any, path: Path) -> str:
 
 
 @data.command()
-@_clear_errors
 def fetch() -> None:
     """Download every data set into the cache, with checksum."""
     from kadam.lab.data import sources
@@ -220,7 +211,6 @@ BENCHMARKS = {"optimizer": "speed", "engine": "engine", "training": "training", 
 @profile_option
 @click.option("--json", "as_json", is_flag=True, help="The medians as an object instead of a table.")
 @commit_option
-@_clear_errors
 def bench(what: str, profile: str, as_json: bool, commit: bool) -> None:
     """Measure this machine, always as ratios side by side, and save a record.
 

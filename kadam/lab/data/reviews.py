@@ -32,22 +32,25 @@ class Reading(NamedTuple):
 
 
 def read_reviews(source: ReviewSource, path: Path, *, limit: int | None = None) -> Reading:
-    """The source's reviews from its file at ``path``.
+    """The source's reviews from its file at ``path``; ``DataError`` for a file that is not what it should be.
 
-    ``limit``: at most so many bytes, the first, cut where a character ends; of a packed file no more is unpacked. The
-    sha256 of the file is checked always, and so proves what an archive holds; that of a packed text where all of it is read.
-    ``DataError`` for a file that is not what it should be.
+    ``limit``: at most so many bytes, the first, cut where a character ends; of a packed file no more is unpacked. The sha256 of
+    the file is checked always, that of a packed text where all of it is read.
     """
     content, packed = BytesIO(verify(source, path)), path.suffix == ".xz"
     try:
-        text = _unpacked(content, limit) if packed else getattr(archived_reviews(content, source.foreign), source.part)
+        if packed:
+            with lzma.open(content) as file:
+                text = file.read(-1 if limit is None else limit + 1)
+        else:
+            text = getattr(archived_reviews(content, source.foreign), source.part)
     except BROKEN as error:
         raise DataError(f"{path}: cannot be unpacked: {error}") from None
     sha256 = source.unpacked if packed else hashlib.sha256(text).hexdigest()
     whole = limit is None or len(text) <= limit
     text = utf8(path, text[:limit], cut=not whole).encode()
-    if packed:
-        text = _without(text, source.foreign)
+    if packed and source.foreign:
+        text = b"\n".join(line for i, line in enumerate(text.split(b"\n")) if i not in source.foreign)
     if packed and whole:
         checked(str(path), text, sha256, when=" after unpacking")
     return Reading(text, sha256)
@@ -58,19 +61,6 @@ def foreign_count(source: Source, path: Path) -> int:
     return len(source.foreign) if isinstance(source, ReviewSource) and path.suffix == ".xz" else 0
 
 
-def _unpacked(content: BytesIO, limit: int | None) -> bytes:
-    """What a file holds; with a limit, and if it holds more, one byte beyond it."""
-    with lzma.open(content) as file:
-        return file.read(-1 if limit is None else limit + 1)
-
-
-def _without(text: bytes, lines: tuple[int, ...]) -> bytes:
-    for line in sorted(lines, reverse=True):
-        *before, _, after = text.split(b"\n", line + 1)
-        text = b"\n".join((*before, after))
-    return text
-
-
 class Reviews(NamedTuple):
     """The two texts that are made of the archive."""
 
@@ -79,16 +69,15 @@ class Reviews(NamedTuple):
 
 
 def archived_reviews(content: BytesIO, foreign: Container[int] = ()) -> Reviews:
-    """The archive's reviews to learn from, and others, without repeats: by their numbers, positive ones first.
-
-    ``foreign``: numbers of positive ones that are left out.
-    """
+    """The archive's reviews to learn from, and others but the positive ones numbered ``foreign``; by number, no repeats."""
     found: dict[str, dict[int, bytes]] = {folder: {} for folder in TAKEN}
     with tarfile.open(fileobj=content, mode="r|gz") as archive:
         for folder, number, review in _members(archive):
             found[folder][number] = review
     found["test/pos"] = {number: review for number, review in found["test/pos"].items() if number not in foreign}
-    unlabelled, positive, negative = (_first(found[folder], count) for folder, count in TAKEN.items())
+    unlabelled, positive, negative = (
+        [reviews[number] for number in sorted(reviews) if number < TAKEN[folder]] for folder, reviews in found.items()
+    )
     train = dict.fromkeys(unlabelled)
     return Reviews(_lines(train), _lines(dict.fromkeys(review for review in positive + negative if review not in train)))
 
@@ -100,11 +89,6 @@ def _members(archive: tarfile.TarFile) -> Iterator[tuple[str, int, bytes]]:
         file = archive.extractfile(member) if name else None
         if name and file:
             yield name[1], int(name[2]), b" ".join(file.read().strip().split(b"\n"))
-
-
-def _first(reviews: dict[int, bytes], count: int) -> list[bytes]:
-    """The reviews numbered below ``count``, by their numbers."""
-    return [reviews[number] for number in sorted(reviews) if number < count]
 
 
 def _lines(reviews: Iterable[bytes]) -> bytes:

@@ -19,15 +19,11 @@ CONNECT_S = 10  # seconds without an answer after which there is no scheduler
 T = TypeVar("T")
 
 _active: ContextVar[Any] = ContextVar("kadam_cluster", default=None)
+active = _active.get  # the Dask client whose cluster sweeps are sent to, or None
 
 
 class ClusterError(RuntimeError):
     """A cluster cannot be used, and why."""
-
-
-def active() -> Any:
-    """The Dask client whose cluster sweeps are sent to, or None."""
-    return _active.get()
 
 
 def chosen(*, scheduler: str | None, cluster: str | None, jobs: int) -> AbstractContextManager[None]:
@@ -101,10 +97,7 @@ def _imported(module: str) -> Any:
 
 
 def results(client: Any, compute: Callable[[Any], T], pieces: Sequence[Any]) -> Iterator[T]:
-    """``compute(piece)`` of every piece as they finish; a piece whose worker is lost is computed by another.
-
-    Raises ``ClusterError`` where the connection is lost or a piece takes its workers with it.
-    """
+    """``compute(piece)`` of every piece as they finish, by another worker where one is lost; ``ClusterError`` where all are."""
     distributed = _imported("distributed")
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Sending large graph")  # the data: once, to the scheduler

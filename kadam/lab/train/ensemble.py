@@ -154,8 +154,7 @@ def _rows(x: Tensor) -> Tensor:
 def keep_freed_memory() -> bool:
     """Ask glibc to reuse large freed blocks instead of returning them to the system; whether it could.
 
-    Without it every temporary of a batched step is mapped and page-faulted anew: on two cores the growth sweep
-    took 2.5 times as long. Elsewhere than on Linux with glibc this does nothing.
+    Without it every temporary of a batched step is mapped anew: on two cores the growth sweep took 2.5 times as long.
     """
     M_MMAP_THRESHOLD, M_TRIM_THRESHOLD = -3, -1  # from glibc's malloc.h
     try:

@@ -65,25 +65,21 @@ class LanguageModelling(Training):
     def watched(self, begin: int, end: int) -> dict[str, float]:
         """The largest update and the number of spikes in the training loss besides."""
         spiked = spikes(self.losses[:end].cpu().double().numpy())
-        return {
-            **super().watched(begin, end),
-            "max_update": float(self.largest[begin:end].max()),
-            "spikes": int(spiked[begin:].sum()),
-        }
+        more = {"max_update": float(self.largest[begin:end].max()), "spikes": int(spiked[begin:].sum())}
+        return super().watched(begin, end) | more
 
 
 def moved(before: list[Tensor], after: list[Tensor]) -> tuple[list[Tensor], Tensor]:
     """The norm of every tensor's move, and the largest move of all weights; what was before is lost.
 
-    Goes tensor by tensor, each still in the cache, on a processor, and through all of them in a few launches on a GPU.
+    A processor goes tensor by tensor, each still in the cache, a GPU through all of them in a few launches.
     """
     if before[0].is_cuda:
         torch._foreach_sub_(before, after)
         norms = list(torch._foreach_norm(before))
         torch._foreach_abs_(before)
         return norms, torch.stack(torch._foreach_max(before)).max()
-    ends: list[Tensor] = []
-    norms = []
+    norms, ends = [], list[Tensor]()
     for x, p in zip(before, after, strict=True):
         norms.append(torch.linalg.vector_norm(x.sub_(p)))
         ends += torch.aminmax(x)

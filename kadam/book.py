@@ -201,7 +201,7 @@ def with_badge(notebook: Notebook, page: Page, used: Mapping[str, xr.Dataset], g
     """A copy with the page's provenance below its title, and what the badge links to put beside the book."""
     shown = {key: record for key, record in used.items() if record.attrs["experiment"] in page.experiments()}
     for record in shown.values():
-        save(record, generated / _file_name(record))
+        save(record, generated / "{experiment}-{profile}.nc".format(**record.attrs))
     _write(generated / page.source.name, page.source.read_text())
     source = f" · {{download}}`this page's source <../generated/{page.source.name}>`"
     badge = nbformat.v4.new_markdown_cell(badge_of(shown, folder="../generated", after=source), id="badge")
@@ -235,17 +235,10 @@ def with_tables_apart(notebook: Notebook) -> Notebook:
 
 def badge_of(shown: Mapping[str, xr.Dataset], *, folder: str = "generated", after: str = "") -> str:
     """Where the numbers of these records come from; ``folder``: the way from the page to the records' copies."""
-    lines = "\\\n".join(_badge_line(record, folder) for record in shown.values())
-    return f":::{{div}} kadam-badge\n{lines}{after}\n:::\n"
-
-
-def _badge_line(record: xr.Dataset, folder: str) -> str:
     facts = "profile {profile} · {device} · {date} · commit {commit} · {wall_time_s:.1f} s · data: {data} · result {sha256:.8}"
-    return f"{facts.format(**record.attrs)} · {{download}}`{record.attrs['experiment']} record <{folder}/{_file_name(record)}>`"
-
-
-def _file_name(record: xr.Dataset) -> str:
-    return "{experiment}-{profile}.nc".format(**record.attrs)
+    link = f" · {{{{download}}}}`{{experiment}} record <{folder}/{{experiment}}-{{profile}}.nc>`"
+    lines = "\\\n".join((facts + link).format(**record.attrs) for record in shown.values())
+    return f":::{{div}} kadam-badge\n{lines}{after}\n:::\n"
 
 
 def marked_verdict(verdict: Verdict) -> str:

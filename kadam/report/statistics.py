@@ -47,10 +47,7 @@ def _never_last(values: ArrayLike) -> NDArray[np.float64]:
 
 
 def rank_correlation(x: ArrayLike, y: ArrayLike) -> float:
-    """Spearman's rank correlation of two sequences, in [-1, 1]; NaN entries rank last; NaN where either holds one value only.
-
-    ``ValueError`` unless both are one-dimensional and of the same length, two or more.
-    """
+    """Spearman's rank correlation of two sequences, in [-1, 1]; NaN entries rank last; NaN where either has one value only."""
     a, b = real_array("x", x), real_array("y", y)
     if a.ndim != 1 or a.shape != b.shape or len(a) < 2:
         raise ValueError(f"x and y must be one-dimensional, equally long, two or more, got shapes {a.shape} and {b.shape}")
@@ -61,10 +58,7 @@ def rank_correlation(x: ArrayLike, y: ArrayLike) -> float:
 
 
 def share_between(values: ArrayLike, groups: ArrayLike) -> float:
-    """Share of the variance of the values' ranks that lies between groups: 0 none, 1 all; NaN where all values are equal.
-
-    ``groups``: a label a value. ``ValueError`` unless both are one-dimensional and of the same length.
-    """
+    """Share of the variance of the values' ranks that lies between groups, a label a value; NaN where all values are equal."""
     ranks, labels = ranks_last(values), np.asarray(groups)
     if ranks.ndim != 1 or ranks.shape != labels.shape:
         raise ValueError(f"values and groups must be one-dimensional and equally long, got {ranks.shape} and {labels.shape}")
@@ -73,10 +67,7 @@ def share_between(values: ArrayLike, groups: ArrayLike) -> float:
 
 
 def earlier(first: ArrayLike, second: ArrayLike) -> float:
-    """Probability that one of ``first`` is smaller than one of ``second``, equals counting half; NaN ("never") comes last.
-
-    NaN where there is no pair to compare, or all values are NaN.
-    """
+    """Probability that one of ``first`` is smaller than one of ``second``, equals counting half; NaN ("never") comes last."""
     a, b = (real_array("values", x).ravel() for x in (first, second))
     if not (len(a) and len(b)) or (np.isnan(a).all() and np.isnan(b).all()):
         return float("nan")

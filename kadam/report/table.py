@@ -49,11 +49,7 @@ class Table:
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[Any]], *, digits: str | Sequence[str] = ".3g") -> Table:
-    """A table of rows of cells: words as they are, numbers that are not whole in the format ``digits``.
-
-    ``digits``: a format, such as ".2f", for all columns, or one a column. ``ValueError`` where a row has not as many cells as
-    the head.
-    """
+    """A table of rows of cells: words as they are, numbers that are not whole in the format ``digits``, or one a column."""
     formats = [digits] * len(head) if isinstance(digits, str) else list(digits)
     written = []
     for row in rows:

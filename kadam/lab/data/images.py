@@ -1,7 +1,4 @@
-"""Images to classify: CIFAR-10 from either of its files, and scikit-learn's digits, which come with the package, in its place.
-
-Where the files come from is the matter of ``kadam.lab.data.sources``. Nothing is unpickled and nothing unpacked onto the disk.
-"""
+"""Images to classify: CIFAR-10 from either of its files, or scikit-learn's digits. Nothing is unpickled, or unpacked to disk."""
 
 import tarfile
 import zipfile
@@ -160,8 +157,8 @@ def _residuals(file: Mapping[str, Pixels], plane: str) -> Pixels:
 def _plane(residuals: Pixels, base: Pixels) -> Pixels:
     """A colour of all images from the residuals of its difference to ``base``; all three have shape (height, width, n).
 
-    Difference = prediction + residual, from left to right and from top to bottom, such that the colour, difference + base,
-    lies in 0..255. The prediction comes from the differences before it, which are 0 outside the image.
+    Difference = prediction + residual, from left to right and from top to bottom, where the colour, difference + base, lies in
+    0..255. The prediction comes from the differences before it, which are 0 outside the image.
     """
     height, width, n = residuals.shape
     colours = np.empty_like(residuals)

@@ -100,9 +100,8 @@ class Augmentation:
 class Batches:
     """Batch n of training images and labels, in channels-last memory: a function of n and of the seeds, so without state.
 
-    Every epoch has its own order; what does not fill a batch is left out. Images stay on the device with their margins, and a
-    batch is one gather from there; the host draws an epoch's random numbers at once and never waits. ``ValueError`` for a batch
-    larger than the data.
+    Every epoch has its own order; what does not fill a batch is left out. Images stay on the device; the host draws an epoch's
+    random numbers at once and never waits. ``ValueError`` for a batch larger than the data.
     """
 
     def __init__(self, data: Labelled, augmentation: Augmentation, size: int, seeds: Seeds) -> None:
@@ -112,8 +111,7 @@ class Batches:
         self.labels, self.height, self.width = data.labels, *data.images.shape[1:3]
         margins = padded(data.images, augmentation.shift)
         self._rows, self._row = margins.shape[1:3]
-        # One pixel a line, after a line of zeros, which is what is cut out: to select lines takes a quarter of the time of an
-        # index for each axis.
+        # One pixel a line, after a line of zeros, which is what is cut out: a quarter of the time of an index for each axis.
         self.pixels = F.pad(margins.flatten(0, 2), (0, 0, 1, 0))
         self.per_epoch = len(data) // size
         self._drawn, self._epoch = -1, list[Tensor]()

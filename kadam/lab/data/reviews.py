@@ -1,7 +1,4 @@
-"""Film reviews, one a line: from the packed files of their own, or from the archive that they were published in.
-
-Where the files come from is the matter of ``kadam.lab.data.sources``. Nothing is unpacked onto the disk.
-"""
+"""Film reviews, one a line: from the packed files of their own, or from the archive that they were published in."""
 
 import hashlib
 import lzma

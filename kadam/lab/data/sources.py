@@ -60,7 +60,6 @@ class Source:
 
     @property
     def download(self) -> File:
-        """The file that a download brings."""
         return next(file for file in self.files if file.url is not None)
 
     def file_at(self, path: Path) -> File:
@@ -259,10 +258,7 @@ def locate(source: Source) -> tuple[str, Path] | None:
 
 
 def download(source: Source) -> Path:
-    """Fetch a source into the cache over TLS, with a progress bar; raises ``OSError`` without a network.
-
-    The file appears under its name only when it is complete and its checksum right (``DataError`` otherwise).
-    """
+    """Fetch a source into the cache over TLS, whole or not at all; ``OSError`` without a network, ``DataError`` if wrong."""
     import pooch  # slow to import, and only needed here
 
     file = source.download

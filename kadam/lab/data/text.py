@@ -1,8 +1,4 @@
-"""Texts to learn a language from, as tokens in three parts that share none.
-
-tiny Shakespeare by characters, and the larger film reviews by bytes. Where the files come from is the matter of
-``kadam.lab.data.sources``; what the files of the reviews hold that of ``kadam.lab.data.reviews``.
-"""
+"""Texts to learn a language from, tiny Shakespeare by characters and film reviews by bytes, in three parts that share none."""
 
 import hashlib
 from collections.abc import Iterable
@@ -106,20 +102,16 @@ def _by_bytes(fetch: bool, limit: int | None) -> Corpus:
     learnt, held_out = read_reviews(train, path, limit=limit), read_reviews(others, other_path)
     sha256 = hashlib.sha256((learnt.sha256 + held_out.sha256).encode()).hexdigest()
     origins = ", ".join(dict.fromkeys((origin, other_origin)))
-    return Corpus(train.title, "byte", 256, _bytes(learnt.text), *_by_turns(held_out.text), origins, sha256)
+    # Every other line, and the others: the file has one kind of review first and then the other kind.
+    lines = [line + b"\n" for line in held_out.text.split(b"\n") if line]
+    texts = (learnt.text, b"".join(lines[::2]), b"".join(lines[1::2]))
+    return Corpus(train.title, "byte", 256, *Parts(*map(_bytes, texts)), origins, sha256)
 
 
 def _reviews_stand_in(limit: int | None) -> Corpus:
     excerpt = load_text(embedded=True)
     parts = _consecutive(_bytes(excerpt.characters.encode()), limit)
     return Corpus(REVIEWS[0].title, "byte", 256, *parts, excerpt.origin, excerpt.sha256)
-
-
-def _by_turns(content: bytes) -> tuple[Tokens, Tokens]:
-    """Every other line, and the others: the file has one kind of review first and then the other kind."""
-    lines = [line + b"\n" for line in content.split(b"\n") if line]
-    even, odd = (_bytes(b"".join(lines[first::2])) for first in (0, 1))
-    return even, odd
 
 
 def _bytes(content: bytes) -> Tokens:

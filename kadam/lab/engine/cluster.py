@@ -52,9 +52,8 @@ def slurm(jobs: int) -> Iterator[None]:
     try:
         cluster = jobqueue.SLURMCluster()
     except ValueError as error:
-        raise ClusterError(
-            f"SLURM jobs cannot be described: {error}; fill in jobqueue.slurm in ~/.config/dask/jobqueue.yaml"
-        ) from None
+        remedy = "fill in jobqueue.slurm in ~/.config/dask/jobqueue.yaml"
+        raise ClusterError(f"SLURM jobs cannot be described: {error}; {remedy}") from None
     with cluster:
         cluster.scale(jobs=jobs)
         with _connected(cluster, "the scheduler for the SLURM jobs does not answer"):
@@ -91,9 +90,8 @@ def _imported(module: str) -> Any:
     try:
         return import_module(module)
     except ImportError:
-        raise ClusterError(
-            "a cluster needs Dask, which is not installed; install it with: pip install 'kadam[cluster]'"
-        ) from None
+        remedy = "install it with: pip install 'kadam[cluster]'"
+        raise ClusterError(f"a cluster needs Dask, which is not installed; {remedy}") from None
 
 
 def results(client: Any, compute: Callable[[Any], T], pieces: Sequence[Any]) -> Iterator[T]:
@@ -108,10 +106,9 @@ def results(client: Any, compute: Callable[[Any], T], pieces: Sequence[Any]) -> 
         for future in distributed.as_completed(futures, loop=client.loop):
             yield future.result()
             future.release()
-    except distributed.KilledWorker as error:
-        raise ClusterError(f"{error}; what is finished is kept, and the same command goes on") from None
-    except distributed.CancelledError as error:
-        raise ClusterError(f"the cluster was lost ({error}); what is finished is kept, and the same command goes on") from None
+    except (distributed.KilledWorker, distributed.CancelledError) as error:
+        what = error if isinstance(error, distributed.KilledWorker) else f"the cluster was lost ({error})"
+        raise ClusterError(f"{what}; what is finished is kept, and the same command goes on") from None
     finally:
         client.cancel(futures)
 

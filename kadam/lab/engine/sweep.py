@@ -106,10 +106,9 @@ class Work(Generic[P]):
     def elsewhere(self, piece: P) -> tuple[P, xr.Dataset]:
         """The same in a process that does nothing else, which tells of its steps through a file."""
         if self.code != package_hash():
-            raise cluster.ClusterError(
-                f"{name_of(piece)}: the process that was to compute it runs another version of kadam or of its libraries; "
-                "install the same everywhere and start the workers anew"
-            )
+            complaint = "the process that was to compute it runs another version of kadam or of its libraries"
+            remedy = "install the same everywhere and start the workers anew"
+            raise cluster.ClusterError(f"{name_of(piece)}: {complaint}; {remedy}")
         torch.set_num_threads(1)
         threadpool_limits(1)  # for good: this process computes pieces only
         path = self.path(piece, "steps")  # without it the bar moves when the piece is done

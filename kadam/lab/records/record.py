@@ -93,10 +93,7 @@ def save(dataset: xr.Dataset, path: Path) -> None:
 
 
 def read(path: Path, *, command: str, expected: Mapping[str, Any] | None = None) -> xr.Dataset:
-    """A record, verified; ``expected``: attributes that it must have.
-
-    Raises ``RecordError`` with the file, the reason and the command that makes it anew.
-    """
+    """A record with the ``expected`` attributes; ``RecordError`` with file, reason and the command that makes it anew."""
     content = files.read_sealed(path, command=command)
     dataset = xr.load_dataset(io.BytesIO(content), engine="h5netcdf", decode_times=False)  # units here are words, "since" too
     for name, value in {"schema": SCHEMA, "sha256": result_sha256(dataset), **(expected or {})}.items():

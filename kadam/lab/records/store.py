@@ -1,7 +1,6 @@
 """From a request to its record: the local one where it is current, else a run, which is then kept.
 
-Where a local record lies says everything that decides its numbers: the configuration, the data, and the code that the run
-imports (:mod:`kadam.lab.records.closure`).
+Its name says what decides its numbers: configuration, data, and the code that the run imports (``records.closure``).
 """
 
 import shutil

@@ -25,9 +25,8 @@ class Ensemble(Stateful):
     """E members that start from the same weights, see the same batches, and differ in their stages of k-Adam.
 
     ``decays``: for every member its stages, all of one length k. ``loss(model, batch)`` returns a scalar; a batch is a
-    tensor or tuples of them. The update is :func:`kadam.optim.update.kadam_update`, the optimizer's own, with decay rates of
-    shape (E, 1). ``lr``: the learning rate, for all or one a member; its product with the attribute ``pace``, 1 unless it is
-    set before a step, is taken. ``weight_decay``: decoupled, one number a member; none by default.
+    tensor or tuples of them. The update is the optimizer's own. ``lr``: for all or one a member; its product with the attribute
+    ``pace``, 1 unless it is set before a step, is taken. ``weight_decay``: decoupled, one number a member; none by default.
 
     Attributes: ``params``, name -> (E, ...) tensors, moved in place by :meth:`step`; ``updates``, name -> (E, size)
     tensors, the last step's u^(k) by which they moved, in units of the learning rate; ``gradients``, name -> (E, size).

@@ -2,6 +2,7 @@
 
 import functools
 from collections.abc import Callable, Iterator, Mapping
+from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -10,18 +11,21 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from kadam.flat import Loss
 from kadam.lab.data.images import configured_images, standardised
 from kadam.lab.data.sources import Text, configured_text, describe, random_windows, together
 from kadam.lab.engine.state import Stateful
 from kadam.lab.records.profiles import Sizes
 from kadam.lab.train import devices
-from kadam.lab.train.ensemble import Loss
 from kadam.lab.train.networks import CharTransformer, ConvNet, classification_loss, initialise, next_token_loss
-from kadam.lab.train.scale_invariance import check_scale_invariant
 
 # The scale-invariant weights that are watched: their names in records, and in the network.
 LANGUAGE_WEIGHTS = {"query": "blocks.0.query.weight", "key": "blocks.0.key.weight", "hidden": "blocks.0.up.weight"}
 IMAGE_WEIGHTS = {"convolution 2": "convolutions.1.weight", "convolution 3": "convolutions.2.weight"}
+
+# Scaling by a power of two changes no digit of a weight, so a scale-invariant loss moves by rounding alone: a few hundred
+# operations in float64 on the way to it.
+ROUNDING = 1e-12
 
 Draw = Callable[[np.random.Generator, int], Any]  # a random batch of so many examples
 
@@ -63,6 +67,27 @@ def character_model(
     model.to(devices.chosen(config.device), dtype or getattr(torch, config.dtype))
     initialise(model, seed)
     return model
+
+
+@torch.no_grad()
+def check_scale_invariant(model: nn.Module, loss: Loss, batch: Any, name: str) -> None:
+    """``ValueError`` unless halving and doubling this parameter leaves the loss the same to rounding, and setting its entries
+    to their absolute values does not: a parameter that the loss does not use is no example of anything."""
+    copy = deepcopy(model).double()
+    parameters = dict(copy.named_parameters())
+    if name not in parameters:
+        raise ValueError(f"name must be one of {', '.join(parameters)}; got {name!r}")
+    weight, losses = parameters[name].clone(), []
+    for changed in (weight, weight / 2, weight * 2, weight.abs()):
+        parameters[name].copy_(changed)
+        losses.append(float(loss(copy, batch)))
+    start, *scaled, without_signs = losses
+    change = max(abs(one - start) for one in scaled) / abs(start)
+    if not change <= ROUNDING:
+        by = f"{change:.1e} of its value, allowed is {ROUNDING:.0e}"
+        raise ValueError(f"{name} is not scale invariant: halved or doubled it changes the loss by {by}")
+    if without_signs == start:
+        raise ValueError(f"{name} is not used by this loss, so that it says nothing of scale")
 
 
 @dataclass(frozen=True)

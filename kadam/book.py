@@ -107,22 +107,13 @@ def execute(page: Page, parameters: Mapping[str, Any], used: Mapping[str, xr.Dat
         _check_names(page.name, parameter_names(page), parameters)
         with files.whole_file(path) as aside:
             start = time.perf_counter()
-            _run_notebook(page, parameters, aside)
-            done = nbformat.read(aside, as_version=4)
+            try:
+                done = papermill.execute_notebook(page.read(), aside, dict(parameters), progress_bar=False, **KERNEL)
+            except papermill.PapermillExecutionError as error:
+                raise BookError(f"{page.source}: cell {error.exec_count} failed with {error.ename}: {error.evalue}") from None
             done.metadata["seconds"] = round(time.perf_counter() - start, 1)
             aside.write_text(as_text(normalised(done)))
     return nbformat.read(path, as_version=4)
-
-
-def _run_notebook(page: Page, parameters: Mapping[str, Any], target: Path) -> None:
-    source = target.with_suffix(".source.ipynb")
-    try:
-        nbformat.write(page.read(), source)
-        papermill.execute_notebook(source, target, dict(parameters), progress_bar=False, **KERNEL)
-    except papermill.PapermillExecutionError as error:
-        raise BookError(f"{page.source}: cell {error.exec_count} failed with {error.ename}: {error.evalue}") from None
-    finally:
-        source.unlink(missing_ok=True)
 
 
 def _check_names(where: str, valid: Sequence[str], given: Mapping[str, Any]) -> None:

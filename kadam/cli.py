@@ -169,13 +169,12 @@ def status() -> None:
     from kadam.lab.data import sources
 
     for source in sources.SOURCES.values():
-        found = sources.locate(source)
-        if found is None:
+        if (found := sources.locate(source)) is None:
             click.echo(f"{source.name}: not on this machine; `kadam data fetch` downloads it, else a stand-in is used")
-            continue
-        origin, path = found
-        sources.verify(source, path)
-        click.echo(f"{source.name}: {path} ({origin}), sha256 verified{_remark(source, path)}")
+        else:
+            origin, path = found
+            sources.verify(source, path)
+            click.echo(f"{source.name}: {path} ({origin}), sha256 verified{_remark(source, path)}")
 
 
 def _remark(source: Any, path: Path) -> str:

@@ -1,4 +1,4 @@
-"""Images to classify: CIFAR-10 from either of its files, or scikit-learn's digits. Nothing is unpickled, or unpacked to disk."""
+"""Images to classify: CIFAR-10 from either of its files, or scikit-learn's digits in its place. Nothing is unpickled."""
 
 import tarfile
 import zipfile

@@ -33,10 +33,7 @@ class TextNetwork(Network):
 
 
 class LanguageModelling(Training):
-    """A network that learns to predict the next token.
-
-    ``largest``: of every step, the largest |u| of all weights, as ``squares`` has their mean square, (steps,).
-    """
+    """A network that learns to predict the next token. ``largest``: of every step, the largest |u| of all weights, (steps,)."""
 
     STATE = (*Training.STATE, "largest")
 

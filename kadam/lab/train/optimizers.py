@@ -43,15 +43,13 @@ def stages_of(method: str) -> tuple[int, str]:
     found = re.fullmatch(r"(\d+)-Adam (\w+)", method)
     if not found:
         raise ValueError(f"method must be one of {', '.join(BASELINES)}, or like '2-Adam meta'; got {method!r}")
-    k, strategy = int(found[1]), found[2]
-    kadam_name(k, strategy)
-    return k, strategy
+    kadam_name(int(found[1]), found[2])  # which checks both
+    return int(found[1]), found[2]
 
 
 def rates(method: str, adams: Sequence[float]) -> list[float]:
     """The learning rates that a method is tried at, given Adam's."""
-    k, _ = stages_of(method)
-    factor = RATE_FACTOR.get("k-Adam" if k > 1 else method, 1.0)
+    factor = RATE_FACTOR.get("k-Adam" if stages_of(method)[0] > 1 else method, 1.0)
     return [factor * rate for rate in adams]
 
 
@@ -86,16 +84,18 @@ class ByGroup(Optimizer):
 
     STATE: ClassVar[tuple[str, ...]]  # of each parameter, zeros at first
 
+    def __init__(self, params: Iterable[Parameter], lr: float, betas: tuple[float, float], **more: float) -> None:
+        super().__init__(params, {"lr": lr, "betas": betas, **more})
+
     @torch.no_grad()
     def step(self, closure: None = None) -> None:  # type: ignore[override]
         for group in self.param_groups:
             params = [p for p in group["params"] if p.grad is not None]
             for p in params:
-                self.state[p].update({name: torch.zeros_like(p) for name in self.STATE if name not in self.state[p]})
+                self.state[p] = self.state[p] or {name: torch.zeros_like(p) for name in self.STATE}
             if params:
-                self.move(
-                    group, params, [p.grad for p in params], *([self.state[p][name] for p in params] for name in self.STATE)
-                )
+                state = [[self.state[p][name] for p in params] for name in self.STATE]
+                self.move(group, params, [p.grad for p in params], *state)
 
     def move(self, group: dict[str, Any], params: list[Tensor], grads: list[Tensor], *state: list[Tensor]) -> None:
         """Move the parameters of a group by their gradients, and renew the state."""
@@ -109,9 +109,6 @@ class Lion(ByGroup):
     """
 
     STATE = ("exp_avg",)
-
-    def __init__(self, params: Iterable[Parameter], lr: float, betas: tuple[float, float]) -> None:
-        super().__init__(params, {"lr": lr, "betas": betas})
 
     def move(self, group: dict[str, Any], params: list[Tensor], grads: list[Tensor], *state: list[Tensor]) -> None:
         (momenta,), (beta1, beta2) = state, group["betas"]
@@ -132,7 +129,7 @@ class LaProp(ByGroup):
     STATE = ("exp_avg", "exp_avg_sq")
 
     def __init__(self, params: Iterable[Parameter], lr: float, betas: tuple[float, float], eps: float = 1e-8) -> None:
-        super().__init__(params, {"lr": lr, "betas": betas, "eps": eps, "steps": 0})
+        super().__init__(params, lr, betas, eps=eps, steps=0)
 
     def move(self, group: dict[str, Any], params: list[Tensor], grads: list[Tensor], *state: list[Tensor]) -> None:
         (momenta, squares), (beta1, beta2) = state, group["betas"]

@@ -8,7 +8,6 @@ import ast
 import hashlib
 import json
 import platform
-import shutil
 import subprocess
 import sys
 import time
@@ -105,33 +104,20 @@ def execute(page: Page, parameters: Mapping[str, Any], used: Mapping[str, xr.Dat
     key = _key(page, parameters, used)
     path = root / "_build" / "executed" / f"{page.name}-{key}.ipynb"
     if not path.exists():
-        check_parameters(page, parameters)
+        _check_names(page.name, parameter_names(page), parameters)
         with files.whole_file(path) as aside:
             start = time.perf_counter()
-            _run_notebook(page, parameters, aside)
-            done = nbformat.read(aside, as_version=4)
+            try:
+                done = papermill.execute_notebook(page.read(), aside, dict(parameters), progress_bar=False, **KERNEL)
+            except papermill.PapermillExecutionError as error:
+                raise BookError(f"{page.source}: cell {error.exec_count} failed with {error.ename}: {error.evalue}") from None
             done.metadata["seconds"] = round(time.perf_counter() - start, 1)
             aside.write_text(as_text(normalised(done)))
     return nbformat.read(path, as_version=4)
 
 
-def _run_notebook(page: Page, parameters: Mapping[str, Any], target: Path) -> None:
-    source = target.with_suffix(".source.ipynb")
-    try:
-        nbformat.write(page.read(), source)
-        papermill.execute_notebook(source, target, dict(parameters), progress_bar=False, **KERNEL)
-    except papermill.PapermillExecutionError as error:
-        raise BookError(f"{page.source}: cell {error.exec_count} failed with {error.ename}: {error.evalue}") from None
-    finally:
-        source.unlink(missing_ok=True)
-
-
-def check_parameters(page: Page, given: Mapping[str, Any]) -> None:
-    """``BookError`` listing the valid names if a given parameter is none of the notebook's."""
-    _check_names(page.name, parameter_names(page), given)
-
-
 def _check_names(where: str, valid: Sequence[str], given: Mapping[str, Any]) -> None:
+    """``BookError`` listing the valid names if a given parameter is none of them."""
     unknown = [name for name in given if name not in valid]
     if unknown:
         raise BookError(f"{where}: no parameter {unknown[0]!r}; it has: {', '.join(dict.fromkeys(valid))}")
@@ -170,8 +156,8 @@ def code_hash(page: Page, package: Path = PACKAGE) -> str:
 
 def normalised(notebook: Notebook) -> Notebook:
     """Without what differs from run to run: random cell ids, execution times, the injected cell's traces, pieces of text."""
-    keep = {name: notebook.metadata[name] for name in ("kernelspec", "experiments", "seconds") if name in notebook.metadata}
-    notebook.metadata = nbformat.from_dict(keep)
+    kept = {name: value for name, value in notebook.metadata.items() if name in ("kernelspec", "experiments", "seconds")}
+    notebook.metadata = nbformat.from_dict(kept)
     for i, cell in enumerate(notebook.cells):
         cell.id = f"cell-{i}"
         for name in ("papermill", "execution"):
@@ -206,8 +192,8 @@ def with_badge(notebook: Notebook, page: Page, used: Mapping[str, xr.Dataset], g
     """A copy with the page's provenance below its title, and what the badge links to put beside the book."""
     shown = {key: record for key, record in used.items() if record.attrs["experiment"] in page.experiments()}
     for record in shown.values():
-        save(record, generated / _file_name(record))
-    _copy_aside(page.source, generated / page.source.name)
+        save(record, generated / "{experiment}-{profile}.nc".format(**record.attrs))
+    _write(generated / page.source.name, page.source.read_text())
     source = f" · {{download}}`this page's source <../generated/{page.source.name}>`"
     badge = nbformat.v4.new_markdown_cell(badge_of(shown, folder="../generated", after=source), id="badge")
     marked = with_tables_apart(notebook)
@@ -228,72 +214,50 @@ def with_tables_apart(notebook: Notebook) -> Notebook:
     cells = []
     for cell in apart.cells:
         cells.append(cell)
-        if "figure" in cell.metadata.get("mystnb", {}):
-            tables = [output for output in cell.outputs if "text/html" in output.get("data", {})]
+        figure = "figure" in cell.metadata.get("mystnb", {})
+        tables = [output for output in cell.outputs if "text/html" in output.get("data", {})] if figure else []
+        if tables:
             cell.outputs = [output for output in cell.outputs if output not in tables]
-            if tables:
-                below = nbformat.v4.new_code_cell(
-                    "", outputs=tables, metadata={"tags": ["remove-input"]}, id=f"{cell.id}-tables"
-                )
-                cells.append(below)
+            hidden = {"tags": ["remove-input"]}
+            cells.append(nbformat.v4.new_code_cell("", outputs=tables, metadata=hidden, id=f"{cell.id}-tables"))
     apart.cells = cells
     return apart
 
 
 def badge_of(shown: Mapping[str, xr.Dataset], *, folder: str = "generated", after: str = "") -> str:
     """Where the numbers of these records come from; ``folder``: the way from the page to the records' copies."""
-    lines = "\\\n".join(_badge_line(record, folder) for record in shown.values())
+    facts = "profile {profile} · {device} · {date} · commit {commit} · {wall_time_s:.1f} s · data: {data} · result {sha256:.8}"
+    link = f" · {{{{download}}}}`{{experiment}} record <{folder}/{{experiment}}-{{profile}}.nc>`"
+    lines = "\\\n".join((facts + link).format(**record.attrs) for record in shown.values())
     return f":::{{div}} kadam-badge\n{lines}{after}\n:::\n"
 
 
-def _badge_line(record: xr.Dataset, folder: str) -> str:
-    facts = "profile {profile} · {device} · {date} · commit {commit} · {wall_time_s:.1f} s · data: {data} · result {sha256:.8}"
-    return f"{facts.format(**record.attrs)} · {{download}}`{record.attrs['experiment']} record <{folder}/{_file_name(record)}>`"
-
-
-def _file_name(record: xr.Dataset) -> str:
-    return "{experiment}-{profile}.nc".format(**record.attrs)
+def marked_verdict(verdict: Verdict) -> str:
+    """A verdict in its colour, by its name in the style sheet."""
+    short = {"not reproduced": "not", "not run at this profile": "notrun"}
+    return f"[{verdict}]{{.verdict-{short.get(verdict, verdict)}}}"
 
 
 def ledger_page(ledger: list[Claim]) -> str:
     """The ledger with sources and criteria, one claim after another."""
-    return "\n\n".join(_ledger_entry(claim) for claim in ledger) + "\n"
-
-
-VERDICT_CLASSES: dict[Verdict, str] = {
-    "reproduced": "reproduced",
-    "partly": "partly",
-    "not reproduced": "not",
-    "not run at this profile": "notrun",
-}
-
-
-def marked_verdict(verdict: Verdict) -> str:
-    """A verdict in its colour."""
-    return f"[{verdict}]{{.verdict-{VERDICT_CLASSES[verdict]}}}"
-
-
-def _ledger_entry(claim: Claim) -> str:
-    return (
+    entries = (
         f"**{claim.id}** — {marked_verdict(claim.verdict)}\n: {claim.statement}.\n\n"
         f"  *Source:* {claim.source}. *Criterion:* {claim.criterion}. *Measured:* {claim.measured}.\n\n"
         f"  Profile {claim.profile}, record `{claim.record}`, chapter [](notebooks/{claim.notebook}.ipynb)."
+        for claim in ledger
     )
+    return "\n\n".join(entries) + "\n"
 
 
 def status_page(used: Mapping[str, xr.Dataset], seconds: Mapping[str, float]) -> str:
     """What machine and versions made this book, and how long each part took."""
     versions = json.loads(next(iter(used.values())).attrs["versions"])
     machine = {"platform": platform.platform(terse=True), "processor": device_name(), **versions}
+    shown = ("profile", "device", "date", "commit", "wall_time_s", "data")
+    records = ([name, *(record.attrs[fact] for fact in shown)] for name, record in used.items())
     tables = [
         table(("part", "value"), machine.items()),
-        table(
-            ("record", "profile", "device", "date", "commit", "seconds", "data"),
-            (
-                [name, *(d.attrs[k] for k in ("profile", "device", "date", "commit", "wall_time_s", "data"))]
-                for name, d in used.items()
-            ),
-        ),
+        table(("record", *shown[:4], "seconds", "data"), records),
         table(("notebook", "seconds to execute"), seconds.items()),
     ]
     return "\n\n".join(one.markdown() for one in tables) + "\n"
@@ -312,11 +276,6 @@ def _render(root: Path, profile: str) -> Path:
 def as_text(notebook: Notebook) -> str:
     """A notebook as its file holds it."""
     return nbformat.writes(notebook) + "\n"
-
-
-def _copy_aside(source: Path, target: Path) -> None:
-    with files.whole_file(target) as aside:
-        shutil.copyfile(source, aside)
 
 
 def _write(path: Path, text: str) -> None:

@@ -3,7 +3,7 @@
 import json
 import shutil
 from collections.abc import Callable
-from functools import wraps
+from dataclasses import asdict
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -14,35 +14,29 @@ from kadam.lab.engine.cluster import CLUSTERS, ClusterError, chosen
 from kadam.lab.records.profiles import CPU, PROFILES
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+class Commands(click.Group):
+    """Commands of which the errors that a user can mend become one line on stderr and exit status 1."""
+
+    def invoke(self, context: click.Context) -> Any:
+        try:
+            return super().invoke(context)
+        except (ValueError, OSError, ClusterError) as error:
+            raise click.ClickException(str(error)) from error
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 def commands() -> None:
     """Adam in continuous time, made executable."""
 
 
-def _clear_errors(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Turn the errors that a user can mend into one line on stderr and exit status 1."""
-
-    @wraps(command)
-    def run(*args: Any, **kwargs: Any) -> Any:
-        try:
-            return command(*args, **kwargs)
-        except (ValueError, OSError, ClusterError) as error:
-            raise click.ClickException(str(error)) from error
-
-    return run
+def _profile_option(*more: str, remark: str = "") -> Callable[[Any], Any]:
+    help = f"How large: seconds, minutes, a GPU{remark}."
+    return click.option("--profile", type=click.Choice((*PROFILES, *more)), default="laptop", show_default=True, help=help)
 
 
-profile_option = click.option(
-    "--profile", type=click.Choice(PROFILES), default="laptop", show_default=True, help="How large: seconds, minutes, a GPU."
-)
-
-any_profile_option = click.option(
-    "--profile",
-    type=click.Choice((*PROFILES, CPU)),
-    default="laptop",
-    show_default=True,
-    help="How large: seconds, minutes, a GPU; cpu: an hour without one, where an experiment has it.",
-)
+profile_option = _profile_option()
+any_profile_option = _profile_option(CPU, remark="; cpu: an hour without one, where an experiment has it")
+commit_option = click.option("--commit", is_flag=True, help="Put the record into the repository's results/ and its manifest.")
 
 
 @commands.command()
@@ -53,8 +47,7 @@ any_profile_option = click.option(
 @click.option("--cluster", type=click.Choice(CLUSTERS), help="Start --jobs workers there, one a job, and compute on them.")
 @click.option("--fresh", is_flag=True, help="Compute everything again, whatever is there.")
 @click.option("--out", type=click.Path(file_okay=False, path_type=Path), help="Copy the record to OUT/NAME-PROFILE.nc too.")
-@click.option("--commit", is_flag=True, help="Put the record into the repository's results/ and its manifest.")
-@_clear_errors
+@commit_option
 def run(
     name: str,
     profile: str,
@@ -90,29 +83,19 @@ def _announce(wanted: Any, *, fresh: bool, jobs: int) -> None:
 
 def _deliver(name: str, profile: str, record: Any, out: Path | None, commit: bool) -> None:
     from kadam import chapters
-
-    path = chapters.request(name, profile).path  # only now: a run may have downloaded its data
-    _say_where_data_is_from(name, record)
-    click.echo(f"{name}: {path}")
-    if out is not None:
-        _copy(path, out / f"{name}-{profile}.nc")
-    if commit:
-        _commit(record)
-
-
-def _say_where_data_is_from(name: str, record: Any) -> None:
-    if record.attrs["data_origin"] == "embedded" and record.attrs["profile"] != "smoke":
-        click.secho(
-            f"{name}: used {record.attrs['data']}; for real data: kadam data fetch, then run again", fg="yellow", err=True
-        )
-
-
-def _copy(source: Path, target: Path) -> None:
     from kadam.lab.records.files import whole_file
 
-    with whole_file(target) as aside:
-        shutil.copyfile(source, aside)
-    click.echo(f"copied to {target}")
+    path = chapters.request(name, profile).path  # only now: a run may have downloaded its data
+    if record.attrs["data_origin"] == "embedded" and profile != "smoke":
+        remark = f"{name}: used {record.attrs['data']}; for real data: kadam data fetch, then run again"
+        click.secho(remark, fg="yellow", err=True)
+    click.echo(f"{name}: {path}")
+    if out is not None:
+        with whole_file(out / f"{name}-{profile}.nc") as aside:
+            shutil.copyfile(path, aside)
+        click.echo(f"copied to {out / f'{name}-{profile}.nc'}")
+    if commit:
+        _commit(record)
 
 
 def _commit(record: Any) -> None:
@@ -126,7 +109,6 @@ def _commit(record: Any) -> None:
 @profile_option
 @click.option("--set", "settings", multiple=True, metavar="NAME=VALUE", help="Set a parameter in the notebooks that have it.")
 @click.option("--update-smoke", is_flag=True, help="Rewrite notebooks/smoke, what CI compares with (smoke profile only).")
-@_clear_errors
 def book(profile: str, settings: tuple[str, ...], update_smoke: bool) -> None:
     """Run what is missing, execute the notebooks and build the book."""
     from kadam import book as book_module
@@ -154,7 +136,6 @@ def _parse(settings: tuple[str, ...]) -> dict[str, Any]:
 @any_profile_option
 @click.option("--json", "as_json", is_flag=True, help="A list of objects instead of a table.")
 @click.option("--markdown", is_flag=True, help="A Markdown table, as in the README.")
-@_clear_errors
 def claims(profile: str, as_json: bool, markdown: bool) -> None:
     """Print every claim with its verdict, from the records that exist."""
     from kadam import chapters
@@ -163,7 +144,7 @@ def claims(profile: str, as_json: bool, markdown: bool) -> None:
 
     ledger = chapters.ledger(profile, results_folder())
     if as_json:
-        click.echo(json.dumps([claim.as_dict() for claim in ledger], indent=2))
+        click.echo(json.dumps([asdict(claim) for claim in ledger], indent=2))
     else:
         click.echo(short_table(ledger).markdown() if markdown else plain_table(ledger))
 
@@ -183,26 +164,24 @@ def data() -> None:
 
 
 @data.command()
-@_clear_errors
 def status() -> None:
     """For each data set: where it was found and whether it is the right one."""
     from kadam.lab.data import sources
 
     for source in sources.SOURCES.values():
-        found = sources.locate(source)
-        if found is None:
+        if (found := sources.locate(source)) is None:
             click.echo(f"{source.name}: not on this machine; `kadam data fetch` downloads it, else a stand-in is used")
-            continue
-        origin, path = found
-        sources.verify(source, path)
-        click.echo(f"{source.name}: {path} ({origin}), sha256 verified{_remark(source, path)}")
+        else:
+            origin, path = found
+            sources.verify(source, path)
+            click.echo(f"{source.name}: {path} ({origin}), sha256 verified{_remark(source, path)}")
 
 
 def _remark(source: Any, path: Path) -> str:
     """What is not as it should be in a file of the right checksum."""
     from kadam.lab.data import images, reviews, sources
 
-    if inexact := images.lossy_count(source, path) if isinstance(source, sources.ImageSource) else 0:
+    if isinstance(source, sources.ImageSource) and (inexact := images.lossy_count(source, path)):
         return f"; the pixels of {inexact} images are not exact"
     if foreign := reviews.foreign_count(source, path):
         return f"; {foreign} lines that are no film reviews are left out"
@@ -210,7 +189,6 @@ def _remark(source: Any, path: Path) -> str:
 
 
 @data.command()
-@_clear_errors
 def fetch() -> None:
     """Download every data set into the cache, with checksum."""
     from kadam.lab.data import sources
@@ -219,10 +197,8 @@ def fetch() -> None:
         try:
             click.echo(f"{source.name}: {sources.download(source)}")
         except OSError as error:
-            file = source.download
-            raise click.ClickException(
-                f"{source.name}: no download from {file.url} ({error}); a copy in the folder $KADAM_DATA as {file.name} will do"
-            ) from error
+            remedy = f"a copy in the folder $KADAM_DATA as {source.download.name} will do"
+            raise click.ClickException(f"{source.name}: no download from {source.download.url} ({error}); {remedy}") from error
 
 
 # What can be measured of this machine, and the experiment that does it.
@@ -233,8 +209,7 @@ BENCHMARKS = {"optimizer": "speed", "engine": "engine", "training": "training", 
 @click.argument("what", type=click.Choice(tuple(BENCHMARKS)))
 @profile_option
 @click.option("--json", "as_json", is_flag=True, help="The medians as an object instead of a table.")
-@click.option("--commit", is_flag=True, help="Put the record into the repository's results/ and its manifest.")
-@_clear_errors
+@commit_option
 def bench(what: str, profile: str, as_json: bool, commit: bool) -> None:
     """Measure this machine, always as ratios side by side, and save a record.
 

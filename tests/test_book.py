@@ -52,7 +52,7 @@ def test_a_page_knows_its_parameters_and_experiments(page):
 
 def test_an_unknown_parameter_is_refused_with_the_valid_ones(page):
     with pytest.raises(book.BookError, match="01-page: no parameter 'sise'; it has: profile, size"):
-        book.check_parameters(page(), {"sise": 4})
+        book._check_names(page().name, book.parameter_names(page()), {"sise": 4})
 
 
 def test_a_parameter_goes_to_the_notebooks_that_have_it(page):

@@ -2,6 +2,7 @@
 
 import functools
 import re
+from dataclasses import asdict
 
 import pytest
 import xarray as xr
@@ -44,7 +45,7 @@ def test_without_a_record_nothing_is_claimed():
 
 def test_a_claim_as_data_has_the_columns_of_the_ledger():
     (claim,) = judge_all([ABOVE], None, profile="paper", notebook="01-n")
-    assert list(claim.as_dict()) == COLUMNS
+    assert list(asdict(claim)) == COLUMNS
 
 
 def at_most(dataset, *, most, times=1):

@@ -18,7 +18,7 @@ from kadam.lab.data import reviews
 from kadam.lab.data import sources as data
 from kadam.lab.data import text as corpora
 from kadam.lab.data.text import Corpus, load_corpus
-from kadam.lab.data.windows import Windows, spaced_windows
+from kadam.lab.data.windows import BLOCK, Windows, spaced_windows
 
 REAL_FOLDER = Path(os.environ.get("KADAM_DATA") or Path(__file__).parents[2] / "shared" / "data")
 ARCHIVE = "small.tar.gz"
@@ -109,7 +109,7 @@ def told(tokens):
     return tokens.tobytes().decode()
 
 
-@pytest.fixture(params=corpora.NAMES)
+@pytest.fixture(params=corpora.CORPORA)
 def name(request):
     return request.param
 
@@ -355,9 +355,9 @@ def test_a_batch_is_a_function_of_its_number_and_the_seed():
     assert not torch.equal(windows(seed=4)[7], fresh[0])
 
 
-@pytest.mark.parametrize("n", [0, 5, corpora.BLOCK + 2])
+@pytest.mark.parametrize("n", [0, 5, BLOCK + 2])
 def test_windows_are_those_that_a_loop_cuts_out(n):
-    starts = np.random.default_rng([3, n // corpora.BLOCK]).integers(0, N - CONTEXT, (corpora.BLOCK, 4))[n % corpora.BLOCK]
+    starts = np.random.default_rng([3, n // BLOCK]).integers(0, N - CONTEXT, (BLOCK, 4))[n % BLOCK]
     loop = [[int(TOKENS[start + i]) for i in range(CONTEXT + 1)] for start in starts]
     assert windows()[n].tolist() == loop
     assert windows()[n].dtype == torch.int64

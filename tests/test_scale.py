@@ -9,7 +9,7 @@ from torch import nn
 
 from kadam.flat import FlatLoss
 from kadam.lab.train.networks import CharTransformer, ConvNet, classification_loss, initialise, next_token_loss
-from kadam.lab.train.scale_invariance import check_scale_invariant
+from kadam.lab.train.tasks import check_scale_invariant
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from threadpoolctl import threadpool_info, threadpool_limits
 
 from kadam.lab.engine.cluster import ClusterError
 from kadam.lab.engine.sweep import Work, end_with, one_thread, sweep
-from kadam.lab.records import record as records
+from kadam.lab.records.closure import package_hash
 from kadam.lab.records.files import RecordError
 
 PIECES = ["a", "b", "c", "d"]
@@ -124,7 +124,7 @@ def test_a_process_with_other_code_is_refused(monkeypatch):
     foreign = Work(work, None, 1.0, "another")
     with pytest.raises(ClusterError, match="a: the process that was to compute it runs another version of kadam"):
         foreign.elsewhere("a")
-    assert Work(work, None, 1.0, records.code_hash()).elsewhere("a")[0] == "a"
+    assert Work(work, None, 1.0, package_hash()).elsewhere("a")[0] == "a"
 
 
 def test_a_process_ends_with_its_parent(monkeypatch):

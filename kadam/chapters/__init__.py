@@ -42,7 +42,6 @@ class Experiment:
 
     @property
     def profiles(self) -> tuple[str, ...]:
-        """The profiles that it has."""
         return tuple(self.part("config").PROFILES)
 
 
@@ -85,10 +84,7 @@ def find(name: str) -> Experiment:
 
 
 def request(name: str, profile: str, *, fetch: bool = False) -> store.Request:
-    """What decides an experiment's record; ``fetch``: may download its data.
-
-    ``ValueError`` listing the valid names for an unknown experiment or profile.
-    """
+    """What decides an experiment's record; ``fetch``: may download its data. ``ValueError`` listing what names there are."""
     described = find(name).part("config")
     config = profiles.choose(described.PROFILES, profile)
     sha256 = _data_sha256(described.DATA, config, fetch) if hasattr(described, "DATA") else ""
@@ -104,8 +100,7 @@ def _data_sha256(kind: str, config: Any, fetch: bool) -> str:
 def obtain(name: str, profile: str, *, fresh: bool = False, jobs: int = 1) -> xr.Dataset:
     """The record of an experiment at a profile: the local one if it is current, else a run, which is then kept.
 
-    An interrupted run goes on from its checkpoint; ``fresh`` computes everything again. Data is downloaded only when a run
-    needs it. Raises ``RecordError`` for a damaged local record.
+    An interrupted run goes on; ``fresh`` computes everything again. Data is downloaded only when a run needs it.
     """
     wanted = request(name, profile)
     if fresh or not wanted.path.exists():
@@ -128,7 +123,7 @@ def verdicts(*records: xr.Dataset) -> Table:
 
 
 def ledger(profile: str, folder: Path | None) -> list[Claim]:
-    """Every claim with its verdict from the records that exist: the local one first, else the committed one.
+    """Every claim with its verdict from the records that exist: the local one, else the committed one.
 
     At profile laptop a committed record of a larger profile comes before both.
     """
@@ -156,10 +151,7 @@ def shown(name: str, profile: str) -> xr.Dataset:
 
 
 def measured(name: str) -> xr.Dataset:
-    """The record of an experiment that measures a machine: the local one, else the committed one; it is not run here.
-
-    Raises ``RecordError`` with the command that makes one where there is none.
-    """
+    """The record of an experiment that measures a machine, local or committed; ``RecordError`` with the command for one."""
     wanted = request(name, MEASURED_PROFILE)
     found = wanted.existing(committed.results_folder())
     if found is None:

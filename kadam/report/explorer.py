@@ -4,6 +4,7 @@ Every answer is computed here, by the theory, for every position of the sliders;
 """
 
 import json
+import re
 from importlib.resources import files
 
 import numpy as np
@@ -35,7 +36,7 @@ def fragment() -> str:
     values = {
         "RATES": json.dumps(RATES),
         "ANSWERS": json.dumps(answers()),
-        "PLACES": json.dumps([round(float(place(rate)), 1) for rate in RATES]),
+        "PLACES": json.dumps([round(place(rate), 1) for rate in RATES]),
         "BETA1": str(RATES.index(START[0])),
         "BETA2": str(RATES.index(START[1])),
         "LAST": str(len(RATES) - 1),
@@ -44,9 +45,7 @@ def fragment() -> str:
         "PAPER": boundary_path("continuous"),
     }
     html = files("kadam.report").joinpath("explorer.html").read_text(encoding="utf-8")
-    for name, value in values.items():
-        html = html.replace(f"@{name}@", value)
-    return html
+    return re.sub("@([A-Z0-9]+)@", lambda found: values[found[1]], html)
 
 
 def place(rate: float) -> float:

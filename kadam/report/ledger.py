@@ -2,9 +2,9 @@
 
 import functools
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from string import Formatter
-from typing import Any, Concatenate, Literal, ParamSpec
+from typing import Any, Literal
 
 import numpy as np
 import xarray as xr
@@ -24,7 +24,7 @@ class Criterion:
     """What decides a claim, fixed before the run: words, and the numbers in them by which its judge decides.
 
     ``Criterion("relative error at most {most:.0%}", most=0.1)`` reads "relative error at most 10%", and its judge is called
-    with ``most=0.1``. So no number is written twice. ``ValueError`` for a number that the words do not name, or the reverse.
+    with ``most=0.1``. ``ValueError`` for a number that the words do not name, or the reverse.
     """
 
     words: str
@@ -75,20 +75,14 @@ class Claim:
     record: str  # the record behind the verdict: experiment/profile-hash
     notebook: str
 
-    def as_dict(self) -> dict[str, Any]:
-        return asdict(self)
-
 
 def judge_all(tests: Sequence[Test], dataset: xr.Dataset | None, *, profile: str, notebook: str) -> list[Claim]:
     """The claims that a record decides; without a record each is "not run at this profile"."""
-    if dataset is not None:
-        profile = str(dataset.attrs["profile"])
+    where = (profile, "-") if dataset is None else (str(dataset.attrs["profile"]), record_name(dataset))
     claims = []
     for test in tests:
         measured, verdict = NOT_RUN if dataset is None else test.decide(dataset)
-        record = "-" if dataset is None else record_name(dataset)
-        written = (test.id, test.source, test.statement, measured, str(test.criterion), verdict)
-        claims.append(Claim(*written, profile, record, notebook))
+        claims.append(Claim(test.id, test.source, test.statement, measured, str(test.criterion), verdict, *where, notebook))
     return claims
 
 
@@ -97,16 +91,12 @@ def record_name(dataset: xr.Dataset) -> str:
     return "{experiment}/{profile}-{config_hash}".format(**dataset.attrs)
 
 
-P = ParamSpec("P")
-
-
-def on_enough_seeds(judge: Callable[Concatenate[xr.Dataset, P], Finding]) -> Callable[Concatenate[xr.Dataset, P], Finding]:
+def on_enough_seeds(judge: Callable[..., Finding]) -> Callable[..., Finding]:
     """A judge that says nothing on too few seeds."""
 
     @functools.wraps(judge)
-    def wary(dataset: xr.Dataset, /, *args: P.args, **kwargs: P.kwargs) -> Finding:
-        seeds = dataset.sizes["seed"]
-        if seeds < JUDGED_SEEDS:
+    def wary(dataset: xr.Dataset, /, *args: Any, **kwargs: Any) -> Finding:
+        if (seeds := dataset.sizes["seed"]) < JUDGED_SEEDS:
             return f"too few seeds: {seeds}", "not run at this profile"
         return judge(dataset, *args, **kwargs)
 

@@ -3,6 +3,7 @@
 from typing import NamedTuple
 
 import numpy as np
+import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
@@ -20,10 +21,10 @@ class Interval(NamedTuple):
 
 
 def mean_interval(values: ArrayLike, *, axis: int = -1, level: float = LEVEL) -> Interval:
-    """Student's interval of a mean over independent repetitions along ``axis``, such as seeds; NaN ends for one alone.
+    """Student's interval of a mean over independent, normal repetitions along ``axis``, such as seeds; NaN ends for one alone.
 
-    Give differences of runs that share a seed to compare two methods: what the seed does to both then cancels. It takes the
-    repetitions for normally distributed. Raises ``ValueError`` for no repetition, or a level outside (0, 1).
+    To compare two methods give differences of runs that share a seed: what the seed does to both then cancels. ``ValueError``
+    for no repetition, or a level outside (0, 1).
     """
     sample = np.asarray(values, dtype=np.float64)
     if sample.ndim == 0 or sample.shape[axis] == 0:
@@ -31,9 +32,8 @@ def mean_interval(values: ArrayLike, *, axis: int = -1, level: float = LEVEL) ->
     if not 0 < level < 1:
         raise ValueError(f"level must lie in (0, 1), got {level!r}")
     n, mean = sample.shape[axis], sample.mean(axis)
-    if n == 1:
-        return Interval(mean, np.full_like(mean, np.nan), np.full_like(mean, np.nan))
-    reach = stats.t.ppf((1 + level) / 2, n - 1) * sample.std(axis, ddof=1) / np.sqrt(n)
+    deviation = sample.std(axis, ddof=1) if n > 1 else np.full_like(mean, np.nan)
+    reach = stats.t.ppf((1 + level) / 2, n - 1) * deviation / np.sqrt(n)
     return Interval(mean, mean - reach, mean + reach)
 
 
@@ -47,11 +47,7 @@ def _never_last(values: ArrayLike) -> NDArray[np.float64]:
 
 
 def rank_correlation(x: ArrayLike, y: ArrayLike) -> float:
-    """Spearman's rank correlation of two sequences, in [-1, 1]; NaN entries rank last.
-
-    NaN where either holds one value only: then there is no order to compare. ``ValueError`` unless both are one-dimensional and
-    of the same length, two or more.
-    """
+    """Spearman's rank correlation of two sequences, in [-1, 1]; NaN entries rank last; NaN where either has one value only."""
     a, b = real_array("x", x), real_array("y", y)
     if a.ndim != 1 or a.shape != b.shape or len(a) < 2:
         raise ValueError(f"x and y must be one-dimensional, equally long, two or more, got shapes {a.shape} and {b.shape}")
@@ -62,25 +58,16 @@ def rank_correlation(x: ArrayLike, y: ArrayLike) -> float:
 
 
 def share_between(values: ArrayLike, groups: ArrayLike) -> float:
-    """Share of the variance of the values' ranks that lies between groups: 0 none, 1 all; NaN where all values are equal.
-
-    ``groups``: a label a value. ``ValueError`` unless both are one-dimensional and of the same length.
-    """
+    """Share of the variance of the values' ranks that lies between groups, a label a value; NaN where all values are equal."""
     ranks, labels = ranks_last(values), np.asarray(groups)
     if ranks.ndim != 1 or ranks.shape != labels.shape:
         raise ValueError(f"values and groups must be one-dimensional and equally long, got {ranks.shape} and {labels.shape}")
-    means = np.zeros(len(ranks))
-    for label in np.unique(labels):
-        means[labels == label] = ranks[labels == label].mean()
-    total = float(((ranks - ranks.mean()) ** 2).sum())
+    means, total = pd.Series(ranks).groupby(labels).transform("mean"), float(((ranks - ranks.mean()) ** 2).sum())
     return float(((means - ranks.mean()) ** 2).sum()) / total if total > 0 else float("nan")
 
 
 def earlier(first: ArrayLike, second: ArrayLike) -> float:
-    """Probability that one of ``first`` is smaller than one of ``second``, equals counting half; NaN ("never") comes last.
-
-    NaN where there is no pair to compare, or all values are NaN.
-    """
+    """Probability that one of ``first`` is smaller than one of ``second``, equals counting half; NaN ("never") comes last."""
     a, b = (real_array("values", x).ravel() for x in (first, second))
     if not (len(a) and len(b)) or (np.isnan(a).all() and np.isnan(b).all()):
         return float("nan")

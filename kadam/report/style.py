@@ -54,8 +54,7 @@ BETA_LABEL = r"$\beta$  (PyTorch's beta2)"
 
 
 def styled(draw: Callable[P, Figure]) -> Callable[P, Figure]:
-    """Decorate a function that draws a record so that it draws in this style, labels stand-in data, and puts matplotlib's own
-    settings back.
+    """Decorate a function that draws a record so that it draws in this style and labels stand-in data.
 
     Only the settings named in ``BASE`` are put back: ``plt.rc_context`` would also undo what a notebook's backend sets
     when it wakes up at the first figure, and every later figure would stay invisible.

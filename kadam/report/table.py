@@ -20,9 +20,9 @@ class Table:
 
     def __str__(self) -> str:
         """Columns as wide as what stands in them."""
-        columns = zip(self.head, *self.rows, strict=True)
-        aligned = (_aligned(column, side) for column, side in zip(columns, self._sides(), strict=True))
-        return "\n".join("  ".join(line).rstrip() for line in zip(*aligned, strict=True))
+        marks = ["<" if side == "left" else ">" for side in self._sides()]
+        forms = [f"{mark}{max(map(len, column))}" for mark, *column in zip(marks, self.head, *self.rows, strict=True)]
+        return "\n".join("  ".join(map(format, line, forms)).rstrip() for line in (self.head, *self.rows))
 
     __repr__ = __str__
 
@@ -49,17 +49,13 @@ class Table:
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[Any]], *, digits: str | Sequence[str] = ".3g") -> Table:
-    """A table of rows of cells: words as they are, numbers that are not whole in the format ``digits``.
-
-    ``digits``: a format, such as ".2f", for all columns, or one a column. ``ValueError`` where a row has not as many cells as
-    the head.
-    """
+    """A table of rows of cells: words as they are, numbers that are not whole in the format ``digits``, or one a column."""
     formats = [digits] * len(head) if isinstance(digits, str) else list(digits)
     written = []
     for row in rows:
         if not len(row) == len(head) == len(formats):
             raise ValueError(f"a row must have {len(head)} cells, as the head has, and digits as many; got {row!r}, {digits!r}")
-        written.append(tuple(_written(cell, form) for cell, form in zip(row, formats, strict=True)))
+        written.append(tuple(map(_written, row, formats)))
     return Table(tuple(head), tuple(written))
 
 
@@ -67,8 +63,3 @@ def _written(cell: Any, form: str) -> str:
     """A word, or a number in its format; numbers of numpy and of xarray as well."""
     value = cell.item() if hasattr(cell, "item") else cell
     return format(value, form) if isinstance(value, float) else str(value)
-
-
-def _aligned(column: Sequence[str], side: str) -> list[str]:
-    width = max(map(len, column))
-    return [cell.ljust(width) if side == "left" else cell.rjust(width) for cell in column]

@@ -1,11 +1,6 @@
-"""Images to classify: CIFAR-10 from either of its files, and scikit-learn's digits, which come with the package, in its place.
+"""Images to classify: CIFAR-10 from either of its files, or scikit-learn's digits in its place. Nothing is unpickled."""
 
-Where the files come from is the matter of ``kadam.lab.data.sources``. Nothing is unpickled and nothing unpacked onto the disk.
-"""
-
-import hashlib
 import tarfile
-import warnings
 import zipfile
 import zlib
 from collections.abc import Callable, Mapping, Sequence
@@ -13,12 +8,12 @@ from dataclasses import dataclass, field
 from functools import cached_property, partial
 from io import BytesIO
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from kadam.lab.data.sources import CIFAR10, DataError, File, ImageSource, StandInWarning, embedded, find, verify
+from kadam.lab.data.sources import CIFAR10, DataError, Described, File, ImageSource, checked, find, packaged, verify
 
 Pixels = NDArray[np.uint8]
 Indices = NDArray[np.int64]
@@ -37,66 +32,35 @@ DIGITS_SHA256 = "ee9c3d4a0b70c8eea0d6df59494c03776008444f01c603039ee3692ee39d99e
 
 
 class Arrays(NamedTuple):
-    """What a file of images holds: images (n, height, width, channels), labels (n,), indices of inexact images."""
+    """What a file holds: images (n, height, width, channels), their labels (n,), indices of images that are not exact."""
 
     train: Pixels
     train_labels: Indices
     test: Pixels
     test_labels: Indices
-    lossy_train: Indices
-    lossy_test: Indices
+    lossy_train: Indices = np.empty(0, np.int64)
+    lossy_test: Indices = np.empty(0, np.int64)
 
 
 @dataclass(frozen=True)
-class Images:
-    """Labelled images, decoded when first asked for, in read-only arrays."""
+class Images(Described):
+    """Labelled images, decoded when first asked for, in read-only arrays, each of which goes by its name in ``Arrays``."""
 
     title: str
     classes: tuple[str, ...]
-    origin: str  # folder | cache | download | embedded
+    origin: str
     sha256: str  # of the file; of the arrays where embedded
     decode: Callable[[], Arrays] = field(repr=False, compare=False)
 
-    @property
-    def stand_in(self) -> bool:
-        return self.origin == "embedded"
+    train = property(lambda self: self._arrays.train)
+    train_labels = property(lambda self: self._arrays.train_labels)
+    test = property(lambda self: self._arrays.test)
+    test_labels = property(lambda self: self._arrays.test_labels)
+    lossy_train = property(lambda self: self._arrays.lossy_train)
+    lossy_test = property(lambda self: self._arrays.lossy_test)
 
-    @property
-    def label(self) -> str:
-        """What a figure says of its data."""
-        if not self.stand_in:
-            return self.title
+    def substitute(self) -> str:
         return f"scikit-learn's digits, standing in for {self.title} ({sum(DIGITS_SPLIT):,} images)"
-
-    @property
-    def train(self) -> Pixels:
-        """Training images, shape (n, height, width, channels)."""
-        return self._arrays.train
-
-    @property
-    def train_labels(self) -> Indices:
-        """Index into ``classes`` of each training image, shape (n,)."""
-        return self._arrays.train_labels
-
-    @property
-    def test(self) -> Pixels:
-        """Test images, shape (n, height, width, channels)."""
-        return self._arrays.test
-
-    @property
-    def test_labels(self) -> Indices:
-        """Index into ``classes`` of each test image, shape (n,)."""
-        return self._arrays.test_labels
-
-    @property
-    def lossy_train(self) -> Indices:
-        """Indices of the training images whose pixels are not exact."""
-        return self._arrays.lossy_train
-
-    @property
-    def lossy_test(self) -> Indices:
-        """Indices of the test images whose pixels are not exact."""
-        return self._arrays.lossy_test
 
     @cached_property
     def _arrays(self) -> Arrays:
@@ -107,31 +71,20 @@ class Images:
 
 
 def load_images(source: ImageSource = CIFAR10, *, embedded: bool = False, fetch: bool = True) -> Images:
-    """The images of a source; with ``embedded`` the digits, as the smoke profile wants them; ``fetch``: may download.
+    """The images of a source; ``embedded``: the digits, as the smoke profile wants them; ``fetch``: may download.
 
-    Warns with ``StandInWarning`` where the digits stand in for data that could not be had. Raises ``DataError`` for a
-    missing $KADAM_DATA folder or a file with a wrong checksum.
+    ``StandInWarning`` where the digits stand in; ``DataError`` for no folder $KADAM_DATA, or a wrong checksum.
     """
-    if embedded:
-        return _stand_in(source)
-    found = find(source, fetch=fetch)
+    found = None if embedded else find(source, fetch=fetch, instead="scikit-learn's digits")
     if found is None:
-        warnings.warn(f"{source.title}: no file, no download; using scikit-learn's digits", StandInWarning, stacklevel=2)
-        return _stand_in(source)
+        return Images(source.title, tuple("0123456789"), "embedded", DIGITS_SHA256, _digits)
     origin, path = found
     verify(source, path)
     return Images(source.title, source.classes, origin, source.file_at(path).sha256, partial(_decoded, source, path))
 
 
-class WithImages(Protocol):
-    """A configuration that says which images it trains on: "real", or "embedded" for the digits."""
-
-    @property
-    def images(self) -> str: ...
-
-
-def configured_images(config: WithImages, *, fetch: bool = True) -> Images:
-    """The images that a configuration trains on; ``fetch``: may download them."""
+def configured_images(config: Any, *, fetch: bool = True) -> Images:
+    """The images that ``config.images`` names, "real" or "embedded"; ``fetch``: may download them."""
     return load_images(embedded=config.images == "embedded", fetch=fetch)
 
 
@@ -143,23 +96,16 @@ def lossy_count(source: ImageSource, path: Path) -> int:
         return len(file["lossy_train"]) + len(file["lossy_test"])
 
 
-def _stand_in(source: ImageSource) -> Images:
-    return Images(source.title, tuple("0123456789"), "embedded", DIGITS_SHA256, _digits)
-
-
 def _digits() -> Arrays:
     """scikit-learn's digits, 8x8 grey, their 17 levels spread over 0..255; the last of them are the test set."""
-    with np.load(BytesIO(embedded(DIGITS)), allow_pickle=False) as file:
+    with np.load(BytesIO(packaged(DIGITS)), allow_pickle=False) as file:
         levels, labels = file["levels"], file["labels"].astype(np.int64)
     images = np.rint(levels * (255 / 16)).astype(np.uint8).reshape(-1, 8, 8, 1)
     first = DIGITS_SPLIT[0]
-    arrays = (images[:first], labels[:first], images[first:], labels[first:])
-    _check("scikit-learn's digits", b"".join(array.tobytes() for array in arrays), DIGITS_SHA256)
-    return Arrays(*arrays, *_no_indices())
-
-
-def _no_indices() -> tuple[Indices, Indices]:
-    return np.empty(0, np.int64), np.empty(0, np.int64)
+    arrays = Arrays(images[:first], labels[:first], images[first:], labels[first:])
+    content = b"".join(array.tobytes() for array in arrays)
+    checked("scikit-learn's digits", content, DIGITS_SHA256, when=" after decoding")
+    return arrays
 
 
 def _decoded(source: ImageSource, path: Path) -> Arrays:
@@ -172,21 +118,14 @@ def _decoded(source: ImageSource, path: Path) -> Arrays:
         raise DataError(f"{path}: cannot be decoded: {error}") from error
     for name, expected in source.checksums._asdict().items():
         if packed or name.endswith("labels"):
-            _check(f"{path}: {name}", getattr(arrays, name).astype(np.uint8, copy=False).data, expected)
+            found = getattr(arrays, name).astype(np.uint8, copy=False).data
+            checked(f"{path}: {name}", found, expected, when=" after decoding")
     return arrays
-
-
-def _check(name: str, content: bytes | memoryview, expected: str) -> None:
-    found = hashlib.sha256(content).hexdigest()
-    if found != expected:
-        raise DataError(f"{name}: sha256 is {found} after decoding, expected {expected}")
 
 
 def _archived_arrays(content: BytesIO) -> Arrays:
     with tarfile.open(fileobj=content, mode="r:gz") as archive:
-        train, train_labels = _records(archive, TRAIN_MEMBERS)
-        test, test_labels = _records(archive, TEST_MEMBERS)
-    return Arrays(train, train_labels, test, test_labels, *_no_indices())
+        return Arrays(*_records(archive, TRAIN_MEMBERS), *_records(archive, TEST_MEMBERS))
 
 
 def _records(archive: tarfile.TarFile, members: Sequence[str]) -> tuple[Pixels, Indices]:
@@ -198,24 +137,14 @@ def _records(archive: tarfile.TarFile, members: Sequence[str]) -> tuple[Pixels, 
 
 
 def _packed_arrays(content: BytesIO) -> Arrays:
+    """Green is stored as it is, red and blue by their differences from green."""
     with np.load(content, allow_pickle=False) as file:
-        images = _packed_images(file)
-        train_labels, test_labels, *lossy = (
-            file[name].astype(np.int64) for name in ("y_train", "y_test", "lossy_train", "lossy_test")
-        )
-    n = len(train_labels)
-    return Arrays(images[:n], train_labels, images[n:], test_labels, *lossy)
-
-
-def _packed_images(file: Mapping[str, Pixels]) -> Pixels:
-    """Images (n, SIDE, SIDE, 3): green as it is, red and blue by their differences from green."""
-    residuals = _residuals(file, "g")
-    green = _plane(residuals, np.zeros_like(residuals))
-    red, blue = (_plane(_residuals(file, name), green) for name in "rb")
-    images = np.empty((green.shape[-1], SIDE, SIDE, 3), np.uint8)
-    for channel, plane in enumerate((red, green, blue)):
-        images[..., channel] = plane.transpose(2, 0, 1)
-    return images
+        residuals = _residuals(file, "g")
+        green = _plane(residuals, np.zeros_like(residuals))
+        red, blue = (_plane(_residuals(file, name), green) for name in "rb")
+        train, test, *lossy = (file[name].astype(np.int64) for name in ("y_train", "y_test", "lossy_train", "lossy_test"))
+    images = np.ascontiguousarray(np.stack((red, green, blue), axis=-1).transpose(2, 0, 1, 3))  # image first, colour last
+    return Arrays(images[: len(train)], train, images[len(train) :], test, *lossy)
 
 
 def _residuals(file: Mapping[str, Pixels], plane: str) -> Pixels:
@@ -228,8 +157,8 @@ def _residuals(file: Mapping[str, Pixels], plane: str) -> Pixels:
 def _plane(residuals: Pixels, base: Pixels) -> Pixels:
     """A colour of all images from the residuals of its difference to ``base``; all three have shape (height, width, n).
 
-    Difference = prediction + residual, from left to right and from top to bottom, such that the colour, difference + base,
-    lies in 0..255. The prediction comes from the differences before it, which are 0 outside the image.
+    Difference = prediction + residual, from left to right and from top to bottom, where the colour, difference + base, lies in
+    0..255. The prediction comes from the differences before it, which are 0 outside the image.
     """
     height, width, n = residuals.shape
     colours = np.empty_like(residuals)

@@ -5,7 +5,6 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -33,10 +32,11 @@ class Labelled:
 
     def __post_init__(self) -> None:
         images, labels = self.images, self.labels
+        kind, labels_kind = (f"{x.dtype} of shape {tuple(x.shape)}" for x in (images, labels))
         if images.dim() != 4 or not len(images) or not images.is_floating_point():
-            raise ValueError(f"images must be floats (n, height, width, channels), n >= 1, got {_kind(images)}")
+            raise ValueError(f"images must be floats (n, height, width, channels), n >= 1, got {kind}")
         if labels.shape != images.shape[:1] or labels.dtype != torch.int64:
-            raise ValueError(f"labels must be int64, one an image, ({len(images)},), got {_kind(labels)}")
+            raise ValueError(f"labels must be int64, one an image, ({len(images)},), got {labels_kind}")
         if not torch.isfinite(images).all():
             raise ValueError("images must be finite, got NaN or infinite pixels")
         low, high = int(labels.min()), int(labels.max())
@@ -45,10 +45,6 @@ class Labelled:
 
     def __len__(self) -> int:
         return len(self.images)
-
-
-def _kind(x: Tensor) -> str:
-    return f"{x.dtype} of shape {tuple(x.shape)}"
 
 
 class Splits(NamedTuple):
@@ -70,32 +66,26 @@ class Counts(NamedTuple):
 def split(images: Images, wanted: Counts, *, pixels: int, device: torch.device, dtype: torch.dtype) -> Splits:
     """The first training images, the last training images (to validate) and the first test images, on the device.
 
-    Images are averaged down to ``pixels`` a side, and shifted and scaled by the training images' mean and deviation. A stand-in
-    gives what it has. Raises ``ValueError`` where other images are too few.
+    Averaged down to ``pixels`` a side and standardised as the training images are. A stand-in gives what it has; ``ValueError``
+    where other images are too few.
     """
-    counts = _available(images, wanted) if images.stand_in else wanted
-    most = len(images.train_labels) - counts.validation, len(images.test_labels)
-    if not (1 <= counts.train <= most[0] and counts.validation >= 1 and 1 <= counts.test <= most[1]):
-        raise ValueError(f"{images.title} has {most[0]} training images beside those to validate, {most[1]} to test: {counts}")
+    have, most = len(images.train_labels), len(images.test_labels)
+    validation = min(wanted.validation, have // 5) if images.stand_in else wanted.validation
+    left = have - validation
+    counts = Counts(min(wanted.train, left), validation, min(wanted.test, most)) if images.stand_in else wanted
+    if not (1 <= counts.train <= left and validation >= 1 and 1 <= counts.test <= most):
+        raise ValueError(f"{images.title} has {left} training images beside those to validate, {most} to test: {counts}")
     pixels = min(pixels, images.train.shape[1])
     statistics = channel_statistics(images.train[: counts.train], pixels=pixels)
 
-    def labelled(pictures: NDArray[np.uint8], labels: NDArray[np.int64]) -> Labelled:
+    def labelled(part: str, chosen: slice) -> Labelled:
+        pictures, labels = getattr(images, part)[chosen], getattr(images, f"{part}_labels")[chosen]
         values = standardised(pictures, pixels=pixels, statistics=statistics).transpose(0, 2, 3, 1)
         on_device = torch.from_numpy(np.ascontiguousarray(values)).to(device, dtype)
         return Labelled(on_device, torch.tensor(labels, device=device), len(images.classes))
 
-    return Splits(
-        labelled(images.train[: counts.train], images.train_labels[: counts.train]),
-        labelled(images.train[-counts.validation :], images.train_labels[-counts.validation :]),
-        labelled(images.test[: counts.test], images.test_labels[: counts.test]),
-    )
-
-
-def _available(images: Images, wanted: Counts) -> Counts:
-    have, test = len(images.train_labels), len(images.test_labels)
-    validation = min(wanted.validation, have // 5)
-    return Counts(min(wanted.train, have - validation), validation, min(wanted.test, test))
+    train, held_out = labelled("train", slice(counts.train)), labelled("train", slice(-validation, None))
+    return Splits(train, held_out, labelled("test", slice(counts.test)))
 
 
 @dataclass(frozen=True)
@@ -107,21 +97,11 @@ class Augmentation:
     cutout: int = 4  # a square of this side, its centre anywhere in the image, becomes the mean colour
 
 
-class _Epoch(NamedTuple):
-    """One pass over the images: whose turn it is, (n,), and which row and column each pixel comes from, (n, side)."""
-
-    order: Tensor
-    rows: Tensor
-    columns: Tensor
-    holes: Tensor  # (n, 2) upper left corners
-
-
 class Batches:
     """Batch n of training images and labels, in channels-last memory: a function of n and of the seeds, so without state.
 
-    Every epoch has its own order; what does not fill a batch is left out. Images stay on the device with their margins, and a
-    batch is one gather from there; the host draws an epoch's random numbers at once and never waits. ``ValueError`` for a batch
-    larger than the data.
+    Every epoch has its own order; what does not fill a batch is left out. Images stay on the device; the host draws an epoch's
+    random numbers at once and never waits. ``ValueError`` for a batch larger than the data.
     """
 
     def __init__(self, data: Labelled, augmentation: Augmentation, size: int, seeds: Seeds) -> None:
@@ -131,17 +111,15 @@ class Batches:
         self.labels, self.height, self.width = data.labels, *data.images.shape[1:3]
         margins = padded(data.images, augmentation.shift)
         self._rows, self._row = margins.shape[1:3]
-        # One pixel a line, after a line of zeros, which is what is cut out: to select lines takes a quarter of the time of an
-        # index for each axis.
+        # One pixel a line, after a line of zeros, which is what is cut out: a quarter of the time of an index for each axis.
         self.pixels = F.pad(margins.flatten(0, 2), (0, 0, 1, 0))
         self.per_epoch = len(data) // size
-        self._drawn, self._epoch = -1, _Epoch(*[torch.empty(0)] * 4)
+        self._drawn, self._epoch = -1, list[Tensor]()
 
     def __getitem__(self, n: int) -> tuple[Tensor, Tensor]:
         """Batch n: images (batch, channels, height, width) and labels (batch,)."""
         if n // self.per_epoch != self._drawn:
-            self._drawn = n // self.per_epoch
-            self._epoch = self._draw(self._drawn)
+            self._drawn, self._epoch = n // self.per_epoch, self._draw(n // self.per_epoch)
         place = n % self.per_epoch * self.size
         order, rows, columns, holes = (part[place : place + self.size] for part in self._epoch)
         first = (order[:, None] * self._rows + rows) * self._row + 1
@@ -151,7 +129,8 @@ class Batches:
         images = self.pixels.index_select(0, lines.flatten()).view(*lines.shape, -1)
         return images.permute(0, 3, 1, 2), self.labels[order]
 
-    def _draw(self, epoch: int) -> _Epoch:
+    def _draw(self, epoch: int) -> list[Tensor]:
+        """Whose turn it is, (n,), which row and column each pixel comes from, (n, side), upper left corners to cut, (n, 2)."""
         n, change = len(self.labels), self.augmentation
         order = np.random.default_rng([self.seeds.order, epoch]).permutation(n)
         rng = np.random.default_rng([self.seeds.augmentation, epoch])
@@ -161,7 +140,7 @@ class Batches:
         rows, columns = (np.arange(side) + shifts[:, i, None] for i, side in enumerate((self.height, self.width)))
         columns = np.where(flips[:, None] == 1, columns[:, ::-1], columns)
         drawn = (order, rows, columns, centres - change.cutout // 2)
-        return _Epoch(*(torch.from_numpy(part).to(self.labels.device, non_blocking=True) for part in drawn))
+        return [torch.from_numpy(part).to(self.labels.device, non_blocking=True) for part in drawn]
 
     def _hole(self, corners: Tensor) -> Tensor:
         """Which pixels are cut out, (batch, height, width)."""

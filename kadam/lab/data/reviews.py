@@ -1,9 +1,5 @@
-"""Film reviews, one a line: from the packed files of their own, or from the archive that they were published in.
+"""Film reviews, one a line: from the packed files of their own, or from the archive that they were published in."""
 
-Where the files come from is the matter of ``kadam.lab.data.sources``. Nothing is unpacked onto the disk.
-"""
-
-import codecs
 import hashlib
 import lzma
 import re
@@ -14,7 +10,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import NamedTuple
 
-from kadam.lab.data.sources import DataError, ReviewSource, Source, not_utf8, verify
+from kadam.lab.data.sources import DataError, ReviewSource, Source, checked, utf8, verify
 
 # A review's file in the archive: its folder, its number among those of the folder, and its rating.
 MEMBER = re.compile(r"aclImdb/(train/unsup|test/pos|test/neg)/(\d+)_\d+\.txt")
@@ -33,62 +29,33 @@ class Reading(NamedTuple):
 
 
 def read_reviews(source: ReviewSource, path: Path, *, limit: int | None = None) -> Reading:
-    """The source's reviews from its file at ``path``.
+    """The source's reviews from its file at ``path``; ``DataError`` for a file that is not what it should be.
 
-    ``limit``: at most so many bytes, the first, cut where a character ends; of a packed file no more is unpacked. The
-    sha256 of the file is checked always, and so proves what an archive holds; that of a packed text where all of it is read.
-    ``DataError`` for a file that is not what it should be.
+    ``limit``: at most so many bytes, the first, cut where a character ends; of a packed file no more is unpacked. The sha256 of
+    the file is checked always, that of a packed text where all of it is read.
     """
     content, packed = BytesIO(verify(source, path)), path.suffix == ".xz"
     try:
-        text = _unpacked(content, limit) if packed else getattr(archived_reviews(content, source.foreign), source.part)
+        if packed:
+            with lzma.open(content) as file:
+                text = file.read(-1 if limit is None else limit + 1)
+        else:
+            text = getattr(archived_reviews(content, source.foreign), source.part)
     except BROKEN as error:
         raise DataError(f"{path}: cannot be unpacked: {error}") from None
     sha256 = source.unpacked if packed else hashlib.sha256(text).hexdigest()
     whole = limit is None or len(text) <= limit
-    text = whole_characters(path, text[:limit], final=whole)
-    if packed:
-        text = _without(text, source.foreign)
-        _check(path, text, sha256 if whole else None)
+    text = utf8(path, text[:limit], cut=not whole).encode()
+    if packed and source.foreign:
+        text = b"\n".join(line for i, line in enumerate(text.split(b"\n")) if i not in source.foreign)
+    if packed and whole:
+        checked(str(path), text, sha256, when=" after unpacking")
     return Reading(text, sha256)
 
 
 def foreign_count(source: Source, path: Path) -> int:
     """How many lines of the source's file at ``path`` are left out, since they are no film reviews."""
     return len(source.foreign) if isinstance(source, ReviewSource) and path.suffix == ".xz" else 0
-
-
-def _unpacked(content: BytesIO, limit: int | None) -> bytes:
-    """What a file holds; with a limit, and if it holds more, one byte beyond it."""
-    with lzma.open(content) as file:
-        return file.read(-1 if limit is None else limit + 1)
-
-
-def _without(text: bytes, lines: tuple[int, ...]) -> bytes:
-    for line in sorted(lines, reverse=True):
-        *before, _, after = text.split(b"\n", line + 1)
-        text = b"\n".join((*before, after))
-    return text
-
-
-def _check(path: Path, text: bytes, expected: str | None) -> None:
-    found = hashlib.sha256(text).hexdigest()
-    if expected is not None and found != expected:
-        raise DataError(f"{path}: sha256 is {found} after unpacking, expected {expected}")
-
-
-def whole_characters(path: Path, text: bytes, *, final: bool) -> bytes:
-    """``text`` without the beginning of a character at its end; with ``final`` there must be none.
-
-    ``DataError`` that names the place where it is not UTF-8.
-    """
-    decoder = codecs.getincrementaldecoder("utf-8")()
-    try:
-        decoder.decode(text, final)
-    except UnicodeDecodeError as error:
-        raise not_utf8(path, error) from None
-    begun, _ = decoder.getstate()
-    return text[: len(text) - len(begun)]
 
 
 class Reviews(NamedTuple):
@@ -99,16 +66,15 @@ class Reviews(NamedTuple):
 
 
 def archived_reviews(content: BytesIO, foreign: Container[int] = ()) -> Reviews:
-    """The archive's reviews to learn from, and others, without repeats: by their numbers, positive ones first.
-
-    ``foreign``: numbers of positive ones that are left out.
-    """
+    """The archive's reviews to learn from, and others but the positive ones numbered ``foreign``; by number, no repeats."""
     found: dict[str, dict[int, bytes]] = {folder: {} for folder in TAKEN}
     with tarfile.open(fileobj=content, mode="r|gz") as archive:
         for folder, number, review in _members(archive):
             found[folder][number] = review
     found["test/pos"] = {number: review for number, review in found["test/pos"].items() if number not in foreign}
-    unlabelled, positive, negative = (_first(found[folder], count) for folder, count in TAKEN.items())
+    unlabelled, positive, negative = (
+        [reviews[number] for number in sorted(reviews) if number < TAKEN[folder]] for folder, reviews in found.items()
+    )
     train = dict.fromkeys(unlabelled)
     return Reviews(_lines(train), _lines(dict.fromkeys(review for review in positive + negative if review not in train)))
 
@@ -120,11 +86,6 @@ def _members(archive: tarfile.TarFile) -> Iterator[tuple[str, int, bytes]]:
         file = archive.extractfile(member) if name else None
         if name and file:
             yield name[1], int(name[2]), b" ".join(file.read().strip().split(b"\n"))
-
-
-def _first(reviews: dict[int, bytes], count: int) -> list[bytes]:
-    """The reviews numbered below ``count``, by their numbers."""
-    return [reviews[number] for number in sorted(reviews) if number < count]
 
 
 def _lines(reviews: Iterable[bytes]) -> bytes:

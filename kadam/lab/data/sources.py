@@ -11,6 +11,7 @@ A data set may lie in any of several files. Files are verified by sha256 whereve
 refused, never passed over.
 """
 
+import codecs
 import functools
 import hashlib
 import os
@@ -19,7 +20,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,6 +29,8 @@ from kadam.lab.records.cache import cache_folder
 
 # Seconds without an answer after which a download counts as impossible.
 DOWNLOAD_TIMEOUT = 10
+
+ADVICE = "; remove the file, or put the right one there"
 
 
 class StandInWarning(UserWarning):
@@ -57,7 +60,6 @@ class Source:
 
     @property
     def download(self) -> File:
-        """The file that a download brings."""
         return next(file for file in self.files if file.url is not None)
 
     def file_at(self, path: Path) -> File:
@@ -142,40 +144,24 @@ _FILM_REVIEWS = File(
     "c40f74a18d3b61f90feba1e17730e0d38e8b97c05fde7008942e91923d1658fe",
     "https://ai.stanford.edu/~amaas/data/sentiment/aclImdb_v1.tar.gz",
 )
+_PACKED_TRAIN = File("imdb.train.txt.xz", "6f88f12a5effb0c056b70ecb2ace90405e3e21af611eec58ec586bafb2db4279")
+_PACKED_VALID = File("imdb.valid.txt.xz", "596d1530e08ece40fdf90a61ee7bd9821853895d9f660e8f389ee664c5024b96")
+_TRAIN = "2c058f906063bdc42178fb9556d3ec277991a7731479d30f78f6c5a7de9d17d2"
+_VALID = "c0fc4b93aeae2f1dc7dd4d08463b542ff8e23a487e542eac5646338188b97155"
+_TITLE = "IMDB film reviews"
 REVIEWS = (
-    ReviewSource(
-        name="reviews-train",
-        title="IMDB film reviews",
-        files=(
-            File("imdb.train.txt.xz", "6f88f12a5effb0c056b70ecb2ace90405e3e21af611eec58ec586bafb2db4279"),
-            _FILM_REVIEWS,
-        ),
-        part="train",
-        unpacked="2c058f906063bdc42178fb9556d3ec277991a7731479d30f78f6c5a7de9d17d2",
-    ),
-    ReviewSource(
-        name="reviews-valid",
-        title="IMDB film reviews",
-        files=(
-            File("imdb.valid.txt.xz", "596d1530e08ece40fdf90a61ee7bd9821853895d9f660e8f389ee664c5024b96"),
-            _FILM_REVIEWS,
-        ),
-        part="valid",
-        unpacked="c0fc4b93aeae2f1dc7dd4d08463b542ff8e23a487e542eac5646338188b97155",
-        foreign=(0, 2, 7, 9),
-    ),
+    ReviewSource("reviews-train", _TITLE, (_PACKED_TRAIN, _FILM_REVIEWS), "train", _TRAIN),
+    ReviewSource("reviews-valid", _TITLE, (_PACKED_VALID, _FILM_REVIEWS), "valid", _VALID, foreign=(0, 2, 7, 9)),
 )
 
 SOURCES: dict[str, Source] = {source.name: source for source in (TINY_SHAKESPEARE, *REVIEWS, CIFAR10)}
 
 
-@dataclass(frozen=True)
-class Text:
-    """A text as characters and as token indices, with its origin."""
+class Described:
+    """Data that a record names; for the dataclasses that hold some."""
 
-    characters: str
     title: str
-    origin: str  # folder | cache | download | embedded
+    origin: str  # folder | cache | download | embedded; several where files differ in it
     sha256: str
 
     @property
@@ -185,7 +171,46 @@ class Text:
     @property
     def label(self) -> str:
         """What a figure says of its data."""
-        return f"embedded excerpt of {self.title} ({len(self.characters):,} characters)" if self.stand_in else self.title
+        return self.substitute() if self.stand_in else self.title
+
+    def substitute(self) -> str:
+        """What a figure says of data that is embedded."""
+        return self.title
+
+
+@dataclass(frozen=True)
+class Together(Described):
+    """Several data sets described as one."""
+
+    title: str
+    origin: str
+    sha256: str
+
+
+def together(*sets: Described) -> Together:
+    """Several data sets described as one, which is embedded if any of them is."""
+    origins = dict.fromkeys(one.origin for one in sets)
+    origin = "embedded" if "embedded" in origins else ", ".join(origins)
+    sha256 = hashlib.sha256("".join(one.sha256 for one in sets).encode()).hexdigest()
+    return Together(" and ".join(one.label for one in sets), origin, sha256)
+
+
+def describe(data: Described) -> dict[str, str]:
+    """The attributes by which a record names its data."""
+    return {"data": data.label, "data_sha256": data.sha256, "data_origin": data.origin}
+
+
+@dataclass(frozen=True)
+class Text(Described):
+    """A text as characters and as token indices, with its origin."""
+
+    characters: str
+    title: str
+    origin: str
+    sha256: str
+
+    def substitute(self) -> str:
+        return f"embedded excerpt of {self.title} ({len(self.characters):,} characters)"
 
     @cached_property
     def vocabulary(self) -> list[str]:
@@ -199,55 +224,41 @@ class Text:
 
 
 def load_text(source: TextSource = TINY_SHAKESPEARE, *, embedded: bool = False, fetch: bool = True) -> Text:
-    """The text of a source; with ``embedded`` the excerpt, as the smoke profile wants it; ``fetch``: may download.
+    """The text of a source; ``embedded``: the excerpt, as the smoke profile wants it; ``fetch``: may download.
 
-    Warns with ``StandInWarning`` where the excerpt stands in for data that could not be had. Raises ``DataError``
-    for a missing $KADAM_DATA folder or a file with a wrong checksum.
+    ``StandInWarning`` where the excerpt stands in; ``DataError`` for no folder $KADAM_DATA, or a wrong checksum.
     """
-    if embedded:
-        return _excerpt(source)
-    found = find(source, fetch=fetch)
+    found = None if embedded else find(source, fetch=fetch, instead="an embedded excerpt")
     if found is None:
-        warnings.warn(f"{source.title}: no file, no download; using an embedded excerpt", StandInWarning, stacklevel=2)
-        return _excerpt(source)
+        return Text(packaged(source.excerpt).decode(), source.title, "embedded", source.excerpt.sha256)
     origin, path = found
-    (file,) = source.files
-    return Text(_decoded(path, _verified(path, file.sha256)), source.title, origin, file.sha256)
+    return Text(utf8(path, verify(source, path)), source.title, origin, source.file_at(path).sha256)
 
 
-class WithText(Protocol):
-    """A configuration that says which text it trains on: "real", or "embedded" for the excerpt."""
-
-    @property
-    def text(self) -> str: ...
-
-
-def configured_text(config: WithText, *, fetch: bool = True) -> Text:
-    """The text that a configuration trains on; ``fetch``: may download it."""
+def configured_text(config: Any, *, fetch: bool = True) -> Text:
+    """The text that ``config.text`` names, "real" or "embedded"; ``fetch``: may download it."""
     return load_text(embedded=config.text == "embedded", fetch=fetch)
 
 
-def find(source: Source, *, fetch: bool = True) -> tuple[str, Path] | None:
-    """(origin, path) of a file of the source, unverified, downloaded if need be; None where it cannot be had."""
+def find(source: Source, *, fetch: bool, instead: str) -> tuple[str, Path] | None:
+    """(origin, path) of a file of the source, unverified, downloaded if need be; None, with a warning, where there is none."""
     found = locate(source)
-    return _try_download(source) if found is None and fetch else found
+    if found is None and fetch:
+        found = _try_download(source)
+    if found is None:
+        warnings.warn(f"{source.title}: no file, no download; using {instead}", StandInWarning, stacklevel=3)
+    return found
 
 
 def locate(source: Source) -> tuple[str, Path] | None:
     """(origin, path) of a file that is already on this machine, unverified; None if there is none."""
-    for origin, folder in (("folder", data_folder()), ("cache", download_folder())):
-        paths = [folder / file.name for file in source.files] if folder is not None else []
-        for path in paths:
-            if path.is_file():
-                return origin, path
-    return None
+    folders = {"folder": data_folder(), "cache": download_folder()}
+    places = ((origin, folder / file.name) for origin, folder in folders.items() if folder for file in source.files)
+    return next(((origin, path) for origin, path in places if path.is_file()), None)
 
 
 def download(source: Source) -> Path:
-    """Fetch a source into the cache over TLS, with a progress bar; raises ``OSError`` without a network.
-
-    The file appears under its name only when it is complete and its checksum right (``DataError`` otherwise).
-    """
+    """Fetch a source into the cache over TLS, whole or not at all; ``OSError`` without a network, ``DataError`` if wrong."""
     import pooch  # slow to import, and only needed here
 
     file = source.download
@@ -267,7 +278,7 @@ def _refuse_plain_http(response: Any, *_: Any, **__: Any) -> None:
 
 def verify(source: Source, path: Path) -> bytes:
     """The content of the source's file at ``path``; ``DataError`` unless its sha256 is right."""
-    return _verified(path, source.file_at(path).sha256)
+    return checked(str(path), path.read_bytes(), source.file_at(path).sha256, advice=ADVICE)
 
 
 def data_folder() -> Path | None:
@@ -292,40 +303,26 @@ def _try_download(source: Source) -> tuple[str, Path] | None:
         return None
 
 
-def _excerpt(source: TextSource) -> Text:
-    content = embedded(source.excerpt)
-    return Text(content.decode("utf-8"), source.title, "embedded", source.excerpt.sha256)
-
-
-def embedded(file: File) -> bytes:
+def packaged(file: File) -> bytes:
     """The content of a file that comes with the package; ``DataError`` unless its sha256 is right."""
     content = files("kadam.lab.data").joinpath("embedded", file.name).read_bytes()
-    _check_sha256(file.name, content, file.sha256)
-    return content
+    return checked(file.name, content, file.sha256, advice=ADVICE)
 
 
-def _verified(path: Path, sha256: str) -> bytes:
-    content = path.read_bytes()
-    _check_sha256(str(path), content, sha256)
-    return content
-
-
-def _decoded(path: Path, content: bytes) -> str:
-    try:
-        return content.decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise not_utf8(path, error) from None
-
-
-def not_utf8(path: Path, error: UnicodeDecodeError) -> DataError:
-    """The refusal of a text, with the place where it is not UTF-8."""
-    return DataError(f"{path}: not UTF-8 at byte {error.start:,} of the text: {error.reason}")
-
-
-def _check_sha256(name: str, content: bytes, expected: str) -> None:
+def checked(name: str, content: bytes, expected: str, *, when: str = "", advice: str = "") -> bytes:
+    """The content; ``DataError`` unless its sha256 is as expected."""
     found = hashlib.sha256(content).hexdigest()
     if found != expected:
-        raise DataError(f"{name}: sha256 is {found}, expected {expected}; remove the file, or put the right one there")
+        raise DataError(f"{name}: sha256 is {found}{when}, expected {expected}{advice}")
+    return content
+
+
+def utf8(path: Path, content: bytes, *, cut: bool = False) -> str:
+    """A text; where it was ``cut``, without a character's beginning at its end. ``DataError`` where it is not UTF-8."""
+    try:
+        return codecs.getincrementaldecoder("utf-8")().decode(content, not cut)
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path}: not UTF-8 at byte {error.start:,} of the text: {error.reason}") from None
 
 
 def random_windows(text: Text, *, batch: int, length: int, rng: np.random.Generator) -> NDArray[np.int64]:
@@ -340,45 +337,3 @@ def random_pieces(tokens: NDArray[np.int64], *, batch: int, length: int, rng: np
         raise ValueError(f"length must be at most the text's {len(tokens)} characters, got {length}")
     starts = rng.integers(0, last + 1, size=batch)
     return tokens[starts[:, None] + np.arange(length)]
-
-
-class Described(Protocol):
-    """Data that can be named in a record: what figures call it, its checksum, and where it came from."""
-
-    @property
-    def label(self) -> str: ...
-
-    @property
-    def sha256(self) -> str: ...
-
-    @property
-    def origin(self) -> str: ...
-
-
-@dataclass(frozen=True)
-class Together:
-    """Several data sets described as one, which is embedded if any of them is."""
-
-    sets: tuple[Described, ...]
-
-    @property
-    def label(self) -> str:
-        return " and ".join(one.label for one in self.sets)
-
-    @property
-    def sha256(self) -> str:
-        return hashlib.sha256("".join(one.sha256 for one in self.sets).encode()).hexdigest()
-
-    @property
-    def origin(self) -> str:
-        origins = dict.fromkeys(one.origin for one in self.sets)
-        return "embedded" if "embedded" in origins else ", ".join(origins)
-
-
-def together(*sets: Described) -> Together:
-    return Together(sets)
-
-
-def describe(data: Described) -> dict[str, str]:
-    """The attributes by which a record names its data."""
-    return {"data": data.label, "data_sha256": data.sha256, "data_origin": data.origin}

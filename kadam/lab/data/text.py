@@ -1,11 +1,6 @@
-"""Texts to learn a language from, as tokens in three parts that share none.
-
-tiny Shakespeare by characters, and the larger film reviews by bytes. Where the files come from is the matter of
-``kadam.lab.data.sources``; what the files of the reviews hold that of ``kadam.lab.data.reviews``.
-"""
+"""Texts to learn a language from, tiny Shakespeare by characters and film reviews by bytes, in three parts that share none."""
 
 import hashlib
-import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -14,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kadam.lab.data.reviews import read_reviews
-from kadam.lab.data.sources import REVIEWS, TINY_SHAKESPEARE, StandInWarning, Text, find, load_text
+from kadam.lab.data.sources import REVIEWS, TINY_SHAKESPEARE, Described, Text, find, load_text
 from kadam.lab.records.profiles import CORPORA
 
 Tokens = NDArray[np.uint8]
@@ -32,11 +27,8 @@ class Parts(NamedTuple):
 
 
 @dataclass(frozen=True, eq=False)
-class Corpus:
-    """A text as tokens in three parts that share none: learnt from, rates chosen on, reported on.
-
-    ``ValueError`` for an empty part, or for tokens that are no uint8 below ``vocabulary``.
-    """
+class Corpus(Described):
+    """A text as tokens in ``Parts``; ``ValueError`` for an empty part, or for tokens that are no uint8 below ``vocabulary``."""
 
     title: str
     unit: str  # what a token is: "character" or "byte"
@@ -44,7 +36,7 @@ class Corpus:
     train: Tokens  # (n,)
     validation: Tokens
     test: Tokens
-    origin: str  # folder | cache | download | embedded; two of them where the parts' files differ in it
+    origin: str
     sha256: str  # of the text; of the checksums of its texts, one after another, where there are two
 
     def __post_init__(self) -> None:
@@ -59,25 +51,16 @@ class Corpus:
     def parts(self) -> Parts:
         return Parts(self.train, self.validation, self.test)
 
-    @property
-    def stand_in(self) -> bool:
-        return self.origin == "embedded"
-
-    @property
-    def label(self) -> str:
-        """What a figure says of its data."""
-        if not self.stand_in:
-            return self.title
+    def substitute(self) -> str:
         other = "" if self.title == TINY_SHAKESPEARE.title else f", standing in for {self.title}"
         return f"embedded excerpt of {TINY_SHAKESPEARE.title}{other} ({sum(map(len, self.parts)):,} {self.unit}s)"
 
 
 def load_corpus(name: str, *, embedded: bool = False, fetch: bool = True, limit: int | None = None) -> Corpus:
-    """The corpus "shakespeare" by characters, or "reviews" by bytes; ``fetch``: may download.
+    """The corpus "shakespeare" by characters, or "reviews" by bytes; ``limit``: at most so many tokens to learn from.
 
-    ``limit``: at most so many tokens to learn from, the first. With ``embedded``, the excerpt of tiny Shakespeare; it also
-    stands in for data that cannot be had, with a ``StandInWarning``. Raises ``ValueError`` for an unknown name, a limit
-    below 1, or a part without tokens; ``DataError`` for files that are not what they should be.
+    ``embedded``: the excerpt of tiny Shakespeare, which also stands in, with a ``StandInWarning``, for data that cannot be had;
+    ``fetch``: may download. ``ValueError`` for an unknown name, a limit below 1, or no tokens; ``DataError`` for wrong files.
     """
     if name not in CORPORA:
         raise ValueError(f"a corpus is one of {', '.join(CORPORA)}, got {name!r}")
@@ -111,30 +94,24 @@ def _by_bytes(fetch: bool, limit: int | None) -> Corpus:
     """The reviews of the training file, and those of the other by turns to validate and to test."""
     found = []
     for source in REVIEWS:
-        place = find(source, fetch=fetch)
+        place = find(source, fetch=fetch, instead=f"an embedded excerpt of {TINY_SHAKESPEARE.title}")
         if place is None:
-            excerpt = f"an embedded excerpt of {TINY_SHAKESPEARE.title}"
-            warnings.warn(f"{source.title}: no file, no download; using {excerpt}", StandInWarning, stacklevel=3)
             return _reviews_stand_in(limit)
         found.append((source, *place))
     (train, origin, path), (others, other_origin, other_path) = found
     learnt, held_out = read_reviews(train, path, limit=limit), read_reviews(others, other_path)
     sha256 = hashlib.sha256((learnt.sha256 + held_out.sha256).encode()).hexdigest()
     origins = ", ".join(dict.fromkeys((origin, other_origin)))
-    return Corpus(train.title, "byte", 256, _bytes(learnt.text), *_by_turns(held_out.text), origins, sha256)
+    # Every other line, and the others: the file has one kind of review first and then the other kind.
+    lines = [line + b"\n" for line in held_out.text.split(b"\n") if line]
+    texts = (learnt.text, b"".join(lines[::2]), b"".join(lines[1::2]))
+    return Corpus(train.title, "byte", 256, *Parts(*map(_bytes, texts)), origins, sha256)
 
 
 def _reviews_stand_in(limit: int | None) -> Corpus:
     excerpt = load_text(embedded=True)
     parts = _consecutive(_bytes(excerpt.characters.encode()), limit)
     return Corpus(REVIEWS[0].title, "byte", 256, *parts, excerpt.origin, excerpt.sha256)
-
-
-def _by_turns(content: bytes) -> tuple[Tokens, Tokens]:
-    """Every other line, and the others: the file has one kind of review first and then the other kind."""
-    lines = [line + b"\n" for line in content.split(b"\n") if line]
-    even, odd = (_bytes(b"".join(lines[first::2])) for first in (0, 1))
-    return even, odd
 
 
 def _bytes(content: bytes) -> Tokens:

@@ -15,8 +15,7 @@ BLOCK = 1024
 class Windows:
     """Batch n of windows at random places, (batch, context + 1) int64: a function of n and of the seed, so without state.
 
-    The text stays on its device as bytes, and a batch is one selection of rows from there; the host draws the places of many
-    batches at once and never waits. ``ValueError`` for a context that the text is too short for.
+    The text stays on its device as bytes; the host draws many batches' places at once and never waits.
     """
 
     def __init__(self, tokens: Tensor, *, batch: int, context: int, seed: int) -> None:
@@ -44,10 +43,7 @@ class Windows:
 
 
 def spaced_windows(tokens: Tensor, *, count: int, context: int) -> Tensor:
-    """``count`` windows, or as many as fit, evenly spaced and without overlap, (count, context + 1) int64.
-
-    ``ValueError`` where not one fits.
-    """
+    """``count`` windows, or as many as fit, at least one, evenly spaced and without overlap, (count, context + 1) int64."""
     _check_context(len(tokens), context)
     if count < 1:
         raise ValueError(f"count must be at least 1 window, got {count}")

@@ -19,15 +19,11 @@ CONNECT_S = 10  # seconds without an answer after which there is no scheduler
 T = TypeVar("T")
 
 _active: ContextVar[Any] = ContextVar("kadam_cluster", default=None)
+active = _active.get  # the Dask client whose cluster sweeps are sent to, or None
 
 
 class ClusterError(RuntimeError):
     """A cluster cannot be used, and why."""
-
-
-def active() -> Any:
-    """The Dask client whose cluster sweeps are sent to, or None."""
-    return _active.get()
 
 
 def chosen(*, scheduler: str | None, cluster: str | None, jobs: int) -> AbstractContextManager[None]:
@@ -39,10 +35,7 @@ def chosen(*, scheduler: str | None, cluster: str | None, jobs: int) -> Abstract
 
 @contextmanager
 def running(address: str) -> Iterator[None]:
-    """While the block runs sweeps go to the Dask scheduler at ``address`` (``tcp://host:8786``).
-
-    Raises ``ClusterError`` where Dask is not installed, the address is none, or nobody answers.
-    """
+    """While the block runs sweeps go to the Dask scheduler at ``address``; ``ClusterError`` where that is none."""
     if not re.fullmatch(r"\w+://.+:\d+", address):
         raise ClusterError(f"scheduler must be an address like tcp://host:8786, got {address!r}")
     with _connected(address, f"no Dask scheduler answers at {address}; start one with: dask scheduler"):
@@ -51,18 +44,16 @@ def running(address: str) -> Iterator[None]:
 
 @contextmanager
 def slurm(jobs: int) -> Iterator[None]:
-    """While the block runs sweeps go to workers in so many SLURM jobs.
+    """While the block runs sweeps go to workers in so many SLURM jobs; ``ClusterError`` where they cannot be described.
 
     What a job asks for (queue, memory, GPU, time) comes from the section ``jobqueue.slurm`` of Dask's own configuration.
-    Raises ``ClusterError`` where dask-jobqueue is not installed, or its configuration incomplete.
     """
     jobqueue = _imported("dask_jobqueue")
     try:
         cluster = jobqueue.SLURMCluster()
     except ValueError as error:
-        raise ClusterError(
-            f"SLURM jobs cannot be described: {error}; fill in jobqueue.slurm in ~/.config/dask/jobqueue.yaml"
-        ) from None
+        remedy = "fill in jobqueue.slurm in ~/.config/dask/jobqueue.yaml"
+        raise ClusterError(f"SLURM jobs cannot be described: {error}; {remedy}") from None
     with cluster:
         cluster.scale(jobs=jobs)
         with _connected(cluster, "the scheduler for the SLURM jobs does not answer"):
@@ -71,10 +62,7 @@ def slurm(jobs: int) -> Iterator[None]:
 
 @contextmanager
 def local(workers: int) -> Iterator[None]:
-    """While the block runs sweeps go to a Dask cluster of so many workers on this machine, processes of one thread each.
-
-    Raises ``ClusterError`` where Dask is not installed.
-    """
+    """While the block runs sweeps go to a Dask cluster of so many workers on this machine, processes of one thread each."""
     distributed = _imported("distributed")
     cluster = distributed.LocalCluster(n_workers=workers, threads_per_worker=1, processes=True, dashboard_address=None)
     with cluster, _connected(cluster, "the scheduler on this machine does not answer"):
@@ -102,16 +90,12 @@ def _imported(module: str) -> Any:
     try:
         return import_module(module)
     except ImportError:
-        raise ClusterError(
-            "a cluster needs Dask, which is not installed; install it with: pip install 'kadam[cluster]'"
-        ) from None
+        remedy = "install it with: pip install 'kadam[cluster]'"
+        raise ClusterError(f"a cluster needs Dask, which is not installed; {remedy}") from None
 
 
 def results(client: Any, compute: Callable[[Any], T], pieces: Sequence[Any]) -> Iterator[T]:
-    """``compute(piece)`` of every piece as they finish; a piece whose worker is lost is computed by another.
-
-    Raises ``ClusterError`` where the connection is lost or a piece takes its workers with it.
-    """
+    """``compute(piece)`` of every piece as they finish, by another worker where one is lost; ``ClusterError`` where all are."""
     distributed = _imported("distributed")
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Sending large graph")  # the data: once, to the scheduler
@@ -122,10 +106,9 @@ def results(client: Any, compute: Callable[[Any], T], pieces: Sequence[Any]) -> 
         for future in distributed.as_completed(futures, loop=client.loop):
             yield future.result()
             future.release()
-    except distributed.KilledWorker as error:
-        raise ClusterError(f"{error}; what is finished is kept, and the same command goes on") from None
-    except distributed.CancelledError as error:
-        raise ClusterError(f"the cluster was lost ({error}); what is finished is kept, and the same command goes on") from None
+    except (distributed.KilledWorker, distributed.CancelledError) as error:
+        what = error if isinstance(error, distributed.KilledWorker) else f"the cluster was lost ({error})"
+        raise ClusterError(f"{what}; what is finished is kept, and the same command goes on") from None
     finally:
         client.cancel(futures)
 

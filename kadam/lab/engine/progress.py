@@ -45,7 +45,10 @@ class Progress:
         fixed = [name for name, part in state.items() if not can_be_set(part)]
         if fixed:
             raise TypeError(f"state must hold what can be set in place; {fixed[0]} is {state[fixed[0]]!r}")
-        self._resume(state)
+        if self.path is not None and self.path.exists():
+            found = load_into({"state": dict(state)}, self.path)
+            self.steps, self.earlier_s = found["steps"], found["seconds"]
+            self.tell(self.steps)
         while self.steps < steps:
             yield self.steps
             self.tick()
@@ -57,12 +60,6 @@ class Progress:
         save({"steps": self.steps, "seconds": self.seconds, "state": dict(state)}, path)
         end = time.monotonic()
         self._next = end + max(self.keep_every_s, (end - begin) / KEEPING_SHARE)
-
-    def _resume(self, state: Mapping[str, Any]) -> None:
-        if self.path is not None and self.path.exists():
-            found = load_into({"state": dict(state)}, self.path)
-            self.steps, self.earlier_s = found["steps"], found["seconds"]
-            self.tell(self.steps)
 
 
 class Note:
@@ -94,19 +91,20 @@ class Bar:
     def following(self, notes: Mapping[Any, Path]) -> Iterator[None]:
         """While the block runs, believe the notes of pieces that are computed elsewhere."""
         stop = Event()
-        thread = Thread(target=self._follow, args=(notes, stop), daemon=True)
+
+        def follow() -> None:
+            while not stop.wait(TELL_EVERY_S):
+                for piece, path in notes.items():
+                    if (steps := noted(path)) > self._steps.get(piece, 0):
+                        self.at(piece, steps)
+
+        thread = Thread(target=follow, daemon=True)
         thread.start()
         try:
             yield
         finally:
             stop.set()
             thread.join()
-
-    def _follow(self, notes: Mapping[Any, Path], stop: Event) -> None:
-        while not stop.wait(TELL_EVERY_S):
-            for piece, path in notes.items():
-                if (steps := noted(path)) > self._steps.get(piece, 0):
-                    self.at(piece, steps)
 
 
 def noted(path: Path) -> int:

@@ -1,8 +1,4 @@
-"""The state of a computation as plain data: tensors, numbers and names, from which it goes on to the bit.
-
-Only values are kept, never code: what reads them back is the same computation, built anew. So a file of states is read with
-``torch.load(weights_only=True)``.
-"""
+"""The state of a computation as plain data: tensors, numbers and names, never code, from which it goes on to the bit."""
 
 import io
 from collections import deque
@@ -64,7 +60,10 @@ def restored(kept: Any, present: Any) -> Any:
     kind, content = kept
     match kind:
         case "array":
-            return _array(content.numpy(), present)
+            new = content.numpy()
+            if not (isinstance(present, np.ndarray) and present.shape == new.shape):
+                return new
+            present[...] = new
         case "dict":
             return _dict(content, present)
         case "generator":
@@ -73,13 +72,6 @@ def restored(kept: Any, present: Any) -> Any:
             present.load_state_dict(content)
         case _:
             return _sequence(kind, content, present)
-    return present
-
-
-def _array(new: Any, present: Any) -> Any:
-    if not (isinstance(present, np.ndarray) and present.shape == new.shape):
-        return new
-    present[...] = new
     return present
 
 

@@ -45,15 +45,12 @@ def sweep(
     jobs: int = 1,
     keep_every_s: float = KEEP_EVERY_S,
 ) -> dict[P, xr.Dataset]:
-    """Results of ``compute(piece, progress)`` by piece, in the order of ``pieces``.
+    """Results of ``compute(piece, progress)``, which tells ``progress`` of ``steps`` steps, in the order of ``pieces``.
 
-    ``compute`` takes ``steps`` steps, each told to ``progress``. With ``checkpoint`` (a folder) a finished piece is written
-    there and not computed again, and a piece that loops with ``progress.over`` keeps its state every ``keep_every_s`` seconds.
-
-    Inside :func:`kadam.lab.engine.cluster.running` or ``slurm`` there the pieces go to that cluster, else to ``jobs``
-    processes of this machine. A piece computes in one thread wherever it is, so that no bit of a result depends on
-    that. Every result has the attribute ``computed_s``, its seconds. Raises ``ClusterError`` where pieces cannot be computed
-    where they were sent.
+    ``checkpoint``: a folder that keeps finished pieces, and every ``keep_every_s`` seconds the state of one that loops with
+    ``progress.over``. Inside :func:`kadam.lab.engine.cluster.running` or ``slurm`` there pieces go to that cluster, else to
+    ``jobs`` processes here; each computes in one thread, so that no bit of a result depends on where. Its seconds are its
+    attribute ``computed_s``. ``ClusterError`` where pieces cannot be computed where they were sent.
     """
     work = Work(compute, checkpoint, keep_every_s, package_hash())
     done = {piece: work.finished(piece) for piece in pieces}
@@ -109,18 +106,13 @@ class Work(Generic[P]):
     def elsewhere(self, piece: P) -> tuple[P, xr.Dataset]:
         """The same in a process that does nothing else, which tells of its steps through a file."""
         if self.code != package_hash():
-            raise cluster.ClusterError(
-                f"{name_of(piece)}: the process that was to compute it runs another version of kadam or of its libraries; "
-                "install the same everywhere and start the workers anew"
-            )
+            complaint = "the process that was to compute it runs another version of kadam or of its libraries"
+            remedy = "install the same everywhere and start the workers anew"
+            raise cluster.ClusterError(f"{name_of(piece)}: {complaint}; {remedy}")
         torch.set_num_threads(1)
         threadpool_limits(1)  # for good: this process computes pieces only
-        path = self.path(piece, "steps")
-        return piece, self.here(piece, _nowhere if path is None else Note(path))
-
-
-def _nowhere(steps: int) -> None:
-    """Without a checkpoint there is no file to tell through; the bar moves when the piece is done."""
+        path = self.path(piece, "steps")  # without it the bar moves when the piece is done
+        return piece, self.here(piece, (lambda steps: None) if path is None else Note(path))
 
 
 def _results(pieces: Sequence[P], work: Work[P], bar: Bar, jobs: int) -> Iterator[tuple[P, xr.Dataset]]:
@@ -133,12 +125,11 @@ def _results(pieces: Sequence[P], work: Work[P], bar: Bar, jobs: int) -> Iterato
         return
     notes = {piece: path for piece in pieces if (path := work.path(piece, "steps")) is not None}
     with bar.following(notes):
-        yield from _in_processes(pieces, work, jobs) if client is None else cluster.results(client, work.elsewhere, pieces)
-
-
-def _in_processes(pieces: Sequence[P], work: Work[P], jobs: int) -> Iterator[tuple[P, xr.Dataset]]:
-    parallel = Parallel(n_jobs=min(jobs, len(pieces)), return_as="generator_unordered", batch_size=1)
-    yield from parallel(delayed(_with_parent)(os.getpid(), work, piece) for piece in pieces)
+        if client is not None:
+            yield from cluster.results(client, work.elsewhere, pieces)
+        else:
+            parallel = Parallel(n_jobs=min(jobs, len(pieces)), return_as="generator_unordered", batch_size=1)
+            yield from parallel(delayed(_with_parent)(os.getpid(), work, piece) for piece in pieces)
 
 
 def _with_parent(parent: int, work: Work[P], piece: P) -> tuple[P, xr.Dataset]:

@@ -27,18 +27,13 @@ def results_folder() -> Path | None:
 
 
 def committed(folder: Path, experiment: str, profile: str) -> xr.Dataset | None:
-    """The record of an experiment at a profile, verified against the manifest; None if there is none.
-
-    Raises ``RecordError`` with the file, the reason and the command that brings the right one back.
-    """
+    """The record of an experiment at a profile, if any; ``RecordError``, with a remedy, where the manifest says otherwise."""
     start = f"{experiment}/{profile}-"
     listed = {name: sha256 for name, sha256 in manifest(folder).items() if name.startswith(start)}
     present = {path.relative_to(folder).as_posix() for path in folder.glob(f"{start}*.nc")}
     for name in sorted(present - set(listed)):
-        path = folder / name
-        raise RecordError(
-            f"{path}: the manifest does not list it; remove it, or run: kadam run {experiment} --profile {profile} --commit"
-        )
+        remedy = f"remove it, or run: kadam run {experiment} --profile {profile} --commit"
+        raise RecordError(f"{folder / name}: the manifest does not list it; {remedy}")
     if len(listed) > 1:
         raise RecordError(f"{folder / MANIFEST}: lists {len(listed)} records of {experiment} at {profile}; {_repair(folder)}")
     return next((_listed(folder, name, sha256) for name, sha256 in listed.items()), None)

@@ -30,16 +30,11 @@ def whole_file(path: Path) -> Iterator[Path]:
     aside = path.with_name(f".{uuid4().hex}.{path.name}")  # no other process, on no machine, writes there
     try:
         yield aside
-        _to_disk(aside)
+        with aside.open("r+b") as file:
+            os.fsync(file.fileno())  # a rename may get to the disk before the contents
         os.replace(aside, path)
     finally:
         aside.unlink(missing_ok=True)
-
-
-def _to_disk(path: Path) -> None:
-    """Wait until the contents are on the disk: a rename may get there before them."""
-    with path.open("r+b") as file:
-        os.fsync(file.fileno())
 
 
 def remove_leftovers(path: Path) -> None:
@@ -66,7 +61,9 @@ def read_sealed(path: Path, *, command: str) -> bytes:
         raise RecordError(f"{path}: no such record; make it with: {command}") from None
     content, seal = whole[:-SEAL_LENGTH], whole[-SEAL_LENGTH:]
     if seal != _seal(content):
-        raise RecordError(f"{path}: {_complaint(seal)}; make it anew with: {command}")
+        altered = "contents do not have the sha256 of the file's last line, so they were altered"
+        cut = "ends without the checksum of a finished record: cut short, altered, or written by an earlier version"
+        raise RecordError(f"{path}: {altered if seal.startswith(SEAL[:14]) else cut}; make it anew with: {command}")
     return content
 
 
@@ -74,18 +71,9 @@ def _seal(content: bytes) -> bytes:
     return SEAL % hashlib.sha256(content).hexdigest().encode()
 
 
-def _complaint(seal: bytes) -> str:
-    if seal.startswith(SEAL[:14]):
-        return "contents do not have the sha256 of the file's last line, so they were altered"
-    return "ends without the checksum of a finished record: cut short, altered, or written by an earlier version"
-
-
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """While the block runs no other process is in one with the same lock file; says so if it has to wait.
-
-    The lock ends with the process, however it ends.
-    """
+    """While the block runs no other process is in one with this lock file; it ends with its process, however that ends."""
     path.parent.mkdir(parents=True, exist_ok=True)
     lock = FileLock(path)
     try:

@@ -1,8 +1,7 @@
 """Records: what a run measured, together with everything needed to trust it.
 
-A record is an xarray Dataset in a sealed netCDF file. Its attributes carry the experiment, profile, configuration and its
-hash, seed, versions, device, commit, date, wall time, data and its sha256. Its own ``sha256`` names the result: every number
-and attribute but those that say where and when it was computed, so that two runs are equal to the bit where it is the same.
+A record is an xarray Dataset in a sealed netCDF file. Its attributes say where it comes from, and its own ``sha256`` names the
+result: every number and attribute but those that say where and when it was computed, so that equal ones are equal to the bit.
 """
 
 import functools
@@ -18,7 +17,7 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -34,16 +33,13 @@ SCHEMA = 2
 CIRCUMSTANCES = ("date", "commit", "versions", "device", "wall_time_s", "computed_s", "cost_paper", "cost_second")
 
 
-class Experiment(Protocol):
-    """What an experiment's ``run`` looks like from outside."""
-
-    def __call__(self, config: Any, *, checkpoint: Path | None = None, jobs: int = 1) -> xr.Dataset: ...
+Run = Callable[..., xr.Dataset]  # of an experiment: run(config, *, checkpoint: Path | None = None, jobs: int = 1)
 
 
-def recorded(experiment: str, known: Mapping[str, Any]) -> Callable[[Experiment], Experiment]:
+def recorded(experiment: str, known: Mapping[str, Any]) -> Callable[[Run], Run]:
     """Decorate an experiment's ``run`` so that its Dataset carries its provenance. ``known``: its profiles."""
 
-    def decorate(run: Experiment) -> Experiment:
+    def decorate(run: Run) -> Run:
         @functools.wraps(run)
         def run_and_stamp(config: Any, *, checkpoint: Path | None = None, jobs: int = 1) -> xr.Dataset:
             start = time.perf_counter()
@@ -66,17 +62,14 @@ def provenance(experiment: str, profile: str, config: Any, seconds: float) -> di
         "config": json.dumps(asdict(config), sort_keys=True),
         "config_hash": config_hash(config),
         "seed": getattr(config, "seed", 0),
-        "versions": json.dumps(versions()),
+        "versions": json.dumps(
+            {"python": platform.python_version(), "kadam": __version__} | {n: version(n) for n in LIBRARIES}
+        ),
         "device": device_name(),
         "commit": commit(),
         "date": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         "wall_time_s": round(float(seconds), 3),
     }
-
-
-def versions() -> dict[str, str]:
-    """Of Python, of this package and of the libraries that compute."""
-    return {"python": platform.python_version(), "kadam": __version__, **{name: version(name) for name in LIBRARIES}}
 
 
 def with_units(dataset: xr.Dataset, units: Mapping[str, str]) -> xr.Dataset:
@@ -88,7 +81,7 @@ def with_units(dataset: xr.Dataset, units: Mapping[str, str]) -> xr.Dataset:
 
 def config_hash(config: Any) -> str:
     """Eight hex digits that name a configuration."""
-    return _sha256(json.dumps(asdict(config), sort_keys=True).encode())[:8]
+    return hashlib.sha256(json.dumps(asdict(config), sort_keys=True).encode()).hexdigest()[:8]
 
 
 def save(dataset: xr.Dataset, path: Path) -> None:
@@ -100,10 +93,7 @@ def save(dataset: xr.Dataset, path: Path) -> None:
 
 
 def read(path: Path, *, command: str, expected: Mapping[str, Any] | None = None) -> xr.Dataset:
-    """A record, verified; ``expected``: attributes that it must have.
-
-    Raises ``RecordError`` with the file, the reason and the command that makes it anew.
-    """
+    """A record with the ``expected`` attributes; ``RecordError`` with file, reason and the command that makes it anew."""
     content = files.read_sealed(path, command=command)
     dataset = xr.load_dataset(io.BytesIO(content), engine="h5netcdf", decode_times=False)  # units here are words, "since" too
     for name, value in {"schema": SCHEMA, "sha256": result_sha256(dataset), **(expected or {})}.items():
@@ -150,7 +140,3 @@ def commit() -> str:
         return git("rev-parse", "--short=10", "HEAD") + ("+" if git("status", "--porcelain", "--", ".") else "")
     except (OSError, subprocess.CalledProcessError):
         return "unknown"
-
-
-def _sha256(content: bytes) -> str:
-    return hashlib.sha256(content).hexdigest()

@@ -1,7 +1,6 @@
 """From a request to its record: the local one where it is current, else a run, which is then kept.
 
-Where a local record lies says everything that decides its numbers: the configuration, the data, and the code that the run
-imports (:mod:`kadam.lab.records.closure`).
+Its name says what decides its numbers: configuration, data, and the code that the run imports (``records.closure``).
 """
 
 import shutil
@@ -50,11 +49,10 @@ class Request:
         return committed.committed(folder, self.name, self.profile) if folder else None
 
 
-def obtain(wanted: Request, run: Callable[[], record.Experiment], *, fresh: bool, jobs: int) -> xr.Dataset:
+def obtain(wanted: Request, run: Callable[[], record.Run], *, fresh: bool, jobs: int) -> xr.Dataset:
     """The local record, computed by what ``run()`` imports where there is none, or with ``fresh`` in any case.
 
-    An interrupted run goes on from its checkpoint. Of two processes that want the same record one computes it and the other
-    waits. Raises ``RecordError`` for a damaged record.
+    Of two processes that want the same record one computes it and the other waits. ``RecordError`` for a damaged one.
     """
     if fresh or not wanted.path.exists():
         with files.locked(cache_folder() / "locks" / f"{wanted.name}-{wanted.path.stem}.lock"):
@@ -63,7 +61,7 @@ def obtain(wanted: Request, run: Callable[[], record.Experiment], *, fresh: bool
     return wanted.read()
 
 
-def _compute(wanted: Request, run: record.Experiment, *, fresh: bool, jobs: int) -> None:
+def _compute(wanted: Request, run: record.Run, *, fresh: bool, jobs: int) -> None:
     checkpoint = cache_folder() / "checkpoints" / wanted.path.stem / wanted.name
     if fresh:
         shutil.rmtree(checkpoint, ignore_errors=True)

@@ -1,27 +1,23 @@
 """Networks that learn to classify images."""
 
-import functools
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
-from torch.optim.optimizer import Optimizer
 
 from kadam.lab.data.labelled import Batches, Labelled
-from kadam.lab.train import devices
 from kadam.lab.train.networks import Vgg
 from kadam.lab.train.schedule import Schedule
-from kadam.lab.train.training import Computed, Forward, Training
+from kadam.lab.train.training import Maker, Network, Training
 
 # Images that are evaluated at once.
 EVALUATED = 1000
 
 
 @dataclass(frozen=True)
-class ImageNetwork(Computed):
-    """A network for images and how it computes; equal ones are built once a process, for what is compiled stays compiled."""
+class ImageNetwork(Network):
+    """A network for images and how it computes."""
 
     channels: int
     classes: int
@@ -32,29 +28,19 @@ class ImageNetwork(Computed):
     compiler: str = ""
     device: str = "cpu"
 
-    @functools.cache  # noqa: B019 - the few networks of a process, wanted again and again
-    def build(self) -> tuple[Vgg, Forward]:
-        """The network in channels-last memory, whose weights :meth:`Vgg.reset` draws, and the function that it computes."""
+    def make(self) -> Vgg:
         shape = {"channels": self.channels, "classes": self.classes, "width": self.width, "depth": self.depth}
-        model = Vgg(**shape, normalised=self.normalised).to(devices.chosen(self.device), self.dtype)
-        model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        return model, self.compiled(model)
+        return Vgg(**shape, normalised=self.normalised).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
 class Classification(Training):
     """A network that learns what is on images."""
 
     def __init__(
-        self,
-        network: ImageNetwork,
-        optimizer: Callable[[list[nn.Parameter]], Optimizer],
-        batches: Batches,
-        schedule: Schedule,
-        *,
-        smoothing: float = 0.0,
+        self, network: ImageNetwork, optimizer: Maker, batches: Batches, schedule: Schedule, *, smoothing: float = 0.0
     ) -> None:
         super().__init__(network, optimizer, batches, schedule, initialisation=batches.seeds.initialisation)
-        self.network, self.smoothing = network, smoothing
+        self.smoothing = smoothing
 
     def loss(self, batch: tuple[Tensor, Tensor]) -> Tensor:
         """Mean cross-entropy of images and labels (nats an image), the labels smoothed."""

@@ -25,9 +25,8 @@ class Ensemble(Stateful):
     """E members that start from the same weights, see the same batches, and differ in their stages of k-Adam.
 
     ``decays``: for every member its stages, all of one length k. ``loss(model, batch)`` returns a scalar; a batch is a
-    tensor or tuples of them. The update is :func:`kadam.optim.update.kadam_update`, the optimizer's own, with decay rates of
-    shape (E, 1). ``lr``: the learning rate, for all or one a member; its product with the attribute ``pace``, 1 unless it is
-    set before a step, is taken. ``weight_decay``: decoupled, one number a member; none by default.
+    tensor or tuples of them. The update is the optimizer's own. ``lr``: for all or one a member; its product with the attribute
+    ``pace``, 1 unless it is set before a step, is taken. ``weight_decay``: decoupled, one number a member; none by default.
 
     Attributes: ``params``, name -> (E, ...) tensors, moved in place by :meth:`step`; ``updates``, name -> (E, size)
     tensors, the last step's u^(k) by which they moved, in units of the learning rate; ``gradients``, name -> (E, size).
@@ -81,10 +80,7 @@ class Ensemble(Stateful):
         return losses
 
     def spread(self, members: int) -> None:
-        """From now on so many members, all with the weights and moments of the only one so far.
-
-        Its settings are kept once, in tensors of one row that serve every member.
-        """
+        """From now on so many members, all with the weights, moments and settings of the only one so far."""
         if members < 1 or len(next(iter(self.params.values()))) != 1:
             raise ValueError(f"one member can be spread, to one or more; got members = {members}")
 
@@ -157,8 +153,7 @@ def _rows(x: Tensor) -> Tensor:
 def keep_freed_memory() -> bool:
     """Ask glibc to reuse large freed blocks instead of returning them to the system; whether it could.
 
-    Without it every temporary of a batched step is mapped and page-faulted anew: on two cores the growth sweep
-    took 2.5 times as long. Elsewhere than on Linux with glibc this does nothing.
+    Without it every temporary of a batched step is mapped anew: on two cores the growth sweep took 2.5 times as long.
     """
     M_MMAP_THRESHOLD, M_TRIM_THRESHOLD = -3, -1  # from glibc's malloc.h
     try:

@@ -5,16 +5,17 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from kadam.lab.train.networks import draw
+
 # Standard deviation of embeddings and positions; GPT-2's.
 EMBEDDING_SCALE = 0.02
 
 
 class Gpt(nn.Module):
-    """A pre-norm transformer that predicts the next token.
+    """A pre-norm transformer: tokens (batch, length <= context), below ``vocabulary`` -> logits (batch, length, vocabulary).
 
-    Input: tokens (batch, length), whole numbers below ``vocabulary``, length at most ``context``. Output: logits
-    (batch, length, vocabulary). Attention is PyTorch's fused one; there are no biases; the head is the embedding.
-    ``normalised``: queries and keys are divided by their root mean square within a head. Call :meth:`reset` before use.
+    Attention is PyTorch's fused one; there are no biases; the head is the embedding. ``normalised``: queries and keys are
+    divided by their root mean square within a head. Call :meth:`reset` before use.
     """
 
     def __init__(self, *, vocabulary: int, context: int, width: int, layers: int, heads: int, normalised: bool = False) -> None:
@@ -35,10 +36,7 @@ class Gpt(nn.Module):
     @torch.no_grad()
     def reset(self, seed: int) -> None:
         """In place: a layer's weights from N(0, 1/fan_in), over twice the number of blocks where its output is added to the
-        residual stream; embeddings from N(0, 0.02^2); gains 1.
-
-        numpy draws in float64, so that the same seed gives the same weights on every machine.
-        """
+        residual stream; embeddings from N(0, 0.02^2); gains 1."""
         rng = np.random.default_rng(seed)
         added = {id(getattr(block, name).weight) for block in self.blocks for name in ("out", "down")}
         for layer in self.modules():
@@ -48,7 +46,7 @@ class Gpt(nn.Module):
                 scale = EMBEDDING_SCALE if isinstance(layer, nn.Embedding) else layer.in_features**-0.5
                 if id(layer.weight) in added:
                     scale /= (2 * len(self.blocks)) ** 0.5
-                layer.weight.copy_(torch.from_numpy(scale * rng.standard_normal(layer.weight.shape)))
+                draw(layer.weight, scale, rng)
 
 
 class GptBlock(nn.Module):

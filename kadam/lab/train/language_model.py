@@ -1,29 +1,24 @@
 """Networks that learn to predict the next token of a text."""
 
-import functools
-from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
-from torch.optim.optimizer import Optimizer
 
-from kadam.lab.data.windows import Windows
 from kadam.lab.records.profiles import Shape
-from kadam.lab.train import devices
 from kadam.lab.train.gpt import Gpt
 from kadam.lab.train.probes import spikes
-from kadam.lab.train.schedule import Schedule
-from kadam.lab.train.training import Computed, Forward, Training
+from kadam.lab.train.training import Network, Training
 
 # Tokens that are evaluated at once.
 EVALUATED = 16384
 
 
 @dataclass(frozen=True)
-class TextNetwork(Computed):
-    """A transformer and how it computes; equal ones are built once a process, for what is compiled stays compiled."""
+class TextNetwork(Network):
+    """A transformer and how it computes."""
 
     vocabulary: int
     context: int
@@ -33,34 +28,18 @@ class TextNetwork(Computed):
     compiler: str = ""
     device: str = "cpu"
 
-    @functools.cache  # noqa: B019 - the few networks of a process, wanted again and again
-    def build(self) -> tuple[Gpt, Forward]:
-        """The network, whose weights :meth:`Gpt.reset` draws, and the function that it computes."""
-        size = {"width": self.shape.width, "layers": self.shape.layers, "heads": self.shape.heads}
-        model = Gpt(vocabulary=self.vocabulary, context=self.context, normalised=self.normalised, **size)
-        model = model.to(devices.chosen(self.device), self.dtype)
-        return model, self.compiled(model)
+    def make(self) -> Gpt:
+        return Gpt(vocabulary=self.vocabulary, context=self.context, normalised=self.normalised, **vars(self.shape))
 
 
 class LanguageModelling(Training):
-    """A network that learns to predict the next token.
-
-    ``largest``: of every step, the largest |u| of all weights, as ``squares`` has their mean square, (steps,).
-    """
+    """A network that learns to predict the next token. ``largest``: of every step, the largest |u| of all weights, (steps,)."""
 
     STATE = (*Training.STATE, "largest")
 
-    def __init__(
-        self,
-        network: TextNetwork,
-        optimizer: Callable[[list[nn.Parameter]], Optimizer],
-        batches: Windows,
-        schedule: Schedule,
-        *,
-        initialisation: int,
-    ) -> None:
-        super().__init__(network, optimizer, batches, schedule, initialisation=initialisation)
-        self.network, self.largest = network, self.series()
+    def __init__(self, *arguments: Any, initialisation: int) -> None:
+        super().__init__(*arguments, initialisation=initialisation)
+        self.largest = self.series()
 
     def loss(self, batch: Tensor) -> Tensor:
         """Mean cross-entropy (nats a token) of predicting batch[:, 1:] from batch[:, :-1]; (batch, context + 1)."""
@@ -83,25 +62,21 @@ class LanguageModelling(Training):
     def watched(self, begin: int, end: int) -> dict[str, float]:
         """The largest update and the number of spikes in the training loss besides."""
         spiked = spikes(self.losses[:end].cpu().double().numpy())
-        return {
-            **super().watched(begin, end),
-            "max_update": float(self.largest[begin:end].max()),
-            "spikes": int(spiked[begin:].sum()),
-        }
+        more = {"max_update": float(self.largest[begin:end].max()), "spikes": int(spiked[begin:].sum())}
+        return super().watched(begin, end) | more
 
 
 def moved(before: list[Tensor], after: list[Tensor]) -> tuple[list[Tensor], Tensor]:
     """The norm of every tensor's move, and the largest move of all weights; what was before is lost.
 
-    Goes tensor by tensor, each still in the cache, on a processor, and through all of them in a few launches on a GPU.
+    A processor goes tensor by tensor, each still in the cache, a GPU through all of them in a few launches.
     """
     if before[0].is_cuda:
         torch._foreach_sub_(before, after)
         norms = list(torch._foreach_norm(before))
         torch._foreach_abs_(before)
         return norms, torch.stack(torch._foreach_max(before)).max()
-    ends: list[Tensor] = []
-    norms = []
+    norms, ends = [], list[Tensor]()
     for x, p in zip(before, after, strict=True):
         norms.append(torch.linalg.vector_norm(x.sub_(p)))
         ends += torch.aminmax(x)

@@ -10,14 +10,12 @@ from torch.nn import functional as F
 
 
 class CharTransformer(nn.Module):
-    """A small pre-norm transformer that predicts the next character.
+    """A small pre-norm transformer: tokens (batch, context), below ``vocab`` -> logits (batch, context, vocab).
 
-    Input: token indices (batch, context), integers below ``vocab``. Output: logits (batch, context, vocab).
-    No biases: a key bias has no effect on attention, so its gradient would be pure rounding noise, and Adam with
-    eps = 0 would turn that noise into full-size updates. No gains either, which keeps batched training fast.
-    ``normalised``: queries and keys are divided by their root mean square within a head, and the perceptron's hidden layer
-    is standardised before its activation; this makes the weights ``query``, ``key`` and ``up`` scale invariant.
-    Call :func:`initialise` before use.
+    No biases: a key bias has no effect on attention, so its gradient would be rounding noise, and Adam with eps = 0 would make
+    full-size updates of it. No gains either, which keeps batched training fast. ``normalised``: queries and keys are divided by
+    their root mean square within a head, and the hidden layer of the perceptron is standardised before its activation; this
+    makes the weights ``query``, ``key`` and ``up`` scale invariant. Call :func:`initialise` before use.
     """
 
     def __init__(
@@ -51,10 +49,7 @@ class Block(nn.Module):
         self.unit = nn.RMSNorm(width // heads, eps=0.0, elementwise_affine=False) if normalised else nn.Identity()
         self.standard = nn.LayerNorm(4 * width, eps=0.0, elementwise_affine=False) if normalised else nn.Identity()
         self.norm1 = nn.LayerNorm(width, elementwise_affine=False)
-        self.query = nn.Linear(width, width, bias=False)
-        self.key = nn.Linear(width, width, bias=False)
-        self.value = nn.Linear(width, width, bias=False)
-        self.out = nn.Linear(width, width, bias=False)
+        self.query, self.key, self.value, self.out = (nn.Linear(width, width, bias=False) for _ in range(4))
         self.norm2 = nn.LayerNorm(width, elementwise_affine=False)
         self.up = nn.Linear(width, 4 * width, bias=False)
         self.down = nn.Linear(4 * width, width, bias=False)
@@ -77,12 +72,11 @@ class Block(nn.Module):
 
 
 class ConvNet(nn.Module):
-    """A small convolutional network for images.
+    """A small convolutional network: images (batch, channels, height, width), at least 2**blocks a side -> (batch, classes).
 
-    Input: images (batch, channels, height, width), height and width at least 2**blocks. Output: logits (batch, classes).
-    Every block is a 3 x 3 convolution without bias, batch normalisation by the batch's own statistics, ReLU, and the mean of
-    2 x 2 neighbours; block i has ``width`` * 2**i channels. The batch normalisation, which has no gains and no eps to speak
-    of, makes every convolution scale invariant; without ``normalised`` there is none. Call :func:`initialise` before use.
+    Block i, of ``width`` * 2**i channels, is a 3 x 3 convolution without bias, batch normalisation by the batch's statistics,
+    ReLU, and the mean of 2 x 2 neighbours. The batch normalisation, without gains or an eps to speak of, makes convolutions
+    scale invariant; without ``normalised`` there is none. Call :func:`initialise` before use.
     """
 
     def __init__(self, *, channels: int, classes: int, width: int = 8, blocks: int = 3, normalised: bool = True) -> None:
@@ -102,12 +96,11 @@ class ConvNet(nn.Module):
 
 
 class Vgg(nn.Module):
-    """Blocks of 3 x 3 convolutions, halved in between, as in VGG; for images.
+    """Convolutions as in VGG: images (batch, channels, height, width), at least 2**blocks a side -> logits (batch, classes).
 
-    Input: images (batch, channels, height, width), height and width at least 2**blocks. Output: logits (batch, classes).
-    A block is ``depth`` times convolution, batch normalisation (by running averages when evaluated), ReLU, and then the
-    largest of 2 x 2 neighbours; block i has ``width`` * 2**i channels. The head is a linear layer on the mean over what is left
-    of the image. Without ``normalised`` a convolution has a bias instead. Call :meth:`reset` before use.
+    Block i, of ``width`` * 2**i channels, is ``depth`` times 3 x 3 convolution, batch normalisation (by running averages when
+    evaluated) and ReLU, then the largest of 2 x 2 neighbours; last a linear layer on the image's mean. Without ``normalised`` a
+    convolution has a bias instead. Call :meth:`reset` before use.
     """
 
     def __init__(
@@ -133,28 +126,20 @@ class Vgg(nn.Module):
 
     @torch.no_grad()
     def reset(self, seed: int) -> None:
-        """In place: weights from N(0, gain/fan_in), gain 2 before a ReLU and 1 in the head; biases 0, norms as made.
-
-        numpy draws in float64, so that the same seed gives the same weights on every machine.
-        """
+        """In place: weights from N(0, gain/fan_in), gain 2 before a ReLU and 1 in the head; biases 0, norms as made."""
         rng = np.random.default_rng(seed)
         for layer in self.modules():
             if isinstance(layer, nn.BatchNorm2d):
                 layer.reset_parameters()
             elif isinstance(layer, nn.Conv2d | nn.Linear):
                 gain = 2 if isinstance(layer, nn.Conv2d) else 1
-                scale = (gain / layer.weight[0].numel()) ** 0.5
-                layer.weight.copy_(torch.from_numpy(scale * rng.standard_normal(layer.weight.shape)))
+                draw(layer.weight, (gain / layer.weight[0].numel()) ** 0.5, rng)
                 if layer.bias is not None:
                     layer.bias.zero_()
 
 
 class Perceptron(nn.Module):
-    """Linear layers without bias, with tanh between them.
-
-    Input: anything (batch, ...) of ``widths[0]`` numbers an example. Output: logits (batch, widths[-1]). Call
-    :func:`initialise` before use.
-    """
+    """Linear layers without bias, with tanh between them: (batch, ...) of ``widths[0]`` numbers -> (batch, widths[-1])."""
 
     def __init__(self, widths: Sequence[int]) -> None:
         super().__init__()
@@ -172,17 +157,18 @@ def _batch_norm(channels: int) -> nn.Module:
     return nn.BatchNorm2d(channels, eps=1e-30, affine=False, track_running_stats=False)
 
 
+def draw(weight: Tensor, scale: float, rng: np.random.Generator) -> None:
+    """Fill with normal numbers, which numpy draws in float64: the same seed gives the same weights on every machine."""
+    weight.copy_(torch.from_numpy(scale * rng.standard_normal(weight.shape)))
+
+
 @torch.no_grad()
 def initialise(model: nn.Module, seed: int) -> None:
-    """Draw every weight of a layer from N(0, 1/fan_in), and embeddings and positions from N(0, 0.02^2).
-
-    numpy draws in float64, so that the same seed gives the same weights on every machine.
-    """
+    """Draw every weight of a layer from N(0, 1/fan_in), and embeddings and positions from N(0, 0.02^2)."""
     rng = np.random.default_rng(seed)
     layers = {id(layer.weight) for layer in model.modules() if isinstance(layer, nn.Linear | nn.Conv2d)}
     for p in model.parameters():
-        scale = p[0].numel() ** -0.5 if id(p) in layers else 0.02
-        p.copy_(torch.from_numpy(scale * rng.standard_normal(p.shape)))
+        draw(p, p[0].numel() ** -0.5 if id(p) in layers else 0.02, rng)
 
 
 def next_token_loss(model: nn.Module, windows: Tensor) -> Tensor:

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -43,15 +43,13 @@ def stages_of(method: str) -> tuple[int, str]:
     found = re.fullmatch(r"(\d+)-Adam (\w+)", method)
     if not found:
         raise ValueError(f"method must be one of {', '.join(BASELINES)}, or like '2-Adam meta'; got {method!r}")
-    k, strategy = int(found[1]), found[2]
-    kadam_name(k, strategy)
-    return k, strategy
+    kadam_name(int(found[1]), found[2])  # which checks both
+    return int(found[1]), found[2]
 
 
 def rates(method: str, adams: Sequence[float]) -> list[float]:
     """The learning rates that a method is tried at, given Adam's."""
-    k, _ = stages_of(method)
-    factor = RATE_FACTOR.get("k-Adam" if k > 1 else method, 1.0)
+    factor = RATE_FACTOR.get("k-Adam" if stages_of(method)[0] > 1 else method, 1.0)
     return [factor * rate for rate in adams]
 
 
@@ -81,63 +79,65 @@ def _resuming_exactly(nadam: torch.optim.NAdam) -> torch.optim.NAdam:
     return nadam
 
 
-class Lion(Optimizer):
-    """The sign of a look-ahead at the momentum. Source: Chen et al., arXiv 2302.06675.
+class ByGroup(Optimizer):
+    """Moves what has gradients in a group at once: dense ones, on one device."""
 
-    theta <- theta - lr sign(beta1 m + (1-beta1) g), then m <- beta2 m + (1-beta2) g. Dense gradients on one device.
-    """
+    STATE: ClassVar[tuple[str, ...]]  # of each parameter, zeros at first
 
-    def __init__(self, params: Iterable[Parameter], lr: float, betas: tuple[float, float]) -> None:
-        super().__init__(params, {"lr": lr, "betas": betas})
+    def __init__(self, params: Iterable[Parameter], lr: float, betas: tuple[float, float], **more: float) -> None:
+        super().__init__(params, {"lr": lr, "betas": betas, **more})
 
     @torch.no_grad()
     def step(self, closure: None = None) -> None:  # type: ignore[override]
         for group in self.param_groups:
-            params, grads, (momenta,) = _with_state(self, group, "exp_avg")
-            if not params:
-                continue
-            beta1, beta2 = group["betas"]
-            ahead = torch._foreach_lerp(momenta, grads, 1 - beta1)
-            torch._foreach_sign_(ahead)
-            torch._foreach_add_(params, ahead, alpha=-group["lr"])
-            torch._foreach_lerp_(momenta, grads, 1 - beta2)
+            params = [p for p in group["params"] if p.grad is not None]
+            for p in params:
+                self.state[p] = self.state[p] or {name: torch.zeros_like(p) for name in self.STATE}
+            if params:
+                state = [[self.state[p][name] for p in params] for name in self.STATE]
+                self.move(group, params, [p.grad for p in params], *state)
+
+    def move(self, group: dict[str, Any], params: list[Tensor], grads: list[Tensor], *state: list[Tensor]) -> None:
+        """Move the parameters of a group by their gradients, and renew the state."""
+        raise NotImplementedError
 
 
-class LaProp(Optimizer):
+class Lion(ByGroup):
+    """The sign of a look-ahead at the momentum. Source: Chen et al., arXiv 2302.06675.
+
+    theta <- theta - lr sign(beta1 m + (1-beta1) g), then m <- beta2 m + (1-beta2) g.
+    """
+
+    STATE = ("exp_avg",)
+
+    def move(self, group: dict[str, Any], params: list[Tensor], grads: list[Tensor], *state: list[Tensor]) -> None:
+        (momenta,), (beta1, beta2) = state, group["betas"]
+        ahead = torch._foreach_lerp(momenta, grads, 1 - beta1)
+        torch._foreach_sign_(ahead)
+        torch._foreach_add_(params, ahead, alpha=-group["lr"])
+        torch._foreach_lerp_(momenta, grads, 1 - beta2)
+
+
+class LaProp(ByGroup):
     """Momentum of the normalised gradient, where Adam normalises the momentum. Source: Ziyin et al., arXiv 2002.04839.
 
     v <- beta2 v + (1-beta2) g^2;  m <- beta1 m + (1-beta1) g / (sqrt(v^) + eps);  theta <- theta - lr m^; a hat is the bias
-    correction. The learning rate stands outside of the average, so that a schedule acts at once. Dense gradients on one device,
-    for all parameters of a group from its first step on.
+    correction, for parameters that have gradients from their group's first step on. The learning rate stands outside of the
+    average, so that a schedule acts at once.
     """
 
+    STATE = ("exp_avg", "exp_avg_sq")
+
     def __init__(self, params: Iterable[Parameter], lr: float, betas: tuple[float, float], eps: float = 1e-8) -> None:
-        super().__init__(params, {"lr": lr, "betas": betas, "eps": eps, "steps": 0})
+        super().__init__(params, lr, betas, eps=eps, steps=0)
 
-    @torch.no_grad()
-    def step(self, closure: None = None) -> None:  # type: ignore[override]
-        for group in self.param_groups:
-            params, grads, (momenta, squares) = _with_state(self, group, "exp_avg", "exp_avg_sq")
-            if not params:
-                continue
-            group["steps"] += 1
-            beta1, beta2 = group["betas"]
-            torch._foreach_mul_(squares, beta2)
-            torch._foreach_addcmul_(squares, grads, grads, value=1 - beta2)
-            roots = torch._foreach_sqrt(squares)
-            torch._foreach_div_(roots, (1 - beta2 ** group["steps"]) ** 0.5)
-            torch._foreach_add_(roots, group["eps"])
-            torch._foreach_lerp_(momenta, torch._foreach_div(grads, roots), 1 - beta1)
-            torch._foreach_add_(params, momenta, alpha=-group["lr"] / (1 - beta1 ** group["steps"]))
-
-
-Tensors = list[Tensor]
-
-
-def _with_state(optimizer: Optimizer, group: dict[str, Any], *names: str) -> tuple[Tensors, Tensors, list[Tensors]]:
-    """Parameters that have gradients, these, and a list of state tensors for each name, zeros at first."""
-    params = [p for p in group["params"] if p.grad is not None]
-    for p in params:
-        state = optimizer.state[p]
-        state.update({name: torch.zeros_like(p) for name in names if name not in state})
-    return params, [p.grad for p in params], [[optimizer.state[p][name] for p in params] for name in names]
+    def move(self, group: dict[str, Any], params: list[Tensor], grads: list[Tensor], *state: list[Tensor]) -> None:
+        (momenta, squares), (beta1, beta2) = state, group["betas"]
+        group["steps"] += 1
+        torch._foreach_mul_(squares, beta2)
+        torch._foreach_addcmul_(squares, grads, grads, value=1 - beta2)
+        roots = torch._foreach_sqrt(squares)
+        torch._foreach_div_(roots, (1 - beta2 ** group["steps"]) ** 0.5)
+        torch._foreach_add_(roots, group["eps"])
+        torch._foreach_lerp_(momenta, torch._foreach_div(grads, roots), 1 - beta1)
+        torch._foreach_add_(params, momenta, alpha=-group["lr"] / (1 - beta1 ** group["steps"]))

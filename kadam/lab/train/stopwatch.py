@@ -13,11 +13,7 @@ R = TypeVar("R")
 
 
 def timed(action: Callable[[], R], *, repeats: int = 1, device: str | torch.device = "cpu") -> tuple[R, float]:
-    """What the last of ``repeats`` calls in a row returns, and the seconds a call took.
-
-    The clock starts when the device has done what was asked of it before, and stops when it has done what the calls asked.
-    ``ValueError`` for no call.
-    """
+    """What the last of ``repeats`` calls in a row returns, and the seconds a call took, the device's included."""
     if repeats < 1:
         raise ValueError(f"repeats must be at least 1, got {repeats}")
     wait(device)

@@ -1,26 +1,31 @@
 """What the experiments on scale invariance train: a network, its loss, its scale-invariant weights, and its batches."""
 
+import functools
 from collections.abc import Callable, Iterator, Mapping
+from copy import deepcopy
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from kadam.flat import Loss
 from kadam.lab.data.images import configured_images, standardised
 from kadam.lab.data.sources import Text, configured_text, describe, random_windows, together
 from kadam.lab.engine.state import Stateful
 from kadam.lab.records.profiles import Sizes
 from kadam.lab.train import devices
-from kadam.lab.train.ensemble import Loss
 from kadam.lab.train.networks import CharTransformer, ConvNet, classification_loss, initialise, next_token_loss
-from kadam.lab.train.scale_invariance import check_scale_invariant
 
 # The scale-invariant weights that are watched: their names in records, and in the network.
 LANGUAGE_WEIGHTS = {"query": "blocks.0.query.weight", "key": "blocks.0.key.weight", "hidden": "blocks.0.up.weight"}
 IMAGE_WEIGHTS = {"convolution 2": "convolutions.1.weight", "convolution 3": "convolutions.2.weight"}
+
+# Scaling by a power of two changes no digit of a weight, so a scale-invariant loss moves by rounding alone: a few hundred
+# operations in float64 on the way to it.
+ROUNDING = 1e-12
 
 Draw = Callable[[np.random.Generator, int], Any]  # a random batch of so many examples
 
@@ -38,34 +43,51 @@ class Batches(Stateful, Iterator[Any]):
         return self.draw(self.rng, self.size) if self.one is None else self.one
 
 
-class WithWindows(Protocol):
-    """A configuration that says how many windows of text a batch holds, how many characters a window, and where."""
-
-    @property
-    def batch(self) -> int: ...
-    @property
-    def context(self) -> int: ...
-    @property
-    def device(self) -> str: ...
+def windows(config: Any, text: Text, rng: np.random.Generator, size: int) -> Tensor:
+    """A random batch of text, (size, context + 1), for a configuration's context on its device."""
+    drawn = random_windows(text, batch=size, length=config.context + 1, rng=rng)
+    return torch.from_numpy(drawn).to(devices.chosen(config.device))
 
 
-def text_batches(config: WithWindows, text: Text, seed: int, *, fixed: bool) -> Batches:
+def text_batches(config: Any, text: Text, seed: int, *, fixed: bool) -> Batches:
     """Batches of windows (batch, context + 1): random ones without end, or with ``fixed`` one again and again."""
-
-    def draw(rng: np.random.Generator, size: int) -> Tensor:
-        windows = random_windows(text, batch=size, length=config.context + 1, rng=rng)
-        return torch.from_numpy(windows).to(devices.chosen(config.device))
-
+    draw = functools.partial(windows, config, text)
     return Batches(draw, np.random.default_rng([seed, 1]), config.batch, fixed=fixed)
 
 
-def character_model(config: Any, text: Text, seed: int) -> CharTransformer:
-    """The transformer of a configuration, over a text's characters, with the weights of a seed; in its dtype, on its device."""
-    model = CharTransformer(
-        vocab=len(text.vocabulary), context=config.context, width=config.width, layers=config.layers, heads=config.heads
-    ).to(devices.chosen(config.device), getattr(torch, config.dtype))
+def character_model(
+    config: Any, text: Text, seed: int, *, dtype: torch.dtype | None = None, normalised: bool = False
+) -> CharTransformer:
+    """The transformer of a configuration, over a text's characters, with the weights of a seed, on its device.
+
+    ``dtype``: of the weights, the configuration's unless it is given.
+    """
+    size = {name: getattr(config, name) for name in ("context", "width", "layers", "heads")}
+    model = CharTransformer(vocab=len(text.vocabulary), **size, normalised=normalised)
+    model.to(devices.chosen(config.device), dtype or getattr(torch, config.dtype))
     initialise(model, seed)
     return model
+
+
+@torch.no_grad()
+def check_scale_invariant(model: nn.Module, loss: Loss, batch: Any, name: str) -> None:
+    """``ValueError`` unless halving and doubling this parameter leaves the loss the same to rounding, and setting its entries
+    to their absolute values does not: a parameter that the loss does not use is no example of anything."""
+    copy = deepcopy(model).double()
+    parameters = dict(copy.named_parameters())
+    if name not in parameters:
+        raise ValueError(f"name must be one of {', '.join(parameters)}; got {name!r}")
+    weight, losses = parameters[name].clone(), []
+    for changed in (weight, weight / 2, weight * 2, weight.abs()):
+        parameters[name].copy_(changed)
+        losses.append(float(loss(copy, batch)))
+    start, *scaled, without_signs = losses
+    change = max(abs(one - start) for one in scaled) / abs(start)
+    if not change <= ROUNDING:
+        by = f"{change:.1e} of its value, allowed is {ROUNDING:.0e}"
+        raise ValueError(f"{name} is not scale invariant: halved or doubled it changes the loss by {by}")
+    if without_signs == start:
+        raise ValueError(f"{name} is not used by this loss, so that it says nothing of scale")
 
 
 @dataclass(frozen=True)
@@ -94,8 +116,7 @@ class Task:
             weight.mul_((mean_square / weight.square().mean()).sqrt())
 
 
-@dataclass(frozen=True)
-class LabelledImages:
+class LabelledImages(NamedTuple):
     """Images as a network takes them: (n, channels, height, width) in float64, and labels (n,)."""
 
     images: NDArray[np.float64]
@@ -124,30 +145,18 @@ class Inputs:
 
     def language(self, seed: int) -> Task:
         """The normalised character transformer; an example is a window of ``context`` + 1 characters."""
-        sizes, text = self.sizes, self.text
-        model = CharTransformer(
-            vocab=len(text.vocabulary),
-            context=sizes.context,
-            width=sizes.width,
-            layers=sizes.layers,
-            heads=sizes.heads,
-            normalised=True,
-        ).to(self.device, torch.float64)
-        initialise(model, seed)
+        model = character_model(self.sizes, self.text, seed, dtype=torch.float64, normalised=True)
         return Task(model, next_token_loss, LANGUAGE_WEIGHTS, self.windows)
 
     def windows(self, rng: np.random.Generator, size: int) -> Tensor:
         """A random batch of text, (size, context + 1)."""
-        tokens = random_windows(self.text, batch=size, length=self.sizes.context + 1, rng=rng)
-        return torch.from_numpy(tokens).to(self.device)
+        return windows(self.sizes, self.text, rng, size)
 
     def classification(self, seed: int, *, normalised: bool = True) -> Task:
         """A network of three convolutions, with batch normalisation or without; an example is an image with its label."""
         images, labels = self.images.images, self.images.labels
-        classes = int(labels.max()) + 1
-        channels, width = images.shape[1], self.sizes.channels
-        model = ConvNet(channels=channels, classes=classes, width=width, normalised=normalised)
-        model = model.to(self.device, torch.float64)
+        sizes = {"channels": images.shape[1], "classes": int(labels.max()) + 1, "width": self.sizes.channels}
+        model = ConvNet(**sizes, normalised=normalised).to(self.device, torch.float64)
         initialise(model, seed)
 
         def draw(rng: np.random.Generator, size: int) -> tuple[Tensor, Tensor]:

@@ -1,10 +1,11 @@
 """One training run: how it computes, its schedule, its steps, and what is watched. What is learnt, subclasses say."""
 
+import functools
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from typing import Any, ClassVar, Protocol
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -12,20 +13,18 @@ from torch.optim.optimizer import Optimizer
 
 from kadam.lab.engine.state import Stateful
 from kadam.lab.records.profiles import PRECISIONS, check_choice
+from kadam.lab.train import devices
 from kadam.lab.train.schedule import Schedule
 
 Forward = Callable[[Tensor], Tensor]
+Maker = Callable[[list[nn.Parameter]], Optimizer]
 
 
-class Computed:
-    """How a network computes; for the frozen dataclass that describes one.
+class Network(ABC):
+    """A network and how it computes; for frozen dataclasses, of which equal ones build theirs once a process."""
 
-    ``precision``: bfloat16 means under autocast, the weights stay float32. ``compiler``: a backend of torch.compile; empty: as
-    it is.
-    """
-
-    precision: str
-    compiler: str
+    precision: str  # bfloat16: under autocast, the weights stay float32
+    compiler: str  # a backend of torch.compile; empty: as it is
     device: str
 
     def __post_init__(self) -> None:
@@ -36,28 +35,26 @@ class Computed:
         """Of weights, and of what is not whole numbers in the data."""
         return torch.float64 if self.precision == "float64" else torch.float32
 
-    def compiled(self, model: nn.Module) -> Forward:
-        """The function that the network computes."""
+    @abstractmethod
+    def make(self) -> nn.Module:
+        """The network, with a method ``reset`` that draws its weights from a seed."""
+
+    @functools.cache  # noqa: B019 - the few networks of a process, wanted again and again, and what is compiled stays so
+    def build(self) -> tuple[Any, Forward]:
+        """The network on its device, and the function that it computes."""
+        model = self.make().to(devices.chosen(self.device), self.dtype)
         if not self.compiler:
-            return model
+            return model, model
         # Networks, precisions, training and evaluation share one function; the default of 8 would leave some uncompiled.
         from torch._dynamo import config as dynamo  # slow to import, and only needed here
 
         dynamo.recompile_limit = 64
-        return torch.compile(model, backend=self.compiler, dynamic=False)
+        return model, torch.compile(model, backend=self.compiler, dynamic=False)
 
-    @contextmanager
-    def computing(self) -> Iterator[None]:
+    def computing(self) -> AbstractContextManager[Any]:
         """The block computes in this precision."""
         kind = torch.device(self.device).type
-        with torch.autocast(kind, torch.bfloat16, enabled=self.precision == "bfloat16", cache_enabled=False):
-            yield
-
-
-class Network(Protocol):
-    """The description of a network; two equal ones build it once a process."""
-
-    def build(self) -> tuple[Any, Forward]: ...
+        return torch.autocast(kind, torch.bfloat16, enabled=self.precision == "bfloat16", cache_enabled=False)
 
 
 class Training(Stateful, ABC):
@@ -69,16 +66,8 @@ class Training(Stateful, ABC):
 
     STATE: ClassVar[tuple[str, ...]] = ("model", "optimizer", "losses", "squares")
 
-    def __init__(
-        self,
-        network: Network,
-        optimizer: Callable[[list[nn.Parameter]], Optimizer],
-        batches: Any,
-        schedule: Schedule,
-        *,
-        initialisation: int,
-    ) -> None:
-        self.batches, self.schedule = batches, schedule
+    def __init__(self, network: Network, optimizer: Maker, batches: Any, schedule: Schedule, *, initialisation: int) -> None:
+        self.network, self.batches, self.schedule = network, batches, schedule
         self.model, self.forward = network.build()
         self.model.train()
         self.model.reset(initialisation)

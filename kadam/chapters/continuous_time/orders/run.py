@@ -51,11 +51,10 @@ def run(config: Config, *, checkpoint: Path | None = None, jobs: int = 1) -> xr.
 
 def pieces(config: Config) -> list[Piece]:
     """Every piece; the slow ones, of many small steps, first."""
-    repeated = {"transformer": config.seeds, "perceptron": config.seeds}
     every = [
         Piece(case, repetition, rate)
         for case in CASES
-        for repetition in range(repeated.get(case, 1))
+        for repetition in range(config.seeds if case in ("transformer", "perceptron") else 1)
         for rate in range(len(_steps(config, case)))
     ]
     return sorted(every, key=lambda piece: ("transformer" in piece.case, piece.rate), reverse=True)
@@ -68,26 +67,18 @@ def measure(config: Config, text: Text, piece: Piece, progress: Progress) -> xr.
     steps = _steps(config, piece.case)[piece.rate]
     along = functools.partial(compare, problem.grad, problem.start, decay, span=span, steps=steps, flows=flows)
     compared = along(substeps=config.substeps)
-    values = {
-        "error": (("flow", "rate"), np.reshape(compared.errors(), (-1, 1))),
-        "median": (("flow", "rate"), np.reshape(compared.errors(median_distance), (-1, 1))),
-        "eta": ("rate", [span / steps]),
-    }
+    values = {"error": ("flow", compared.errors()), "median": ("flow", compared.errors(median_distance)), "eta": span / steps}
+    dataset = xr.Dataset(values, {"flow": list(flows)}).expand_dims(rate=[piece.rate], axis=-1)
     if piece.rate == 0:
-        values["again"] = ("flow", along(substeps=2 * config.substeps).errors())
+        dataset["again"] = ("flow", along(substeps=2 * config.substeps).errors())
     progress.tick()
-    return xr.Dataset(values, coords={"flow": list(flows), "rate": [piece.rate]})
+    return dataset
 
 
 def together(case: str, results: Mapping[Piece, xr.Dataset]) -> xr.Dataset:
     """The errors of one case: geometric means over its repetitions."""
-    own = [
-        result.drop_attrs().expand_dims(repetition=[piece.repetition])
-        for piece, result in results.items()
-        if piece.case == case
-    ]
-    merged = xr.merge(own, join="outer", compat="no_conflicts")
-    return merged.map(lambda errors: np.exp(np.log(errors).mean("repetition")))
+    own = [one.drop_attrs().expand_dims(repetition=[piece.repetition]) for piece, one in results.items() if piece.case == case]
+    return xr.merge(own, join="outer", compat="no_conflicts").map(np.log).mean("repetition").map(np.exp)
 
 
 def _case(config: Config, text: Text, name: str, seed: int) -> tuple[problems.Smooth | FlatLoss, Decay, tuple[str, ...]]:
@@ -113,15 +104,11 @@ def _steps(config: Config, case: str) -> list[int]:
 
 def _orders(dataset: xr.Dataset) -> dict[str, xr.DataArray]:
     """Fitted orders of error and median, and the local order between a learning rate and the one before it."""
-    eta = np.log(dataset.eta)
-    local = np.log(dataset.error).diff("rate") / eta.diff("rate")
-    return {"order": _slope(dataset.error, eta), "median_order": _slope(dataset["median"], eta), "local_order": local}
-
-
-def _slope(error: xr.DataArray, eta: xr.DataArray) -> xr.DataArray:
-    """Least-squares slope of log(error) against log(eta) over the rates that a case has."""
-    x = eta - eta.mean("rate")
-    return (x * np.log(error)).sum("rate", min_count=2) / (x**2).sum("rate")
+    log = dataset[["error", "median", "eta"]].map(np.log)
+    x = log.eta - log.eta.mean("rate")
+    slope = (x * log[["error", "median"]]).sum("rate", min_count=2) / (x**2).sum("rate")  # least squares
+    local = log.error.diff("rate") / log.eta.diff("rate")
+    return {"order": slope.error, "median_order": slope["median"], "local_order": local}
 
 
 UNITS = {

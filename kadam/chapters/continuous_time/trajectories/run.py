@@ -54,12 +54,9 @@ def run(config: Config, *, checkpoint: Path | None = None, jobs: int = 1) -> xr.
     results = sweep(pieces, compute, steps=1, title="trajectories", checkpoint=checkpoint, jobs=jobs)
     dataset = xr.merge([result.drop_attrs() for result in results.values()], join="outer", compat="no_conflicts")
     shown = results[Piece("path", config.shown_steps)].attrs
-    dataset.attrs = {
-        "computed_s": computed_s(results),
-        **{name: shown[name] for name in ("d", "cost_paper", "cost_second")},
-        "shown_eta": config.path_time / config.shown_steps,
-        **describe(text),
-    }
+    costs = {name: shown[name] for name in ("d", "cost_paper", "cost_second")}
+    shown_eta = config.path_time / config.shown_steps
+    dataset.attrs = {"computed_s": computed_s(results), **costs, "shown_eta": shown_eta, **describe(text)}
     return with_units(dataset, UNITS)
 
 
@@ -140,10 +137,8 @@ def _noise(config: Config, text: Text, steps: int) -> xr.Dataset:
     """Errors with one batch for all steps, and with a fresh one for every step, the same ones for Adam and the flows."""
     transformer = _transformer(config, text)
     problem = transformer.loss()
-    grads = {
-        "full batch": problem.grad,
-        "minibatches": [problem.on(transformer.windows(n)).grad for n in range(steps + 1)],
-    }
+    fresh = [problem.on(transformer.windows(n)).grad for n in range(steps + 1)]
+    grads = {"full batch": problem.grad, "minibatches": fresh}
     along = functools.partial(_compared, config, problem, span=config.noise_time, steps=steps)
     errors = [along(grad=grad).errors() for grad in grads.values()]
     dataset = xr.Dataset({"noise_error": (("setting", "flow"), errors)}, {"setting": list(grads), "flow": list(BOTH)})
@@ -178,8 +173,7 @@ def _exponents(config: Config, text: Text, steps: int) -> xr.Dataset:
     )
 
 
-KINDS: dict[str, Callable[..., xr.Dataset]] = {"path": _path, "long": _long, "noise": _noise, "map": _map}
-KINDS["exponents"] = _exponents
+KINDS: dict[str, Any] = {"path": _path, "long": _long, "noise": _noise, "map": _map, "exponents": _exponents}
 
 TO_ADAM = "mean over all weights of the squared distance to Adam"
 OF_ADAM = "mean over all weights of the squared distance of Adam from its start"

@@ -85,7 +85,7 @@ def _case(config: Config, text: Text, name: str, seed: int) -> tuple[problems.Sm
     """A problem, a pair of decays, and the flows to compare."""
     default, shorter = (Decay(beta=beta, gamma=config.gamma) for beta in (config.beta, SHORTER_BETA))
     if "transformer" in name:
-        loss = problems.Transformer(text, config.width, 1, 1, config.batch, config.context, seed).loss()
+        loss = problems.transformer(config, text, seed)
         return (loss, shorter, BOTH) if name == "transformer" else (loss, default, ("paper",))
     if name == "crowd":
         return problems.crowd(config.crowd)[0], default, BOTH
@@ -95,11 +95,10 @@ def _case(config: Config, text: Text, name: str, seed: int) -> tuple[problems.Sm
 
 def _steps(config: Config, case: str) -> list[int]:
     """Steps of Adam over a case's stretch of time, at every learning rate from the largest on."""
-    if case == "transformer, default":
-        return [config.small_first_steps * 2**i for i in range(config.small_rates)]
-    if case == "transformer":
-        return [round(config.small_first_steps * config.small_factor**i) for i in range(config.small_rates)]
-    return [config.first_steps * 2**i for i in range(config.rates)]
+    if "transformer" not in case:
+        return [config.first_steps * 2**i for i in range(config.rates)]
+    factor = config.small_factor if case == "transformer" else 2
+    return [round(config.small_first_steps * factor**i) for i in range(config.small_rates)]
 
 
 def _orders(dataset: xr.Dataset) -> dict[str, xr.DataArray]:

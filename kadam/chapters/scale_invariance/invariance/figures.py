@@ -31,21 +31,12 @@ PARTS = {
 def growth(record: xr.Dataset) -> Figure:
     """The growth of |W|^2 over what |u|^2 alone gives, against gamma: every weight and kind of batch."""
     figure, axes = style.panels(1, 1, height=4.0)
-    place = _by_gamma(axes, record)
-    axes.plot(place, record.factor, color=style.EXACT, lw=1, label="with the cross term: (1+gamma)/(1-gamma)")
+    axes.plot(record.factor.values, color=style.EXACT, lw=1, label="with the cross term: (1+gamma)/(1-gamma)")
     axes.axhline(1, color=style.PAPER, ls="--", lw=1, label="the paper's law")
     _points(axes, record.growth_ratio.sel(weight_decay=0.0))
     axes.set(yscale="log", ylabel="growth of |W|^2 / (eta^2 sum |u|^2)")
     _key(figure, axes, record)
     return figure
-
-
-def _by_gamma(axes: Axes, record: xr.Dataset) -> np.ndarray:
-    """A place on the horizontal axis for every gamma, at equal distances."""
-    place = np.arange(record.sizes["gamma"])
-    axes.set_xticks(place, [f"{gamma:g}" for gamma in record.gamma.values])
-    axes.set_xlabel(style.GAMMA_LABEL)
-    return place
 
 
 def _cases(values: Any) -> Iterator[tuple[Any, dict[str, Any]]]:
@@ -56,7 +47,9 @@ def _cases(values: Any) -> Iterator[tuple[Any, dict[str, Any]]]:
 
 
 def _points(axes: Axes, values: xr.DataArray) -> None:
-    """Mean over seeds with their range, all cases side by side at every gamma."""
+    """Mean over seeds with their range, all cases side by side at every gamma; the gammas at 0, 1, ... on the axis."""
+    axes.set_xticks(range(values.sizes["gamma"]), [f"{gamma:g}" for gamma in values.gamma.values])
+    axes.set_xlabel(style.GAMMA_LABEL)
     for i, (one, look) in enumerate(_cases(values)):
         mean = one.mean("seed")
         reach = np.abs(np.stack([mean - one.min("seed"), one.max("seed") - mean]))
@@ -116,10 +109,9 @@ def orthogonality(record: xr.Dataset) -> Figure:
     """Above: the cosine of W and u, and the dropped term over the kept one. Below: earlier gradients, and the way made."""
     figure, ((cosines, terms), (earlier, moved)) = style.panels(2, 2, height=6.2)
     _points(cosines, -record.cosine.sel(weight_decay=0.0))
-    _by_gamma(cosines, record)
     cosines.set(ylabel="-cosine of W and u", ylim=(0, 1), title="a small cosine")
     _points(terms, record.dropped.sel(weight_decay=0.0))
-    terms.plot(_by_gamma(terms, record), 2 * record.gamma / (1 - record.gamma), color=style.EXACT, lw=1)
+    terms.plot((2 * record.gamma / (1 - record.gamma)).values, color=style.EXACT, lw=1)
     terms.axhline(1, color=style.PAPER, ls="--", lw=1)
     terms.set_yscale("symlog", linthresh=1)
     terms.set(ylabel="dropped term / kept term", title="is not a small term")
@@ -190,7 +182,6 @@ def departure(record: xr.Dataset) -> Figure:
     """Measured growth without decay over that of the law with the cross term, before and after the burn-in."""
     figure, both = style.panels(1, 2, height=3.4, sharey=True)
     for axes, phase in zip(both, record.phase.values, strict=True):
-        _by_gamma(axes, record)
         axes.axhline(1, color=style.EXACT, lw=1, label="law with the cross term")
         _points(axes, record.departure.sel(weight_decay=0.0, phase=phase))
         axes.set_title(f"{phase} in training")
@@ -215,8 +206,7 @@ def rotation(record: xr.Dataset) -> Figure:
     figure, all_axes = style.panels(1, len(decays), height=3.6, sharey=True, squeeze=False)
     for axes, rate in zip(all_axes[0], decays, strict=True):
         one = record.sel(weight_decay=rate)
-        place = _by_gamma(axes, record)
-        axes.plot(place, one.rotation_law, color=style.EXACT, lw=1, label="arccos((q+gamma)/(1+gamma q))")
+        axes.plot(one.rotation_law.values, color=style.EXACT, lw=1, label="arccos((q+gamma)/(1+gamma q))")
         axes.axhline(float(one.rotation_paper), ls="--", color=style.PAPER, lw=1, label="without the cross term")
         _points(axes, one.rotation)
         axes.set(yscale="log", title=f"lambda = {rate:g}")

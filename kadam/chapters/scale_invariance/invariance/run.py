@@ -15,10 +15,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import xarray as xr
-from numpy.typing import NDArray
 
 from kadam.chapters.scale_invariance.invariance.config import LAGS, PROFILES, WINDOWS, Config
-from kadam.chapters.scale_invariance.watch import Trace, Watch
+from kadam.chapters.scale_invariance.watch import Array, Trace, Watch
 from kadam.decay import Decay
 from kadam.lab.engine.progress import Progress
 from kadam.lab.engine.state import Stateful
@@ -27,8 +26,6 @@ from kadam.lab.records.record import recorded, with_units
 from kadam.lab.train.ensemble import Ensemble
 from kadam.lab.train.tasks import Inputs
 from kadam.theory import invariance as theory
-
-Array = NDArray[np.float64]
 
 NETWORKS = ("language", "images")
 SETTINGS = ("small batches", "larger batches", "one fixed batch")

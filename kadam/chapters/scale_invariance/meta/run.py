@@ -18,12 +18,11 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 import xarray as xr
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from kadam.chapters.scale_invariance.meta.config import CHANGES, NETWORKS, PROFILES, Config
 from kadam.chapters.scale_invariance.rules import Constant, Normed, OneSecondMoment, Rule, SecondAdam, obey
-from kadam.chapters.scale_invariance.watch import Trace, Watch
+from kadam.chapters.scale_invariance.watch import Array, Trace, Watch
 from kadam.decay import Decay, stages
 from kadam.lab.engine.progress import Progress
 from kadam.lab.engine.state import Stateful
@@ -33,8 +32,6 @@ from kadam.lab.records.record import recorded, with_units
 from kadam.lab.train.ensemble import Ensemble, Loss
 from kadam.lab.train.tasks import Inputs
 from kadam.theory import invariance as theory
-
-Array = NDArray[np.float64]
 
 HISTORIES = ("|u|^2", "|g/sqrt(v)|^2", "constant")
 RULES = ("AdamW", "1% larger", "law's norm", "paper's norm", "constant norm", "2-Adam", "2-Adam, paper's rate", "one v")
@@ -147,15 +144,12 @@ class Company(Stateful):
 
     def before(self, n: int) -> None:
         if n == self.config.change:
-            self._start()
+            rows = self.watch.ensemble.params[self.watch.path].flatten(1)
+            self.start = rows[0].clone()
+            _, v = self.watch.ensemble.corrected_moments(self.watch.path)
+            self.rules = self._rules(self._law(float(self.start @ self.start)), float(v[0].mean()))
+            rows[RULES.index("1% larger")] *= 1.01
         self.watch.before()
-
-    def _start(self) -> None:
-        rows = self.watch.ensemble.params[self.watch.path].flatten(1)
-        self.start = rows[0].clone()
-        _, v = self.watch.ensemble.corrected_moments(self.watch.path)
-        self.rules = self._rules(self._law(float(self.start @ self.start)), float(v[0].mean()))
-        rows[RULES.index("1% larger")] *= 1.01
 
     def _law(self, square: float) -> theory.NormLaw:
         """The law with the cross term from here: |W|^2 as it is, <W, u> as the updates so far have made it."""

@@ -30,9 +30,7 @@ class Advice:
         """The verdict and its reason."""
         whose = "" if self.k == 1 else f"{self.k}-Adam's last stage has "
         head = f"{whose}betas = ({self.beta1:g}, {self.beta2:g}), that is (beta, gamma) = ({self.beta2:g}, {self.beta1:g}): "
-        if not self.stable_discrete:
-            return f"{head}UNSTABLE. {self._why_unstable()}"
-        return f"{head}stable. {self._why_stable()}"
+        return head + (f"stable. {self._why_stable()}" if self.stable_discrete else f"UNSTABLE. {self._why_unstable()}")
 
     def _why_stable(self) -> str:
         limit = f"No gradient sequence can make a step longer than {self.largest_update:.3g} learning rates"

@@ -15,13 +15,11 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from scipy.optimize import Bounds, minimize
 
-from kadam.theory.arguments import finite_array, real_array
+from kadam.theory.arguments import Array, array_that, finite_array, real_array
 from kadam.theory.stability import is_stable
-
-Array = NDArray[np.float64]
 
 LEAST_GAP = 1e-9  # what rounding leaves of a gap where the solver starts at the minimum
 
@@ -133,9 +131,8 @@ def constrained_minimum(
         raise RuntimeError("no constrained minimum found: the gradient is not finite")
     first, last = (frank_wolfe_gap(x, g, weight_decay=weight_decay) for x, g in zip((begin, end), gradients, strict=True))
     if last > 1e-5 * first + LEAST_GAP:
-        raise RuntimeError(
-            f"no constrained minimum found: {found.message}; the gap is still {last:.2g}, at the start {first:.2g}"
-        )
+        gaps = f"the gap is still {last:.2g}, at the start {first:.2g}"
+        raise RuntimeError(f"no constrained minimum found: {found.message}; {gaps}")
     return end
 
 
@@ -148,6 +145,4 @@ def _vectors(theta: ArrayLike, grad: ArrayLike) -> tuple[Array, Array]:
 
 def _positive(weight_decay: ArrayLike) -> Array:
     decay = finite_array("weight_decay", weight_decay)
-    if not (decay > 0).all():
-        raise ValueError(f"weight_decay must be > 0 for there to be a box, got {decay[~(decay > 0)].ravel()[0].item()!r}")
-    return decay
+    return array_that("weight_decay", decay, lambda x: x > 0, "be > 0 for there to be a box,")

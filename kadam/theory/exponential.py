@@ -16,11 +16,10 @@ Source: Cox & Matthews, Exponential time differencing for stiff systems, J. Comp
 from collections.abc import Callable, Iterator
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
-from kadam.theory.arguments import finite_array
+from kadam.theory.arguments import Array, finite_array
 
-Array = NDArray[np.float64]
 Target = Callable[[float, Array, int], Array]  # (s, y, nearest whole number to s) -> targets, shaped like y
 Mend = Callable[[Array, Array], Array]  # (stage, plain average) -> the stage to go on with
 

@@ -14,12 +14,10 @@ What follows for gradient descent and for sign-like steps is derived in the book
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from scipy.stats import chi2
 
-from kadam.theory.arguments import finite_array
-
-Array = NDArray[np.float64]
+from kadam.theory.arguments import Array, array_that, finite_array
 
 
 class Diagonals(NamedTuple):
@@ -67,7 +65,8 @@ def growing_part(w1: ArrayLike, w2: ArrayLike, *, target: ArrayLike) -> Array:
     On whitened inputs. The layers' other part, (w2_i - <W1_i, a/|a|>)/2, shrinks.
     """
     first, second = _layers(w1, w2)
-    return (second + first @ _direction(target, first.shape[1])) / 2
+    direction, _ = _direction(target, first.shape[1])
+    return (second + first @ direction) / 2
 
 
 def small_start_r_med(w1: ArrayLike, w2: ArrayLike, *, target: ArrayLike) -> float:
@@ -88,10 +87,10 @@ def gradient_descent_end(w1: ArrayLike, w2: ArrayLike, *, target: ArrayLike) -> 
     ``ValueError`` where nothing grows.
     """
     first, second = _layers(w1, w2)
-    a = _target(target, first.shape[1])
-    along = first @ _direction(a, first.shape[1])
+    direction, size = _direction(target, first.shape[1])
+    along = first @ direction
     c, b = (second + along) / 2, (second - along) / 2
-    grown, shrunk, size = float(c @ c), float(b @ b), float(np.linalg.norm(a))
+    grown, shrunk = float(c @ c), float(b @ b)
     if grown == 0:
         raise ValueError("w1 and w2 must have a part that grows; theirs, (w2_i + <W1_i, a/|a|>)/2, is 0 in every row")
     gain = np.sqrt((size + np.sqrt(size**2 + 4 * grown * shrunk)) / (2 * grown))
@@ -106,9 +105,7 @@ def typical_r_med(rows: ArrayLike) -> Array:
     The c_i are normal, so this is the largest of h squared normals over their median: F^-1(2^(-1/h)) / F^-1(1/2) with F the
     distribution of chi-square with one degree of freedom. It grows like 2 ln(h) / 0.455.
     """
-    h = finite_array("rows", rows)
-    if not (h >= 1).all():
-        raise ValueError(f"rows must be at least 1, got {h[~(h >= 1)].ravel()[0].item()!r}")
+    h = array_that("rows", finite_array("rows", rows), lambda h: h >= 1, "be at least 1,")
     return np.asarray(chi2.isf(-np.expm1(-np.log(2) / h), 1) / chi2.ppf(0.5, 1), dtype=np.float64)
 
 
@@ -130,13 +127,10 @@ def _layers(w1: ArrayLike, w2: ArrayLike) -> tuple[Array, Array]:
     return first, second
 
 
-def _target(target: ArrayLike, d: int) -> Array:
+def _direction(target: ArrayLike, d: int) -> tuple[Array, float]:
+    """a/|a| and |a|."""
     a = finite_array("target", target)
     if a.shape != (d,) or not a.any():
         raise ValueError(f"target must have shape {(d,)} and an entry other than 0, got shape {a.shape}")
-    return a
-
-
-def _direction(target: ArrayLike, d: int) -> Array:
-    a = _target(target, d)
-    return np.asarray(a / np.linalg.norm(a))
+    size = float(np.linalg.norm(a))
+    return a / size, size

@@ -14,6 +14,7 @@ from kadam.decay import Decay
 from kadam.optim.arguments import Hyper
 from kadam.optim.batch import Batch
 from kadam.optim.state import state_dtype
+from kadam.optim.update import Tensors
 
 # Elements of a scratch block, 4 MiB of float32: it stays in the cache between two stages, and waking the threads for it
 # costs little (of 2^17 to 2^21 the fastest). A multiple of every vector width, so that splitting a tensor changes no bit.
@@ -35,46 +36,21 @@ def chained_step_(batch: Batch, hyper: Hyper) -> None:
         maximize = factor == -1.0
         u = g if p[0].dtype == real and abs(factor) == 1.0 else scratch.scaled(g, 1.0 if maximize else factor)
         for i, decay in enumerate(hyper.decays[:-1]):
-            first = maximize and i == 0
-            u = _adam(scratch.zeros(), u, ms[2 * i : 2 * i + 2], decay, [a[i] for a in age], -1.0, eps, 0.0, first)
-        last = (hyper.decays[-1], [a[-1] for a in age], lr, eps, weight_decay, maximize and k == 1)
-        if p[0].dtype == real:
-            _adam(p, u, ms[-2:], *last)
-        else:
-            torch._foreach_copy_([_flat(x) for x in p], _adam(scratch.copies(p), u, ms[-2:], *last))
+            inner: Any = {"lr": -1.0, "eps": eps, "weight_decay": 0.0, "maximize": maximize and i == 0}
+            u = _adam(scratch.zeros(), u, ms[2 * i : 2 * i + 2], decay, [a[i] for a in age], **inner)
+        last: Any = {"lr": lr, "eps": eps, "weight_decay": weight_decay, "maximize": maximize and k == 1}
+        target = p if p[0].dtype == real else scratch.copies(p)
+        _adam(target, u, ms[-2:], hyper.decays[-1], [a[-1] for a in age], **last)
+        if target is not p:
+            torch._foreach_copy_([_flat(x) for x in p], target)
 
 
-def _adam(
-    target: list[Tensor],
-    x: list[Tensor],
-    moments: list[list[Tensor]],
-    decay: Decay,
-    age: list[float],
-    lr: float,
-    eps: float,
-    weight_decay: float,
-    maximize: bool,
-) -> list[Tensor]:
+def _adam(target: Tensors, x: Tensors, moments: list[Tensors], decay: Decay, age: list[float], **options: Any) -> Tensors:
     """torch's fused AdamW step of ``target`` with ``x`` as gradient; returns ``target``."""
     beta1, beta2 = decay.betas
     counters = {a: torch.tensor(a, dtype=torch.float32, device="cpu") for a in set(age)}
-    torch._fused_adamw_(
-        target,
-        x,
-        moments[0],
-        moments[1],
-        [],
-        [counters[a] for a in age],
-        lr=lr,
-        beta1=beta1,
-        beta2=beta2,
-        weight_decay=weight_decay,
-        eps=eps,
-        amsgrad=False,
-        maximize=maximize,
-        grad_scale=None,
-        found_inf=None,
-    )
+    steps = [counters[a] for a in age]
+    torch._fused_adamw_(target, x, moments[0], moments[1], [], steps, beta1=beta1, beta2=beta2, amsgrad=False, **options)
     return target
 
 
@@ -119,20 +95,22 @@ class _Scratch:
             kept[key] = torch.empty(size, dtype=self._dtype, device="cpu")
         return kept[key][:size]
 
-    def _next(self) -> Tensor:
+    def _next(self) -> Tensors:
         self._blocks.reverse()
-        return self._blocks[0]
+        return list(self._blocks[0].split(self._sizes))
 
-    def zeros(self) -> list[Tensor]:
-        return list(self._next().zero_().split(self._sizes))
+    def zeros(self) -> Tensors:
+        views = self._next()
+        self._blocks[0].zero_()
+        return views
 
-    def scaled(self, grads: list[Tensor], factor: float) -> list[Tensor]:
+    def scaled(self, grads: Tensors, factor: float) -> Tensors:
         """factor * grads in this scratch's dtype."""
         u = self.copies(grads)
         torch._foreach_mul_(u, factor)
         return u
 
-    def copies(self, tensors: list[Tensor]) -> list[Tensor]:
-        views = list(self._next().split(self._sizes))
+    def copies(self, tensors: Tensors) -> Tensors:
+        views = self._next()
         torch._foreach_copy_(views, [_flat(t) for t in tensors])
         return views

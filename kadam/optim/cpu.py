@@ -134,12 +134,15 @@ class Repeat:
             and _same(self._values, chain.from_iterable(map(dict.values, self._states)))
         ):
             return False
-        self._grads = [g for g in grads if g is not None]
+        self._grads = grads = [g for g in grads if g is not None]
         return (
-            self._lie_as_before()
-            and self._are_shaped(batch.params)
-            and self._are_shaped(self._grads)
-            and self._are_alike(self._grads)
+            [list(map(Tensor.data_ptr, tensors)) for tensors in (batch.params, batch.moments)] == self._addresses
+            and all(map(Tensor.is_contiguous, chain(batch.params, grads)))
+            and list(map(Tensor.numel, batch.params)) == list(map(Tensor.numel, grads)) == self._sizes
+            and set(map(type, grads)) <= PLAIN
+            and set(map(DTYPE, grads)) == {self._dtype}
+            and all(map(IS_CPU, grads))
+            and not any(map(Tensor.is_neg, grads))
         )
 
     def step(self, hyper: Hyper) -> None:
@@ -152,21 +155,6 @@ class Repeat:
         addresses = [*params_at, *map(Tensor.data_ptr, grads), *moments_at]
         one_pass_(addresses, self._sizes, batch.ages(), self._dtype, hyper)
         torch.autograd.graph.increment_version([*batch.params, *batch.moments])
-
-    def _lie_as_before(self) -> bool:
-        tensors = (self._batch.params, self._batch.moments)
-        return [list(map(Tensor.data_ptr, each)) for each in tensors] == self._addresses
-
-    def _are_shaped(self, tensors: list[Tensor]) -> bool:
-        return all(map(Tensor.is_contiguous, tensors)) and list(map(Tensor.numel, tensors)) == self._sizes
-
-    def _are_alike(self, grads: list[Tensor]) -> bool:
-        return (
-            set(map(type, grads)) <= PLAIN
-            and set(map(DTYPE, grads)) == {self._dtype}
-            and all(map(IS_CPU, grads))
-            and not any(map(Tensor.is_neg, grads))
-        )
 
 
 def _same(ours: list[Any], theirs: Iterable[Any]) -> bool:

@@ -125,12 +125,8 @@ def _rows(addresses: tuple[int, ...], sizes: tuple[int, ...], starts: tuple[tupl
 
 def _numbers(weight_decay: float, eps: float, *decays: Decay) -> Tensor:
     """float64 of shape (2 + 4k,): weight_decay, eps, then (gamma, beta, log gamma, log beta) of every stage."""
-    stages = [(d.gamma, d.beta, _log(d.gamma), _log(d.beta)) for d in decays]
-    return torch.tensor([weight_decay, eps, *(x for stage in stages for x in stage)], dtype=torch.float64, device="cpu")
-
-
-def _log(x: float) -> float:
-    return math.log(x) if x > 0 else -math.inf
+    stages = [(*d.betas, *(math.log(x) if x > 0 else -math.inf for x in d.betas)) for d in decays]
+    return torch.tensor([weight_decay, eps, *chain.from_iterable(stages)], dtype=torch.float64, device="cpu")
 
 
 def _one(number: float) -> Tensor:
@@ -139,14 +135,19 @@ def _one(number: float) -> Tensor:
 
 # Where the tables are kept
 
+# What graphs read again at every replay. Kept for good: nobody says when a graph dies.
+_captured: list[Tensor] = []
+
 
 def _table(make: Callable[..., Tensor], key: tuple[Any, ...], device: torch.device) -> Tensor:
     """What ``make`` makes of the key, on the device, for use on its current stream."""
     stream = _stream(device)
-    if stream is None:
-        return _table_of_a_graph(make(*key), device)
-    table = _uploaded(make, key, device, stream)
+    table = make(*key) if stream is None else _uploaded(make, key, device, stream)
     reserve = _reserve(table.shape, table.dtype)
+    if stream is None:  # for the graph that is being captured: each of its replays uploads the table again before reading it
+        source = reserve.pop() if reserve else _pinned(table.shape, table.dtype)
+        _captured.append(source.copy_(table))
+        return source.to(device, non_blocking=True)
     if len(reserve) < min(RESERVED, 1 + 2**20 // table.nbytes):  # one of a large table
         reserve.append(_pinned(table.shape, table.dtype))
     return table
@@ -157,18 +158,6 @@ def _uploaded(make: Callable[..., Tensor], key: tuple[Any, ...], device: torch.d
     """Of one stream only: another one might read it before it has arrived, or after it was dropped."""
     table = make(*key)
     return _pinned(table.shape, table.dtype).copy_(table).to(device, non_blocking=True)
-
-
-# What graphs read again at every replay. Kept for good: nobody says when a graph dies.
-_captured: list[Tensor] = []
-
-
-def _table_of_a_graph(table: Tensor, device: torch.device) -> Tensor:
-    """For the graph that is being captured; each of its replays uploads the table again before reading it."""
-    reserve = _reserve(table.shape, table.dtype)
-    source = reserve.pop() if reserve else _pinned(table.shape, table.dtype)
-    _captured.append(source.copy_(table))
-    return source.to(device, non_blocking=True)
 
 
 @lru_cache(maxsize=KEPT)

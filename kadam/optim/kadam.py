@@ -9,9 +9,10 @@ from torch.optim.optimizer import Optimizer, ParamsT, _use_grad_for_differentiab
 
 from kadam.optim import state as parameter_state
 from kadam.optim.arguments import Group, Hyper, Pair, checked, stage_decays
-from kadam.optim.batch import Batch, aligned, of_a_kind
+from kadam.optim.batch import Ages, Batch, aligned, of_a_kind
 from kadam.optim.cpu import Repeat
 from kadam.optim.steps import choose, counts_on_device, step_batch
+from kadam.optim.update import Tensors
 
 CPU = torch.device("cpu")
 
@@ -86,19 +87,9 @@ class KAdam(Optimizer):
         capturable: bool = False,
         differentiable: bool = False,
     ) -> None:
-        defaults = {
-            "lr": lr,
-            "betas": betas,
-            "eps": eps,
-            "weight_decay": weight_decay,
-            "k": k,
-            "strategy": strategy,
-            "maximize": maximize,
-            "foreach": foreach,
-            "fused": fused,
-            "capturable": capturable,
-            "differentiable": differentiable,
-        }
+        numbers = {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay, "k": k, "strategy": strategy}
+        flags = {"foreach": foreach, "fused": fused, "capturable": capturable, "differentiable": differentiable}
+        defaults = {**numbers, "maximize": maximize, **flags}
         checked(defaults)
         if not isinstance(params, Iterable):
             raise TypeError(f"params must be an iterable of tensors or of groups, got {params!r}")
@@ -199,13 +190,7 @@ class KAdam(Optimizer):
             self._repeats[i] = Repeat.after(group, alike[0], self.state) if len(alike) == 1 else None
 
     def _init_group(
-        self,
-        group: Group,
-        params: list[Tensor],
-        grads: list[Tensor],
-        moments: list[Tensor],
-        steps: list[Tensor],
-        starts: list[tuple[float, ...]],
+        self, group: Group, params: Tensors, grads: Tensors, moments: Tensors, steps: Tensors, starts: list[Ages]
     ) -> None:
         """Append to the lists what a step of this group needs, making what is missing of the state.
 

@@ -13,21 +13,13 @@ import torch
 from torch import Tensor
 
 from kadam.decay import Decay
-from kadam.optim import cpu, cuda
+from kadam.optim import cpu, cuda, update
 from kadam.optim.arguments import Group, Hyper
 from kadam.optim.batch import Ages, Batch, as_reals, is_distributed, local, side_by_side
 from kadam.optim.state import state_dtype
-from kadam.optim.update import (
-    Moments,
-    Number,
-    StageAtStep,
-    kadam_differentiable_step_,
-    kadam_foreach_step_,
-    kadam_step_,
-)
+from kadam.optim.update import Moments, Number, StageAtStep, Stages
 
 Path = Literal["for-loop", "foreach", "fused"]
-Stages = tuple[StageAtStep[Any], ...]
 
 
 def step_batch(batch: Batch, group: Group, hyper: Hyper) -> None:
@@ -134,7 +126,7 @@ def differentiable_step(batch: Batch, hyper: Hyper) -> list[Tensor]:
         wide = p.to(state_dtype(p.dtype))
         moved = wide.clone() if wide is p else wide
         factor, stages = hyper.factor, _at(hyper.decays, age)
-        moments = kadam_differentiable_step_(moved, factor * g.to(wide.dtype), _pairs(row), stages, **hyper.as_given)
+        moments = update.kadam_differentiable_step_(moved, factor * g.to(wide.dtype), _pairs(row), stages, **hyper.as_given)
         p.copy_(moved)
         advanced += [torch.view_as_complex(x) if given.is_complex() else x for pair in moments for x in pair]
     return advanced
@@ -144,31 +136,24 @@ def _at(decays: Sequence[Decay], age: Ages) -> Stages:
     return tuple(StageAtStep.at(*d.betas, n) for d, n in zip(decays, age, strict=True))
 
 
-def _plain_step(batch: Batch, stages: list[Stages], path: Path, factor: Number, hyper: dict[str, Any]) -> None:
+def _plain_step(batch: Batch, stages: Sequence[Stages], path: Path, factor: Number, hyper: dict[str, Any]) -> None:
     """With torch's own operations; low-precision parameters in float32, rounded once at the end."""
+    scaled = isinstance(factor, Tensor) or factor != 1.0
     if path == "foreach":
-        _foreach_step(batch, stages, factor, hyper)
+        wide = [p.to(state_dtype(p.dtype)) for p in batch.params]
+        grads = [g.to(w.dtype) for g, w in zip(batch.grads, wide, strict=True)]
+        grads = list(torch._foreach_mul(grads, factor)) if scaled else grads
+        update.kadam_foreach_step_(wide, grads, batch.moments, stages, **hyper)
+        for p, w in zip(batch.params, wide, strict=True):
+            if w.dtype != p.dtype:
+                p.copy_(w)
         return
     for p, g, row, at in zip(batch.params, batch.grads, batch.rows(), stages, strict=True):
-        wide = p.to(state_dtype(p.dtype))
-        kadam_step_(wide, _times(g.to(wide.dtype), factor), _pairs(row), at, **hyper)
-        if wide.dtype != p.dtype:
-            p.copy_(wide)
-
-
-def _foreach_step(batch: Batch, stages: list[Stages], factor: Number, hyper: dict[str, Any]) -> None:
-    wide = [p.to(state_dtype(p.dtype)) for p in batch.params]
-    grads = [g.to(w.dtype) for g, w in zip(batch.grads, wide, strict=True)]
-    if isinstance(factor, Tensor) or factor != 1.0:
-        grads = list(torch._foreach_mul(grads, factor))
-    kadam_foreach_step_(wide, grads, batch.moments, stages, **hyper)
-    for p, w in zip(batch.params, wide, strict=True):
+        w = p.to(state_dtype(p.dtype))
+        g = g.to(w.dtype)
+        update.kadam_step_(w, g * factor if scaled else g, _pairs(row), at, **hyper)
         if w.dtype != p.dtype:
             p.copy_(w)
-
-
-def _times(grad: Tensor, factor: Number) -> Tensor:
-    return grad * factor if isinstance(factor, Tensor) or factor != 1.0 else grad
 
 
 def _pairs(row: list[Tensor]) -> list[Moments]:

@@ -108,11 +108,7 @@ PLAIN = {Tensor, Parameter}  # not subclasses, whose elements may lie elsewhere
 
 
 def side_by_side(batch: Batch) -> tuple[Batch | None, Batch | None]:
-    """The parameters whose elements a fused step finds by address, and the others.
-
-    Of those a parameter, its gradient and its moments are plain tensors of equal size whose elements lie side by side
-    in one order.
-    """
+    """The parameters that, with gradient and moments, are plain tensors whose elements lie in one order; and the others."""
     if all_contiguous(batch):
         return batch, None
     can = [_lie_side_by_side(*row) for row in zip(batch.params, batch.grads, batch.rows(), strict=True)]

@@ -85,24 +85,19 @@ class _Scratch:
     _kept = threading.local()
 
     def __init__(self, sizes: list[int], dtype: torch.dtype) -> None:
-        self._dtype, self._sizes = dtype, sizes
-        self._blocks = [self._block(which, sum(sizes)) for which in (0, 1)]
-
-    def _block(self, which: int, size: int) -> Tensor:
         kept: dict[Any, Tensor] = self._kept.__dict__
-        key = (which, self._dtype)
-        if key not in kept or len(kept[key]) < size:
-            kept[key] = torch.empty(size, dtype=self._dtype, device="cpu")
-        return kept[key][:size]
+        self._sizes, n, keys = sizes, sum(sizes), ((0, dtype), (1, dtype))
+        for key in keys:
+            if key not in kept or len(kept[key]) < n:
+                kept[key] = torch.empty(n, dtype=dtype, device="cpu")
+        self._blocks = [kept[key][:n] for key in keys]
 
-    def _next(self) -> Tensors:
+    def _next(self) -> Tensor:
         self._blocks.reverse()
-        return list(self._blocks[0].split(self._sizes))
+        return self._blocks[0]
 
     def zeros(self) -> Tensors:
-        views = self._next()
-        self._blocks[0].zero_()
-        return views
+        return list(self._next().zero_().split(self._sizes))
 
     def scaled(self, grads: Tensors, factor: float) -> Tensors:
         """factor * grads in this scratch's dtype."""
@@ -111,6 +106,6 @@ class _Scratch:
         return u
 
     def copies(self, tensors: Tensors) -> Tensors:
-        views = self._next()
+        views = list(self._next().split(self._sizes))
         torch._foreach_copy_(views, [_flat(t) for t in tensors])
         return views

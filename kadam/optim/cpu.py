@@ -84,7 +84,7 @@ def _import_kernel() -> ModuleType | None:
         return importlib.import_module("kadam.optim.numba_kernel")
     except ImportError as error:
         if error.name != "numba":  # it is there and does not work, with another numpy for instance
-            warnings.warn(f"numba cannot be imported ({error}): fused steps go without it", UserWarning, stacklevel=2)
+            warnings.warn(f"numba cannot be imported ({error}): fused steps go without it", stacklevel=2)
         return None
 
 

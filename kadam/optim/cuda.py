@@ -55,21 +55,24 @@ def interpreted() -> bool:
 def fused_step_(batch: Batch, hyper: Hyper) -> None:
     """One step on dense parameters of one device and dtype, in place. The host never waits for the device.
 
-    Gradients and moments have the shape and the strides of their parameter. The step counters lie on the device and
-    count this step. Gradients are divided by ``grad_scale``, and where ``found_inf`` is not 0 nothing is written: each
-    one float32 element, as GradScaler gives them.
+    Gradients and moments have their parameter's shape and strides. The step counters lie on the device and count this
+    step. Where ``found_inf`` is not 0 nothing is written; it and ``grad_scale`` are one float32 element each.
     """
     params, sizes = batch.params, tuple(map(Tensor.numel, batch.params))
     if not any(sizes):
         return
-    device, steps = params[0].device, _of_one_dtype(batch.steps)
+    device, steps = params[0].device, batch.steps
+    if len({step.dtype for step in steps}) > 1:
+        steps = [step.double() for step in steps]
     lr, eps, weight_decay = hyper.as_given.values()
     addresses = tuple(map(Tensor.data_ptr, chain(params, batch.grads, steps, batch.moments)))
     with torch.cuda.device_of(params[0]):
         chunks = _table(_chunks, (sizes,), device)
         rows = _table(_rows, (addresses, sizes, tuple(batch.starts)), device)
         numbers = _table(_numbers, (float(weight_decay), float(eps), *hyper.decays), device)
-        given = (chunks, rows, numbers, _rate(lr, device), hyper.grad_scale, hyper.found_inf)
+        readable = isinstance(lr, Tensor) and lr.device == device
+        rate = lr if readable else _table(_one, (float(lr),), device)  # one on the host may be read by the host
+        given = (chunks, rows, numbers, rate, hyper.grad_scale, hyper.found_inf)
         fixed = constants(len(hyper.decays), params[0].dtype, steps[0].dtype, hyper.maximize)
         kadam_kernel[(len(chunks),)](*given, **fixed, **OPTIONS)
     torch.autograd.graph.increment_version([*params, *batch.moments])
@@ -83,17 +86,6 @@ def constants(k: int, dtype: torch.dtype, step_dtype: torch.dtype, maximize: boo
 
 def _triton(dtype: torch.dtype) -> Any:
     return getattr(tl, str(dtype).removeprefix("torch."))
-
-
-def _of_one_dtype(steps: list[Tensor]) -> list[Tensor]:
-    return steps if len({step.dtype for step in steps}) == 1 else [step.double() for step in steps]
-
-
-def _rate(lr: float | Tensor, device: torch.device) -> Tensor:
-    """A learning rate that the kernel can read; one that lies on the host may be read by the host."""
-    if isinstance(lr, Tensor) and lr.device == device:
-        return lr
-    return _table(_one, (float(lr),), device)
 
 
 # The tables: each is made from nothing but its key

@@ -70,7 +70,7 @@ def has_fused(device_type: str) -> bool:
 
 def _instead_of_fused(device_type: str) -> Path:
     why = "without Triton" if device_type == "cuda" else f"on {device_type!r} devices"
-    warnings.warn(f"fused=True: there is no fused step {why}; taking foreach=True instead", UserWarning, stacklevel=2)
+    warnings.warn(f"fused=True: there is no fused step {why}; taking foreach=True instead", stacklevel=2)
     return "foreach"
 
 

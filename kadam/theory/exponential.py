@@ -42,48 +42,28 @@ def integrate(target: Target, start: Array, rates: ArrayLike, *, steps: int, sub
     average)`` may put the plain average of state and target in its place, which has no such weight and is of lower order.
     """
     h = 1.0 / substeps
-    step = _Scheme(np.minimum(np.asarray(rates, dtype=np.float64), FASTEST), h, mend)
+    r = np.minimum(np.asarray(rates, dtype=np.float64), FASTEST)[:, None]
+    pull = h * np.where(r > 0, r, 1.0)  # a target's weight is the rate that follows it
+    one, two, three = phi(-r * h)
+    decay, half_decay, whole, half = np.exp(-r * h), np.exp(-r * h / 2), pull * one, pull / 2 * phi(-r * h / 2)[0]
+    first, middle, last = pull * (one - 3 * two + 4 * three), pull * (2 * two - 4 * three), pull * (4 * three - two)
     y = start
     for n in range(steps):
         for i in range(substeps):
-            nearest = n + (2 * i + 1 > substeps)  # n + (i + 1/2) h, rounded
-            y = step(target, n + i * h, y, nearest)
+            s, nearest = n + i * h, n + (2 * i + 1 > substeps)  # n + (i + 1/2) h, rounded
+            k1 = target(s, y, nearest)
+            a = half_decay * y + half * k1
+            k2 = target(s + h / 2, a, nearest)
+            b = half_decay * y + half * k2
+            k3 = target(s + h / 2, b, nearest)
+            c = mend(half_decay * a + half * (2 * k3 - k1), decay * y + whole * k3)
+            k4 = target(s + h, c, nearest)
+            y = decay * y + first * k1 + middle * (k2 + k3) + last * k4
         yield y
 
 
-class _Scheme:
-    """The coefficients of ETDRK4 for given rates and step, each of shape (k, 1), and the step itself."""
-
-    def __init__(self, rates: Array, h: float, mend: Mend) -> None:
-        r = rates[:, None]
-        pull = h * np.where(r > 0, r, 1.0)  # a target's weight is the rate that follows it
-        one, two, three = phi(-r * h)
-        self.h, self.mend = h, mend
-        self.whole = pull * one
-        self.decay, self.half_decay = np.exp(-r * h), np.exp(-r * h / 2)
-        self.half = pull / 2 * phi(-r * h / 2)[0]
-        self.first, self.middle, self.last = (
-            pull * (one - 3 * two + 4 * three),
-            pull * (2 * two - 4 * three),
-            pull * (4 * three - two),
-        )
-
-    def __call__(self, target: Target, s: float, y: Array, nearest: int) -> Array:
-        k1 = target(s, y, nearest)
-        a = self.half_decay * y + self.half * k1
-        k2 = target(s + self.h / 2, a, nearest)
-        b = self.half_decay * y + self.half * k2
-        k3 = target(s + self.h / 2, b, nearest)
-        c = self.mend(self.half_decay * a + self.half * (2 * k3 - k1), self.decay * y + self.whole * k3)
-        k4 = target(s + self.h, c, nearest)
-        return self.decay * y + self.first * k1 + self.middle * (k2 + k3) + self.last * k4
-
-
 def phi(z: ArrayLike) -> tuple[Array, Array, Array]:
-    """phi_1, phi_2, phi_3 at real z, phi_k(z) = sum_j z^j / (j+k)!; they start at 1, 1/2, 1/6 for z = 0.
-
-    Raises ``ValueError`` where z is not finite, or above 700: there e^z ends.
-    """
+    """phi_1, phi_2, phi_3 at real z, phi_k(z) = sum_j z^j / (j+k)!; ``ValueError`` above z = 700, where e^z ends."""
     z = finite_array("z", z)
     if (z > 700).any():
         raise ValueError(f"z must be at most 700, got {z.max()}")

@@ -24,7 +24,7 @@ BLOCK = 2**20
 def chained_step_(batch: Batch, hyper: Hyper) -> None:
     """One step, in place, on what :func:`kadam.optim.batch.side_by_side` gives; gradients are not written to."""
     params, grads, ages, k = batch.params, batch.grads, batch.ages(), len(hyper.decays)
-    (lr, eps, weight_decay), factor = hyper.on_host.values(), float(hyper.factor)
+    (lr, eps, weight_decay), factor = hyper.numbers(float).values(), float(hyper.factor)
     sizes, real = [p.numel() for p in params], state_dtype(params[0].dtype)
     without_scratch = k == 1 and abs(factor) == 1.0 and real == params[0].dtype
     for part in _parts(sizes, sum(sizes) if without_scratch else BLOCK):

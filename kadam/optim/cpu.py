@@ -51,7 +51,7 @@ def one_pass_(addresses: list[int], sizes: list[int], ages: list[Ages], dtype: t
     rows: dict[Ages, int] = {}
     row = [rows.setdefault(age, len(rows)) for age in ages]
     stages = [[_stage(d, n) for d, n in zip(hyper.decays, age, strict=True)] for age in rows]
-    lr, eps, weight_decay = hyper.on_host.values()
+    lr, eps, weight_decay = hyper.numbers(float).values()
     real = np.float64 if dtype == torch.float64 else np.float32
     one_pass_kernel().launch(  # type: ignore[union-attr]
         np.array(addresses, np.int64),

@@ -24,6 +24,7 @@ from kadam.decay import Decay
 from kadam.optim.arguments import Hyper
 from kadam.optim.batch import Batch
 from kadam.optim.state import state_dtype
+from kadam.optim.update import widened
 
 try:
     import triton
@@ -44,12 +45,10 @@ jit: Callable[..., Any] = (lambda function: function) if triton is None else tri
 
 def available() -> bool:
     """Whether Triton is there with something to run on: NVIDIA's CUDA, or its own interpreter."""
-    return triton is not None and (interpreted() or (torch.version.cuda is not None and torch.cuda.is_available()))
-
-
-def interpreted() -> bool:
-    """Whether Triton's interpreter was switched on when this module was imported."""
-    return triton is not None and not isinstance(kadam_kernel, triton.JITFunction)
+    if triton is None:
+        return False
+    interpreted = not isinstance(kadam_kernel, triton.JITFunction)
+    return interpreted or (torch.version.cuda is not None and torch.cuda.is_available())
 
 
 def fused_step_(batch: Batch, hyper: Hyper) -> None:
@@ -64,7 +63,7 @@ def fused_step_(batch: Batch, hyper: Hyper) -> None:
     device, steps = params[0].device, batch.steps
     if len({step.dtype for step in steps}) > 1:
         steps = [step.double() for step in steps]
-    lr, eps, weight_decay = hyper.as_given.values()
+    lr, eps, weight_decay = hyper.numbers(widened).values()
     addresses = tuple(map(Tensor.data_ptr, chain(params, batch.grads, steps, batch.moments)))
     with torch.cuda.device_of(params[0]):
         chunks = _table(_chunks, (sizes,), device)

@@ -89,7 +89,7 @@ def host_step(batch: Batch, hyper: Hyper, path: Path) -> None:
         batch, path = cannot, "for-loop"
     known: dict[Ages, Stages] = {}
     stages = [known.get(age) or known.setdefault(age, _at(hyper.decays, age)) for age in batch.ages()]
-    _plain_step(batch, stages, path, hyper.factor, hyper.on_host)
+    _plain_step(batch, stages, path, hyper.factor, hyper.numbers(float))
 
 
 def device_step(batch: Batch, hyper: Hyper, path: Path) -> None:
@@ -102,7 +102,7 @@ def device_step(batch: Batch, hyper: Hyper, path: Path) -> None:
         tuple(StageAtStep.at_tensor(*d.betas, step - start) for d, start in zip(hyper.decays, starts, strict=True))
         for step, starts in zip(batch.steps, batch.starts, strict=True)
     ]
-    _plain_step(batch, stages, path, hyper.factor, hyper.as_given)
+    _plain_step(batch, stages, path, hyper.factor, hyper.numbers(update.widened))
 
 
 def cuda_step(batch: Batch, hyper: Hyper) -> None:
@@ -125,8 +125,8 @@ def differentiable_step(batch: Batch, hyper: Hyper) -> list[Tensor]:
     for given, p, g, row, age in zip(batch.params, reals.params, reals.grads, reals.rows(), reals.ages(), strict=True):
         wide = p.to(state_dtype(p.dtype))
         moved = wide.clone() if wide is p else wide
-        factor, stages = hyper.factor, _at(hyper.decays, age)
-        moments = update.kadam_differentiable_step_(moved, factor * g.to(wide.dtype), _pairs(row), stages, **hyper.as_given)
+        grad, stages, numbers = hyper.factor * g.to(wide.dtype), _at(hyper.decays, age), hyper.numbers(update.widened)
+        moments = update.kadam_differentiable_step_(moved, grad, _pairs(row), stages, **numbers)
         p.copy_(moved)
         advanced += [torch.view_as_complex(x) if given.is_complex() else x for pair in moments for x in pair]
     return advanced

@@ -6,9 +6,8 @@ Row i of the state y obeys
     y_i' = target_i(s, y)                if its rate is 0
 
 The decay at rate r_i is solved exactly and the rest by the fourth-order scheme ETDRK4. With all rates zero it is the
-classical Runge-Kutta method. However fast an average forgets, the step need not be small for its sake: a target that
-stays the same is approached exactly, and an average of infinite rate equals its target. A classical explicit method
-would be unstable as soon as rate * step > 2.8, that is, the system would be stiff for it.
+classical Runge-Kutta method, which would be unstable as soon as rate * step > 2.8. Here the step need not be small for the
+sake of an average that forgets fast: one of infinite rate equals its target.
 
 Source: Cox & Matthews, Exponential time differencing for stiff systems, J. Comput. Phys. 176 (2002).
 """
@@ -37,9 +36,9 @@ def integrate(target: Target, start: Array, rates: ArrayLike, *, steps: int, sub
     ``rates``: shape (k,), in units of 1/s. Every unit of s is divided into ``substeps`` equal steps of the scheme, each of
     which asks for the target four times. A substep hands the target the whole number nearest to its own middle.
 
-    The scheme's last stage is the only place where a past target has a weight below zero, so that the stage of an average of
-    positive targets can end below zero where a target falls by a factor of thousands within one substep. ``mend(stage,
-    average)`` may put the plain average of state and target in its place, which has no such weight and is of lower order.
+    Only in the scheme's last stage a past target has a weight below zero: an average of positive targets can end below zero
+    there, where a target falls by a factor of thousands within a substep. ``mend(stage, average)`` may put the plain average
+    of state and target in its place, which has no such weight and is of lower order.
     """
     h = 1.0 / substeps
     r = np.minimum(np.asarray(rates, dtype=np.float64), FASTEST)[:, None]

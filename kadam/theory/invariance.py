@@ -61,11 +61,7 @@ def paper_norm(start: float, squares: ArrayLike, *, eta: float, weight_decay: fl
 
 
 def corrected_norm(start: float, squares: ArrayLike, *, eta: float, gamma: float, weight_decay: float = 0.0) -> Array:
-    """The law with <W, u> kept, from the same numbers; shape (n + 1,).
-
-    Exact for a scale-invariant weight whose second moment is one number that stays the same, whatever the gradients'
-    correlation in time.
-    """
+    """The law with <W, u> kept, from the same numbers; shape (n + 1,). Exact where v is one number that stays the same."""
     square = _squares(squares)
     cross = cross_term(square, eta=eta, gamma=gamma, weight_decay=weight_decay)
     eta, decayed = _rates(eta, weight_decay)
@@ -95,10 +91,9 @@ def _filled(gamma: float, steps: int) -> Array:
 
 
 class NormLaw:
-    """:func:`corrected_norm` one step at a time, as the recursion says: ``advance`` takes |u_n|^2 and returns |W_{n+1}|^2.
+    """:func:`corrected_norm` one step at a time; gamma = 0 is the paper's law, with q^2 for e^(-2 eta lambda).
 
-    Attributes: ``norm``, |W_n|^2; ``cross``, the last step's <W_n, u_n>. gamma = 0 is the paper's law, with q^2 for
-    e^(-2 eta lambda).
+    Attributes: ``norm``, |W_n|^2; ``cross``, the last step's <W_n, u_n>.
     """
 
     def __init__(self, start: float, *, eta: float, gamma: float, weight_decay: float = 0.0) -> None:
@@ -108,6 +103,7 @@ class NormLaw:
         self._last = 0.0  # |u|^2 of the step before
 
     def advance(self, square: float) -> float:
+        """|W_{n+1}|^2 from |u_n|^2."""
         square, n, gamma = check_number("square", square), self.steps, self.gamma
         carried = gamma * (1 - gamma**n) / (1 - gamma ** (n + 1))  # r_n
         self.cross = carried * (self.kept * self.cross - self.eta * self._last)
@@ -145,10 +141,7 @@ def norm_parts(
 
 
 def momentum_cross(products: ArrayLike, *, eta: float, gamma: float, weight_decay: float = 0.0) -> Array:
-    """<W_n, m^_n> from <u_n, m^_n>, n = 0, 1, ...: exact for AdamW on a scale-invariant weight; shape (n,).
-
-    The recursion is that of :func:`cross_term`; here it needs no assumption on v.
-    """
+    """<W_n, m^_n> from <u_n, m^_n>, by the recursion of :func:`cross_term`, which here needs no assumption on v; shape (n,)."""
     return cross_term(products, eta=eta, gamma=gamma, weight_decay=weight_decay)
 
 
@@ -159,10 +152,9 @@ def growth_factor(gamma: float) -> float:
 
 
 def equilibrium_norm(square: float, *, eta: float, weight_decay: float, gamma: float = 0.0) -> float:
-    """|W|^2 where growth and decay balance at constant |u|^2 = ``square``.
+    """|W|^2 where growth and decay balance at constant |u|^2 = ``square``; the paper's is that of gamma = 0.
 
-    eta^2 |u|^2 (1 + gamma q) / ((1 - gamma q)(1 - q^2)), about eta |u|^2 / (2 lambda) * (1 + gamma)/(1 - gamma). gamma = 0
-    gives the paper's.
+    eta^2 |u|^2 (1 + gamma q) / ((1 - gamma q)(1 - q^2)), about eta |u|^2 / (2 lambda) * (1 + gamma)/(1 - gamma).
     """
     (eta, decayed), gamma, square = _decaying(eta, weight_decay), checked_rate("gamma", gamma), check_number("square", square)
     forgotten = 1 - gamma + gamma * decayed  # 1 - gamma q, and 1 - q^2 below, without cancellation
@@ -180,8 +172,7 @@ def rotation_per_step(*, eta: float, weight_decay: float, gamma: float = 0.0) ->
 
 def equilibrium_time(*, eta: float, weight_decay: float) -> float:
     """Steps in which the distance of |W|^2 from its equilibrium falls by e: -1/(2 ln q), about 1/(2 eta lambda)."""
-    _, decayed = _decaying(eta, weight_decay)
-    return float(_in_range(-1 / (2 * float(np.log1p(-decayed)))))
+    return float(_in_range(-1 / (2 * float(np.log1p(-_decaying(eta, weight_decay)[1])))))
 
 
 def effective_update(weight: ArrayLike, update: ArrayLike) -> Array:

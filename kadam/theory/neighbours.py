@@ -1,8 +1,7 @@
 """Two other texts of Adam in continuous time, to compare with: the paper's equation in its own time, and the older limit.
 
-Both are slow or coarse on purpose. The first is the paper's equation as it is printed, exponent p and all, given to a
-library's adaptive solver: it shares no code with :mod:`kadam.theory.flow`, which is tested against it. The second is what
-one gets from Adam when only the leading order in eta is kept.
+Both are slow or coarse on purpose. The first is the paper's equation as it is printed, given to a library's adaptive solver:
+:mod:`kadam.theory.flow` is tested against it. The second is what is left of Adam at the leading order in eta.
 """
 
 import numpy as np

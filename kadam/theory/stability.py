@@ -116,8 +116,7 @@ def silent_update(n: ArrayLike, *, beta: ArrayLike, gamma: ArrayLike) -> Any:
 
         sqrt(1-beta^(n+1))/(1-gamma^(n+1)) * (1-gamma)/sqrt(1-beta) * (gamma/sqrt(beta))^n
 
-    Its logarithm grows at the discrete rate plus the slope of the bias correction, which fades only once n exceeds
-    the memory 1/(1-gamma). +inf at beta = 0 < gamma, 0 at gamma = 0, for n >= 1.
+    Its logarithm grows at the discrete rate, once n exceeds the memory 1/(1-gamma) and the bias correction has faded.
     """
     n = _iterations(n)
     beta, gamma = _decays(beta, gamma)
@@ -129,19 +128,17 @@ def silent_update(n: ArrayLike, *, beta: ArrayLike, gamma: ArrayLike) -> Any:
 def worst_case_gradients(n: int, *, beta: ArrayLike, gamma: ArrayLike) -> Array:
     """Gradients g_0..g_n for which |u_n| equals the discrete bound: g_j = (gamma/beta)^(n-j).
 
-    Shape (n+1, ...) with the broadcast shape of beta and gamma behind. The last entry is 1; where the squares of the
-    others would overflow the sequence is scaled so that the largest is 1 (the update does not depend on the scale).
-    In float64 the equality ends where beta^n itself underflows.
-    At beta = 0 < gamma that limit is (1, 0, ..., 0), which makes the update infinite, as the bound says.
+    Shape (n+1, ...) with the broadcast shape of beta and gamma behind. The last entry is 1, or the largest one where squares
+    would overflow (the update does not depend on the scale). In float64 the equality ends where beta^n itself underflows.
+    At beta = 0 < gamma the limit is (1, 0, ..., 0), which makes the update infinite, as the bound says.
     """
     last = _iterations(n)
     if last.ndim or last >= 2**53:
         raise ValueError(f"n must be one whole number below 2^53 here, got {n!r}")
-    steps_left = last[()] - np.arange(int(last) + 1.0)
     beta, gamma = np.broadcast_arrays(*_decays(beta, gamma))
+    steps_left = (last[()] - np.arange(int(last) + 1.0)).reshape(-1, *[1] * beta.ndim)
     with _quietly():
         slope = np.log(gamma) - np.where(gamma > 0, np.log(beta), 0.0)
-        steps_left = steps_left.reshape(-1, *[1] * slope.ndim)
         exponent = np.where(steps_left > 0, steps_left * slope, 0.0)
         rescaled = np.where(np.isinf(slope), np.where(steps_left == n, 0.0, -np.inf), (steps_left - n) * slope)
         return np.exp(np.where(exponent[0] > _LARGEST_SAFE_EXPONENT, rescaled, exponent))
@@ -150,9 +147,8 @@ def worst_case_gradients(n: int, *, beta: ArrayLike, gamma: ArrayLike) -> Array:
 def normal_curve(*, beta: float = 0.999, gamma: float = 0.9, num: int = 64) -> tuple[Array, Array]:
     """Points (beta, gamma) on the curve through the given pair that crosses the level sets of C at right angles.
 
-    On it 2 beta^3 + gamma^3 is constant. Returns two arrays of length ``num``, evenly spaced in gamma and strictly
-    inside the unit square, from the end with the smallest gamma (most stable) to the largest. The pair itself is on
-    the curve but need not be one of the points.
+    On it 2 beta^3 + gamma^3 is constant. Two arrays of length ``num``, evenly spaced in gamma, from the smallest (most stable)
+    to the largest, strictly inside the unit square. The pair itself need not be one of the points.
     """
     check_count("num", num)
     b, g = _decays(beta, gamma)

@@ -5,6 +5,7 @@ The independent float64 k-Adam (``theory.reference``) is held against the closed
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -55,13 +56,13 @@ def maps(config: Config) -> xr.Dataset:
     """C and both growth rates over the unit square and over its corner near (1, 1), and both boundaries."""
     side, fine = np.linspace(0, 1, config.grid, endpoint=False), np.linspace(0, 1, 1001)[:-1]
     axes = np.stack([side, 0.85 + 0.15 * side])
-    plane, pairs = ("window", "row", "column"), {"beta": axes[:, :, None], "gamma": axes[:, None, :]}
+    beta, gamma, plane = axes[:, :, None], axes[:, None, :], ("window", "row", "column")
     normal_beta, normal_gamma = stability.normal_curve(num=64)
     columns = {
         "map_beta": (("window", "row"), axes),
         "map_gamma": (("window", "column"), axes),
-        "coefficient": (plane, stability.coefficient(**pairs).astype(np.float32)),
-        "rate_discrete": (plane, stability.growth_rate(**pairs).astype(np.float32)),
+        "coefficient": (plane, stability.coefficient(beta=beta, gamma=gamma).astype(np.float32)),
+        "rate_discrete": (plane, stability.growth_rate(beta=beta, gamma=gamma).astype(np.float32)),
         "boundary_discrete": ("boundary_gamma", stability.boundary(fine)),
         "boundary_continuous": ("boundary_gamma", stability.boundary(fine, time="continuous")),
         "normal_beta": ("normal", normal_beta),
@@ -72,7 +73,8 @@ def maps(config: Config) -> xr.Dataset:
 
 def practice(config: Config) -> xr.Dataset:
     """What the theory says of the pairs that people use."""
-    pairs = dict(zip(("beta", "gamma"), np.array(list(PRACTICE.values())).T, strict=True))
+    beta, gamma = np.array(list(PRACTICE.values())).T
+    pairs: dict[str, Any] = {"beta": beta, "gamma": gamma}
     columns = pairs | {
         "coefficient": stability.coefficient(**pairs),
         "rate": stability.growth_rate(**pairs),

@@ -1,12 +1,8 @@
 """The figures of chapter 2, each with the numbers that it shows."""
 
-from typing import Any
-
 import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
-from matplotlib.cm import ScalarMappable
-from matplotlib.colors import TwoSlopeNorm
 from matplotlib.figure import Figure
 
 from kadam.chapters.growth.claims import relative_errors
@@ -28,8 +24,7 @@ TITLES = {"fixed": "one fixed batch", "fresh": "fresh minibatches"}
 def curves(record: xr.Dataset, *, seed: int = 0) -> Figure:
     """The largest update over iterations, a line per point of the normal curve, on a fixed batch and on fresh ones."""
     figure, both = style.panels(1, 2, height=3.6, sharey=True)
-    norm = TwoSlopeNorm(0, float(record.coefficient.min()), float(record.coefficient.max()))
-    scale = ScalarMappable(norm, style.ALONG_CURVE)
+    scale = style.along_curve(record.coefficient.values)
     for axes, (setting, title) in zip(both, TITLES.items(), strict=True):
         one = record.max_update.sel(setting=setting).isel(seed=seed)
         for point, colour in zip(record.point.values, scale.to_rgba(record.coefficient.values), strict=True):
@@ -52,17 +47,10 @@ def slopes(record: xr.Dataset) -> Figure:
         ends = np.stack([slope.mean("seed") - slope.min("seed"), slope.max("seed") - slope.mean("seed")])
         looks = {"fmt": ".", "ms": 4, "lw": 0.8, "color": style.MEASURED, "label": "measured (mean, range over seeds)"}
         axes.errorbar(record.coefficient, slope.mean("seed"), np.abs(ends), **looks)
-        _against_c(axes, title=title)
+        style.against_c(axes, title=title)
     both[0].set_ylabel("slope of log max|u|  (a step)")
     both[0].legend(loc="upper left")
     return figure
-
-
-def _against_c(axes: Axes, **settings: Any) -> None:
-    """A horizontal axis of C, which falls to the right, with the boundary."""
-    axes.axvline(0, color=style.MEASURED, lw=0.6)
-    axes.set(xlabel="C(beta, gamma)", **settings)
-    axes.invert_xaxis()
 
 
 def slope_table(record: xr.Dataset) -> Table:
@@ -112,7 +100,7 @@ def places(record: xr.Dataset) -> Figure:
     end = record.max_update.isel(iteration=-1, seed=0)
     eps.plot(record.coefficient, end.sel(setting="fixed"), color=style.MEASURED, label="eps = 0")
     eps.plot(record.coefficient, end.sel(setting="eps"), "o", mfc="none", color=style.PAPER, label="eps = 1e-8")
-    _against_c(eps, yscale="log", ylabel="largest |u| at the end", title="PyTorch's eps")
+    style.against_c(eps, yscale="log", ylabel="largest |u| at the end", title="PyTorch's eps")
     eps.legend()
     return figure
 
@@ -135,7 +123,7 @@ def _share_bars(axes: Axes, record: xr.Dataset) -> None:
     colours = [style.EXACT, style.SECOND, style.CORRECTED, style.PAPER, "#cccccc"]
     axes.stackplot(record.coefficient, *stacked, labels=[*largest, "all others"], colors=colours, lw=0)
     axes.margins(x=0)
-    _against_c(axes, ylabel="share of late iterations", ylim=(0, 1), title="which weights hold the maximum")
+    style.against_c(axes, ylabel="share of late iterations", ylim=(0, 1), title="which weights hold the maximum")
     axes.legend(loc="lower left", frameon=True, fontsize=7)
 
 

@@ -28,11 +28,8 @@ from kadam.theory import stability
 Array = NDArray[np.float64]
 Piece = tuple[str, int, int]  # a chunk of the points: their setting, seed, and the first one's place
 
-SETTINGS = (
-    "fixed",
-    "fresh",
-    "eps",
-)  # one fixed batch with eps = 0, as in theory; fresh minibatches; the fixed one with eps = 1e-8
+# One fixed batch with eps = 0, the theory's setting; fresh minibatches with eps = 0; the fixed batch with PyTorch's eps.
+SETTINGS = ("fixed", "fresh", "eps")
 
 PYTORCH_EPS = 1e-8
 

@@ -104,7 +104,7 @@ TESTS = [
         "D-1f",
         "derived here: Theory, last stage",
         "k-Adam's update obeys its last stage's bound, whatever the stages before",
-        Criterion("no ratio to its bound above 1 + {rounding:g}, over random stages and sequences", rounding=ROUNDING),
+        Criterion("no ratio to that bound above 1 + {rounding:g}, over random stages and sequences", rounding=ROUNDING),
         _last_stage_bounds,
     ),
 ]

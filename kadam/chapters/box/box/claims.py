@@ -109,7 +109,9 @@ TESTS = [
         "XL-8e",
         "control, chosen so that it must fail",
         "With learning rates of finite sum it may stop anywhere",
-        Criterion("where rates cannot carry a weight to the boundary, runs settle further than {least} from there", least=NEAR),
+        Criterion(
+            "rates that cannot reach the boundary: runs settle further than {least} from the bounded minimum", least=NEAR
+        ),
         _control_fails,
     ),
     Test(
@@ -130,7 +132,11 @@ TESTS = [
         "D-8h",
         "asked here: chapter 8",
         "With gamma a little above beta the box is left on the way, and the end is the same",
-        Criterion("largest weight above {least} in some run; settled runs within {most} of the end", least=OUTSIDE, most=NEAR),
+        Criterion(
+            "largest weight above {least} in some run; settled runs within {most} of the bounded minimum",
+            least=OUTSIDE,
+            most=NEAR,
+        ),
         _above_leaves_on_the_way,
     ),
     Test(
@@ -158,7 +164,11 @@ TESTS = [
         "XL-8l",
         XL,
         "Adam with L2 regularisation ends somewhere else: at the minimum of the regularised loss",
-        Criterion("all runs settle, within {most} of it, further than {least} from the box's", most=NEAR, least=10 * NEAR),
+        Criterion(
+            "all runs settle, within {most} of that minimum and further than {least} from the bounded one",
+            most=NEAR,
+            least=10 * NEAR,
+        ),
         _regularised_ends_elsewhere,
     ),
 ]

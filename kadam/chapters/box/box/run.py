@@ -79,8 +79,8 @@ def run(config: Config, *, checkpoint: Path | None = None, jobs: int = 1) -> xr.
     pieces = list(itertools.product(KINDS, SETTINGS))
     compute = functools.partial(descend, config, problems(config, data))
     results = sweep(pieces, compute, steps=config.steps, title="box", checkpoint=checkpoint, jobs=jobs)
-    parts = [xr.concat([results[kind, s].drop_attrs() for kind in KINDS], "problem") for s in SETTINGS]
-    dataset = xr.concat(parts, xr.Variable("setting", list(SETTINGS)), data_vars="all")
+    parts = [[results[kind, setting].drop_attrs() for kind in KINDS] for setting in SETTINGS]
+    dataset = xr.combine_nested(parts, ["setting", "problem"], data_vars="all").assign_coords(setting=list(SETTINGS))
     of_problems = dataset[["active", "solver_gap", "apart"]].isel(setting=0, drop=True)
     dataset = dataset.assign(of_problems).assign(relative_gap=np.abs(dataset.gap) / dataset.gap.isel(kept=0))
     dataset["radius"] = "setting", [float(theory.radius(**vars(s[-1]), weight_decay=1.0)) for s in SETTINGS.values()]

@@ -38,9 +38,9 @@ def run(config: Config, *, checkpoint: Path | None = None, jobs: int = 1) -> xr.
     pieces = list(itertools.product(reversed(config.dimensions), METHODS))
     compute = functools.partial(descend, config)
     results = sweep(pieces, compute, steps=config.steps, title="norms", checkpoint=checkpoint, jobs=jobs)
-    dimensions = xr.Variable("dimension", list(config.dimensions))
-    parts = [xr.concat([results[d, method].drop_attrs() for d in config.dimensions], dimensions) for method in METHODS]
-    dataset = xr.concat(parts, xr.Variable("descent", list(METHODS)))
+    parts = [[results[d, method].drop_attrs() for d in config.dimensions] for method in METHODS]
+    dataset = xr.combine_nested(parts, ["descent", "dimension"]).transpose("descent", "dimension", ...)
+    dataset = dataset.assign_coords(descent=list(METHODS), dimension=list(config.dimensions))
     with one_thread():
         identity = _identity(config)
     dataset = dataset.merge(identity).assign_coords(step=("kept", kept_steps(config.steps, config.kept) + 1))

@@ -52,12 +52,9 @@ def run(config: Config, *, checkpoint: Path | None = None, jobs: int = 1) -> xr.
     pieces = [(batches, k, i) for k in (1, 2) for batches in BATCHES for i in range(config.seeds)]
     compute = functools.partial(train_piece, config, text)
     results = sweep(pieces, compute, steps=config.steps, title="radius", checkpoint=checkpoint, jobs=jobs)
-    seeds, kinds = xr.Variable("seed", config.seed + np.arange(config.seeds)), xr.Variable("batches", list(BATCHES))
-    parts = {piece: of.drop_attrs() for piece, of in results.items()}
-    by_seed = {
-        (kind, k): xr.concat([parts[kind, k, i] for i in range(config.seeds)], seeds) for kind in BATCHES for k in (1, 2)
-    }
-    dataset = xr.concat([xr.concat([by_seed[kind, 1], by_seed[kind, 2]], "setting") for kind in BATCHES], kinds)
+    parts = [[[results[b, k, i].drop_attrs() for i in range(config.seeds)] for k in (1, 2)] for b in BATCHES]
+    dataset = xr.combine_nested(parts, ["batches", "setting", "seed"]).transpose("batches", "seed", "setting", ...)
+    dataset = dataset.assign_coords(batches=list(BATCHES), seed=config.seed + np.arange(config.seeds))
     dataset["radius"] = "setting", [float(theory.radius(**vars(s[-1]), weight_decay=1.0)) for s in SETTINGS.values()]
     dataset["window_excess"] = ("setting", "weight_decay"), window_excesses(config)
     dataset["start"] = dataset["size"].isel(kept=0)
@@ -69,12 +66,8 @@ def run(config: Config, *, checkpoint: Path | None = None, jobs: int = 1) -> xr.
 
 def window_excesses(config: Config) -> Array:
     """The theory's excess at the last learning rate, (settings, decays); NaN where the last stage has gamma > beta."""
-    step = config.eta * float(_paces(config)[-1])
-    excesses = np.full((len(SETTINGS), len(config.decays)), np.nan)
-    for i, (*_, last) in enumerate(SETTINGS.values()):
-        if last.gamma <= last.beta:
-            excesses[i] = [theory.window_excess(**vars(last), step=step * decay) for decay in config.decays]
-    return excesses
+    steps, lasts = config.eta * _paces(config)[-1] * np.array(config.decays), [of[-1] for of in SETTINGS.values()]
+    return np.array([[theory.window_excess(**vars(d), step=s) if d.gamma <= d.beta else np.nan for s in steps] for d in lasts])
 
 
 def _paces(config: Config) -> Array:
@@ -84,8 +77,8 @@ def _paces(config: Config) -> Array:
 
 def model(config: Config, text: Text, seed: int) -> CharTransformer:
     """The network in float64 with the weights of a seed."""
-    sizes = {"context": config.context, "width": config.width, "layers": config.layers, "heads": config.heads}
-    network = CharTransformer(vocab=len(text.vocabulary), **sizes)
+    vocab, context = len(text.vocabulary), config.context
+    network = CharTransformer(vocab=vocab, context=context, width=config.width, layers=config.layers, heads=config.heads)
     initialise(network, seed)
     return network.to(devices.chosen(config.device), torch.float64)
 

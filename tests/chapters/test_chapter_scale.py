@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from kadam import KAdam, chapters, cli
 from kadam.chapters.scale.engine import claims, config, figures
 from kadam.chapters.scale.engine import run as engine
-from kadam.chapters.scale.memory import PRECISIONS, fewest_gpus
+from kadam.chapters.scale.engine.figures import PRECISIONS, fewest_gpus
 from kadam.lab.engine import cluster, sweep
 from kadam.lab.engine.progress import Progress
 from kadam.lab.records import record as records

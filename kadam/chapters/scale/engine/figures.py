@@ -1,7 +1,9 @@
 """The figures of the chapter on scale, and its tables: the engine's costs as measured, memory as arithmetic."""
 
 import itertools
+import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,7 +14,6 @@ from matplotlib.ticker import LogLocator, NullFormatter
 
 from kadam.chapters.scale.engine.claims import per_task
 from kadam.chapters.scale.engine.config import ROUNDINGS
-from kadam.chapters.scale.memory import PRECISIONS, fewest_gpus
 from kadam.report import style
 from kadam.report.table import Table, table
 
@@ -136,6 +137,39 @@ def asking(record: xr.Dataset) -> str:
     return f"asking for a file that is not there: {float(middle(record).ask) * 1e6:.1f} us"
 
 
+def moment_table(record: xr.Dataset) -> Table:
+    """Second moments at the end of the run, by decay and gradients."""
+    last = record.moment.isel(moment_step=-1).transpose("beta2", "gradients", "rounding")
+    cases = itertools.product(last.beta2.values, last.gradients.values)
+    rows = [(f"{beta2:g}", gradients, *last.sel(beta2=beta2, gradients=gradients).values) for beta2, gradients in cases]
+    return table(("beta2", f"v after {int(last.moment_step):,} steps, gradients", *last.rounding.values), rows, digits=".2f")
+
+
+@dataclass(frozen=True)
+class Precision:
+    """Bytes of a number in weights and gradients, and in k-Adam's moments."""
+
+    weight: int
+    state: int
+
+    def kept(self, k: int) -> int:
+        """Bytes a parameter that stay from step to step: its weight, its gradient, and 2k moments."""
+        return 2 * self.weight + 2 * k * self.state
+
+
+# The first two are what KAdam does with float32 and bfloat16 parameters; the third it does not do.
+PRECISIONS = {
+    "float32": Precision(4, 4),
+    "bfloat16 weights": Precision(2, 4),
+    "bfloat16 weights and state": Precision(2, 2),
+}
+
+
+def fewest_gpus(parameters: float, k: int, precision: Precision, *, memory: float) -> int:
+    """The smallest number of GPUs of so many bytes that hold weights, gradients and state, shared out among them."""
+    return math.ceil(parameters * precision.kept(k) / memory)
+
+
 def memory_table(parameters: Sequence[float], *, gpu: float) -> Table:
     """GB of weights, gradients and state of networks of so many parameters, and the fewest GPUs of ``gpu`` bytes."""
     rows = []
@@ -144,11 +178,3 @@ def memory_table(parameters: Sequence[float], *, gpu: float) -> Table:
         rows.append((f"{n / 1e9:g}B", name, k, kept, n * kept / 1e9, fewest_gpus(n, k, precision, memory=gpu)))
     head = ("parameters", "in", "k", "bytes a parameter", "GB in all", f"GPUs of {gpu / 1e9:g} GB")
     return table(head, rows, digits=".0f")
-
-
-def moment_table(record: xr.Dataset) -> Table:
-    """Second moments at the end of the run, by decay and gradients."""
-    last = record.moment.isel(moment_step=-1).transpose("beta2", "gradients", "rounding")
-    cases = itertools.product(last.beta2.values, last.gradients.values)
-    rows = [(f"{beta2:g}", gradients, *last.sel(beta2=beta2, gradients=gradients).values) for beta2, gradients in cases]
-    return table(("beta2", f"v after {int(last.moment_step):,} steps, gradients", *last.rounding.values), rows, digits=".2f")

@@ -1,6 +1,7 @@
 """What is claimed of curvature, and how a record decides it."""
 
 import functools
+from collections.abc import Callable
 
 import numpy as np
 import xarray as xr
@@ -124,48 +125,36 @@ JML, ASKED = "[JML] abstract, as we read it", "asked here: chapter 9"
 JUDGED = "usual initial weights, every network and layer, lowest loss that all reach"
 ESTIMATE_WITHIN = 0.1
 
-TESTS = [
-    Test(
-        "JML-9f",
-        JML,
+CLAIMS: dict[tuple[str, str], tuple[str, Criterion | str, Callable[..., Finding]]] = {
+    ("JML-9f", JML): (
         "On real networks, per layer at the same loss, Adam's R_med is below that of SGD with momentum",
         f"{JUDGED}: interval over seeds of the paired difference of log R_med above 0; {MOST_WORDS}",
         functools.partial(_below, whole=False),
     ),
-    Test(
-        "JML-9g",
-        JML,
+    ("JML-9g", JML): (
         "The same along the whole trajectory",
         "as JML-9f, averaged over all losses that all methods reach",
         functools.partial(_below, whole=True),
     ),
-    Test(
-        "D-9h",
-        ASKED,
+    ("D-9h", ASKED): (
         "k-Adam, RMSprop and SignGD lie with Adam",
         f"{JUDGED}: median log R_med nearer to Adam's than to SGD's; {MOST_WORDS}",
         _relatives,
     ),
-    Test(
-        "D-9i",
-        ASKED,
+    ("D-9i", ASKED): (
         "The size of the initial weights decides which method has the smaller R_med",
         "the sign of the median difference of log R_med, SGD less Adam, differs between smallest and largest scale in at least "
         "one layer, every network; some networks: partly",
         _initialisation,
     ),
-    Test(
-        "D-9j",
-        ASKED,
+    ("D-9j", ASKED): (
         "The estimate from random signs may be trusted",
         Criterion(
             "|log(estimated/exact)| of R_med at most {most:g} in the median over layers and checkpoints", most=ESTIMATE_WITHIN
         ),
         _estimate,
     ),
-    Test(
-        "D-9k",
-        ASKED,
+    ("D-9k", ASKED): (
         "R_med sees the stability region",
         Criterion(
             "along the normal curve at the same loss: |rank correlation of R_med with C| at least {least:g} with one sign in "
@@ -174,12 +163,11 @@ TESTS = [
         ),
         _region,
     ),
-    Test(
-        "D-9n",
-        f"{ASKED}; asked after a look at other seeds",
+    ("D-9n", f"{ASKED}; asked after a look at other seeds"): (
         "The smaller the learning rate, the less the methods differ",
         "usual initial weights, lowest loss that all reach: mean over layers of |mean over seeds of log(SGD/Adam)| smaller at "
         "the grid's smallest rates than at the best ones, every network; some: partly",
         _slowly,
     ),
-]
+}
+TESTS = [Test(id, source, *claim) for (id, source), claim in CLAIMS.items()]

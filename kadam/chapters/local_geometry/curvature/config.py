@@ -1,6 +1,7 @@
 """What curvature runs, at which profile."""
 
 from dataclasses import dataclass
+from typing import Any
 
 from kadam.lab.records.profiles import Sizes, check_choice, check_counts
 
@@ -42,21 +43,10 @@ class Config:
             raise ValueError(f"seed must be at least search_seeds = {self.search_seeds}, got {self.seed}")
 
 
+FEW: dict[str, Any] = {"steps": 30, "slow_steps": 60, "examples": (8, 2, 4), "probes": 16, "probe_counts": (4, 16), "points": 4}
+
 PROFILES = {
-    "smoke": Config(
-        scales=(1.0, 2.0),
-        levels=(0.9, 0.7),
-        steps=30,
-        examples=(8, 2, 4),
-        probes=16,
-        probe_counts=(4, 16),
-        points=4,
-        slow_steps=60,
-        search_seeds=1,
-        seeds=3,
-        sizes=SMALL,
-        dtype="float64",
-    ),
+    "smoke": Config(scales=(1.0, 2.0), levels=(0.9, 0.7), search_seeds=1, seeds=3, sizes=SMALL, dtype="float64", **FEW),
     "laptop": Config(),
     "paper": Config(
         steps=1000, examples=(512, 32, 256), probes=1024, points=64, curve_steps=500, slow_steps=4000, seeds=10, sizes=LARGE

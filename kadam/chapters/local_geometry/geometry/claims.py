@@ -1,6 +1,7 @@
 """What is claimed of geometry, and how a record decides it."""
 
 import functools
+from collections.abc import Callable
 
 import numpy as np
 import xarray as xr
@@ -80,10 +81,8 @@ AT_END = f"at {END:.0%} of the initial loss"
 POOLED = f"pooled, {AT_END}: Adam's R_med above SGD's, median over seeds, every dimension"
 LAW_WITHIN = 0.1  # both laws
 
-TESTS = [
-    Test(
-        "JML-9a",
-        JML,
+CLAIMS: dict[tuple[str, str], tuple[str, Criterion | str, Callable[..., Finding]]] = {
+    ("JML-9a", JML): (
         "Two-layer linear network, small start: Adam ends where R_med is small, SGD with momentum where it is large",
         Criterion(
             f"{AT_END}, every dimension and both layers, median over seeds: Adam at most {{most:g}}, SGD at least {{least:g}}",
@@ -92,17 +91,13 @@ TESTS = [
         ),
         _ends,
     ),
-    Test(
-        "JML-9b",
-        JML,
+    ("JML-9b", JML): (
         "The separation grows with the dimension",
         "SGD/Adam, median over seeds, larger at the largest dimension than at the smallest, both layers; rank correlation of "
         "SGD's R_med with d over all seeds positive",
         _grows,
     ),
-    Test(
-        "D-9c",
-        HERE,
+    ("D-9c", HERE): (
         "SGD's R_med at the end is max c_i^2 / median c_i^2 of the initial weights",
         Criterion(
             "|log(measured/predicted)| at most {most:g} in the median over seeds, every dimension and both layers, smallest "
@@ -111,32 +106,25 @@ TESTS = [
         ),
         functools.partial(_law, law="small_start"),
     ),
-    Test(
-        "D-9d",
-        ASKED,
+    ("D-9d", ASKED): (
         "k-Adam, RMSprop and SignGD lie with Adam",
         f"median log R_med at the end nearer to Adam's than to SGD's, every dimension and layer; {MOST_WORDS}",
         _family,
     ),
-    Test(
-        "D-9e",
-        ASKED,
+    ("D-9e", ASKED): (
         "A larger start with both layers pooled reverses the picture",
         f"variance {LARGEST}, {POOLED}",
         functools.partial(_pooled, start=LARGEST),
     ),
-    Test(
-        "D-9l",
-        f"{HERE}; {AFTER}",
+    ("D-9l", f"{HERE}; {AFTER}"): (
         "With the rest of W1, which gradient descent leaves alone, the initial weights say it of every layer",
         Criterion("as D-9c (at most {most:g}), by the law with shrinking part and rest", most=LAW_WITHIN),
         functools.partial(_law, law="from_start"),
     ),
-    Test(
-        "D-9m",
-        f"{HERE}; {AFTER}",
+    ("D-9m", f"{HERE}; {AFTER}"): (
         "Pooling reverses the picture at the small start already",
         f"variance {SMALLEST}, {POOLED}",
         functools.partial(_pooled, start=SMALLEST),
     ),
-]
+}
+TESTS = [Test(id, source, *claim) for (id, source), claim in CLAIMS.items()]

@@ -24,7 +24,7 @@ def losses(record: xr.Dataset) -> Figure:
 
     Median over seeds; the band is Adam's and SGD's middle half.
     """
-    one = _longest(record)
+    one = record.sel(dimension=record.dimension.max(), start=SMALLEST)
     figure, all_axes = style.panels(2, record.sizes["layer"], height=5.2, sharey=True)
     for layer, above, below in zip(record.layer.values, *all_axes, strict=True):
         for name, (colour, marker) in LOOKS.items():
@@ -42,14 +42,9 @@ def losses(record: xr.Dataset) -> Figure:
     return with_legend(figure, all_axes[0, 0], len(LOOKS))
 
 
-def _longest(record: xr.Dataset) -> xr.Dataset:
-    """The largest dimension from the smallest start."""
-    return record.sel(dimension=record.dimension.max(), start=SMALLEST)
-
-
 def loss_table(record: xr.Dataset) -> Table:
     """R_med at half and a hundredth of the initial loss, largest dimension, smallest start, and steps: medians over seeds."""
-    one = _longest(record).median("seed")
+    one = record.sel(dimension=record.dimension.max(), start=SMALLEST).median("seed")
     columns = {f"{layer}, {at:.0%}": one.r_med.sel(layer=layer, level=at) for layer in one.layer.values for at in (0.5, END)}
     columns["steps"] = one.step.sel(level=END)
     rows = [(name, *(column.sel(optimizer=name) for column in columns.values())) for name in LOOKS]
@@ -62,10 +57,8 @@ def dimensions(record: xr.Dataset) -> Figure:
     figure, all_axes = style.panels(1, 2, height=3.6, sharey=True)
     for axes, layer in zip(all_axes, BOTH, strict=True):
         for i, (name, (colour, marker)) in enumerate(LOOKS.items()):
-            values = at_end(record).sel(optimizer=name, layer=layer)
-            middle = values.median("seed")
-            reach = np.abs(np.stack([middle - values.min("seed"), values.max("seed") - middle]))
-            place = record.dimension * 1.04 ** (i - 2.5)
+            middle, *ends = at_end(record).sel(optimizer=name, layer=layer).quantile([0.5, 0, 1], "seed").values
+            place, reach = record.dimension * 1.04 ** (i - 2.5), np.abs(np.stack(ends) - middle)
             axes.errorbar(place, middle, reach, fmt=marker, ms=4, lw=0.8, color=colour, label=name)
         theory = {"color": style.MEASURED, "lw": 1, "label": "gradient descent, theory"}
         axes.plot(record.dimension, record.typical_predicted, "--", **theory)
@@ -108,11 +101,8 @@ def laws(record: xr.Dataset) -> Figure:
 
 def law_table(record: xr.Dataset) -> Table:
     """The error of both laws by start and layer, median over seeds: mean and range over dimensions."""
-    rows = [
-        (start, layer, *(with_range(law_errors(record, law, start).sel(layer=layer), ".3f") for law in LAWS))
-        for start in STARTS
-        for layer in BOTH
-    ]
+    errors = {start: [law_errors(record, law, start) for law in LAWS] for start in STARTS}
+    rows = [(s, layer, *(with_range(x.sel(layer=layer), ".3f") for x in both)) for s, both in errors.items() for layer in BOTH]
     return table(("start", "layer", *LAWS.values()), rows)
 
 

@@ -1,9 +1,8 @@
 """R_med in two-layer linear networks: Adam, its relatives and gradient descent with momentum, at the same loss reached.
 
 x -> w2 W1 x with d inputs and d hidden rows learns x -> a x for a random a of length 1 on whitened inputs, where loss, gradient
-and the Hessian's diagonal have closed forms (no samples are drawn). Every method starts from the same weights, of variance
-d^-3, d^-2 or d^-1, in every dimension and with every seed. Where a loss is first at a level or below, R_med of each layer and
-of both pooled is kept. Beside it stands what the initial weights alone say of gradient descent.
+and the Hessian's diagonal have closed forms. Every method starts from the same weights. Where a loss is first at a level or
+below, R_med of each layer and of both pooled is kept. Beside it stands what the initial weights alone say.
 """
 
 import functools
@@ -49,13 +48,8 @@ def run(config: Config, *, checkpoint: Path | None = None, jobs: int = 1) -> xr.
     compute = functools.partial(train_piece, config)
     results = sweep(pieces, compute, steps=config.steps, title="geometry", checkpoint=checkpoint, jobs=jobs)
     dataset = _assembled(config, results).merge(predictions(config))
-    dataset.attrs = {
-        "data": "none: whitened inputs and a random linear target",
-        "data_sha256": "",
-        "data_origin": "none",
-        "computed_s": computed_s(results),
-    }
-    return with_units(dataset, UNITS)
+    data = {"data": "none: whitened inputs and a random linear target", "data_sha256": "", "data_origin": "none"}
+    return with_units(dataset.assign_attrs(**data, computed_s=computed_s(results)), UNITS)
 
 
 def _assembled(config: Config, results: dict[Piece, xr.Dataset]) -> xr.Dataset:

@@ -1,6 +1,7 @@
 """What is measured of the engine and of moments in bfloat16, at which profile."""
 
 from dataclasses import dataclass
+from typing import Any
 
 from kadam.lab.records.profiles import check_counts
 
@@ -36,20 +37,11 @@ class Config:
             raise ValueError(f"decays must hold one number in [0, 1) or more, got {self.decays!r}")
 
 
+FEW: dict[str, Any] = {"rounds": 2, "most": 32, "most_kept": 32, "saves": 2, "commits": 2, "moments": 10, "moment_steps": 100}
+
 PROFILES = {
-    "smoke": Config(
-        tasks=(4, 16),
-        dask=False,  # its workers take longer to start than this profile has
-        rounds=2,
-        most=32,
-        most_kept=32,
-        numbers=(128,),
-        saves=2,
-        listed=(1, 100),
-        commits=2,
-        moments=10,
-        moment_steps=100,
-    ),
+    # Dask's workers take longer to start than the first has.
+    "smoke": Config(tasks=(4, 16), dask=False, numbers=(128,), listed=(1, 100), **FEW),
     "laptop": Config(),
     "paper": Config(most=30_000, most_kept=30_000),  # about half an hour
 }

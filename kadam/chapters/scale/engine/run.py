@@ -40,17 +40,10 @@ KEPT_STEPS = 100
 @recorded("engine", PROFILES)
 def run(config: Config, *, checkpoint: Path | None = None, jobs: int = 1) -> xr.Dataset:
     """Seconds of sweeps of empty tasks (NaN where not measured), of records and of commits; moments in bfloat16."""
-    load = os.getloadavg()[0]
-    parts = (_sweeps, _records, _asking, _commits, _moments)
-    dataset = xr.merge([part(config) for part in parts])
-    dataset.attrs = {
-        "workers": config.workers,
-        "load_before": round(load, 2),  # processes that wanted to run in the minute before: 0 on an idle machine
-        "data": "none: empty tasks",
-        "data_sha256": "",
-        "data_origin": "none",
-    }
-    return with_units(dataset, UNITS)
+    load = os.getloadavg()[0]  # processes that wanted to run in the minute before: 0 on an idle machine
+    dataset = xr.merge([part(config) for part in (_sweeps, _records, _asking, _commits, _moments)])
+    data = {"data": "none: empty tasks", "data_sha256": "", "data_origin": "none"}
+    return with_units(dataset.assign_attrs(workers=config.workers, load_before=round(load, 2), **data), UNITS)
 
 
 UNITS = {

@@ -1,6 +1,7 @@
 """What is claimed of tokens, and how a record decides it."""
 
 import functools
+from collections.abc import Callable
 
 import xarray as xr
 
@@ -31,24 +32,18 @@ def _arithmetic(dataset: xr.Dataset, *, least: float) -> Finding:
 EACH = "in every setting; in some: partly"
 REACHED = 0.4  # of the arithmetic, on a GPU
 
-TESTS = [
-    Test(
-        "D-7s",
-        "measured here",
+CLAIMS: dict[tuple[str, str], tuple[str, Criterion, Callable[..., Finding]]] = {
+    ("D-7s", "measured here"): (
         "Our training loop on text is as fast as a plain one written by hand",
         Criterion(f"tokens a second at least {{least:g}} of the plain loop's, median of paired rounds, {EACH}", least=0.9),
         functools.partial(as_fast, what="tokens"),
     ),
-    Test(
-        "D-7t",
-        "measured here",
+    ("D-7t", "measured here"): (
         "In the training of a transformer a second stage costs little time",
         Criterion(f"a step with k = 2 takes at most {{most:g}} of one with Adam, median of paired rounds, {EACH}", most=1.1),
         _cheap,
     ),
-    Test(
-        "D-7u",
-        "measured here; operations counted as in PaLM's appendix B",
+    ("D-7u", "measured here; operations counted as in PaLM's appendix B"): (
         f"On a GPU at least {REACHED:.0%} of the arithmetic is reached",
         Criterion(
             "operations a token times tokens a second, at least {least:.0%} of those of one large product of square matrices "
@@ -57,4 +52,5 @@ TESTS = [
         ),
         _arithmetic,
     ),
-]
+}
+TESTS = [Test(id, source, *claim) for (id, source), claim in CLAIMS.items()]

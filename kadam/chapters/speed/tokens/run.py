@@ -1,8 +1,6 @@
-"""How fast text is learnt here: our loop beside a plain one, where a step's time goes, what larger k costs, the share of the
-machine's arithmetic.
+"""How fast text is learnt here: our loop beside a plain one, a step's parts, the cost of larger k, the share of the arithmetic.
 
-The twin of ``training``: it measures a machine, so it runs only when asked (``kadam bench tokens``), and times are compared
-within paired rounds.
+The twin of ``training``: it runs only when asked (``kadam bench tokens``), and times are compared within paired rounds.
 """
 
 import functools
@@ -69,8 +67,7 @@ class Bench(loops.Bench):
 
 
 def plain_loop(tokens: torch.Tensor, model: Gpt, forward: Forward, setting: Setting) -> Callable[[], torch.Tensor]:
-    """A training step, which returns its loss, as one writes it by hand for text on the device, as nanoGPT does: nothing here
-    is ours but the network.
+    """A training step, which returns its loss, as one writes it by hand for text on the device: ours is only the network.
 
     Like nanoGPT it takes AdamW's fused step on a GPU alone. It gathers all windows at once, which is faster than a stack.
     """

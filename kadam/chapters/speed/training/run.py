@@ -1,7 +1,6 @@
 """How fast images train here: our loop beside a plain one, where a step's time goes, what larger k costs, time to an accuracy.
 
-Like ``speed`` this measures a machine, so it runs only when asked (``kadam bench training``). Times are compared within paired
-rounds.
+It measures a machine, so it runs only when asked (``kadam bench training``). Times are compared within paired rounds.
 """
 
 import functools

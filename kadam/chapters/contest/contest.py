@@ -106,8 +106,7 @@ class Contest:
         """All runs of a piece. Dimensions: trial, evaluation."""
         inputs, steps = self.load(self.config, sha256), self.steps_of(phase)
         begin, data = functools.partial(inputs.training, piece, steps), inputs.held_out(piece.network, phase)
-        evaluations = self.config.evaluations
-        runs = Runs(trials[piece], begin, data, measures=self.measures, steps=steps, evaluations=evaluations)
+        runs = Runs(trials[piece], begin, data, self.measures, steps, self.config.evaluations)
         for n in progress.over(len(runs.trials) * steps, {"runs": runs}):
             runs.step(n)
         return runs.dataset()

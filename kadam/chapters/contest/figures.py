@@ -8,21 +8,9 @@ import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from kadam.chapters.contest import looks
+from kadam.chapters.contest import looks, measures
 from kadam.chapters.contest.comparisons import COMPARISONS, EQUAL, TUNED, overall
-from kadam.chapters.contest.measures import (
-    SCALES,
-    by_k,
-    cases,
-    ended,
-    gain,
-    gains,
-    in_words,
-    networks,
-    scale,
-    search_score,
-    two_stages,
-)
+from kadam.chapters.contest.measures import SCALES, by_k, cases, ended, gain, gains, networks, scale, two_stages
 from kadam.report import style
 from kadam.report.statistics import mean_interval
 from kadam.report.table import Table, table
@@ -46,11 +34,8 @@ def advantage(record: xr.Dataset) -> Figure:
 
 def advantage_table(record: xr.Dataset) -> Table:
     """How far k = 2 is ahead of Adam in every network, with 95% intervals."""
-    rows = [
-        (comparison, strategy, *gains(record, comparison, method))
-        for comparison in COMPARISONS
-        for strategy, method in two_stages(record).items()
-    ]
+    methods = two_stages(record).items()
+    rows = [(name, strategy, *gains(record, name, method)) for name in COMPARISONS for strategy, method in methods]
     return table(("comparison", "strategy", *networks(record)), rows)
 
 
@@ -62,11 +47,9 @@ def stages(record: xr.Dataset) -> Figure:
     for row, network in zip(all_axes, networks(record), strict=True):
         for axes, comparison in zip(row, COMPARISONS, strict=True):
             _against_k(axes, of.sel(network=network, comparison=comparison))
-            axes.set_title(f"{network}, {comparison}")
+            axes.set(title=f"{network}, {comparison}", xlabel="k (1 is Adam)" if network == networks(record)[-1] else "")
         row[0].set_ylabel(looks.label(record))
         looks.end_at_a_guess(row[0], record, network)
-    for axes in all_axes[-1]:
-        axes.set_xlabel("k (1 is Adam)")
     return looks.named(figure, all_axes[0, 0], ncols=5)
 
 
@@ -90,12 +73,8 @@ def stage_table(record: xr.Dataset, *comparisons: str) -> Table:
         for network in networks(record)
         for strategy in two_stages(record)
     ]
-    head = (looks.label(record), "network", "strategy", *_named_ks(record))
+    head = (looks.label(record), "network", "strategy", *(f"k = {k}" for k in looks.shades(record)))
     return table(head, rows, digits=scale(record).form)
-
-
-def _named_ks(record: xr.Dataset) -> list[str]:
-    return [f"k = {k}" for k in looks.shades(record)]
 
 
 @style.styled
@@ -120,7 +99,7 @@ def rates(record: xr.Dataset) -> Figure:
 
 def rate_table(record: xr.Dataset) -> Table:
     """Each method's best learning rate, the score there in the search, and its rms of u."""
-    of, by = search_score(record).mean("tuning_seed"), scale(record)
+    of, by = measures.search_score(record).mean("tuning_seed"), scale(record)
     rms = record.search_update_rms.mean("tuning_seed").isel(rate=of.argmax("rate")).drop_vars("rate", errors="ignore")
     best = {"best": record.peak_rate.sel(comparison=TUNED), "score": by.sign * of.max("rate"), "rms": rms}
     rows = cases(xr.Dataset(best).sel(optimizer=list(looks.of_methods(record))), "network", "optimizer")
@@ -139,8 +118,7 @@ def rates_by_k(record: xr.Dataset) -> Figure:
             tried, mine = by_k(record.tried, strategy), by_k(found.sel(network=network), strategy)
             for x, of, (k, shade) in zip(tried, mine, colours.items(), strict=True):
                 looks.search_line(axes, x, of, {"color": shade, "marker": "."}, edge, label=f"k = {k}")
-            axes.set(xscale="log", title=strategy)
-            axes.set_xlabel("learning rate" if network == networks(record)[-1] else "")
+            axes.set(xscale="log", title=strategy, xlabel="learning rate" if network == networks(record)[-1] else "")
         ylabel = textwrap.fill(looks.label(record, f"{network}:"), 26)
         row[0].set(ylabel=ylabel, ylim=looks.limits(record, network, staged))
     return looks.named(figure, all_axes[0, 0], ncols=len(colours))
@@ -171,7 +149,7 @@ def _ranked(record: xr.Dataset, network: str) -> xr.DataArray:
 def ranking_table(record: xr.Dataset, *, shown: int = 5) -> Table:
     """The first places with tuned rates, and all baselines, with 95% intervals."""
     rows = [
-        (network, place, of.optimizer, in_words(of, scale(record).form))
+        (network, place, of.optimizer, measures.in_words(of, scale(record).form))
         for network in networks(record)
         for place, of in enumerate(_ranked(record, network), 1)
         if place <= shown or of.k < 2
@@ -196,7 +174,7 @@ def size_table(record: xr.Dataset) -> Table:
     """The rms of u over all of training at equal rates, by strategy and k, first network; mean over seeds."""
     rms = overall(record.update_rms).sel(comparison=EQUAL).isel(network=0).mean("seed")
     rows = [(strategy, *by_k(rms, strategy).values) for strategy in two_stages(record)]
-    return table(("rms of u", *_named_ks(record)), rows, digits=".2f")
+    return table(("rms of u", *(f"k = {k}" for k in looks.shades(record))), rows, digits=".2f")
 
 
 @style.styled

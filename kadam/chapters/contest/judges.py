@@ -111,8 +111,8 @@ def only_size(dataset: xr.Dataset, *, most: float) -> Finding:
 
 def larger_steps(dataset: xr.Dataset, *, least: float) -> Finding:
     second, adam = second_and_first(overall(dataset.update_rms).sel(comparison=EQUAL).mean("seed"))
-    good = float((second >= least * adam).mean())
-    return f"rms of u: Adam {with_range(adam)}, k = 2 {with_range(second)}", passes_for(good)
+    words = f"rms of u: Adam {with_range(adam)}, k = 2 {with_range(second)}"
+    return words, passes_for(float((second >= least * adam).mean()))
 
 
 @on_enough_seeds
@@ -131,5 +131,5 @@ def best_of_all(dataset: xr.Dataset) -> Finding:
 def inside_the_grid(dataset: xr.Dataset) -> Finding:
     best = search_score(dataset).mean("tuning_seed").argmax("rate")
     inside = (best > 0) & (best < dataset.sizes["rate"] - 1)
-    outside = [str(name) for name in dataset.optimizer.values[(~inside).any("network").values]]
-    return f"inside for {float(inside.mean()):.0%}; at an end: {', '.join(outside) or 'none'}", passes_for(float(inside.mean()))
+    outside, share = dataset.optimizer.values[(~inside).any("network").values], float(inside.mean())
+    return f"inside for {share:.0%}; at an end: {', '.join(outside) or 'none'}", passes_for(share)

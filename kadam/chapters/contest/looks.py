@@ -1,8 +1,4 @@
-"""How a contest of optimizers is drawn: colours, panels, and what a run that learnt nothing looks like.
-
-A contest is scored by test accuracy in per cent or by test loss in nats. The record says which (:func:`scale`), and every
-figure and table follows.
-"""
+"""How a contest of optimizers is drawn: colours, panels, and what a run that learnt nothing looks like."""
 
 from collections.abc import Sequence
 from typing import Any

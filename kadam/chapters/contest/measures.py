@@ -138,6 +138,5 @@ def reach(x: np.ndarray, loss: np.ndarray, limit: float) -> float:
     above = np.flatnonzero(loss > limit)
     if not len(above):
         return float(x[-1] - x[0])
-    i = int(above[0])
-    share = (limit - loss[i - 1]) / (loss[i] - loss[i - 1])
-    return float(x[i - 1] + share * (x[i] - x[i - 1]) - x[0])
+    around = slice(above[0] - 1, above[0] + 1)
+    return float(np.interp(limit, loss[around], x[around]) - x[0])

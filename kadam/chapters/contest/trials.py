@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -34,29 +35,24 @@ def crossed(rates: Sequence[float], seeds: Sequence[int]) -> list[Trial]:
     return [Trial(rate, seed) for rate in rates for seed in seeds]
 
 
+@dataclass(eq=False)
 class Runs(Stateful):
-    """Several training runs one after another, each of which leaves a row in every table.
+    """Several training runs one after another, each of which leaves a row in every table."""
 
-    ``begin(trial)``: the run from its start; it is evaluated on ``data``, from which it does not learn. ``measures``: the names
-    of the numbers that this gives, and of those that a run watches.
-    """
+    trials: Sequence[Trial]
+    begin: Callable[[Trial], Training]  # a run from its start
+    data: Any  # on which it is evaluated, and from which it does not learn
+    measures: Sequence[str]  # the numbers that this gives, and those that a run watches
+    steps: int
+    evaluations: int
 
     STATE = ("i", "current", "tables")
 
-    def __init__(
-        self,
-        trials: Sequence[Trial],
-        begin: Callable[[Trial], Training],
-        data: Any,
-        *,
-        measures: Sequence[str],
-        steps: int,
-        evaluations: int,
-    ) -> None:
-        self.trials, self.begin, self.data, self.steps = trials, begin, data, steps
-        self.marks = [0, *marks(steps, evaluations)]
-        self.tables: dict[str, Array] = {name: np.full((len(trials), evaluations), np.nan) for name in measures}
-        self.tables["diverged_at"] = np.full(len(trials), np.nan)
+    def __post_init__(self) -> None:
+        shape = len(self.trials), self.evaluations
+        self.marks = [0, *marks(self.steps, self.evaluations)]
+        self.tables: dict[str, Array] = {name: np.full(shape, np.nan) for name in self.measures}
+        self.tables["diverged_at"] = np.full(len(self.trials), np.nan)
         self._start(0)
 
     def _start(self, i: int) -> None:

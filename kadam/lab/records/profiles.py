@@ -5,6 +5,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, TypeVar
 
+from kadam.decay import STRATEGIES, check_stage_count, check_strategy
+
 PROFILES = ("smoke", "laptop", "paper")
 
 # What some experiments have between the last two, where there is no GPU: the part that two cores finish in an hour.
@@ -61,6 +63,32 @@ class Shape:
 
     def __post_init__(self) -> None:
         check_counts(self, "width", "layers", "heads")
+
+
+@dataclass(frozen=True)
+class Contestants:
+    """The optimizers of a contest and how they are compared; the defaults are those of the laptop profile."""
+
+    ks: tuple[int, ...] = (1, 2, 4)
+    strategies: tuple[str, ...] = STRATEGIES
+    beta: float = 0.999
+    gamma: float = 0.9
+    equal_rate: float = 1e-3  # the learning rate of the comparison at equal rates
+    tuning_seeds: int = 1
+    seeds: int = 2  # of the comparisons
+    evaluations: int = 3  # on the way, at equal distances
+    warmup: float = 0.1  # share of the steps in which the learning rate rises
+    compiler: str = ""
+    device: str = "cpu"
+    seed: int = 100  # criteria and sizes were chosen on seeds 0 to 2
+
+    def __post_init__(self) -> None:
+        check_counts(self, "tuning_seeds", "seeds", "evaluations")
+        check_rates("equal_rate", self.equal_rate)
+        for k in self.ks:
+            check_stage_count(k)
+        for strategy in self.strategies:
+            check_strategy(strategy)
 
 
 @dataclass(frozen=True)

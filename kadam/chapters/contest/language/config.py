@@ -2,8 +2,16 @@
 
 from dataclasses import dataclass
 
-from kadam.decay import STRATEGIES, check_stage_count, check_strategy
-from kadam.lab.records.profiles import BASELINES, CORPORA, PRECISIONS, Shape, check_choice, check_counts, check_rates
+from kadam.lab.records.profiles import (
+    BASELINES,
+    CORPORA,
+    PRECISIONS,
+    Contestants,
+    Shape,
+    check_choice,
+    check_counts,
+    check_rates,
+)
 
 SMALL = Shape(width=64, layers=2, heads=2)
 MILLION = Shape(width=192, layers=2, heads=3)
@@ -32,48 +40,30 @@ MILLION_REVIEWS = Setting("reviews, 1M weights", "reviews", MILLION, precision="
 
 
 @dataclass(frozen=True)
-class Config:
-    """What is trained; the defaults are the laptop profile."""
+class Config(Contestants):
+    """What is trained; the defaults are the laptop profile. After its rise the learning rate falls as a cosine."""
 
     settings: tuple[Setting, ...] = (CHARACTERS, NORMALISED_REVIEWS)
-    ks: tuple[int, ...] = (1, 2, 4)
-    strategies: tuple[str, ...] = STRATEGIES
     baselines: tuple[str, ...] = ("Adam", "AdamW", "NAdam", "Lion")
-    beta: float = 0.999
-    gamma: float = 0.9
     weight_decay: float = 0.1  # of AdamW alone
-    equal_rate: float = 1e-3  # the learning rate of the comparison at equal rates
     rates: tuple[float, ...] = (1e-3, 3e-3, 9e-3)  # Adam's in the search; other methods' are a factor times these
-    tuning_seeds: int = 1
     tuning_steps: int = 80
-    seeds: int = 2  # of the comparisons
     steps: int = 80
     batch: int = 8  # windows of text
     context: int = 32  # tokens a window
-    warmup: float = 0.1  # share of the steps in which the learning rate rises; then it falls as a cosine
-    end: float = 0.1  # to this share of its peak
-    evaluations: int = 3  # on the way, at equal distances
+    end: float = 0.1  # the share of its peak to which the learning rate falls
     train: int = 2_000_000  # tokens to learn from, at most
     windows: int = 64  # to evaluate on, as many each for validation and test
-    compiler: str = ""
     text: str = "real"  # "real", or "embedded" for the excerpt that ships with the package
-    device: str = "cpu"
-    seed: int = 100  # criteria and sizes were chosen on seeds 0 to 2
 
     def __post_init__(self) -> None:
-        check_counts(
-            self, "tuning_seeds", "tuning_steps", "seeds", "steps", "batch", "context", "evaluations", "train", "windows"
-        )
+        super().__post_init__()
+        check_counts(self, "tuning_steps", "steps", "batch", "context", "train", "windows")
         check_choice("text", self.text, ("real", "embedded"))
+        check_rates("rates", self.rates)
         names = [setting.name for setting in self.settings]
         if not names or len(set(names)) < len(names):
             raise ValueError(f"settings must have different names, and be one or more, got {names}")
-        for k in self.ks:
-            check_stage_count(k)
-        for strategy in self.strategies:
-            check_strategy(strategy)
-        check_rates("equal_rate", self.equal_rate)
-        check_rates("rates", self.rates)
         least = min(self.steps, self.tuning_steps)
         if self.evaluations > least:
             raise ValueError(f"evaluations must be at most the steps of a run, {least}, got {self.evaluations}")

@@ -219,7 +219,11 @@ def with_tables_apart(notebook: Notebook) -> Notebook:
         if tables:
             cell.outputs = [output for output in cell.outputs if output not in tables]
             hidden = {"tags": ["remove-input"]}
-            cells.append(nbformat.v4.new_code_cell("", outputs=tables, metadata=hidden, id=f"{cell.id}-tables"))
+            cells.append(
+                nbformat.v4.new_code_cell(
+                    "# a page leaves out cells without a line", outputs=tables, metadata=hidden, id=f"{cell.id}-tables"
+                )
+            )
     apart.cells = cells
     return apart
 

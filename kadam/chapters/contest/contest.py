@@ -49,7 +49,7 @@ class Contest:
     """Every method trains every network: at several learning rates, and then, with other seeds, at those of the comparisons."""
 
     title: str
-    data: str  # their kind
+    data: str  # the kind of data, a name in ``configured.KINDS``
     networks: tuple[str, ...]
     methods: tuple[str, ...]
     tuning_steps: int  # of a run in the search

@@ -1,9 +1,8 @@
 """k-Adam on images: does a second stage help, or does it only take larger steps?
 
 A small convolutional network, with batch normalisation and without, learns CIFAR-10 with k-Adam under every strategy and k, and
-with six baselines. First every method is tried at the same number of learning rates, judged on validation images alone. Then,
-with other seeds and on the test images, methods are compared three ways: at the same learning rate, as the paper does; at the
-rate that was best in validation; and at the rate at which the method's update is as large as Adam's at that same learning rate.
+with six baselines. First every method is tried at the same number of learning rates, judged on validation images alone; then,
+with other seeds and on the test images, methods are compared in three ways, of which the paper has the first.
 """
 
 import functools

@@ -54,7 +54,7 @@ unit: dev
 
 # Other cases every time; a failure prints how to repeat it.
 fuzz: dev
-	HYPOTHESIS_PROFILE=nightly $(BIN)/python -m pytest tests/test_fuzz_*.py
+	HYPOTHESIS_PROFILE=nightly $(BIN)/python -m pytest tests/*/test_fuzz_*.py
 
 # Strict: every printed number must be the committed one.
 notebooks: dev

@@ -30,16 +30,15 @@ class Advice:
         """The verdict and its reason."""
         whose = "" if self.k == 1 else f"{self.k}-Adam's last stage has "
         head = f"{whose}betas = ({self.beta1:g}, {self.beta2:g}), that is (beta, gamma) = ({self.beta2:g}, {self.beta1:g}): "
-        if not self.stable_discrete:
-            return f"{head}UNSTABLE. {self._why_unstable()}"
-        return f"{head}stable. {self._why_stable()}"
+        return f"{head}stable. {self._why_stable()}" if self.stable_discrete else f"{head}UNSTABLE. {self._why_unstable()}"
 
     def _why_stable(self) -> str:
-        limit = f"No gradient sequence can make a step longer than {self.largest_update:.3g} learning rates"
-        reason = "momentum forgets faster than the square root of the second moment"
-        comparison = f"beta2 = {self.beta2:g} against beta1^2 = {self.smallest_stable_beta2:.4g}"
         narrow = "" if self.stable_continuous else " It lies outside the paper's narrower region (C <= 0)."
-        return f"{limit}: {reason} ({comparison}).{narrow}"
+        return (
+            f"No gradient sequence can make a step longer than {self.largest_update:.3g} learning rates: "
+            "momentum forgets faster than the square root of the second moment "
+            f"(beta2 = {self.beta2:g} against beta1^2 = {self.smallest_stable_beta2:.4g}).{narrow}"
+        )
 
     def _why_unstable(self) -> str:
         if self.growth_rate is None:
@@ -62,7 +61,7 @@ def advise(betas: Decay | Sequence[float], *, k: int = 1, strategy: str = "inver
     in [0, 1), for k < 1 and for an unknown strategy.
     """
     decay = stages(betas if isinstance(betas, Decay) else Decay.from_betas(betas), k, strategy)[-1]
-    pair: Any = {"beta": decay.beta, "gamma": decay.gamma}
+    pair: Any = vars(decay)
     stable = bool(stability.is_stable(**pair))
     return Advice(
         beta1=decay.gamma,

@@ -31,7 +31,7 @@ class Decay:
 
     def __post_init__(self) -> None:
         for field in fields(self):
-            object.__setattr__(self, field.name, _rate(field.name, getattr(self, field.name)))
+            object.__setattr__(self, field.name, checked_rate(field.name, getattr(self, field.name)))
 
     @classmethod
     def from_betas(cls, betas: Sequence[float]) -> "Decay":
@@ -41,7 +41,7 @@ class Decay:
         except (TypeError, ValueError):
             raise ValueError(f"betas must be a pair (beta1, beta2), got {betas!r}") from None
         where = f" in betas={(beta1, beta2)!r}"
-        return cls(gamma=_rate("beta1", beta1, where), beta=_rate("beta2", beta2, where))
+        return cls(gamma=checked_rate("beta1", beta1, where), beta=checked_rate("beta2", beta2, where))
 
     @property
     def betas(self) -> tuple[float, float]:
@@ -57,34 +57,19 @@ def as_float(value: Any) -> float:
         return math.nan
 
 
-def _rate(name: str, value: Any, where: str = "") -> float:
+def checked_rate(name: str, value: Any, where: str = "") -> float:
+    """The value as a float; ``ValueError`` unless it lies in [0, 1)."""
     rate = as_float(value)
     if not 0.0 <= rate < 1.0:
         raise ValueError(f"{name} must lie in [0, 1), got {value!r}{where}")
     return rate
 
 
-def _repeat(x: float, k: int) -> float:
-    return x
-
-
-def _inverse_exp(x: float, k: int) -> float:
-    return -math.expm1(math.log1p(-x) / k)
-
-
-def _scaled(x: float, k: int) -> float:
-    return x / (x + k * (1.0 - x))
-
-
-def _root(x: float, k: int) -> float:
-    return x ** (1.0 / k)
-
-
 _SAME_FOR_EVERY_STAGE: dict[str, Callable[[float, int], float]] = {
-    "repeat": _repeat,
-    "inverse_exp": _inverse_exp,
-    "scaled": _scaled,
-    "root": _root,
+    "repeat": lambda x, k: x,
+    "inverse_exp": lambda x, k: -math.expm1(math.log1p(-x) / k),
+    "scaled": lambda x, k: x / (x + k * (1.0 - x)),
+    "root": lambda x, k: x ** (1.0 / k),
 }
 
 STRATEGIES: tuple[str, ...] = (*_SAME_FOR_EVERY_STAGE, "meta")

@@ -1,26 +1,53 @@
-"""What all tests share: a cache of their own, no user data, no network, pictures that go nowhere, and profiles of fuzzing."""
+"""What all tests share: a cache of their own, no user data, no network, pictures that go nowhere, and profiles of fuzzing.
 
-import matplotlib
-import matplotlib.pyplot as plt
-import pooch
+Without the laboratory's libraries, as on a bare GPU machine, the tests of the core run and the others are counted.
+"""
+
+import re
+from importlib.util import find_spec
+
 import pytest
 from fuzzing import register_profiles
 
-from kadam.lab.data import sources as data
+LAB = all(find_spec(name) for name in ("filelock", "h5netcdf", "matplotlib", "platformdirs", "pooch", "tqdm", "xarray"))
+NEEDS_LAB = re.compile(r"kadam(\.| import )(lab|report|chapters|book|cli)\b|^import jupytext", re.M)
+LEFT_OUT = []
 
-matplotlib.use("Agg")
-
-RETRIEVE = pooch.retrieve
 register_profiles()  # HYPOTHESIS_PROFILE, or --hypothesis-profile, takes another than quick
+
+if LAB:
+    import matplotlib
+    import matplotlib.pyplot as plt
+    import pooch
+
+    from kadam.lab.data import sources
+
+    matplotlib.use("Agg")
+    RETRIEVE = pooch.retrieve
+
+
+def pytest_ignore_collect(collection_path):
+    """Without the laboratory leave out what imports it."""
+    if not LAB and collection_path.suffix == ".py" and NEEDS_LAB.search(collection_path.read_text()):
+        LEFT_OUT.append(collection_path.name)
+        return True
+    return None
+
+
+def pytest_terminal_summary(terminalreporter):
+    if LEFT_OUT:
+        terminalreporter.write_line(f"{len(LEFT_OUT)} test files left out: they need kadam[lab], which is not installed")
 
 
 @pytest.fixture(autouse=True)
 def alone(tmp_path, monkeypatch):
     monkeypatch.setenv("KADAM_CACHE", str(tmp_path / "cache"))
     monkeypatch.delenv("KADAM_DATA", raising=False)
-    data._try_download.cache_clear()
+    if LAB:
+        sources._try_download.cache_clear()
     yield
-    plt.close("all")
+    if LAB:
+        plt.close("all")
 
 
 @pytest.fixture
@@ -36,7 +63,8 @@ def offline(monkeypatch):
     def refuse(*args, **kwargs):
         raise ConnectionError("no network")
 
-    monkeypatch.setattr("pooch.retrieve", refuse)
+    if LAB:
+        monkeypatch.setattr("pooch.retrieve", refuse)
 
 
 class SmokeRecords(dict):

@@ -84,7 +84,7 @@ def test_the_workflows_and_ci_call_make():
 )
 def test_a_theory_page_names_functions_and_tests_that_exist(page, tests):
     page = (ROOT / "book" / f"{page}.md").read_text()
-    tests = (ROOT / "tests" / f"{tests}.py").read_text()
+    tests = (ROOT / "tests" / "theory" / f"{tests}.py").read_text()
     named = set(re.findall(r"`(test_\w+)`", page)) - {"test_flow", "test_invariance"}
     assert len(named) >= 7
     assert [name for name in named if f"def {name}(" not in tests] == []

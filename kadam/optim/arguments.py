@@ -1,6 +1,6 @@
 """What may be asked of KAdam: a group's hyperparameters, verified, and what a step takes from them."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from kadam.decay import Decay, as_float, check_stage_count, check_strategy, stages
-from kadam.optim.update import Number, widened
+from kadam.optim.update import Number
 
 Pair = tuple[float, float]
 Group = dict[str, Any]
@@ -106,12 +106,6 @@ class Hyper:
         sign = -1.0 if self.maximize else 1.0
         return sign if self.grad_scale is None else sign / self.grad_scale
 
-    @property
-    def on_host(self) -> dict[str, float]:
-        """lr, eps and weight_decay, in this order, as numbers."""
-        return {"lr": float(self.lr), "eps": float(self.eps), "weight_decay": float(self.weight_decay)}
-
-    @property
-    def as_given(self) -> dict[str, Any]:
-        """The same where the host may not read them: those on a device stay there."""
-        return {"lr": widened(self.lr), "eps": widened(self.eps), "weight_decay": widened(self.weight_decay)}
+    def numbers(self, read: Callable[[Any], Any]) -> dict[str, Any]:
+        """lr, eps and weight_decay, in this order; read by ``float``, or by ``widened``, which leaves them on their device."""
+        return {"lr": read(self.lr), "eps": read(self.eps), "weight_decay": read(self.weight_decay)}

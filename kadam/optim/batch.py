@@ -8,22 +8,23 @@ from torch import Tensor
 from torch.nn import Parameter
 
 from kadam.optim.state import state_dtype
+from kadam.optim.update import Tensors
 
 # Adding a tensor to many step counters is three times as fast as adding a number.
 ONE = torch.tensor(1.0, device="cpu")
 
-Ages = tuple[float, ...]  # for every stage of a parameter its step, counted from 1 where the stage began
+Ages = tuple[float, ...]  # for every stage of a parameter a step: where it began, or how many it has made
 
 
 @dataclass
 class Batch:
     """Parameters of one group that step together. Every list has one entry a parameter, ``moments`` 2k (m, v, m_2, ...)."""
 
-    params: list[Tensor]
-    grads: list[Tensor]
-    moments: list[Tensor]
-    steps: list[Tensor]  # step counters, 0-dim
-    starts: list[tuple[float, ...]]  # for each stage the step after which it began
+    params: Tensors
+    grads: Tensors
+    moments: Tensors
+    steps: Tensors  # step counters, 0-dim
+    starts: list[Ages]  # for each stage the step after which it began
 
     @property
     def width(self) -> int:
@@ -107,11 +108,7 @@ PLAIN = {Tensor, Parameter}  # not subclasses, whose elements may lie elsewhere
 
 
 def side_by_side(batch: Batch) -> tuple[Batch | None, Batch | None]:
-    """The parameters whose elements a fused step finds by address, and the others.
-
-    Of those a parameter, its gradient and its moments are plain tensors of equal size whose elements lie side by side
-    in one order.
-    """
+    """The parameters that, with gradient and moments, are plain tensors whose elements lie in one order; and the others."""
     if all_contiguous(batch):
         return batch, None
     can = [_lie_side_by_side(*row) for row in zip(batch.params, batch.grads, batch.rows(), strict=True)]

@@ -14,6 +14,7 @@ from kadam.decay import Decay
 from kadam.optim.arguments import Hyper
 from kadam.optim.batch import Batch
 from kadam.optim.state import state_dtype
+from kadam.optim.update import Tensors
 
 # Elements of a scratch block, 4 MiB of float32: it stays in the cache between two stages, and waking the threads for it
 # costs little (of 2^17 to 2^21 the fastest). A multiple of every vector width, so that splitting a tensor changes no bit.
@@ -23,7 +24,7 @@ BLOCK = 2**20
 def chained_step_(batch: Batch, hyper: Hyper) -> None:
     """One step, in place, on what :func:`kadam.optim.batch.side_by_side` gives; gradients are not written to."""
     params, grads, ages, k = batch.params, batch.grads, batch.ages(), len(hyper.decays)
-    (lr, eps, weight_decay), factor = hyper.on_host.values(), float(hyper.factor)
+    (lr, eps, weight_decay), factor = hyper.numbers(float).values(), float(hyper.factor)
     sizes, real = [p.numel() for p in params], state_dtype(params[0].dtype)
     without_scratch = k == 1 and abs(factor) == 1.0 and real == params[0].dtype
     for part in _parts(sizes, sum(sizes) if without_scratch else BLOCK):
@@ -35,46 +36,21 @@ def chained_step_(batch: Batch, hyper: Hyper) -> None:
         maximize = factor == -1.0
         u = g if p[0].dtype == real and abs(factor) == 1.0 else scratch.scaled(g, 1.0 if maximize else factor)
         for i, decay in enumerate(hyper.decays[:-1]):
-            first = maximize and i == 0
-            u = _adam(scratch.zeros(), u, ms[2 * i : 2 * i + 2], decay, [a[i] for a in age], -1.0, eps, 0.0, first)
-        last = (hyper.decays[-1], [a[-1] for a in age], lr, eps, weight_decay, maximize and k == 1)
-        if p[0].dtype == real:
-            _adam(p, u, ms[-2:], *last)
-        else:
-            torch._foreach_copy_([_flat(x) for x in p], _adam(scratch.copies(p), u, ms[-2:], *last))
+            inner: Any = {"lr": -1.0, "eps": eps, "weight_decay": 0.0, "maximize": maximize and i == 0}
+            u = _adam(scratch.zeros(), u, ms[2 * i : 2 * i + 2], decay, [a[i] for a in age], **inner)
+        last: Any = {"lr": lr, "eps": eps, "weight_decay": weight_decay, "maximize": maximize and k == 1}
+        target = p if p[0].dtype == real else scratch.copies(p)
+        _adam(target, u, ms[-2:], hyper.decays[-1], [a[-1] for a in age], **last)
+        if target is not p:
+            torch._foreach_copy_([_flat(x) for x in p], target)
 
 
-def _adam(
-    target: list[Tensor],
-    x: list[Tensor],
-    moments: list[list[Tensor]],
-    decay: Decay,
-    age: list[float],
-    lr: float,
-    eps: float,
-    weight_decay: float,
-    maximize: bool,
-) -> list[Tensor]:
+def _adam(target: Tensors, x: Tensors, moments: list[Tensors], decay: Decay, age: list[float], **options: Any) -> Tensors:
     """torch's fused AdamW step of ``target`` with ``x`` as gradient; returns ``target``."""
     beta1, beta2 = decay.betas
     counters = {a: torch.tensor(a, dtype=torch.float32, device="cpu") for a in set(age)}
-    torch._fused_adamw_(
-        target,
-        x,
-        moments[0],
-        moments[1],
-        [],
-        [counters[a] for a in age],
-        lr=lr,
-        beta1=beta1,
-        beta2=beta2,
-        weight_decay=weight_decay,
-        eps=eps,
-        amsgrad=False,
-        maximize=maximize,
-        grad_scale=None,
-        found_inf=None,
-    )
+    steps = [counters[a] for a in age]
+    torch._fused_adamw_(target, x, moments[0], moments[1], [], steps, beta1=beta1, beta2=beta2, amsgrad=False, **options)
     return target
 
 
@@ -109,30 +85,27 @@ class _Scratch:
     _kept = threading.local()
 
     def __init__(self, sizes: list[int], dtype: torch.dtype) -> None:
-        self._dtype, self._sizes = dtype, sizes
-        self._blocks = [self._block(which, sum(sizes)) for which in (0, 1)]
-
-    def _block(self, which: int, size: int) -> Tensor:
         kept: dict[Any, Tensor] = self._kept.__dict__
-        key = (which, self._dtype)
-        if key not in kept or len(kept[key]) < size:
-            kept[key] = torch.empty(size, dtype=self._dtype, device="cpu")
-        return kept[key][:size]
+        self._sizes, n, keys = sizes, sum(sizes), ((0, dtype), (1, dtype))
+        for key in keys:
+            if key not in kept or len(kept[key]) < n:
+                kept[key] = torch.empty(n, dtype=dtype, device="cpu")
+        self._blocks = [kept[key][:n] for key in keys]
 
     def _next(self) -> Tensor:
         self._blocks.reverse()
         return self._blocks[0]
 
-    def zeros(self) -> list[Tensor]:
+    def zeros(self) -> Tensors:
         return list(self._next().zero_().split(self._sizes))
 
-    def scaled(self, grads: list[Tensor], factor: float) -> list[Tensor]:
+    def scaled(self, grads: Tensors, factor: float) -> Tensors:
         """factor * grads in this scratch's dtype."""
         u = self.copies(grads)
         torch._foreach_mul_(u, factor)
         return u
 
-    def copies(self, tensors: list[Tensor]) -> list[Tensor]:
+    def copies(self, tensors: Tensors) -> Tensors:
         views = list(self._next().split(self._sizes))
         torch._foreach_copy_(views, [_flat(t) for t in tensors])
         return views

@@ -51,7 +51,7 @@ def one_pass_(addresses: list[int], sizes: list[int], ages: list[Ages], dtype: t
     rows: dict[Ages, int] = {}
     row = [rows.setdefault(age, len(rows)) for age in ages]
     stages = [[_stage(d, n) for d, n in zip(hyper.decays, age, strict=True)] for age in rows]
-    lr, eps, weight_decay = hyper.on_host.values()
+    lr, eps, weight_decay = hyper.numbers(float).values()
     real = np.float64 if dtype == torch.float64 else np.float32
     one_pass_kernel().launch(  # type: ignore[union-attr]
         np.array(addresses, np.int64),
@@ -84,7 +84,7 @@ def _import_kernel() -> ModuleType | None:
         return importlib.import_module("kadam.optim.numba_kernel")
     except ImportError as error:
         if error.name != "numba":  # it is there and does not work, with another numpy for instance
-            warnings.warn(f"numba cannot be imported ({error}): fused steps go without it", UserWarning, stacklevel=2)
+            warnings.warn(f"numba cannot be imported ({error}): fused steps go without it", stacklevel=2)
         return None
 
 
@@ -134,12 +134,15 @@ class Repeat:
             and _same(self._values, chain.from_iterable(map(dict.values, self._states)))
         ):
             return False
-        self._grads = [g for g in grads if g is not None]
+        self._grads = grads = [g for g in grads if g is not None]
         return (
-            self._lie_as_before()
-            and self._are_shaped(batch.params)
-            and self._are_shaped(self._grads)
-            and self._are_alike(self._grads)
+            [list(map(Tensor.data_ptr, tensors)) for tensors in (batch.params, batch.moments)] == self._addresses
+            and all(map(Tensor.is_contiguous, chain(batch.params, grads)))
+            and list(map(Tensor.numel, batch.params)) == list(map(Tensor.numel, grads)) == self._sizes
+            and set(map(type, grads)) <= PLAIN
+            and set(map(DTYPE, grads)) == {self._dtype}
+            and all(map(IS_CPU, grads))
+            and not any(map(Tensor.is_neg, grads))
         )
 
     def step(self, hyper: Hyper) -> None:
@@ -152,21 +155,6 @@ class Repeat:
         addresses = [*params_at, *map(Tensor.data_ptr, grads), *moments_at]
         one_pass_(addresses, self._sizes, batch.ages(), self._dtype, hyper)
         torch.autograd.graph.increment_version([*batch.params, *batch.moments])
-
-    def _lie_as_before(self) -> bool:
-        tensors = (self._batch.params, self._batch.moments)
-        return [list(map(Tensor.data_ptr, each)) for each in tensors] == self._addresses
-
-    def _are_shaped(self, tensors: list[Tensor]) -> bool:
-        return all(map(Tensor.is_contiguous, tensors)) and list(map(Tensor.numel, tensors)) == self._sizes
-
-    def _are_alike(self, grads: list[Tensor]) -> bool:
-        return (
-            set(map(type, grads)) <= PLAIN
-            and set(map(DTYPE, grads)) == {self._dtype}
-            and all(map(IS_CPU, grads))
-            and not any(map(Tensor.is_neg, grads))
-        )
 
 
 def _same(ours: list[Any], theirs: Iterable[Any]) -> bool:

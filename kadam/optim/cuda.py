@@ -24,6 +24,7 @@ from kadam.decay import Decay
 from kadam.optim.arguments import Hyper
 from kadam.optim.batch import Batch
 from kadam.optim.state import state_dtype
+from kadam.optim.update import widened
 
 try:
     import triton
@@ -44,32 +45,33 @@ jit: Callable[..., Any] = (lambda function: function) if triton is None else tri
 
 def available() -> bool:
     """Whether Triton is there with something to run on: NVIDIA's CUDA, or its own interpreter."""
-    return triton is not None and (interpreted() or (torch.version.cuda is not None and torch.cuda.is_available()))
-
-
-def interpreted() -> bool:
-    """Whether Triton's interpreter was switched on when this module was imported."""
-    return triton is not None and not isinstance(kadam_kernel, triton.JITFunction)
+    if triton is None:
+        return False
+    interpreted = not isinstance(kadam_kernel, triton.JITFunction)
+    return interpreted or (torch.version.cuda is not None and torch.cuda.is_available())
 
 
 def fused_step_(batch: Batch, hyper: Hyper) -> None:
     """One step on dense parameters of one device and dtype, in place. The host never waits for the device.
 
-    Gradients and moments have the shape and the strides of their parameter. The step counters lie on the device and
-    count this step. Gradients are divided by ``grad_scale``, and where ``found_inf`` is not 0 nothing is written: each
-    one float32 element, as GradScaler gives them.
+    Gradients and moments have their parameter's shape and strides. The step counters lie on the device and count this
+    step. Where ``found_inf`` is not 0 nothing is written; it and ``grad_scale`` are one float32 element each.
     """
     params, sizes = batch.params, tuple(map(Tensor.numel, batch.params))
     if not any(sizes):
         return
-    device, steps = params[0].device, _of_one_dtype(batch.steps)
-    lr, eps, weight_decay = hyper.as_given.values()
+    device, steps = params[0].device, batch.steps
+    if len({step.dtype for step in steps}) > 1:
+        steps = [step.double() for step in steps]
+    lr, eps, weight_decay = hyper.numbers(widened).values()
     addresses = tuple(map(Tensor.data_ptr, chain(params, batch.grads, steps, batch.moments)))
     with torch.cuda.device_of(params[0]):
         chunks = _table(_chunks, (sizes,), device)
         rows = _table(_rows, (addresses, sizes, tuple(batch.starts)), device)
         numbers = _table(_numbers, (float(weight_decay), float(eps), *hyper.decays), device)
-        given = (chunks, rows, numbers, _rate(lr, device), hyper.grad_scale, hyper.found_inf)
+        readable = isinstance(lr, Tensor) and lr.device == device
+        rate = lr if readable else _table(_one, (float(lr),), device)  # one on the host may be read by the host
+        given = (chunks, rows, numbers, rate, hyper.grad_scale, hyper.found_inf)
         fixed = constants(len(hyper.decays), params[0].dtype, steps[0].dtype, hyper.maximize)
         kadam_kernel[(len(chunks),)](*given, **fixed, **OPTIONS)
     torch.autograd.graph.increment_version([*params, *batch.moments])
@@ -83,17 +85,6 @@ def constants(k: int, dtype: torch.dtype, step_dtype: torch.dtype, maximize: boo
 
 def _triton(dtype: torch.dtype) -> Any:
     return getattr(tl, str(dtype).removeprefix("torch."))
-
-
-def _of_one_dtype(steps: list[Tensor]) -> list[Tensor]:
-    return steps if len({step.dtype for step in steps}) == 1 else [step.double() for step in steps]
-
-
-def _rate(lr: float | Tensor, device: torch.device) -> Tensor:
-    """A learning rate that the kernel can read; one that lies on the host may be read by the host."""
-    if isinstance(lr, Tensor) and lr.device == device:
-        return lr
-    return _table(_one, (float(lr),), device)
 
 
 # The tables: each is made from nothing but its key
@@ -125,12 +116,8 @@ def _rows(addresses: tuple[int, ...], sizes: tuple[int, ...], starts: tuple[tupl
 
 def _numbers(weight_decay: float, eps: float, *decays: Decay) -> Tensor:
     """float64 of shape (2 + 4k,): weight_decay, eps, then (gamma, beta, log gamma, log beta) of every stage."""
-    stages = [(d.gamma, d.beta, _log(d.gamma), _log(d.beta)) for d in decays]
-    return torch.tensor([weight_decay, eps, *(x for stage in stages for x in stage)], dtype=torch.float64, device="cpu")
-
-
-def _log(x: float) -> float:
-    return math.log(x) if x > 0 else -math.inf
+    stages = [(*d.betas, *(math.log(x) if x > 0 else -math.inf for x in d.betas)) for d in decays]
+    return torch.tensor([weight_decay, eps, *chain.from_iterable(stages)], dtype=torch.float64, device="cpu")
 
 
 def _one(number: float) -> Tensor:
@@ -139,14 +126,19 @@ def _one(number: float) -> Tensor:
 
 # Where the tables are kept
 
+# What graphs read again at every replay. Kept for good: nobody says when a graph dies.
+_captured: list[Tensor] = []
+
 
 def _table(make: Callable[..., Tensor], key: tuple[Any, ...], device: torch.device) -> Tensor:
     """What ``make`` makes of the key, on the device, for use on its current stream."""
     stream = _stream(device)
-    if stream is None:
-        return _table_of_a_graph(make(*key), device)
-    table = _uploaded(make, key, device, stream)
+    table = make(*key) if stream is None else _uploaded(make, key, device, stream)
     reserve = _reserve(table.shape, table.dtype)
+    if stream is None:  # for the graph that is being captured: each of its replays uploads the table again before reading it
+        source = reserve.pop() if reserve else _pinned(table.shape, table.dtype)
+        _captured.append(source.copy_(table))
+        return source.to(device, non_blocking=True)
     if len(reserve) < min(RESERVED, 1 + 2**20 // table.nbytes):  # one of a large table
         reserve.append(_pinned(table.shape, table.dtype))
     return table
@@ -157,18 +149,6 @@ def _uploaded(make: Callable[..., Tensor], key: tuple[Any, ...], device: torch.d
     """Of one stream only: another one might read it before it has arrived, or after it was dropped."""
     table = make(*key)
     return _pinned(table.shape, table.dtype).copy_(table).to(device, non_blocking=True)
-
-
-# What graphs read again at every replay. Kept for good: nobody says when a graph dies.
-_captured: list[Tensor] = []
-
-
-def _table_of_a_graph(table: Tensor, device: torch.device) -> Tensor:
-    """For the graph that is being captured; each of its replays uploads the table again before reading it."""
-    reserve = _reserve(table.shape, table.dtype)
-    source = reserve.pop() if reserve else _pinned(table.shape, table.dtype)
-    _captured.append(source.copy_(table))
-    return source.to(device, non_blocking=True)
 
 
 @lru_cache(maxsize=KEPT)

@@ -9,9 +9,10 @@ from torch.optim.optimizer import Optimizer, ParamsT, _use_grad_for_differentiab
 
 from kadam.optim import state as parameter_state
 from kadam.optim.arguments import Group, Hyper, Pair, checked, stage_decays
-from kadam.optim.batch import Batch, aligned, of_a_kind
+from kadam.optim.batch import Ages, Batch, aligned, of_a_kind
 from kadam.optim.cpu import Repeat
 from kadam.optim.steps import choose, counts_on_device, step_batch
+from kadam.optim.update import Tensors
 
 CPU = torch.device("cpu")
 
@@ -36,24 +37,24 @@ class KAdam(Optimizer):
     k             ``k``                 number of stages; 1 is AdamW, bit for bit unless fused. The state is 2k tensors
     ============  ====================  ==========================================================================
 
-    ``strategy`` is one of ``repeat``, ``inverse_exp``, ``scaled``, ``root``, ``meta``: see :func:`kadam.stages`.
-    ``maximize`` ascends. ``fused``: one pass over memory for all stages, on CPU with numba (the extra ``fast``) or a chain
-    of torch's fused AdamW, on CUDA with Triton; where there is none, foreach with a warning. ``foreach``: whole lists of
-    tensors at once; ``False``: one tensor after another. By itself (both ``None``) a step is fused for k >= 2 and foreach
-    for k = 1. ``capturable`` counts steps on the device (CUDA graphs). ``differentiable`` lets gradients flow through steps.
+    ``strategy`` is one of ``repeat``, ``inverse_exp``, ``scaled``, ``root``, ``meta``: see :func:`kadam.stages`. ``maximize``
+    ascends. ``fused``: one pass over memory for all stages, on CPU with numba (the extra ``fast``) or a chain of torch's fused
+    AdamW, on CUDA with Triton; where there is none, foreach with a warning. ``foreach``: whole lists of tensors at once;
+    ``False``: one tensor after another. By itself (both ``None``) a step is fused for k >= 2 and foreach for k = 1.
+    ``capturable`` counts steps on the device (CUDA graphs). ``differentiable`` lets gradients flow through steps.
 
     All of these may differ between parameter groups. A group's ``betas`` is always one pair, which schedulers may cycle:
     stages are derived from it at every step. With k explicit pairs it is the first stage's.
 
-    With k >= 2 the update keeps a size near one even close to a minimum, so a constant learning rate does not settle:
-    let a schedule take it down. Its steps are longer than Adam's at the same ``lr``: start from a quarter of it. With learning
-    rates tuned, k = 2 was no better than Adam on CIFAR-10 and on text (chapters 6 and 7 of the book), so we recommend k = 1.
+    With k >= 2 the update keeps a size near one even close to a minimum, so a constant learning rate does not settle: let a
+    schedule take it down, from a quarter of Adam's ``lr``. With learning rates tuned, k = 2 was no better than Adam on CIFAR-10
+    and on text (chapters 6 and 7 of the book), so we recommend k = 1.
 
-    State of a parameter: ``step`` (a scalar tensor), ``exp_avg`` and ``exp_avg_sq`` of stage 1 under AdamW's names,
-    so that an AdamW state dict loads, then ``exp_avg_2``, ``exp_avg_sq_2``, ... of the stages 2..k, shaped as the
-    parameter, in its dtype or float32 if that is a lower one; steps of such parameters are computed in float32. Stages that a
-    loaded state dict lacks start fresh, and ``first_step_2``, ... (0 otherwise) say from which step. An AdamW state dict
-    brings moments made with Adam's own decays: go on from it with ``repeat`` or ``meta``, whose first stage has these decays.
+    State of a parameter: ``step`` (a scalar tensor), ``exp_avg`` and ``exp_avg_sq`` of stage 1 under AdamW's names, so that an
+    AdamW state dict loads, then ``exp_avg_2``, ``exp_avg_sq_2``, ... of the stages 2..k, shaped as the parameter, in its dtype
+    or float32 if that is a lower one; steps of such parameters are computed in float32. Stages that a loaded state dict lacks
+    start fresh, and ``first_step_2``, ... (0 otherwise) say from which step. AdamW's moments are made with Adam's own decays:
+    go on from them with ``repeat`` or ``meta``, whose first stage has these.
 
     Moments and weights stay finite while gradients do, below the root of the largest number of the moments' dtype (1.8e19 in
     float32, 1.3e154 in float64), if eps > 0 and each stage has beta2 > beta1^2. A larger gradient's square is infinite, as in
@@ -86,19 +87,9 @@ class KAdam(Optimizer):
         capturable: bool = False,
         differentiable: bool = False,
     ) -> None:
-        defaults = {
-            "lr": lr,
-            "betas": betas,
-            "eps": eps,
-            "weight_decay": weight_decay,
-            "k": k,
-            "strategy": strategy,
-            "maximize": maximize,
-            "foreach": foreach,
-            "fused": fused,
-            "capturable": capturable,
-            "differentiable": differentiable,
-        }
+        numbers = {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay, "k": k, "strategy": strategy}
+        flags = {"foreach": foreach, "fused": fused, "capturable": capturable, "differentiable": differentiable}
+        defaults = {**numbers, "maximize": maximize, **flags}
         checked(defaults)
         if not isinstance(params, Iterable):
             raise TypeError(f"params must be an iterable of tensors or of groups, got {params!r}")
@@ -199,13 +190,7 @@ class KAdam(Optimizer):
             self._repeats[i] = Repeat.after(group, alike[0], self.state) if len(alike) == 1 else None
 
     def _init_group(
-        self,
-        group: Group,
-        params: list[Tensor],
-        grads: list[Tensor],
-        moments: list[Tensor],
-        steps: list[Tensor],
-        starts: list[tuple[float, ...]],
+        self, group: Group, params: Tensors, grads: Tensors, moments: Tensors, steps: Tensors, starts: list[Ages]
     ) -> None:
         """Append to the lists what a step of this group needs, making what is missing of the state.
 

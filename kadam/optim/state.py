@@ -91,7 +91,6 @@ def keep_own_stages(own: Group, loaded: Group) -> None:
     warnings.warn(
         f"the loaded state has k={theirs} stages, this optimizer k={own['k']}: stages 1..{common} are kept, {rest}, and "
         f"strategy={own['strategy']!r} stays; construct KAdam with k={theirs} to go on exactly",
-        UserWarning,
         stacklevel=2,
     )
 
@@ -100,14 +99,11 @@ def forget_adams(loaded: Group) -> None:
     """Drop what torch's Adam and AdamW keep in their groups and KAdam has not, with a warning where it did something."""
     amsgrad, decoupled = loaded.pop("amsgrad", False), loaded.pop("decoupled_weight_decay", True)
     if amsgrad:
-        warnings.warn(
-            "the loaded state has amsgrad=True, which KAdam does not have: going on without", UserWarning, stacklevel=2
-        )
+        warnings.warn("the loaded state has amsgrad=True, which KAdam does not have: going on without", stacklevel=2)
     if not decoupled and loaded["weight_decay"] != 0:
         warnings.warn(
             f"the loaded state is Adam's, whose weight_decay={loaded['weight_decay']} is part of the gradient; KAdam's is "
             "decoupled, as AdamW's: going on with the same number",
-            UserWarning,
             stacklevel=2,
         )
 

@@ -13,21 +13,13 @@ import torch
 from torch import Tensor
 
 from kadam.decay import Decay
-from kadam.optim import cpu, cuda
+from kadam.optim import cpu, cuda, update
 from kadam.optim.arguments import Group, Hyper
 from kadam.optim.batch import Ages, Batch, as_reals, is_distributed, local, side_by_side
 from kadam.optim.state import state_dtype
-from kadam.optim.update import (
-    Moments,
-    Number,
-    StageAtStep,
-    kadam_differentiable_step_,
-    kadam_foreach_step_,
-    kadam_step_,
-)
+from kadam.optim.update import Moments, Number, StageAtStep, Stages
 
 Path = Literal["for-loop", "foreach", "fused"]
-Stages = tuple[StageAtStep[Any], ...]
 
 
 def step_batch(batch: Batch, group: Group, hyper: Hyper) -> None:
@@ -78,7 +70,7 @@ def has_fused(device_type: str) -> bool:
 
 def _instead_of_fused(device_type: str) -> Path:
     why = "without Triton" if device_type == "cuda" else f"on {device_type!r} devices"
-    warnings.warn(f"fused=True: there is no fused step {why}; taking foreach=True instead", UserWarning, stacklevel=2)
+    warnings.warn(f"fused=True: there is no fused step {why}; taking foreach=True instead", stacklevel=2)
     return "foreach"
 
 
@@ -97,7 +89,7 @@ def host_step(batch: Batch, hyper: Hyper, path: Path) -> None:
         batch, path = cannot, "for-loop"
     known: dict[Ages, Stages] = {}
     stages = [known.get(age) or known.setdefault(age, _at(hyper.decays, age)) for age in batch.ages()]
-    _plain_step(batch, stages, path, hyper.factor, hyper.on_host)
+    _plain_step(batch, stages, path, hyper.factor, hyper.numbers(float))
 
 
 def device_step(batch: Batch, hyper: Hyper, path: Path) -> None:
@@ -110,7 +102,7 @@ def device_step(batch: Batch, hyper: Hyper, path: Path) -> None:
         tuple(StageAtStep.at_tensor(*d.betas, step - start) for d, start in zip(hyper.decays, starts, strict=True))
         for step, starts in zip(batch.steps, batch.starts, strict=True)
     ]
-    _plain_step(batch, stages, path, hyper.factor, hyper.as_given)
+    _plain_step(batch, stages, path, hyper.factor, hyper.numbers(update.widened))
 
 
 def cuda_step(batch: Batch, hyper: Hyper) -> None:
@@ -133,8 +125,8 @@ def differentiable_step(batch: Batch, hyper: Hyper) -> list[Tensor]:
     for given, p, g, row, age in zip(batch.params, reals.params, reals.grads, reals.rows(), reals.ages(), strict=True):
         wide = p.to(state_dtype(p.dtype))
         moved = wide.clone() if wide is p else wide
-        factor, stages = hyper.factor, _at(hyper.decays, age)
-        moments = kadam_differentiable_step_(moved, factor * g.to(wide.dtype), _pairs(row), stages, **hyper.as_given)
+        grad, stages, numbers = hyper.factor * g.to(wide.dtype), _at(hyper.decays, age), hyper.numbers(update.widened)
+        moments = update.kadam_differentiable_step_(moved, grad, _pairs(row), stages, **numbers)
         p.copy_(moved)
         advanced += [torch.view_as_complex(x) if given.is_complex() else x for pair in moments for x in pair]
     return advanced
@@ -144,31 +136,24 @@ def _at(decays: Sequence[Decay], age: Ages) -> Stages:
     return tuple(StageAtStep.at(*d.betas, n) for d, n in zip(decays, age, strict=True))
 
 
-def _plain_step(batch: Batch, stages: list[Stages], path: Path, factor: Number, hyper: dict[str, Any]) -> None:
+def _plain_step(batch: Batch, stages: Sequence[Stages], path: Path, factor: Number, hyper: dict[str, Any]) -> None:
     """With torch's own operations; low-precision parameters in float32, rounded once at the end."""
+    scaled = isinstance(factor, Tensor) or factor != 1.0
     if path == "foreach":
-        _foreach_step(batch, stages, factor, hyper)
+        wide = [p.to(state_dtype(p.dtype)) for p in batch.params]
+        grads = [g.to(w.dtype) for g, w in zip(batch.grads, wide, strict=True)]
+        grads = list(torch._foreach_mul(grads, factor)) if scaled else grads
+        update.kadam_foreach_step_(wide, grads, batch.moments, stages, **hyper)
+        for p, w in zip(batch.params, wide, strict=True):
+            if w.dtype != p.dtype:
+                p.copy_(w)
         return
     for p, g, row, at in zip(batch.params, batch.grads, batch.rows(), stages, strict=True):
-        wide = p.to(state_dtype(p.dtype))
-        kadam_step_(wide, _times(g.to(wide.dtype), factor), _pairs(row), at, **hyper)
-        if wide.dtype != p.dtype:
-            p.copy_(wide)
-
-
-def _foreach_step(batch: Batch, stages: list[Stages], factor: Number, hyper: dict[str, Any]) -> None:
-    wide = [p.to(state_dtype(p.dtype)) for p in batch.params]
-    grads = [g.to(w.dtype) for g, w in zip(batch.grads, wide, strict=True)]
-    if isinstance(factor, Tensor) or factor != 1.0:
-        grads = list(torch._foreach_mul(grads, factor))
-    kadam_foreach_step_(wide, grads, batch.moments, stages, **hyper)
-    for p, w in zip(batch.params, wide, strict=True):
+        w = p.to(state_dtype(p.dtype))
+        g = g.to(w.dtype)
+        update.kadam_step_(w, g * factor if scaled else g, _pairs(row), at, **hyper)
         if w.dtype != p.dtype:
             p.copy_(w)
-
-
-def _times(grad: Tensor, factor: Number) -> Tensor:
-    return grad * factor if isinstance(factor, Tensor) or factor != 1.0 else grad
 
 
 def _pairs(row: list[Tensor]) -> list[Moments]:

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 N = TypeVar("N", float, Tensor)
+Tensors = list[Tensor]
 Moments = tuple[Tensor, Tensor]  # (m, v) of one stage, each shaped as the parameter
 Number = float | Tensor  # a tensor of one element where the value may not be read by the host
 
@@ -48,6 +49,9 @@ class StageAtStep(Generic[N]):
         return StageAtStep(*parts)
 
 
+Stages = Sequence[StageAtStep[Any]]  # k of one parameter
+
+
 def widened(number: Number) -> Number:
     """A number on a device without dimensions and in float64, where the device has it; other numbers as they are."""
     if not isinstance(number, Tensor):
@@ -62,7 +66,7 @@ def _one_minus_power(beta: float, step: Tensor) -> Tensor:
     return torch.ones_like(n) if beta == 0 else -torch.expm1(n * math.log(beta))
 
 
-def kadam_update(grad: Tensor, moments: Sequence[Moments], stages: Sequence[StageAtStep[Any]], *, eps: float) -> Tensor:
+def kadam_update(grad: Tensor, moments: Sequence[Moments], stages: Stages, *, eps: float) -> Tensor:
     """u^(k), shaped as ``grad``, after all the given stages; advances their moments in place."""
     u = grad
     for (m, v), stage in zip(moments, stages, strict=True):
@@ -72,14 +76,7 @@ def kadam_update(grad: Tensor, moments: Sequence[Moments], stages: Sequence[Stag
 
 
 def kadam_step_(
-    param: Tensor,
-    grad: Tensor,
-    moments: Sequence[Moments],
-    stages: Sequence[StageAtStep[Any]],
-    *,
-    lr: Number,
-    eps: float,
-    weight_decay: float,
+    param: Tensor, grad: Tensor, moments: Sequence[Moments], stages: Stages, *, lr: Number, eps: float, weight_decay: float
 ) -> None:
     """One step on one parameter, in place: param <- (1 - lr weight_decay) param - lr u^(k)."""
     if weight_decay != 0:
@@ -108,14 +105,7 @@ def _denominator(v: Tensor, stage: StageAtStep[Any], eps: float) -> Tensor:
 
 
 def kadam_foreach_step_(
-    params: list[Tensor],
-    grads: list[Tensor],
-    moments: list[Tensor],
-    stages: list[tuple[StageAtStep[Any], ...]],
-    *,
-    lr: Number,
-    eps: float,
-    weight_decay: float,
+    params: Tensors, grads: Tensors, moments: Tensors, stages: Sequence[Stages], *, lr: Number, eps: float, weight_decay: float
 ) -> None:
     """:func:`kadam_step_` on parameters of one device and dtype at once.
 
@@ -127,28 +117,16 @@ def kadam_foreach_step_(
     k, u = len(stages[0]), grads
     for i in range(k):
         m, v, stage = moments[2 * i :: 2 * k], moments[2 * i + 1 :: 2 * k], [each[i] for each in stages]
-        _foreach_average_(u, m, v, stage[0])
-        denominator = _foreach_denominator(v, stage, eps)
+        torch._foreach_lerp_(m, u, stage[0].weight1)
+        torch._foreach_mul_(v, stage[0].beta2)
+        torch._foreach_addcmul_(v, u, u, stage[0].weight2)
+        denominator = list(torch._foreach_sqrt(v))
+        torch._foreach_div_(denominator, [s.correction2 for s in stage])
+        torch._foreach_add_(denominator, eps)
         if i < k - 1:
             u = list(torch._foreach_div(m, denominator))
             torch._foreach_div_(u, [s.correction1 for s in stage])
-    _foreach_move_(params, m, denominator, [-lr / s.correction1 for s in stage])
-
-
-def _foreach_average_(u: list[Tensor], m: list[Tensor], v: list[Tensor], stage: StageAtStep[float]) -> None:
-    torch._foreach_lerp_(m, u, stage.weight1)
-    torch._foreach_mul_(v, stage.beta2)
-    torch._foreach_addcmul_(v, u, u, stage.weight2)
-
-
-def _foreach_denominator(v: list[Tensor], stage: list[StageAtStep[Any]], eps: float) -> list[Tensor]:
-    denominator = list(torch._foreach_sqrt(v))
-    torch._foreach_div_(denominator, [s.correction2 for s in stage])
-    torch._foreach_add_(denominator, eps)
-    return denominator
-
-
-def _foreach_move_(params: list[Tensor], m: list[Tensor], denominator: list[Tensor], factors: list[Any]) -> None:
+    factors: list[Any] = [-lr / s.correction1 for s in stage]
     if isinstance(factors[0], Tensor):  # addcdiv takes its factors as numbers only
         torch._foreach_div_(denominator, factors)
         torch._foreach_addcdiv_(params, m, denominator)
@@ -157,30 +135,15 @@ def _foreach_move_(params: list[Tensor], m: list[Tensor], denominator: list[Tens
 
 
 def kadam_differentiable_step_(
-    param: Tensor,
-    grad: Tensor,
-    moments: Sequence[Moments],
-    stages: Sequence[StageAtStep[Any]],
-    *,
-    lr: Number,
-    eps: float,
-    weight_decay: float,
+    param: Tensor, grad: Tensor, moments: Sequence[Moments], stages: Stages, *, lr: Number, eps: float, weight_decay: float
 ) -> list[Moments]:
-    """:func:`kadam_step_` under autograd: ``param`` moves in place, the moments are returned and the old ones left alone.
-
-    So a gradient flows through any number of steps, back to gradients, moments, weights and a learning rate that is a
-    tensor.
-    """
+    """:func:`kadam_step_` under autograd: ``param`` moves in place, the moments are returned and the old ones left alone."""
     u, advanced = grad, []
     for (m, v), stage in zip(moments, stages, strict=True):
         m = m.lerp(u, stage.weight1)
         v = stage.beta2 * v + stage.weight2 * u.square()
         advanced.append((m, v))
-        u = m / (_root(v) / stage.correction2 + eps) / stage.correction1
+        root = torch.where(v > 0, v, 1.0).sqrt() * (v > 0)  # its derivative at 0 is 0, not infinite: there m is 0 too
+        u = m / (root / stage.correction2 + eps) / stage.correction1
     param.mul_(1 - lr * weight_decay).sub_(lr * u)
     return advanced
-
-
-def _root(v: Tensor) -> Tensor:
-    """sqrt(v) whose derivative at 0 is 0 instead of infinite: there m is 0 too, and so is what the root does to u."""
-    return torch.where(v > 0, v, 1.0).sqrt() * (v > 0)

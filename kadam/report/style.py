@@ -6,9 +6,13 @@ from collections.abc import Callable, Sequence
 from typing import Any, ParamSpec
 
 import matplotlib.pyplot as plt
+import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import TwoSlopeNorm
 from matplotlib.figure import Figure
+from numpy.typing import NDArray
 
 P = ParamSpec("P")
 
@@ -71,6 +75,7 @@ def styled(draw: Callable[P, Figure]) -> Callable[P, Figure]:
         finally:
             plt.rcParams.update(before)
 
+    draw_in_style.draws = True  # type: ignore[attr-defined]  # by this a figure is known
     return draw_in_style
 
 
@@ -87,6 +92,18 @@ def rate_axis(axes: Axes, rates: Sequence[float], label: str = "learning rate") 
     axes.set_xticks(shown, [f"{rate:.1e}".replace("e-0", "e-") for rate in shown])
     axes.set_xticks([], minor=True)
     axes.set_xlabel(label)
+
+
+def against_c(axes: Axes, **settings: Any) -> None:
+    """A horizontal axis of C, which falls to the right, with a line where the paper's region ends."""
+    axes.axvline(0, color=MEASURED, lw=0.6)
+    axes.set(xlabel="C(beta, gamma)", **settings)
+    axes.invert_xaxis()
+
+
+def along_curve(C: NDArray[np.float64]) -> ScalarMappable:
+    """Colours of values of C: red outside the region, blue inside."""
+    return ScalarMappable(TwoSlopeNorm(0, min(C.min(), -1e-3), max(C.max(), 1e-3)), ALONG_CURVE)
 
 
 def _label_stand_in(figure: Figure, drawn: Sequence[Any]) -> None:

@@ -1,5 +1,7 @@
-"""What the theory's functions make of their array arguments: float64, or an error that names the argument."""
+"""What the theory's functions make of their arguments: float64, or an error that names the argument."""
 
+from collections.abc import Callable
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -32,11 +34,30 @@ def _real(x: Any) -> float:
     return number
 
 
+def array_that(name: str, value: Any, allowed: Callable[[Array], NDArray[np.bool_]], must: str) -> Array:
+    """:func:`real_array` whose numbers are all ``allowed``; the error says what they must, and shows the first that is not."""
+    x = real_array(name, value)
+    fine = allowed(x)
+    if not fine.all():
+        raise ValueError(f"{name} must {must} got {x[~fine].ravel()[0].item()!r}")
+    return x
+
+
 def finite_array(name: str, value: Any, *, largest: float = np.inf) -> Array:
     """:func:`real_array` of finite numbers that are no larger than ``largest`` in size."""
-    x = real_array(name, value)
-    allowed = np.isfinite(x) & (np.abs(x) <= largest)
-    if not allowed.all():
-        limit = "" if largest == np.inf else f" of size up to {largest:g}, so that their squares are finite"
-        raise ValueError(f"{name} must be finite numbers{limit}; got {x[~allowed].ravel()[0].item()!r}")
-    return x
+    limit = "" if largest == np.inf else f" of size up to {largest:g}, so that their squares are finite"
+    return array_that(name, value, lambda x: np.isfinite(x) & (np.abs(x) <= largest), f"be finite numbers{limit};")
+
+
+def check_count(name: str, value: Any) -> None:
+    """``ValueError`` unless ``value`` is a whole number of at least one (and below 2^53, where floats stop counting)."""
+    if isinstance(value, bool) or not isinstance(value, Integral) or not 1 <= int(value) < 2**53:
+        raise ValueError(f"{name} must be a whole number >= 1, got {value!r}")
+
+
+def check_number(name: str, value: Any, *, above: float | None = None) -> float:
+    """The value as a float; ``ValueError`` unless it is finite and > ``above``, or >= 0 where no ``above`` is given."""
+    number = as_float(value)
+    if not (number >= 0 if above is None else number > above) or np.isinf(number):
+        raise ValueError(f"{name} must be a finite number {'>= 0' if above is None else f'> {above:g}'}, got {value!r}")
+    return number

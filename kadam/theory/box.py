@@ -15,13 +15,11 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from scipy.optimize import Bounds, minimize
 
-from kadam.theory.arguments import finite_array, real_array
+from kadam.theory.arguments import Array, array_that, finite_array, real_array
 from kadam.theory.stability import is_stable
-
-Array = NDArray[np.float64]
 
 LEAST_GAP = 1e-9  # what rounding leaves of a gap where the solver starts at the minimum
 
@@ -30,8 +28,8 @@ def frank_wolfe_gap(theta: ArrayLike, grad: ArrayLike, *, weight_decay: ArrayLik
     """How far a point of the box is from a KKT point: G = <g, theta> + |g|_1/lambda, in the loss's units.
 
     ``theta`` and ``grad``: shape (..., d); ``weight_decay``: a number, or one a point. Within the box G >= 0, and G = 0 exactly
-    at KKT points; for convex L no point of the box has a loss lower by more than G. Outside of it G may be negative. Source:
-    Frank & Wolfe (1956); for AdamW Xie & Li. ``ValueError`` for shapes that differ, non-finite entries, or no decay.
+    at KKT points; for convex L no point of the box has a loss lower by more than G. Outside of it G may be negative.
+    Source: Frank & Wolfe (1956); for AdamW Xie & Li.
     """
     point, g = _vectors(theta, grad)
     decay = _positive(weight_decay)
@@ -41,8 +39,7 @@ def frank_wolfe_gap(theta: ArrayLike, grad: ArrayLike, *, weight_decay: ArrayLik
 def frank_wolfe_step(theta: ArrayLike, grad: ArrayLike, *, step: float, weight_decay: float) -> Array:
     """One step of Frank & Wolfe on the box: towards the corner where the linearised loss is least, by the share ``step``.
 
-    theta <- (1 - step) theta + step s, with s_i = -sign(g_i)/lambda. SignGD with decoupled decay takes exactly this step with
-    step = eta lambda. Where g_i = 0 every s_i is a minimiser; this one takes 0.
+    theta <- (1 - step) theta + step s, with s_i = -sign(g_i)/lambda. SignGD with decay takes this step: step = eta lambda.
     """
     point, g = _vectors(theta, grad)
     if not 0 <= float(step) <= 1:
@@ -56,9 +53,8 @@ def radius(*, beta: ArrayLike, gamma: ArrayLike, weight_decay: ArrayLike) -> Any
 
         sqrt(1 + (beta-gamma)^2 / ((1-beta) (beta-gamma^2))) / lambda     inside the stable region, else infinite
 
-    It is the limit of :func:`kadam.theory.stability.max_update_bound`, which grows with n, over lambda. |theta_n| is at most
-    the larger of this and |theta_0|, for eta lambda <= 1. It equals 1/lambda, the radius of the box, exactly at beta = gamma,
-    and is larger everywhere else.
+    The limit of :func:`kadam.theory.stability.max_update_bound` for large n, over lambda. |theta_n| is at most the larger of
+    this and |theta_0|, for eta lambda <= 1. It is 1/lambda, the radius of the box, at beta = gamma, and larger elsewhere.
     """
     stable = np.asarray(is_stable(beta=beta, gamma=gamma))  # checks them
     b, g = real_array("beta", beta), real_array("gamma", gamma)
@@ -71,10 +67,9 @@ def average_bound(gradients: ArrayLike, *, beta: float, gamma: float) -> Any:
     """An upper bound on the mean of u_0^2, ..., u_n^2, for gamma <= beta; close to 1 over long times.
 
     ``gradients``: g_0, ..., g_n, shape (n+1, ...), the first not zero; the result has the shape behind. With v^ the
-    bias-corrected second moment it is 1 + (1/(n+1)) sum_i a_i ln v^_i: the weights a_i sum to zero, are negative early and
-    positive late, and their sizes add up to at most twice :func:`average_excess`. So the mean is at most
-    1 + average_excess/(n+1) * ln(largest v^ / smallest v^). Derived in the book; tight for a constant gradient.
-    ``ValueError`` for gamma > beta: there gradients exist whose updates are larger than 1 on average, for ever.
+    bias-corrected second moment it is 1 + (1/(n+1)) sum_i a_i ln v^_i, at most 1 + average_excess/(n+1) * ln(largest v^ /
+    smallest v^). Derived in the book; tight for a constant gradient. ``ValueError`` for gamma > beta: there gradients exist
+    whose updates are larger than 1 on average, for ever.
     """
     g = finite_array("gradients", gradients)
     if g.ndim == 0 or len(g) == 0 or (g[0] == 0).any():
@@ -103,9 +98,8 @@ def average_excess(*, beta: float, gamma: float) -> float:
 def window_excess(*, beta: float, gamma: float, step: float) -> float:
     """step (beta-gamma)/((1-beta)(1-gamma-step)): how far a constant rate lets weights be outside; ``step`` = eta lambda.
 
-    A weight is a mean of its last 1/step updates or so. In the long run (lambda theta)^2 is at most 1 + this * ln(swing), where
-    the second moment v^ keeps within a factor ``swing``. Derived in the book. ``ValueError`` unless gamma <= beta and
-    0 < step < 1 - gamma; at gamma = beta the excess is 0 for every step up to 1.
+    In the long run (lambda theta)^2 is at most 1 + this * ln(swing), if v^ stays within a factor ``swing``.
+    Derived in the book. Needs gamma <= beta and 0 < step < 1 - gamma; at gamma = beta it is 0 for every step up to 1.
     """
     average_excess(beta=beta, gamma=gamma)  # checks them
     if beta == gamma and 0 < float(step) <= 1:
@@ -120,8 +114,7 @@ def constrained_minimum(
 ) -> Array:
     """The minimum of a convex loss within the box, by scipy's L-BFGS-B; knows nothing of Adam. Shape (d,).
 
-    ``loss(theta)`` and ``grad(theta)``: the loss and its gradient (d,). The gap is what says that it is one: ``RuntimeError``
-    unless that has fallen to 1e-5 of the gap at the start.
+    ``RuntimeError`` unless the Frank-Wolfe gap has fallen to 1e-5 of what it is at the start.
     """
     limit = 1 / float(_positive(weight_decay))
     begin = np.clip(finite_array("start", start), -limit, limit)
@@ -133,9 +126,8 @@ def constrained_minimum(
         raise RuntimeError("no constrained minimum found: the gradient is not finite")
     first, last = (frank_wolfe_gap(x, g, weight_decay=weight_decay) for x, g in zip((begin, end), gradients, strict=True))
     if last > 1e-5 * first + LEAST_GAP:
-        raise RuntimeError(
-            f"no constrained minimum found: {found.message}; the gap is still {last:.2g}, at the start {first:.2g}"
-        )
+        gaps = f"the gap is still {last:.2g}, at the start {first:.2g}"
+        raise RuntimeError(f"no constrained minimum found: {found.message}; {gaps}")
     return end
 
 
@@ -148,6 +140,4 @@ def _vectors(theta: ArrayLike, grad: ArrayLike) -> tuple[Array, Array]:
 
 def _positive(weight_decay: ArrayLike) -> Array:
     decay = finite_array("weight_decay", weight_decay)
-    if not (decay > 0).all():
-        raise ValueError(f"weight_decay must be > 0 for there to be a box, got {decay[~(decay > 0)].ravel()[0].item()!r}")
-    return decay
+    return array_that("weight_decay", decay, lambda x: x > 0, "be > 0 for there to be a box,")

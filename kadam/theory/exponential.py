@@ -6,9 +6,8 @@ Row i of the state y obeys
     y_i' = target_i(s, y)                if its rate is 0
 
 The decay at rate r_i is solved exactly and the rest by the fourth-order scheme ETDRK4. With all rates zero it is the
-classical Runge-Kutta method. However fast an average forgets, the step need not be small for its sake: a target that
-stays the same is approached exactly, and an average of infinite rate equals its target. A classical explicit method
-would be unstable as soon as rate * step > 2.8, that is, the system would be stiff for it.
+classical Runge-Kutta method, which would be unstable as soon as rate * step > 2.8. Here the step need not be small for the
+sake of an average that forgets fast: one of infinite rate equals its target.
 
 Source: Cox & Matthews, Exponential time differencing for stiff systems, J. Comput. Phys. 176 (2002).
 """
@@ -16,11 +15,10 @@ Source: Cox & Matthews, Exponential time differencing for stiff systems, J. Comp
 from collections.abc import Callable, Iterator
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
-from kadam.theory.arguments import finite_array
+from kadam.theory.arguments import Array, finite_array
 
-Array = NDArray[np.float64]
 Target = Callable[[float, Array, int], Array]  # (s, y, nearest whole number to s) -> targets, shaped like y
 Mend = Callable[[Array, Array], Array]  # (stage, plain average) -> the stage to go on with
 
@@ -38,53 +36,33 @@ def integrate(target: Target, start: Array, rates: ArrayLike, *, steps: int, sub
     ``rates``: shape (k,), in units of 1/s. Every unit of s is divided into ``substeps`` equal steps of the scheme, each of
     which asks for the target four times. A substep hands the target the whole number nearest to its own middle.
 
-    The scheme's last stage is the only place where a past target has a weight below zero, so that the stage of an average of
-    positive targets can end below zero where a target falls by a factor of thousands within one substep. ``mend(stage,
-    average)`` may put the plain average of state and target in its place, which has no such weight and is of lower order.
+    Only in the scheme's last stage a past target has a weight below zero: an average of positive targets can end below zero
+    there, where a target falls by a factor of thousands within a substep. ``mend(stage, average)`` may put the plain average
+    of state and target in its place, which has no such weight and is of lower order.
     """
     h = 1.0 / substeps
-    step = _Scheme(np.minimum(np.asarray(rates, dtype=np.float64), FASTEST), h, mend)
+    r = np.minimum(np.asarray(rates, dtype=np.float64), FASTEST)[:, None]
+    pull = h * np.where(r > 0, r, 1.0)  # a target's weight is the rate that follows it
+    one, two, three = phi(-r * h)
+    decay, half_decay, whole, half = np.exp(-r * h), np.exp(-r * h / 2), pull * one, pull / 2 * phi(-r * h / 2)[0]
+    first, middle, last = pull * (one - 3 * two + 4 * three), pull * (2 * two - 4 * three), pull * (4 * three - two)
     y = start
     for n in range(steps):
         for i in range(substeps):
-            nearest = n + (2 * i + 1 > substeps)  # n + (i + 1/2) h, rounded
-            y = step(target, n + i * h, y, nearest)
+            s, nearest = n + i * h, n + (2 * i + 1 > substeps)  # n + (i + 1/2) h, rounded
+            k1 = target(s, y, nearest)
+            a = half_decay * y + half * k1
+            k2 = target(s + h / 2, a, nearest)
+            b = half_decay * y + half * k2
+            k3 = target(s + h / 2, b, nearest)
+            c = mend(half_decay * a + half * (2 * k3 - k1), decay * y + whole * k3)
+            k4 = target(s + h, c, nearest)
+            y = decay * y + first * k1 + middle * (k2 + k3) + last * k4
         yield y
 
 
-class _Scheme:
-    """The coefficients of ETDRK4 for given rates and step, each of shape (k, 1), and the step itself."""
-
-    def __init__(self, rates: Array, h: float, mend: Mend) -> None:
-        r = rates[:, None]
-        pull = h * np.where(r > 0, r, 1.0)  # a target's weight is the rate that follows it
-        one, two, three = phi(-r * h)
-        self.h, self.mend = h, mend
-        self.whole = pull * one
-        self.decay, self.half_decay = np.exp(-r * h), np.exp(-r * h / 2)
-        self.half = pull / 2 * phi(-r * h / 2)[0]
-        self.first, self.middle, self.last = (
-            pull * (one - 3 * two + 4 * three),
-            pull * (2 * two - 4 * three),
-            pull * (4 * three - two),
-        )
-
-    def __call__(self, target: Target, s: float, y: Array, nearest: int) -> Array:
-        k1 = target(s, y, nearest)
-        a = self.half_decay * y + self.half * k1
-        k2 = target(s + self.h / 2, a, nearest)
-        b = self.half_decay * y + self.half * k2
-        k3 = target(s + self.h / 2, b, nearest)
-        c = self.mend(self.half_decay * a + self.half * (2 * k3 - k1), self.decay * y + self.whole * k3)
-        k4 = target(s + self.h, c, nearest)
-        return self.decay * y + self.first * k1 + self.middle * (k2 + k3) + self.last * k4
-
-
 def phi(z: ArrayLike) -> tuple[Array, Array, Array]:
-    """phi_1, phi_2, phi_3 at real z, phi_k(z) = sum_j z^j / (j+k)!; they start at 1, 1/2, 1/6 for z = 0.
-
-    Raises ``ValueError`` where z is not finite, or above 700: there e^z ends.
-    """
+    """phi_1, phi_2, phi_3 at real z, phi_k(z) = sum_j z^j / (j+k)!; ``ValueError`` above z = 700, where e^z ends."""
     z = finite_array("z", z)
     if (z > 700).any():
         raise ValueError(f"z must be at most 700, got {z.max()}")

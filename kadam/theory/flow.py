@@ -23,21 +23,21 @@ the book, on the page "Continuous time": M and V are the moments half a step ear
 0/0 = 0. The names: ``order`` is the order of the distance to Adam in eta.
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from numbers import Integral
-from typing import Any, Protocol
+from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
-from kadam.decay import Decay, as_float
-from kadam.theory.arguments import real_array
-from kadam.theory.exponential import FASTEST, integrate
+from kadam.decay import Decay
+from kadam.theory.arguments import Array, check_count, check_number, real_array
+from kadam.theory.exponential import FASTEST, Target, integrate
 
-Array = NDArray[np.float64]
 Gradient = Callable[[Array], Array]
 JVP = Callable[[Array, Array], Array]
+Gradients = Gradient | Sequence[Gradient]
+JVPs = JVP | Sequence[JVP] | None
 
 
 class Diverged(FloatingPointError):
@@ -51,15 +51,7 @@ class Diverged(FloatingPointError):
         return f"step {self.step}: {self.what}; before it the largest |theta| was {np.max(np.abs(self.theta)):.3g}"
 
 
-def adam(
-    grad: Gradient | Sequence[Gradient],
-    theta0: ArrayLike,
-    *,
-    decay: Decay,
-    eta: float,
-    steps: int,
-    weight_decay: float = 0.0,
-) -> Array:
+def adam(grad: Gradients, theta0: ArrayLike, *, decay: Decay, eta: float, steps: int, weight_decay: float = 0.0) -> Array:
     """The parameters of AdamW before every step and after the last: shape (steps + 1, d), float64.
 
     ``grad(theta)``: the gradient at theta, both of shape (d,); or a sequence of ``steps + 1`` such functions, the n-th
@@ -67,13 +59,13 @@ def adam(
     decoupled. Raises ``ValueError`` or ``TypeError`` for bad arguments, and :class:`Diverged`, naming step and state,
     where a gradient or the state is not finite.
     """
-    problem = Problem.checked(grad, theta0, decay=decay, eta=eta, steps=steps, weight_decay=weight_decay)
+    problem = Problem(grad, theta0, decay=decay, eta=eta, steps=steps, weight_decay=weight_decay)
     with np.errstate(all="ignore"):
-        return _collect(problem, _adam_steps(problem, steps), steps, ("theta", "m", "v"))
+        return problem.path(_adam_steps(problem), ("theta", "m", "v"))
 
 
 def adam_flow(
-    grad: Gradient | Sequence[Gradient],
+    grad: Gradients,
     theta0: ArrayLike,
     *,
     decay: Decay,
@@ -81,7 +73,7 @@ def adam_flow(
     steps: int,
     weight_decay: float = 0.0,
     order: int = 2,
-    jvp: JVP | Sequence[JVP] | None = None,
+    jvp: JVPs = None,
     substeps: int = 8,
 ) -> Array:
     """The parameters of the flow at s = 0, 1, ..., steps, beside those of :func:`adam`: shape (steps + 1, d), float64.
@@ -93,41 +85,25 @@ def adam_flow(
     is in force from s = n - 1/2 to n + 1/2, so ``substeps`` must be even. Order 2 needs ``eta * weight_decay < 1``.
     """
     _check_order(order)
-    problem = Problem.checked(grad, theta0, decay=decay, eta=eta, steps=steps, weight_decay=weight_decay, jvp=jvp)
-    return follow(EQUATIONS[order](problem), steps=steps, substeps=substeps)
+    problem = Problem(grad, theta0, decay=decay, eta=eta, steps=steps, weight_decay=weight_decay, jvp=jvp)
+    return follow(paper_equation(problem) if order == 1 else second_order_flow(problem), problem, substeps=substeps)
 
 
-@dataclass(frozen=True)
 class Problem:
-    """What is trained and how, checked: functions, start, and the four numbers of AdamW."""
+    """What is trained and how: functions, start, and the numbers of AdamW."""
 
-    grads: Sequence[Gradient]
-    jvps: Sequence[JVP] | None
-    theta0: Array
-    decay: Decay
-    eta: float
-    weight_decay: float
-
-    @classmethod
-    def checked(
-        cls,
-        grad: Gradient | Sequence[Gradient],
-        theta0: ArrayLike,
-        *,
-        decay: Decay,
-        eta: float,
-        steps: int,
-        weight_decay: float,
-        jvp: JVP | Sequence[JVP] | None = None,
-    ) -> "Problem":
+    def __init__(
+        self, grad: Gradients, theta0: ArrayLike, *, decay: Decay, eta: float, steps: int, weight_decay: float, jvp: JVPs = None
+    ) -> None:
         """``ValueError`` or ``TypeError`` naming the argument, its value and what is allowed."""
         if not isinstance(decay, Decay):
             raise TypeError(f"decay must be a kadam.Decay, got {decay!r}")
         check_count("steps", steps)
-        numbers = check_number("eta", eta, above=0.0), check_number("weight_decay", weight_decay)
-        grads = _one_a_step("grad", grad, steps)
-        jvps = None if jvp is None else _one_a_step("jvp", jvp, steps)
-        return cls(grads, jvps, _vector(theta0), decay, *numbers)
+        self.decay, self.steps = decay, steps
+        self.eta, self.weight_decay = check_number("eta", eta, above=0.0), check_number("weight_decay", weight_decay)
+        self.grads: Sequence[Gradient] = _one_a_step("grad", grad, steps)
+        self.jvps: Sequence[JVP] | None = None if jvp is None else _one_a_step("jvp", jvp, steps)
+        self.theta0 = _vector(theta0)
 
     @property
     def minibatches(self) -> bool:
@@ -155,9 +131,24 @@ class Problem:
         """c(s), Adam's bias correction."""
         return float(np.sqrt(1 - self.decay.beta ** (s + 1)) / (1 - self.decay.gamma ** (s + 1)))
 
+    def force(self, s: float, theta: Array, m: Array, v: Array) -> Array:
+        """F = u + lambda theta, with u = c(s) m / sqrt(v)."""
+        return self.correction(s) * ratio(m, v) + self.weight_decay * theta
+
     def remembered(self, m: Array, v: Array, m_target: Array, v_target: Array) -> tuple[Array, Array]:
         """The moments; one with decay 0 has no memory and is its target at once."""
         return (m if self.decay.gamma > 0 else m_target), (v if self.decay.beta > 0 else v_target)
+
+    def path(self, states: Iterable[Array], names: Sequence[str]) -> Array:
+        """theta0 and the first row of every state, each checked; ``names``: of the rows."""
+        path = np.empty((self.steps + 1, len(self.theta0)))
+        path[0] = self.theta0
+        for n, y in enumerate(states):
+            if not np.all(np.isfinite(y)):
+                row, coordinate = np.argwhere(~np.isfinite(y))[0]
+                raise Diverged(n, f"{names[row]}[{coordinate}] became {y[row, coordinate]}", path[n])
+            path[n + 1] = y[0]
+        return path
 
     def _like_theta(self, name: str, result: Any) -> Array:
         vector = real_array(name, result)
@@ -166,101 +157,71 @@ class Problem:
         return vector
 
 
-class Equation(Protocol):
+class Equation(NamedTuple):
     """A differential equation for Adam: the first row of its state is theta, the last one v."""
 
-    @property
-    def problem(self) -> Problem: ...
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """Of the rows of the state."""
-
-    @property
-    def rates(self) -> tuple[float, ...]:
-        """At which each row follows its target; 0: the target is its derivative."""
-
-    def start(self) -> Array: ...
-
-    def target(self, s: float, y: Array, n: int) -> Array: ...
+    rates: dict[str, float]  # at which each row, by its name, follows its target; 0: the target is its derivative
+    start: Callable[[], Array]
+    target: Target
 
 
-class PaperEquation:
+def paper_equation(problem: Problem) -> Equation:
     """Gould & Tanaka's second-order differential equation as a first-order system in theta, theta', m, v."""
+    theta0, beta, gamma, eta = problem.theta0, problem.decay.beta, problem.decay.gamma, problem.eta
 
-    names = ("theta", "velocity", "m", "v")
-
-    def __init__(self, problem: Problem) -> None:
-        self.problem = problem
-        self.rates = (0.0, 2.0, _backward_rate(problem.decay.gamma), _backward_rate(problem.decay.beta))
-
-    def start(self) -> Array:
+    def start() -> Array:
         """Our reading: the moments as Adam has them after its first gradient, and the velocity of its first step."""
-        theta, decay = self.problem.theta0, self.problem.decay
-        g = self.problem.gradient(theta, 0)
-        m, v = (1 - decay.gamma) * g, (1 - decay.beta) * g**2
-        return np.stack([theta, self._velocity(0.0, theta, m, v), m, v])
+        g = problem.gradient(theta0, 0)
+        m, v = (1 - gamma) * g, (1 - beta) * g**2
+        return np.stack([theta0, -eta * problem.force(0.0, theta0, m, v), m, v])
 
-    def target(self, s: float, y: Array, n: int) -> Array:
+    def target(s: float, y: Array, n: int) -> Array:
         theta, velocity, m, v = y
-        g = self.problem.gradient(theta, n)
-        m, v = self.problem.remembered(m, v, g, g**2)
-        return np.stack([velocity, self._velocity(s, theta, m, v), g, g**2])
+        g = problem.gradient(theta, n)
+        m, v = problem.remembered(m, v, g, g**2)
+        return np.stack([velocity, -eta * problem.force(s, theta, m, v), g, g**2])
 
-    def _velocity(self, s: float, theta: Array, m: Array, v: Array) -> Array:
-        u = self.problem.correction(s) * ratio(m, v)
-        return -self.problem.eta * (u + self.problem.weight_decay * theta)
+    return Equation({"theta": 0.0, "velocity": 2.0, "m": _backward_rate(gamma), "v": _backward_rate(beta)}, start, target)
 
 
-class SecondOrderFlow:
+def second_order_flow(problem: Problem) -> Equation:
     """The flow whose distance to Adam is of second order in eta: the moments half a step earlier, at their exact rates."""
+    theta0, beta, gamma, decayed = problem.theta0, problem.decay.beta, problem.decay.gamma, problem.eta * problem.weight_decay
+    if decayed >= 1:
+        raise ValueError(f"eta * weight_decay must be below 1 at order 2, got {problem.eta} * {problem.weight_decay}")
+    eta = problem.eta * (-np.log1p(-decayed) / decayed if decayed else 1.0)
+    leads, weights = (lead(gamma), lead(beta)), (1 - np.sqrt(gamma), 1 - np.sqrt(beta))
 
-    names = ("theta", "m", "v")
+    def velocity(s: float, theta: Array, m: Array, v: Array) -> Array:
+        return -eta * problem.force(s - 0.5, theta, m, v)
 
-    def __init__(self, problem: Problem) -> None:
-        if problem.eta * problem.weight_decay >= 1:
-            raise ValueError(f"eta * weight_decay must be below 1 at order 2, got {problem.eta} * {problem.weight_decay}")
-        self.problem = problem
-        self.rates = (0.0, exact_rate(problem.decay.gamma), exact_rate(problem.decay.beta))
-        self._leads = lead(problem.decay.gamma), lead(problem.decay.beta)
-        decayed = problem.eta * problem.weight_decay
-        self._eta = problem.eta * (-np.log1p(-decayed) / decayed if decayed else 1.0)
+    def start() -> Array:
+        g = problem.gradient(theta0, 0)
+        first = velocity(0.0, theta0, weights[0] * g, weights[1] * g**2)
+        earlier = g - problem.hessian_product(theta0, first, g, 0) / 4
+        return np.stack([theta0, weights[0] * earlier, weights[1] * earlier**2])
 
-    def start(self) -> Array:
-        theta, decay = self.problem.theta0, self.problem.decay
-        g = self.problem.gradient(theta, 0)
-        first = self._velocity(0.0, theta, (1 - np.sqrt(decay.gamma)) * g, (1 - np.sqrt(decay.beta)) * g**2)
-        earlier = g - self.problem.hessian_product(theta, first, g, 0) / 4
-        return np.stack([theta, (1 - np.sqrt(decay.gamma)) * earlier, (1 - np.sqrt(decay.beta)) * earlier**2])
-
-    def target(self, s: float, y: Array, n: int) -> Array:
+    def target(s: float, y: Array, n: int) -> Array:
         theta, m, v = y
-        g = self.problem.gradient(theta, n)
-        leading = self._velocity(s, theta, *self.problem.remembered(m, v, g, g**2))
-        slope = self.problem.hessian_product(theta, leading, g, n)
-        for_m, for_v = (g + k * slope for k in self._leads)
+        g = problem.gradient(theta, n)
+        slope = problem.hessian_product(theta, velocity(s, theta, *problem.remembered(m, v, g, g**2)), g, n)
+        for_m, for_v = (g + k * slope for k in leads)
         m_target, v_target = for_m, for_v**2 + (for_m - for_v) ** 2
-        velocity = self._velocity(s, theta, *self.problem.remembered(m, v, m_target, v_target))
-        return np.stack([velocity, m_target, v_target])
+        m, v = problem.remembered(m, v, m_target, v_target)
+        return np.stack([velocity(s, theta, m, v), m_target, v_target])
 
-    def _velocity(self, s: float, theta: Array, m: Array, v: Array) -> Array:
-        u = self.problem.correction(s - 0.5) * ratio(m, v)
-        return -self._eta * (u + self.problem.weight_decay * theta)
+    return Equation({"theta": 0.0, "m": exact_rate(gamma), "v": exact_rate(beta)}, start, target)
 
 
-EQUATIONS: dict[int, Callable[[Problem], Equation]] = {1: PaperEquation, 2: SecondOrderFlow}
-
-
-def follow(equation: Equation, *, steps: int, substeps: int) -> Array:
+def follow(equation: Equation, problem: Problem, *, substeps: int) -> Array:
     """theta at s = 0, 1, ..., steps: shape (steps + 1, d). Raises :class:`Diverged`, and ``ValueError`` for bad substeps."""
     check_count("substeps", substeps)
-    if equation.problem.minibatches and substeps % 2:
+    if problem.minibatches and substeps % 2:
         raise ValueError(f"substeps must be even where every step has a gradient of its own, got {substeps}")
+    counts: Any = {"steps": problem.steps, "substeps": substeps}
     with np.errstate(all="ignore"):
-        states = integrate(
-            equation.target, equation.start(), equation.rates, steps=steps, substeps=substeps, mend=_keep_v_positive
-        )
-        return _collect(equation.problem, states, steps, equation.names)
+        states = integrate(equation.target, equation.start(), [*equation.rates.values()], **counts, mend=_keep_v_positive)
+        return problem.path(states, [*equation.rates])
 
 
 def _keep_v_positive(stage: Array, average: Array) -> Array:
@@ -293,51 +254,20 @@ def _backward_rate(x: float) -> float:
     return min((1 - x) / x, FASTEST) if x > 0 else FASTEST
 
 
-def _adam_steps(problem: Problem, steps: int) -> Iterator[Array]:
+def _adam_steps(problem: Problem) -> Iterator[Array]:
     theta, decay = problem.theta0, problem.decay
     m, v = np.zeros_like(theta), np.zeros_like(theta)
-    for n in range(steps):
+    for n in range(problem.steps):
         g = problem.gradient(theta, n)
         m = decay.gamma * m + (1 - decay.gamma) * g
         v = decay.beta * v + (1 - decay.beta) * g**2
-        u = problem.correction(n) * ratio(m, v)
-        theta = theta - problem.eta * (u + problem.weight_decay * theta)
+        theta = theta - problem.eta * problem.force(n, theta, m, v)
         yield np.stack([theta, m, v])
-
-
-def _collect(problem: Problem, states: Iterator[Array], steps: int, names: tuple[str, ...]) -> Array:
-    """theta0 and the first row of every state, each checked."""
-    path = np.empty((steps + 1, len(problem.theta0)))
-    path[0] = problem.theta0
-    for n, y in enumerate(states):
-        if not np.all(np.isfinite(y)):
-            raise Diverged(n, _what_is_not_finite(y, names), path[n])
-        path[n + 1] = y[0]
-    return path
-
-
-def _what_is_not_finite(y: Array, names: tuple[str, ...]) -> str:
-    row, coordinate = np.argwhere(~np.isfinite(y))[0]
-    return f"{names[row]}[{coordinate}] became {y[row, coordinate]}"
 
 
 def _check_order(order: Any) -> None:
     if isinstance(order, bool) or not isinstance(order, Integral) or order not in (1, 2):
         raise ValueError(f"order must be 1 (the paper's equation) or 2 (the second-order flow), got {order!r}")
-
-
-def check_count(name: str, value: Any) -> None:
-    """``ValueError`` unless ``value`` is a whole number of at least one (and below 2^53, where floats stop counting)."""
-    if isinstance(value, bool) or not isinstance(value, Integral) or not 1 <= int(value) < 2**53:
-        raise ValueError(f"{name} must be a whole number >= 1, got {value!r}")
-
-
-def check_number(name: str, value: Any, *, above: float | None = None) -> float:
-    """The value as a float; ``ValueError`` unless it is finite and > ``above``, or >= 0 where no ``above`` is given."""
-    number = as_float(value)
-    if not (number >= 0 if above is None else number > above) or np.isinf(number):
-        raise ValueError(f"{name} must be a finite number {'>= 0' if above is None else f'> {above:g}'}, got {value!r}")
-    return number
 
 
 def _vector(theta0: ArrayLike) -> Array:

@@ -14,12 +14,10 @@ What follows for gradient descent and for sign-like steps is derived in the book
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from scipy.stats import chi2
 
-from kadam.theory.arguments import finite_array
-
-Array = NDArray[np.float64]
+from kadam.theory.arguments import Array, array_that, finite_array
 
 
 class Diagonals(NamedTuple):
@@ -32,8 +30,7 @@ class Diagonals(NamedTuple):
 def r_med(hessian_diagonal: ArrayLike) -> float:
     """max |H_ii| / median |H_ii| over all entries of an array of any shape; at least 1.
 
-    inf where the median is 0 and not all entries are: then more than half of the weights have no curvature of their own.
-    ``ValueError`` where there is no entry, where one is not a finite real number, and where all are 0.
+    inf where the median is 0: then most weights have no curvature of their own; ``ValueError`` where all are 0.
     Source: Jiang, Malik & Li, arXiv 2211.02254, as we read the abstract.
     """
     sizes = np.abs(finite_array("hessian_diagonal", hessian_diagonal)).ravel()
@@ -50,7 +47,7 @@ def two_layer_diagonals(w1: ArrayLike, w2: ArrayLike, *, covariance: ArrayLike |
     """The Hessian's diagonal at (W1, w2): w2_i^2 S_jj for the weight W1_ij, and row i's W1_i S W1_i for w2_i.
 
     ``w1``: (h, d); ``w2``: (h,); ``covariance``: S, (d, d), symmetric; the identity by default. The target plays no part: the
-    loss is quadratic in every single weight. ``ValueError`` for shapes that do not fit.
+    loss is quadratic in every single weight.
     """
     first, second = _layers(w1, w2)
     d = first.shape[1]
@@ -67,14 +64,12 @@ def growing_part(w1: ArrayLike, w2: ArrayLike, *, target: ArrayLike) -> Array:
     On whitened inputs. The layers' other part, (w2_i - <W1_i, a/|a|>)/2, shrinks.
     """
     first, second = _layers(w1, w2)
-    return (second + first @ _direction(target, first.shape[1])) / 2
+    direction, _ = _direction(target, first.shape[1])
+    return (second + first @ direction) / 2
 
 
 def small_start_r_med(w1: ArrayLike, w2: ArrayLike, *, target: ArrayLike) -> float:
-    """R_med of both layers where gradient descent from a vanishing start ends: max c_i^2 / median c_i^2, c at the start.
-
-    Momentum, of any gamma, changes nothing in it. Whitened inputs.
-    """
+    """R_med of both layers where gradient descent, with any momentum, ends from a vanishing start: that of its c_i^2."""
     return r_med(growing_part(w1, w2, target=target) ** 2)
 
 
@@ -83,15 +78,14 @@ def gradient_descent_end(w1: ArrayLike, w2: ArrayLike, *, target: ArrayLike) -> 
 
         w2_i = G c_i + b_i/G,   <W1_i, a/|a|> = G c_i - b_i/G,   G^2 |c|^2 - |b|^2/G^2 = |a|
 
-    c and b are the growing and the shrinking part, and the rest of W1_i, which is orthogonal to a, stays. Exact where
-    that rest is zero (gradient flow); otherwise off by what the rest is driven by, relatively of order |W1| at the start.
-    ``ValueError`` where nothing grows.
+    c and b are the growing and the shrinking part; the rest of W1_i, orthogonal to a, stays. Exact where that rest is zero
+    (gradient flow); otherwise off relatively by the order of |W1| at the start. ``ValueError`` where nothing grows.
     """
     first, second = _layers(w1, w2)
-    a = _target(target, first.shape[1])
-    along = first @ _direction(a, first.shape[1])
+    direction, size = _direction(target, first.shape[1])
+    along = first @ direction
     c, b = (second + along) / 2, (second - along) / 2
-    grown, shrunk, size = float(c @ c), float(b @ b), float(np.linalg.norm(a))
+    grown, shrunk = float(c @ c), float(b @ b)
     if grown == 0:
         raise ValueError("w1 and w2 must have a part that grows; theirs, (w2_i + <W1_i, a/|a|>)/2, is 0 in every row")
     gain = np.sqrt((size + np.sqrt(size**2 + 4 * grown * shrunk)) / (2 * grown))
@@ -106,17 +100,14 @@ def typical_r_med(rows: ArrayLike) -> Array:
     The c_i are normal, so this is the largest of h squared normals over their median: F^-1(2^(-1/h)) / F^-1(1/2) with F the
     distribution of chi-square with one degree of freedom. It grows like 2 ln(h) / 0.455.
     """
-    h = finite_array("rows", rows)
-    if not (h >= 1).all():
-        raise ValueError(f"rows must be at least 1, got {h[~(h >= 1)].ravel()[0].item()!r}")
+    h = array_that("rows", finite_array("rows", rows), lambda h: h >= 1, "be at least 1,")
     return np.asarray(chi2.isf(-np.expm1(-np.log(2) / h), 1) / chi2.ppf(0.5, 1), dtype=np.float64)
 
 
 def equal_steps_bound(start: float, moved: float) -> float:
-    """R_med of a layer of squares at most, whose roots all moved by the same length: ((moved + start)/(moved - start))^2.
+    """R_med at most of squares whose roots, of size ``start`` at most, all went as far: ((moved + start)/(moved - start))^2.
 
-    ``start``: the largest root's size at the start; ``moved``: how far each went, beyond it. That is what sign-like steps do as
-    long as no sign turns. ``ValueError`` unless 0 <= start < moved.
+    That is what sign-like steps do as long as no sign turns. Needs 0 <= start < moved.
     """
     if not 0 <= start < moved < np.inf:
         raise ValueError(f"start must lie in [0, moved), got start = {start!r} and moved = {moved!r}")
@@ -130,13 +121,10 @@ def _layers(w1: ArrayLike, w2: ArrayLike) -> tuple[Array, Array]:
     return first, second
 
 
-def _target(target: ArrayLike, d: int) -> Array:
+def _direction(target: ArrayLike, d: int) -> tuple[Array, float]:
+    """a/|a| and |a|."""
     a = finite_array("target", target)
     if a.shape != (d,) or not a.any():
         raise ValueError(f"target must have shape {(d,)} and an entry other than 0, got shape {a.shape}")
-    return a
-
-
-def _direction(target: ArrayLike, d: int) -> Array:
-    a = _target(target, d)
-    return np.asarray(a / np.linalg.norm(a))
+    size = float(np.linalg.norm(a))
+    return a / size, size

@@ -19,14 +19,11 @@ page "Scale invariance". Arguments that are not allowed raise ``ValueError``, re
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from scipy.signal import lfilter
 
-from kadam.decay import as_float
-from kadam.theory.arguments import finite_array
-from kadam.theory.flow import check_number
-
-Array = NDArray[np.float64]
+from kadam.decay import checked_rate
+from kadam.theory.arguments import Array, check_number, finite_array
 
 # The largest eta and weight_decay, and the largest number in a series: products of a few of them are finite.
 LARGEST_RATE, LARGEST = 1e50, 1e150
@@ -43,7 +40,8 @@ class NormTerms(NamedTuple):
 def norm_terms(weights: ArrayLike, updates: ArrayLike, *, eta: float, weight_decay: float = 0.0) -> NormTerms:
     """|W_{n+1}|^2 term by term, along a path. ``weights``: W_n, ``updates``: u_n, both of shape (n, N)."""
     eta, decayed = _rates(eta, weight_decay)
-    q, w, u = 1 - decayed, finite_array("weights", weights, largest=LARGEST), finite_array("updates", updates, largest=LARGEST)
+    w, u = (finite_array(name, x, largest=LARGEST) for name, x in (("weights", weights), ("updates", updates)))
+    q = 1 - decayed
     if w.ndim != 2 or w.shape != u.shape:
         raise ValueError(f"weights and updates must both have shape (n, N), got {w.shape} and {u.shape}")
     with np.errstate(over="ignore", invalid="ignore"):
@@ -63,11 +61,7 @@ def paper_norm(start: float, squares: ArrayLike, *, eta: float, weight_decay: fl
 
 
 def corrected_norm(start: float, squares: ArrayLike, *, eta: float, gamma: float, weight_decay: float = 0.0) -> Array:
-    """The law with <W, u> kept, from the same numbers; shape (n + 1,).
-
-    Exact for a scale-invariant weight whose second moment is one number that stays the same, whatever the gradients'
-    correlation in time.
-    """
+    """The law with <W, u> kept, from the same numbers; shape (n + 1,). Exact where v is one number that stays the same."""
     square = _squares(squares)
     cross = cross_term(square, eta=eta, gamma=gamma, weight_decay=weight_decay)
     eta, decayed = _rates(eta, weight_decay)
@@ -79,7 +73,7 @@ def corrected_norm(start: float, squares: ArrayLike, *, eta: float, gamma: float
 
 def cross_term(squares: ArrayLike, *, eta: float, gamma: float, weight_decay: float = 0.0) -> Array:
     """<W_n, u_n> from |u_0|^2, |u_1|^2, ..., under the assumptions of :func:`corrected_norm`; shape (n,)."""
-    (eta, decayed), gamma, square = _rates(eta, weight_decay), _checked_gamma(gamma), _squares(squares)
+    (eta, decayed), gamma, square = _rates(eta, weight_decay), checked_rate("gamma", gamma), _squares(squares)
     fresh = np.zeros_like(square)
     fresh[1:] = -eta * gamma * _filled(gamma, len(square))[:-1] * square[:-1]
     return _momentum(fresh, gamma, 1 - decayed)
@@ -97,23 +91,24 @@ def _filled(gamma: float, steps: int) -> Array:
 
 
 class NormLaw:
-    """:func:`corrected_norm` one step at a time, as the recursion says: ``advance`` takes |u_n|^2 and returns |W_{n+1}|^2.
+    """:func:`corrected_norm` one step at a time; gamma = 0 is the paper's law, with q^2 for e^(-2 eta lambda).
 
-    Attributes: ``norm``, |W_n|^2; ``cross``, the last step's <W_n, u_n>. gamma = 0 is the paper's law, with q^2 for
-    e^(-2 eta lambda).
+    Attributes: ``norm``, |W_n|^2; ``cross``, the last step's <W_n, u_n>.
     """
 
     def __init__(self, start: float, *, eta: float, gamma: float, weight_decay: float = 0.0) -> None:
         self.eta, decayed = _rates(eta, weight_decay)
-        self.gamma, self.kept = _checked_gamma(gamma), 1 - decayed
+        self.gamma, self.kept = checked_rate("gamma", gamma), 1 - decayed
         self.norm, self.cross, self.steps = check_number("start", start), 0.0, 0
         self._last = 0.0  # |u|^2 of the step before
 
     def advance(self, square: float) -> float:
-        square = check_number("square", square)
-        self.cross = _carried(self.steps, self.gamma) * (self.kept * self.cross - self.eta * self._last)
+        """|W_{n+1}|^2 from |u_n|^2."""
+        square, n, gamma = check_number("square", square), self.steps, self.gamma
+        carried = gamma * (1 - gamma**n) / (1 - gamma ** (n + 1))  # r_n
+        self.cross = carried * (self.kept * self.cross - self.eta * self._last)
         self.norm = self.kept**2 * self.norm - 2 * self.eta * self.kept * self.cross + self.eta**2 * square
-        self.steps, self._last = self.steps + 1, square
+        self.steps, self._last = n + 1, square
         return float(_in_range(self.norm))
 
 
@@ -130,20 +125,14 @@ class NormParts(NamedTuple):
 
 
 def norm_parts(
-    cross: ArrayLike,
-    squares: ArrayLike,
-    gradient_cross: ArrayLike,
-    *,
-    eta: float,
-    gamma: float,
-    weight_decay: float = 0.0,
+    cross: ArrayLike, squares: ArrayLike, gradient_cross: ArrayLike, *, eta: float, gamma: float, weight_decay: float = 0.0
 ) -> NormParts:
     """|W|^2 of a scale-invariant weight under Adam by cause, from <W_n, u_n>, |u_n|^2 and <W_n, g_n/sqrt(v^_n)>, each (n,)."""
     x, square, inner = (_squares(series) for series in (cross, squares, gradient_cross))
     if not len(x) == len(square) == len(inner):
         raise ValueError(f"the three series must have one length, got {len(x)}, {len(square)} and {len(inner)}")
     law = cross_term(square, eta=eta, gamma=gamma, weight_decay=weight_decay)
-    (eta, decayed), gamma = _rates(eta, weight_decay), _checked_gamma(gamma)
+    (eta, decayed), gamma = _rates(eta, weight_decay), checked_rate("gamma", gamma)
     q = 1 - decayed
     unequal = _momentum((1 - gamma) * inner, gamma, q)
     with np.errstate(over="ignore", invalid="ignore"):
@@ -152,26 +141,22 @@ def norm_parts(
 
 
 def momentum_cross(products: ArrayLike, *, eta: float, gamma: float, weight_decay: float = 0.0) -> Array:
-    """<W_n, m^_n> from <u_n, m^_n>, n = 0, 1, ...: exact for AdamW on a scale-invariant weight; shape (n,).
-
-    The recursion is that of :func:`cross_term`; here it needs no assumption on v.
-    """
+    """<W_n, m^_n> from <u_n, m^_n>, by the recursion of :func:`cross_term`, which here needs no assumption on v; shape (n,)."""
     return cross_term(products, eta=eta, gamma=gamma, weight_decay=weight_decay)
 
 
 def growth_factor(gamma: float) -> float:
     """(1 + gamma)/(1 - gamma): how many times faster |W|^2 grows at constant |u|^2 and lambda = 0 than by the paper's law."""
-    gamma = _checked_gamma(gamma)
+    gamma = checked_rate("gamma", gamma)
     return (1 + gamma) / (1 - gamma)
 
 
 def equilibrium_norm(square: float, *, eta: float, weight_decay: float, gamma: float = 0.0) -> float:
-    """|W|^2 where growth and decay balance at constant |u|^2 = ``square``.
+    """|W|^2 where growth and decay balance at constant |u|^2 = ``square``; the paper's is that of gamma = 0.
 
-    eta^2 |u|^2 (1 + gamma q) / ((1 - gamma q)(1 - q^2)), about eta |u|^2 / (2 lambda) * (1 + gamma)/(1 - gamma). gamma = 0
-    gives the paper's.
+    eta^2 |u|^2 (1 + gamma q) / ((1 - gamma q)(1 - q^2)), about eta |u|^2 / (2 lambda) * (1 + gamma)/(1 - gamma).
     """
-    (eta, decayed), gamma, square = _decaying(eta, weight_decay), _checked_gamma(gamma), check_number("square", square)
+    (eta, decayed), gamma, square = _decaying(eta, weight_decay), checked_rate("gamma", gamma), check_number("square", square)
     forgotten = 1 - gamma + gamma * decayed  # 1 - gamma q, and 1 - q^2 below, without cancellation
     return float(_in_range(eta**2 * square * (2 - forgotten) / forgotten / (2 - decayed) / decayed))
 
@@ -181,14 +166,13 @@ def rotation_per_step(*, eta: float, weight_decay: float, gamma: float = 0.0) ->
 
     About sqrt(2 eta lambda (1 - gamma)/(1 + gamma)).
     """
-    (_, decayed), gamma = _decaying(eta, weight_decay), _checked_gamma(gamma)
+    (_, decayed), gamma = _decaying(eta, weight_decay), checked_rate("gamma", gamma)
     return 2 * float(np.arcsin(np.sqrt((1 - gamma) * decayed / (2 * (1 + gamma * (1 - decayed))))))
 
 
 def equilibrium_time(*, eta: float, weight_decay: float) -> float:
     """Steps in which the distance of |W|^2 from its equilibrium falls by e: -1/(2 ln q), about 1/(2 eta lambda)."""
-    _, decayed = _decaying(eta, weight_decay)
-    return float(_in_range(-1 / (2 * float(np.log1p(-decayed)))))
+    return float(_in_range(-1 / (2 * float(np.log1p(-_decaying(eta, weight_decay)[1])))))
 
 
 def effective_update(weight: ArrayLike, update: ArrayLike) -> Array:
@@ -201,11 +185,6 @@ def effective_update(weight: ArrayLike, update: ArrayLike) -> Array:
     norm = np.sqrt(np.sum(direction**2))
     with np.errstate(over="ignore"):
         return _in_range((u - np.sum(u * direction) / norm**2 * direction) / norm / size)
-
-
-def _carried(n: int, gamma: float) -> float:
-    """r_n, the part of the last bias-corrected momentum that is in the next."""
-    return gamma * (1 - gamma**n) / (1 - gamma ** (n + 1))
 
 
 def _accumulate(start: float, gains: Array, share: float) -> Array:
@@ -237,13 +216,6 @@ def _decaying(eta: float, weight_decay: float) -> tuple[float, float]:
     if decayed >= 1:
         raise ValueError(f"eta * weight_decay must be below 1, got {eta} * {weight_decay}")
     return eta, decayed
-
-
-def _checked_gamma(gamma: float) -> float:
-    number = as_float(gamma)
-    if not 0 <= number < 1:
-        raise ValueError(f"gamma must lie in [0, 1), got {gamma!r}")
-    return number
 
 
 def _in_range(result: Any) -> Any:

@@ -1,8 +1,7 @@
 """Two other texts of Adam in continuous time, to compare with: the paper's equation in its own time, and the older limit.
 
-Both are slow or coarse on purpose. The first is the paper's equation as it is printed, exponent p and all, given to a
-library's adaptive solver: it shares no code with :mod:`kadam.theory.flow`, which is tested against it. The second is what
-one gets from Adam when only the leading order in eta is kept.
+Both are slow or coarse on purpose. The first is the paper's equation as it is printed, given to a library's adaptive solver:
+:mod:`kadam.theory.flow` is tested against it. The second is what is left of Adam at the leading order in eta.
 """
 
 import numpy as np
@@ -10,7 +9,8 @@ from numpy.typing import ArrayLike
 from scipy.integrate import solve_ivp
 
 from kadam.decay import Decay, as_float
-from kadam.theory.flow import Array, Diverged, Gradient, Problem, follow, ratio
+from kadam.theory.arguments import Array
+from kadam.theory.flow import Diverged, Equation, Gradient, Gradients, Problem, follow, ratio
 
 
 def paper_flow_in_time(
@@ -32,7 +32,7 @@ def paper_flow_in_time(
     part of the largest, from 1e-13. Both decays must be positive, and eta^p and eta^(2p-1) within float64.
     Source: Gould & Tanaka (arXiv 2411.05746).
     """
-    problem = Problem.checked(grad, theta0, decay=decay, eta=eta, steps=steps, weight_decay=weight_decay)
+    problem = Problem(grad, theta0, decay=decay, eta=eta, steps=steps, weight_decay=weight_decay)
     if problem.minibatches:
         raise ValueError(f"grad must be one function here, got {len(problem.grads)}: minibatches jump, and the solver adapts")
     if not np.isfinite(as_float(p)):
@@ -74,14 +74,7 @@ def paper_flow_in_time(
 
 
 def classical_limit(
-    grad: Gradient,
-    theta0: ArrayLike,
-    *,
-    decay: Decay,
-    eta: float,
-    steps: int,
-    weight_decay: float = 0.0,
-    substeps: int = 8,
+    grad: Gradients, theta0: ArrayLike, *, decay: Decay, eta: float, steps: int, weight_decay: float = 0.0, substeps: int = 8
 ) -> Array:
     """Three first-order equations: theta at s = 0, 1, ..., steps, shape (steps + 1, d).
 
@@ -89,24 +82,16 @@ def classical_limit(
     correction that goes with these rates, u = sqrt(1 - e^(-(1-beta)s)) / (1 - e^(-(1-gamma)s)) m/sqrt(v).
     Source: the non-autonomous equation of Barakat & Bianchi (arXiv 1810.02263), in our notation and with eps = 0.
     """
-    problem = Problem.checked(grad, theta0, decay=decay, eta=eta, steps=steps, weight_decay=weight_decay)
-    return follow(_ClassicalLimit(problem), steps=steps, substeps=substeps)
+    problem = Problem(grad, theta0, decay=decay, eta=eta, steps=steps, weight_decay=weight_decay)
+    slow, slower = 1 - decay.gamma, 1 - decay.beta
 
+    def start() -> Array:
+        return np.stack([problem.theta0, *np.zeros((2, len(problem.theta0)))])
 
-class _ClassicalLimit:
-    names = ("theta", "m", "v")
-
-    def __init__(self, problem: Problem) -> None:
-        self.problem = problem
-        self.rates = (0.0, 1 - problem.decay.gamma, 1 - problem.decay.beta)
-
-    def start(self) -> Array:
-        zero = np.zeros_like(self.problem.theta0)
-        return np.stack([self.problem.theta0, zero, zero])
-
-    def target(self, s: float, y: Array, n: int) -> Array:
+    def target(s: float, y: Array, n: int) -> Array:
         theta, m, v = y
-        g = self.problem.gradient(theta, n)
-        _, slow, slower = self.rates
+        g = problem.gradient(theta, n)
         u = np.sign(g) if s == 0 else np.sqrt(-np.expm1(-slower * s)) / -np.expm1(-slow * s) * ratio(m, v)
-        return np.stack([-self.problem.eta * (u + self.problem.weight_decay * theta), g, g**2])
+        return np.stack([-problem.eta * (u + problem.weight_decay * theta), g, g**2])
+
+    return follow(Equation({"theta": 0.0, "m": slow, "v": slower}, start, target), problem, substeps=substeps)

@@ -12,16 +12,13 @@ Symbols: i is the stage (1..k), n the iteration (0, 1, ...), m and v the moments
 Source: Gould & Tanaka (arXiv 2411.05746); k = 1 is Adam. The theory takes eps = 0, PyTorch adds it outside the root.
 """
 
-from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from kadam.decay import Decay, as_float
-from kadam.theory.arguments import finite_array
-
-Array = NDArray[np.float64]
+from kadam.theory.arguments import Array, finite_array
 
 
 def kadam_updates(gradients: ArrayLike, stages: Sequence[Decay], *, eps: float = 0.0) -> Array:
@@ -31,41 +28,28 @@ def kadam_updates(gradients: ArrayLike, stages: Sequence[Decay], *, eps: float =
     With eps = 0 a coordinate whose moments are still zero has update 0. Float64 has squares of what lies between 1e-150
     and 1e150: larger gradients raise ``ValueError``, and with eps = 0 smaller ones lose digits, in the end all of them.
     """
-    g = _gradients(gradients, stages, eps)
-    updates = np.empty_like(g)
-    for n, (u, _, _) in enumerate(_iterate(g, stages, eps)):
-        updates[n] = u
-    return updates
+    return _iterate(gradients, stages, eps)[0]
 
 
 def kadam_moments(gradients: ArrayLike, stages: Sequence[Decay], *, eps: float = 0.0) -> tuple[Array, Array]:
     """The moments (m, v) after the last gradient, each of shape (k, ...), not bias-corrected."""
-    g = _gradients(gradients, stages, eps)
-    last = deque(_iterate(g, stages, eps), maxlen=1)
-    if not last:
-        return np.zeros((len(stages), *g.shape[1:])), np.zeros((len(stages), *g.shape[1:]))
-    _, m, v = last[0]
-    return m, v
+    return _iterate(gradients, stages, eps)[1:]
 
 
-def _iterate(gradients: Array, stages: Sequence[Decay], eps: float) -> Iterator[tuple[Array, Array, Array]]:
-    m = np.zeros((len(stages), *gradients.shape[1:]))
-    v = np.zeros_like(m)
-    for n, g in enumerate(gradients):
-        u = g
+def _iterate(gradients: ArrayLike, stages: Sequence[Decay], eps: float) -> tuple[Array, Array, Array]:
+    """All updates, and the last moments."""
+    updates = _gradients(gradients, stages, eps).copy()
+    m, v = np.zeros((2, len(stages), *updates.shape[1:]))
+    for n, u in enumerate(updates):
         for i, stage in enumerate(stages):
             m[i] = stage.gamma * m[i] + (1 - stage.gamma) * u
             v[i] = stage.beta * v[i] + (1 - stage.beta) * u**2
             m_hat = m[i] / (1 - stage.gamma ** (n + 1))
             v_hat = v[i] / (1 - stage.beta ** (n + 1))
-            u = _quotient(m_hat, np.sqrt(v_hat) + eps)
-        yield u, m, v
-
-
-def _quotient(numerator: Array, denominator: Array) -> Array:
-    """numerator / denominator, with 0/0 = 0."""
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return np.where(numerator == 0, 0.0, numerator / denominator)
+            with np.errstate(divide="ignore", invalid="ignore"):
+                u = np.where(m_hat == 0, 0.0, m_hat / (np.sqrt(v_hat) + eps))
+        updates[n] = u
+    return updates, m, v
 
 
 def _gradients(gradients: ArrayLike, stages: Sequence[Decay], eps: float) -> Array:

@@ -26,12 +26,11 @@ reading); the discrete bound, its tightness and the normal curve's invariant are
 from typing import Any, Literal, get_args
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
-from kadam.theory.arguments import finite_array, real_array
+from kadam.theory.arguments import Array, array_that, check_count, finite_array
 
 Time = Literal["discrete", "continuous"]
-Array = NDArray[np.float64]
 
 # exp of anything above this squares to an overflow in float64 (ln(1.8e308) / 2 = 354.9).
 _LARGEST_SAFE_EXPONENT = 300.0
@@ -85,7 +84,7 @@ def level_curve(gamma: ArrayLike, *, C: ArrayLike) -> Any:
     """
     gamma, C = _unit_interval("gamma", gamma), finite_array("C", C)
     _check_broadcast(gamma=gamma, C=C)
-    with np.errstate(divide="ignore", over="ignore"):
+    with _quietly():
         steepness = 2 * (1 - gamma) / gamma - C
     if np.isinf(steepness).any():
         raise ValueError("gamma must be above 0, and above 1e-307, where C is finite")
@@ -108,11 +107,8 @@ def max_update_bound(n: ArrayLike, *, beta: ArrayLike, gamma: ArrayLike, time: T
     is *not* a bound for the algorithm.
     """
     _check_time(time)
-    n = _iterations(n)
-    beta, gamma = _decays(beta, gamma)
-    if time == "discrete":
-        return _discrete_bound(n, beta, gamma)[()]
-    return _continuous_bound(n, beta, gamma)[()]
+    bound = _discrete_bound if time == "discrete" else _continuous_bound
+    return bound(_iterations(n), *_decays(beta, gamma))[()]
 
 
 def silent_update(n: ArrayLike, *, beta: ArrayLike, gamma: ArrayLike) -> Any:
@@ -120,47 +116,41 @@ def silent_update(n: ArrayLike, *, beta: ArrayLike, gamma: ArrayLike) -> Any:
 
         sqrt(1-beta^(n+1))/(1-gamma^(n+1)) * (1-gamma)/sqrt(1-beta) * (gamma/sqrt(beta))^n
 
-    Its logarithm grows at the discrete rate plus the slope of the bias correction, which fades only once n exceeds
-    the memory 1/(1-gamma). +inf at beta = 0 < gamma, 0 at gamma = 0, for n >= 1.
+    Its logarithm grows at the discrete rate, once n exceeds the memory 1/(1-gamma) and the bias correction has faded.
     """
     n = _iterations(n)
     beta, gamma = _decays(beta, gamma)
-    prefactor = _bias_correction(n, beta, gamma) * (1 - gamma) / np.sqrt(1 - beta)
-    with np.errstate(invalid="ignore", over="ignore"):
+    with _quietly():
         power = np.exp(np.where(n > 0, n * _log_ratio(beta, gamma) / 2, 0.0))
-    return (prefactor * power)[()]
+    return (_discrete_prefactor(n, beta, gamma) * power)[()]
 
 
 def worst_case_gradients(n: int, *, beta: ArrayLike, gamma: ArrayLike) -> Array:
     """Gradients g_0..g_n for which |u_n| equals the discrete bound: g_j = (gamma/beta)^(n-j).
 
-    Shape (n+1, ...) with the broadcast shape of beta and gamma behind. The last entry is 1; where the squares of the
-    others would overflow the sequence is scaled so that the largest is 1 (the update does not depend on the scale).
-    In float64 the equality ends where beta^n itself underflows.
-    At beta = 0 < gamma that limit is (1, 0, ..., 0), which makes the update infinite, as the bound says.
+    Shape (n+1, ...) with the broadcast shape of beta and gamma behind. The last entry is 1, or the largest one where squares
+    would overflow (the update does not depend on the scale). In float64 the equality ends where beta^n itself underflows.
+    At beta = 0 < gamma the limit is (1, 0, ..., 0), which makes the update infinite, as the bound says.
     """
     last = _iterations(n)
     if last.ndim or last >= 2**53:
         raise ValueError(f"n must be one whole number below 2^53 here, got {n!r}")
-    steps_left = last[()] - np.arange(int(last) + 1.0)
     beta, gamma = np.broadcast_arrays(*_decays(beta, gamma))
-    slope = _log(gamma) - np.where(gamma > 0, _log(beta), 0.0)
-    steps_left = steps_left.reshape(-1, *[1] * slope.ndim)
-    exponent = np.where(steps_left > 0, _times(steps_left, slope), 0.0)
-    scaled_down = exponent[0] > _LARGEST_SAFE_EXPONENT
-    rescaled = np.where(np.isinf(slope), np.where(steps_left == n, 0.0, -np.inf), _times(steps_left - n, slope))
-    return np.exp(np.where(scaled_down, rescaled, exponent))
+    steps_left = (last[()] - np.arange(int(last) + 1.0)).reshape(-1, *[1] * beta.ndim)
+    with _quietly():
+        slope = np.log(gamma) - np.where(gamma > 0, np.log(beta), 0.0)
+        exponent = np.where(steps_left > 0, steps_left * slope, 0.0)
+        rescaled = np.where(np.isinf(slope), np.where(steps_left == n, 0.0, -np.inf), (steps_left - n) * slope)
+        return np.exp(np.where(exponent[0] > _LARGEST_SAFE_EXPONENT, rescaled, exponent))
 
 
 def normal_curve(*, beta: float = 0.999, gamma: float = 0.9, num: int = 64) -> tuple[Array, Array]:
     """Points (beta, gamma) on the curve through the given pair that crosses the level sets of C at right angles.
 
-    On it 2 beta^3 + gamma^3 is constant. Returns two arrays of length ``num``, evenly spaced in gamma and strictly
-    inside the unit square, from the end with the smallest gamma (most stable) to the largest. The pair itself is on
-    the curve but need not be one of the points.
+    On it 2 beta^3 + gamma^3 is constant. Two arrays of length ``num``, evenly spaced in gamma, from the smallest (most stable)
+    to the largest, strictly inside the unit square. The pair itself need not be one of the points.
     """
-    if isinstance(num, bool) or not isinstance(num, int | np.integer) or not 1 <= num < 2**53:
-        raise ValueError(f"num must be a whole number >= 1, got {num!r}")
+    check_count("num", num)
     b, g = _decays(beta, gamma)
     if b.ndim or g.ndim:
         raise ValueError(f"beta and gamma must be single numbers, got shapes {b.shape} and {g.shape}")
@@ -174,21 +164,24 @@ def normal_curve(*, beta: float = 0.999, gamma: float = 0.9, num: int = 64) -> t
 
 def _discrete_bound(n: Array, beta: Array, gamma: Array) -> Array:
     log_ratio = _log_ratio(beta, gamma)
-    prefactor = _bias_correction(n, beta, gamma) * (1 - gamma) / np.sqrt(1 - beta)
     size = np.abs(log_ratio)
-    with np.errstate(invalid="ignore", over="ignore"):
+    with _quietly():
         series = np.where(size > 0, np.expm1(-(n + 1) * size) / np.expm1(-size), n + 1)
-    return prefactor * np.sqrt(series) * _growth(n, log_ratio / 2)
+    return _discrete_prefactor(n, beta, gamma) * np.sqrt(series) * _growth(n, log_ratio / 2)
 
 
 def _continuous_bound(n: Array, beta: Array, gamma: Array) -> Array:
     C = _coefficient(beta, gamma)
     size = np.abs(C)
-    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+    with _quietly():
         prefactor = _bias_correction(n, beta, gamma) * (1 - gamma) / gamma
         integral = np.where(size > 0, -np.expm1(-n * size) / size, n)
         bound = prefactor * np.sqrt(integral) * np.sqrt(beta / (1 - beta)) * _growth(n, -C / 2)
     return np.where(np.isinf(C), np.where(n > 0, np.inf, 0.0), bound)
+
+
+def _discrete_prefactor(n: Array, beta: Array, gamma: Array) -> Array:
+    return _bias_correction(n, beta, gamma) * (1 - gamma) / np.sqrt(1 - beta)
 
 
 def _bias_correction(n: Array, beta: Array, gamma: Array) -> Array:
@@ -197,7 +190,8 @@ def _bias_correction(n: Array, beta: Array, gamma: Array) -> Array:
 
 def _one_minus_power(x: Array, n: Array) -> Array:
     """1 - x^n for n >= 1, without cancellation where x is close to 1."""
-    return -np.expm1(_times(n, _log(x)))
+    with _quietly():
+        return -np.expm1(n * np.log(x))
 
 
 def _growth(n: Array, rate: Array) -> Array:
@@ -207,7 +201,7 @@ def _growth(n: Array, rate: Array) -> Array:
 
 
 def _coefficient(beta: Array, gamma: Array) -> Array:
-    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+    with _quietly():
         forth, back = 2 * (1 - gamma) / gamma, (1 - beta) / beta
         both_infinite = np.isinf(forth) & np.isinf(back)
         C = np.where(both_infinite, (2 * (1 - gamma) * (beta / gamma) - (1 - beta)) / beta, forth - back)
@@ -216,17 +210,12 @@ def _coefficient(beta: Array, gamma: Array) -> Array:
 
 def _log_ratio(beta: Array, gamma: Array) -> Array:
     """ln(gamma^2 / beta); -inf at gamma = 0 (whatever beta), +inf at beta = 0 < gamma."""
-    return np.where(gamma > 0, 2 * _log(gamma) - np.where(gamma > 0, _log(beta), 0.0), -np.inf)
+    with _quietly():
+        return np.where(gamma > 0, 2 * np.log(gamma) - np.where(gamma > 0, np.log(beta), 0.0), -np.inf)
 
 
-def _log(x: Array) -> Array:
-    with np.errstate(divide="ignore"):
-        return np.log(x)
-
-
-def _times(count: Array, rate: Array) -> Array:
-    with np.errstate(invalid="ignore", over="ignore"):
-        return count * rate
+def _quietly() -> np.errstate:
+    return np.errstate(divide="ignore", invalid="ignore", over="ignore")
 
 
 def _decays(beta: ArrayLike, gamma: ArrayLike) -> tuple[Array, Array]:
@@ -244,19 +233,11 @@ def _check_broadcast(**arrays: Array) -> None:
 
 
 def _unit_interval(name: str, value: ArrayLike) -> Array:
-    x = real_array(name, value)
-    inside = (x >= 0) & (x < 1)
-    if not inside.all():
-        raise ValueError(f"{name} must lie in [0, 1), got {x[~inside].ravel()[0].item()!r}")
-    return x
+    return array_that(name, value, lambda x: (x >= 0) & (x < 1), "lie in [0, 1),")
 
 
 def _iterations(n: ArrayLike) -> Array:
-    x = real_array("n", n)
-    allowed = (x >= 0) & (x == np.floor(x)) & np.isfinite(x)
-    if not allowed.all():
-        raise ValueError(f"n must be a whole number >= 0, got {x[~allowed].ravel()[0].item()!r}")
-    return x
+    return array_that("n", n, lambda x: (x >= 0) & (x == np.floor(x)) & np.isfinite(x), "be a whole number >= 0,")
 
 
 def _check_time(time: Any) -> None:

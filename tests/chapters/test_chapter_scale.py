@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from kadam import KAdam, chapters, cli
 from kadam.chapters.scale.engine import claims, config, figures
 from kadam.chapters.scale.engine import run as engine
-from kadam.chapters.scale.memory import PRECISIONS, fewest_gpus
+from kadam.chapters.scale.engine.figures import PRECISIONS, fewest_gpus
 from kadam.lab.engine import cluster, sweep
 from kadam.lab.engine.progress import Progress
 from kadam.lab.records import record as records
@@ -78,15 +78,15 @@ def test_an_empty_task_takes_its_step():
 
 
 def test_without_dask_its_ways_are_left_out(monkeypatch):
-    assert list(engine.ways(config.Config())) == list(engine.WAYS)
+    assert engine.ways(config.Config()) == list(engine.WAYS)
     monkeypatch.setattr(engine, "find_spec", lambda name: None)
-    assert list(engine.ways(config.Config())) == ["here", "processes"]
-    assert list(engine.ways(SMOKE)) == ["here", "processes"]
+    assert engine.ways(config.Config()) == ["here", "processes"]
+    assert engine.ways(SMOKE) == ["here", "processes"]
 
 
 def test_a_cluster_of_this_machine_computes_sweeps_in_its_own_processes():
     dasked = dataclasses.replace(SMOKE, workers=1, dask=True)
-    with engine._workers(dasked, "dask"):
+    with cluster.local(dasked.workers):
         assert set(cluster.active().nthreads().values()) == {1}
         assert engine._sweep_s(dasked, "dask", 3, "each result") > 0
     assert cluster.active() is None

@@ -9,13 +9,13 @@ import torch
 import xarray as xr
 
 from kadam import chapters
-from kadam.chapters.scale_invariance.changes import Changing, scaled
 from kadam.chapters.scale_invariance.invariance import config as invariance_config
 from kadam.chapters.scale_invariance.invariance import figures as invariance_figures
 from kadam.chapters.scale_invariance.invariance import run as invariance
 from kadam.chapters.scale_invariance.meta import config as meta_config
 from kadam.chapters.scale_invariance.meta import figures as meta_figures
 from kadam.chapters.scale_invariance.meta import run as meta
+from kadam.chapters.scale_invariance.meta.run import Changing, scaled
 from kadam.lab.records.profiles import SMOKE
 from kadam.lab.train import tasks
 from kadam.report.ledger import with_range

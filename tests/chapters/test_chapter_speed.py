@@ -9,7 +9,7 @@ import torch
 from click.testing import CliRunner
 
 from kadam import chapters, cli
-from kadam.chapters.speed import peak, ways
+from kadam.chapters.speed import ways
 from kadam.chapters.speed.speed import claims, config, figures
 from kadam.chapters.speed.speed import run as speed
 from kadam.lab.records import record as records
@@ -66,7 +66,7 @@ def test_peak_memory_is_what_a_step_takes_for_a_while():
     def step():
         torch.ones(size // 4)
 
-    found = peak.peak_bytes(step, "cpu")
+    found = ways.peak_bytes(step, "cpu")
     if np.isnan(found):
         pytest.skip("this system does not count the peak")
     assert size * 0.9 < found < size * 1.2
@@ -75,7 +75,7 @@ def test_peak_memory_is_what_a_step_takes_for_a_while():
 @pytest.mark.parametrize("way", ["fused", "chained"])
 def test_a_fused_step_takes_two_scratch_blocks_at_most(way):
     made = ways.optimizer(way, 3, [(8_000_000,)], "cpu")
-    found = peak.peak_bytes(ways.step_of(way, made), "cpu")
+    found = ways.peak_bytes(ways.step_of(way, made), "cpu")
     if np.isnan(found):
         pytest.skip("this system does not count the peak")
     assert found <= 2 * BLOCK * 4 + 2**20

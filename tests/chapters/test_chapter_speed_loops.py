@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from kadam import chapters
 from kadam.chapters.speed import drawing, loops, measures
-from kadam.chapters.speed.names import PARTS, STRATEGY
+from kadam.chapters.speed.loops import PARTS, STRATEGY
 from kadam.chapters.speed.tokens import config as tokens_config
 from kadam.chapters.speed.tokens import figures as tokens_figures
 from kadam.chapters.speed.tokens import run as tokens
@@ -167,7 +167,7 @@ def test_prefixes_end_with_the_whole_step_and_leave_no_gradient(timed, benches):
 
 
 def test_the_parts_add_up_to_a_step(texts):
-    steps = texts.clock.parts("setting", {"small": texts.training(SMALL, "Adam")}).part_s.sum("part")
+    steps = texts.parts("setting", {"small": texts.training(SMALL, "Adam")}).part_s.sum("part")
     assert (steps > 0).all()
 
 
@@ -242,10 +242,11 @@ def test_given_the_same_batches_both_loops_see_the_same_losses(texts, setting, m
 def test_the_plain_loop_draws_windows_from_the_whole_text_and_not_beyond():
     text = torch.arange(12, dtype=torch.uint8)
     network = tokens.TextNetwork(12, 3, tokens_config.TINY, False)
+    setting = tokens_config.Setting("counted", "shakespeare", tokens_config.TINY, batch=64, context=3)
     model, _ = network.build()
     model.reset(0)
     seen = []
-    step = tokens.plain_loop(text, model, watched(model, seen), batch=64, context=3, precision="float32")
+    step = tokens.plain_loop(text, model, watched(model, seen), setting)
     for _ in range(4):
         step()
     begun = torch.cat(seen)
@@ -255,8 +256,7 @@ def test_the_plain_loop_draws_windows_from_the_whole_text_and_not_beyond():
 
 def test_both_loops_learn_from_as_many_tokens(texts):
     seen, (model, _) = [], tokens.hand_made(texts, SMALL)
-    size = {"batch": SMALL.batch, "context": SMALL.context}
-    tokens.plain_loop(texts.texts["shakespeare"].train, model, watched(model, seen), precision="float32", **size)()
+    tokens.plain_loop(texts.texts["shakespeare"].train, model, watched(model, seen), SMALL)()
     assert texts.training(SMALL, "Adam").batches[0][:, :-1].shape == seen[0].shape == (SMALL.batch, SMALL.context)
 
 

@@ -12,7 +12,7 @@ from kadam import chapters
 from kadam.chapters.contest.cifar import config, run
 from kadam.chapters.contest.comparisons import COMPARISONS, EQUAL, MATCHED, TUNED
 from kadam.chapters.contest.contest import COMPARISON, SEARCH, stages
-from kadam.chapters.contest.measures import points
+from kadam.chapters.contest.measures import ended
 from kadam.chapters.contest.trials import Piece, Trial
 from kadam.decay import STRATEGIES
 from kadam.lab.data.images import configured_images
@@ -120,7 +120,7 @@ def test_a_diverged_run_is_marked_and_kept_and_counts_as_guessing():
     assert np.isfinite(sgd.diverged_at).all()
     assert np.isnan(sgd.accuracy.isel(evaluation=-1)).all()
     assert np.isfinite(found.search_diverged_at.sel(optimizer="SGD", network="no norm")).all()
-    np.testing.assert_array_equal(points(found).sel(optimizer="SGD", network="no norm", comparison=EQUAL), 10)
+    np.testing.assert_array_equal(ended(found).sel(optimizer="SGD", network="no norm", comparison=EQUAL), 10)
 
 
 @pytest.mark.parametrize(

@@ -139,7 +139,7 @@ def test_a_diverged_run_is_marked_and_kept_and_counts_as_guessing():
     assert np.isfinite(adam.diverged_at).all()
     assert adam.loss.isel(evaluation=-1).isnull().all()
     assert np.isfinite(found.search_diverged_at.sel(optimizer="Adam")).all()
-    assert_allclose(measures.nats(found).sel(optimizer="Adam", comparison=EQUAL).isel(seed=0), found.guess)
+    assert_allclose(measures.ended(found).sel(optimizer="Adam", comparison=EQUAL).isel(seed=0), found.guess)
 
 
 @pytest.mark.parametrize(

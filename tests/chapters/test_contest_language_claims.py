@@ -184,9 +184,9 @@ def test_two_seeds_decide_nothing():
 def test_a_run_that_diverged_or_lost_more_than_a_guess_guesses(bad):
     found = made()
     found.loss.loc[{"optimizer": "Lion", "seed": 1, "evaluation": 100}] = bad
-    for seed, loss in ((1, GUESS), (0, 1.99)):
-        np.testing.assert_allclose(measures.nats(found).sel(optimizer="Lion", seed=seed), loss)
-        np.testing.assert_allclose(measures.score(found).sel(optimizer="Lion", seed=seed), -loss)
+    for seed, adam, loss in ((1, 2.0, GUESS), (0, 1.99, 1.99)):
+        np.testing.assert_allclose(measures.ended(found).sel(optimizer="Lion", seed=seed), loss)
+        np.testing.assert_allclose(measures.lead(found, TUNED, "Lion").sel(seed=seed), adam - loss, atol=1e-12)
     search = changed(made(), "search_loss", "Lion", xr.DataArray([2.0, bad, 2.2], dims="rate"))
     of = measures.search_score(search).sel(optimizer="Lion", network="a").squeeze()
     np.testing.assert_allclose(of, [-2.0, -GUESS, -2.2])
@@ -194,7 +194,7 @@ def test_a_run_that_diverged_or_lost_more_than_a_guess_guesses(bad):
 
 def test_every_network_has_its_own_guess():
     found = made(**{"Lion": 9.0}).assign(guess=("network", [3.0, 5.0]))
-    of = measures.nats(found).sel(optimizer="Lion", seed=0, comparison=TUNED)
+    of = measures.ended(found).sel(optimizer="Lion", seed=0, comparison=TUNED)
     np.testing.assert_array_equal(of.sel(network=["a", "b"]), [3.0, 5.0])
 
 

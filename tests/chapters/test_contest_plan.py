@@ -9,7 +9,7 @@ from kadam.chapters.contest import contest
 from kadam.chapters.contest.contest import COMPARISON, SEARCH, Contest, Plan, seconds_a_step
 
 CONFIG = SimpleNamespace(rates=(1e-3, 4e-3), equal_rate=1e-3, tuning_seeds=2, seeds=5, seed=0, steps=100)
-TWO = Contest("t", ("a", "b"), ("Adam", "Lion", "2-Adam meta"), 10, ("loss",), None, CONFIG)
+TWO = Contest("t", "text", ("a", "b"), ("Adam", "Lion", "2-Adam meta"), 10, ("loss",), None, CONFIG)
 
 
 def test_the_plan_counts_runs_and_steps_of_both_phases():

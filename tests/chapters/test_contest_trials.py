@@ -14,10 +14,9 @@ from kadam.chapters.contest.trials import (
     Piece,
     Runs,
     Trial,
-    comparing,
+    crossed,
     log_interpolation,
     peak_rates,
-    searching,
     side_by_side,
     unfolded,
 )
@@ -128,10 +127,10 @@ def test_the_size_is_that_of_the_runs_that_did_not_diverge():
     assert_allclose(matched, np.exp(np.interp(np.log(EQUAL), np.log(sizes), np.log(TRIED[2, :2]))), rtol=1e-9)
 
 
-def test_a_search_tries_the_methods_rates_with_every_seed_and_a_comparison_takes_its_own():
-    assert searching("Lion", [1.0, 2.0], [5, 6]) == [(0.2, 5), (0.2, 6), (0.4, 5), (0.4, 6)]
-    rates = peak_rates(found := searched(), found.accuracy, EQUAL).sel(network="b", optimizer="Lion")
-    assert comparing(rates, [7, 8]) == [(rate, seed) for rate in rates.values.tolist() for seed in (7, 8)]
+def test_every_rate_is_tried_with_every_seed_and_rates_come_in_the_order_of_the_comparisons():
+    assert crossed([0.2, 0.4], [5, 6]) == [(0.2, 5), (0.2, 6), (0.4, 5), (0.4, 6)]
+    rates = peak_rates(searched(), searched().accuracy, EQUAL)
+    assert rates.comparison.values.tolist() == list(COMPARISONS)
 
 
 def test_pieces_lie_side_by_side_and_trials_in_the_right_cells():

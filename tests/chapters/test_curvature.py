@@ -150,6 +150,16 @@ def test_parts_of_the_cases_are_partly():
     assert verdicts(record)["D-9i"] == PARTLY
 
 
+def test_the_size_of_the_initial_weights_is_judged_by_runs_that_share_a_seed():
+    """Adam's R_med is the larger with two seeds of three, though its median is the smaller."""
+    record = by_hand(turned=False)
+    adam = np.array([4.0, 2.0, 0.0])
+    for name, logs in {"Adam": adam, "SGD": adam + np.array([-1.0, -1.0, 5.0])}.items():
+        record.r_med.loc[{"optimizer": name, "scale": 0.3}] = np.exp(logs)[:, None]
+    assert [row[1] for row in figures.scale_table(record).rows] == ["0 of 1"] * 3
+    assert verdicts(record)["D-9i"] == YES
+
+
 @pytest.mark.parametrize(("ranks", "verdict"), [((0, 2, 1, 3, 4, 5), YES), ((2, 1, 0, 3, 5, 4), NO)])  # correlations 0.94, 0.71
 def test_order_along_the_curve_is_judged_by_its_rank_correlation(ranks, verdict):
     record = by_hand()

@@ -9,8 +9,8 @@ import xarray as xr
 from numpy.testing import assert_allclose, assert_array_equal
 
 from kadam import chapters
-from kadam.chapters.generalization import claims, curves, run, validation
-from kadam.chapters.generalization.config import ADAM_C, PROFILES, Config
+from kadam.chapters.generalization import claims, run, validation
+from kadam.chapters.generalization.config import ADAM, ADAM_C, PROFILES, Config
 from kadam.decay import Decay
 from kadam.lab.data.sources import configured_text, load_text
 from kadam.lab.train.ensemble import Ensemble
@@ -26,7 +26,7 @@ TINY = replace(SMOKE, normal=2, level=1, seeds=2, chunk=4, steps=9, evaluations=
 
 
 def test_the_first_level_is_adams():
-    assert stability.coefficient(beta=curves.ADAM.beta, gamma=curves.ADAM.gamma) == ADAM_C
+    assert stability.coefficient(**vars(ADAM)) == ADAM_C
 
 
 def test_the_laptop_trains_64_pairs_and_adams_is_one_of_them():

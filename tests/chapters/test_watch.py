@@ -5,7 +5,7 @@ from dataclasses import fields
 import numpy as np
 import pytest
 
-from kadam.chapters.scale_invariance.watch import Lookback, Trace, Watch
+from kadam.chapters.scale_invariance.watch import Trace, Watch
 from kadam.decay import Decay
 from kadam.lab.records.profiles import SMOKE
 from kadam.lab.train.ensemble import Ensemble
@@ -28,8 +28,7 @@ class Kept:
     def __init__(self, ensemble, path):
         self.ensemble, self.path = ensemble, path
         self.watch, self.first = (Watch(ensemble, path, steps=STEPS, members=members, memory=MEMORY) for members in (3, 2))
-        self.past = Lookback(self.watch, lr=LR, lags=LAGS, windows=WINDOWS)
-        self.w, self.u, self.g, self.full, self.seen = [], [], [], [], []
+        self.w, self.u, self.g, self.full, self.seen, self.past = [], [], [], [], [], []
 
     def before(self):
         self.w.append(self.ensemble.params[self.path].flatten(1).numpy().copy())
@@ -39,11 +38,11 @@ class Kept:
     def after(self, n):
         self.watch.after(n)
         self.first.after(n)
-        self.past.look(n)
         self.u.append(self.ensemble.updates[self.path].numpy().copy())
         self.g.append(self.ensemble.gradients[self.path].numpy().copy())
         self.full.append(self.watch.full)
         if self.watch.full:
+            self.past.append(self.watch.look_back(n, lr=LR, lags=LAGS, windows=WINDOWS))
             self.seen.append((self.watch.cosines(LAGS), *self.watch.displacements(WINDOWS), self.watch.spread()))
 
 
@@ -148,9 +147,9 @@ def test_without_decay_one_step_goes_exactly_as_far_as_the_update(run):
         np.testing.assert_allclose(moved[0, free], way[free], rtol=1e-11)
         np.testing.assert_allclose(largest[0, free], LR * np.abs(run.u[n - 1]).max(1)[free], rtol=1e-11)
         assert abs(moved[0, 2] / way[2] - 1) > 1e-4
-    _, moved, largest = run.past.means
-    np.testing.assert_allclose([moved[0, free], largest[0, free]], 1, rtol=1e-11)
-    assert moved[1:, free].max() <= 1
+    for _, moved, largest in run.past:
+        np.testing.assert_allclose([moved[0, free], largest[0, free]], 1, rtol=1e-11)
+        assert moved[1:, free].max() <= 1
 
 
 def test_the_spread_is_of_the_learning_rates_of_the_entries(run):
@@ -161,7 +160,7 @@ def test_the_spread_is_of_the_learning_rates_of_the_entries(run):
     assert spread.min() > 1
 
 
-def test_a_look_back_averages_all_that_was_seen_and_sees_nothing_before_the_memory_is_full(run):
+def test_a_look_back_is_at_cosines_and_at_shares_of_the_way(run):
     w, u, g, times = run.w, run.u, run.g, range(MEMORY, STEPS)
     cosines = [[cosine(w[n], g[n - lag]) for lag in LAGS] for n in times]
     shares = {"norm": lambda x: np.linalg.norm(x, axis=-1), "largest": lambda x: np.abs(x).max(-1)}
@@ -169,9 +168,9 @@ def test_a_look_back_averages_all_that_was_seen_and_sees_nothing_before_the_memo
         [[size(w[n] - w[n - window]) / (LR * size(u[n - window : n]).sum(0)) for window in WINDOWS] for n in times]
         for size in shares.values()
     )
-    for ours, expected in zip(run.past.means, (cosines, moved, largest), strict=True):
-        assert ours.shape == (3, 3)
-        np.testing.assert_allclose(ours, np.mean(expected, axis=0), rtol=1e-11, atol=1e-12)
+    for ours, expected in zip(zip(*run.past, strict=True), (cosines, moved, largest), strict=True):
+        assert ours[0].shape == (3, 3)
+        np.testing.assert_allclose(ours, expected, rtol=1e-11, atol=1e-12)
 
 
 @pytest.mark.parametrize("setting", [{"memory": 0, "members": 1}, {"memory": 1, "members": 0}, {"memory": 1, "members": 4}])

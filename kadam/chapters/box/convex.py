@@ -5,7 +5,6 @@ Quadratics, logistic regression on images, and either with L2 regularisation; k-
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 import torch
@@ -21,18 +20,9 @@ from kadam.optim.update import StageAtStep, kadam_update
 Array = NDArray[np.float64]
 
 
-class Convex(Protocol):
-    """E convex losses, or E points of one: losses (..., E, d) -> (..., E), gradients (..., E, d) -> (..., E, d)."""
-
-    @property
-    def dimension(self) -> int: ...
-    def losses(self, theta: Tensor) -> Tensor: ...
-    def gradients(self, theta: Tensor) -> Tensor: ...
-
-
 @dataclass(frozen=True)
 class Quadratics:
-    """L_e = (theta - c_e)' A_e (theta - c_e) / 2: ``matrices`` (..., E, d, d), ``centres`` (..., E, d)."""
+    """E losses L_e = (theta - c_e)' A_e (theta - c_e) / 2: ``matrices`` (..., E, d, d), ``centres`` (..., E, d)."""
 
     matrices: Tensor
     centres: Tensor
@@ -81,7 +71,7 @@ class Logistic:
 class Regularised:
     """A convex loss with decay/2 |theta|^2 added; ``decays``: one a member, (E, 1)."""
 
-    convex: Convex
+    convex: "Convex"
     decays: Tensor
 
     @property
@@ -93,6 +83,9 @@ class Regularised:
 
     def gradients(self, theta: Tensor) -> Tensor:
         return self.convex.gradients(theta) + self.decays * theta
+
+
+Convex = Quadratics | Logistic | Regularised  # losses (..., E, d) -> (..., E), gradients (..., E, d) -> (..., E, d)
 
 
 def two_classes(images: Images, *, classes: tuple[int, int], examples: int, pixels: int) -> Logistic:

@@ -4,30 +4,21 @@ import functools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import numpy as np
 import xarray as xr
 from torch.optim.optimizer import Optimizer
 
 from kadam.chapters.contest.comparisons import ADAM, COMPARISONS, overall
-from kadam.chapters.contest.trials import (
-    Piece,
-    Runs,
-    Trial,
-    comparing,
-    marks,
-    peak_rates,
-    searching,
-    side_by_side,
-    unfolded,
-)
+from kadam.chapters.contest.trials import Piece, Runs, Trial, crossed, marks, peak_rates, side_by_side, unfolded
 from kadam.decay import Decay
-from kadam.lab.data.sources import DataError, Described
+from kadam.lab.data.configured import configured
+from kadam.lab.data.sources import DataError, Described, describe
 from kadam.lab.engine.progress import Progress
 from kadam.lab.engine.sweep import computed_s, one_thread, sweep
-from kadam.lab.train import optimizers, stopwatch
-from kadam.lab.train.training import Training
+from kadam.lab.train import devices, optimizers, stopwatch
+from kadam.lab.train.training import Training, parameter_count
 
 SEARCH, COMPARISON = "search", "comparison"  # the two phases
 
@@ -53,26 +44,19 @@ class Plan(NamedTuple):
         )
 
 
-class Inputs(Protocol):
-    """What an experiment brings to its contest."""
-
-    def training(self, piece: Piece, steps: int, trial: Trial) -> Training:
-        """A run from its start."""
-
-    def held_out(self, network: str, phase: str) -> Any:
-        """What its runs are evaluated on, which differs between the phases."""
-
-
 @dataclass(frozen=True)
 class Contest:
     """Every method trains every network: at several learning rates, and then, with other seeds, at those of the comparisons."""
 
     title: str
+    data: str  # their kind
     networks: tuple[str, ...]
     methods: tuple[str, ...]
     tuning_steps: int  # of a run in the search
     measures: tuple[str, ...]  # the numbers that a run leaves at every evaluation
-    load: Callable[[Any, str], Inputs]  # given the configuration and the sha256 of the data that are meant
+    # Given the configuration and the sha256 of its data: what has network(name), training(piece, steps, trial), a run from its
+    # start, and held_out(network, phase), what runs are evaluated on.
+    load: Callable[[Any, str], Any]
     config: Any  # has rates (Adam's in the search), equal_rate, tuning_seeds, seeds, seed, steps, evaluations and device
 
     @property
@@ -86,48 +70,44 @@ class Contest:
         first, second = pieces * len(config.rates) * config.tuning_seeds, pieces * len(COMPARISONS) * config.seeds
         return Plan(first, second, first * self.tuning_steps + second * config.steps)
 
-    def announcement(self, sha256: str, jobs: int) -> str:
+    def announcement(self, jobs: int) -> str:
         """The plan and an estimate from a few steps on this machine, mean over the networks."""
-        config, inputs, seconds = self.config, self.load(self.config, sha256), []
+        config, seconds = self.config, []
+        inputs = self.load(config, configured(self.data, config).sha256)
         for network in self.networks:
             training = inputs.training(Piece(network, ADAM), config.steps, Trial(config.equal_rate, config.seed))
             data, every = inputs.held_out(network, COMPARISON), config.steps / config.evaluations
             seconds.append(seconds_a_step(training, data, every=every, device=config.device))
         return self.plan.sentence(float(np.mean(seconds)), jobs)
 
-    def hold(
-        self, sha256: str, score: Callable[[xr.Dataset], xr.DataArray], *, checkpoint: Path | None, jobs: int
-    ) -> xr.Dataset:
-        """The record. Dimensions: network, optimizer; rate, tuning_seed; comparison, seed, evaluation.
-
-        ``score(found)``: what the search chooses by, larger is better.
-        """
-        config = self.config
+    def hold(self, *, checkpoint: Path | None, jobs: int) -> xr.Dataset:
+        """The record. Dimensions: network, optimizer; rate, tuning_seed; comparison, seed, evaluation."""
+        config, data = self.config, configured(self.data, self.config)
+        trained = functools.partial(self._trained, data.sha256, checkpoint=checkpoint, jobs=jobs)
         tuning_seeds = [config.seed + i for i in range(config.tuning_seeds)]
         seeds = [config.seed + LATER_SEEDS + i for i in range(config.seeds)]
-        trials = {piece: searching(piece.method, config.rates, tuning_seeds) for piece in self.pieces}
-        search = self._trained(sha256, SEARCH, trials, checkpoint, jobs)
+        search = trained(SEARCH, {p: crossed(optimizers.rates(p.method, config.rates), tuning_seeds) for p in self.pieces})
         found = self._found(search, tuning_seeds)
-        rates = peak_rates(found, score(found), config.equal_rate)
-        trials = {piece: comparing(rates.sel(network=piece.network, optimizer=piece.method), seeds) for piece in self.pieces}
-        comparison = self._trained(sha256, COMPARISON, trials, checkpoint, jobs)
+        score = found.accuracy.fillna(0) if "accuracy" in found else -found.loss.fillna(np.inf)
+        rates = peak_rates(found, score, config.equal_rate)
+        trials = {p: crossed(rates.sel(network=p.network, optimizer=p.method).values.tolist(), seeds) for p in self.pieces}
+        comparison = trained(COMPARISON, trials)
         compared = unfolded(comparison, xr.Variable("comparison", list(COMPARISONS)), xr.Variable("seed", seeds))
         searched = found.rename({name: f"search_{name}" for name in found.data_vars if name != "tried"})
         dataset = xr.merge([searched, compared, rates.rename("peak_rate")]).astype(np.float32)
-        dataset.attrs = {"computed_s": round(search.attrs["computed_s"] + comparison.attrs["computed_s"], 3)}
+        inputs = self.load(config, data.sha256)
+        dataset["parameters"] = "network", [parameter_count(inputs.network(name)) for name in self.networks]
+        seconds = round(search.attrs["computed_s"] + comparison.attrs["computed_s"], 3)
+        dataset.attrs = {"computed_s": seconds, "steps": config.steps, "equal_rate": config.equal_rate}
+        dataset.attrs |= describe(data) | devices.described(config.device)
         return dataset.assign_coords(stages(self.methods)).assign_coords(evaluation=marks(config.steps, config.evaluations))
 
     def train(self, sha256: str, phase: str, trials: Trials, piece: Piece, progress: Progress) -> xr.Dataset:
         """All runs of a piece. Dimensions: trial, evaluation."""
         inputs, steps = self.load(self.config, sha256), self.steps_of(phase)
-        runs = Runs(
-            trials[piece],
-            functools.partial(inputs.training, piece, steps),
-            inputs.held_out(piece.network, phase),
-            measures=self.measures,
-            steps=steps,
-            evaluations=self.config.evaluations,
-        )
+        begin, data = functools.partial(inputs.training, piece, steps), inputs.held_out(piece.network, phase)
+        evaluations = self.config.evaluations
+        runs = Runs(trials[piece], begin, data, measures=self.measures, steps=steps, evaluations=evaluations)
         for n in progress.over(len(runs.trials) * steps, {"runs": runs}):
             runs.step(n)
         return runs.dataset()
@@ -136,7 +116,7 @@ class Contest:
         """Of one run."""
         return int(self.tuning_steps if phase == SEARCH else self.config.steps)
 
-    def _trained(self, sha256: str, phase: str, trials: Trials, checkpoint: Path | None, jobs: int) -> xr.Dataset:
+    def _trained(self, sha256: str, phase: str, trials: Trials, *, checkpoint: Path | None, jobs: int) -> xr.Dataset:
         """The results of a phase, with the seconds that it took. Dimensions: network, optimizer, trial, evaluation."""
         results = sweep(
             self.pieces,
@@ -152,7 +132,7 @@ class Contest:
         """What the search gave at the end of each run. Dimensions: network, optimizer, rate, tuning_seed."""
         rates = self.config.rates
         trials = unfolded(search, xr.Variable("rate", list(rates)), xr.Variable("tuning_seed", seeds))
-        ends = trials[[name for name in KEPT if name in trials]].isel(evaluation=-1, missing_dims="ignore")
+        ends = trials[[name for name in KEPT if name in trials]].isel(evaluation=-1)
         tried = [optimizers.rates(method, rates) for method in self.methods]
         return ends.assign(update_rms=overall(trials.update_rms), tried=(("optimizer", "rate"), tried))
 
@@ -178,12 +158,10 @@ def check_same(kind: str, found: Described, sha256: str) -> None:
 def seconds_a_step(training: Training, data: Any, *, every: float, device: str, tried: int = 20) -> float:
     """How long a step takes here in one thread, with an evaluation every so many, both after a first that is not counted."""
     limit = min(tried, training.schedule.steps)
-
-    def several() -> None:
-        for n in range(limit):
-            training.step(n)
-
-    parts = {"steps": several, "evaluation": lambda: training.evaluate(data)}
+    parts: dict[str, stopwatch.Step] = {
+        "steps": lambda: list(map(training.step, range(limit))),
+        "evaluation": lambda: training.evaluate(data),
+    }
     with one_thread():
         seconds = stopwatch.paired(parts, rounds=1, repeats=1, device=device)
     return float(seconds["steps"][0]) / limit + float(seconds["evaluation"][0]) / every

@@ -1,15 +1,25 @@
 """How a record of any contest of optimizers decides what is claimed: k-Adam with two stages against Adam and other rivals."""
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import xarray as xr
 
 from kadam.chapters.contest.comparisons import ADAM, EQUAL, MATCHED, TUNED, overall
-from kadam.chapters.contest.measures import gain, gains, networks, scale, search_score, second_and_first, steps_down, two_stages
+from kadam.chapters.contest.measures import (
+    by_k,
+    ended,
+    gain,
+    gains,
+    networks,
+    scale,
+    search_score,
+    second_and_first,
+    two_stages,
+)
 from kadam.decay import STRATEGIES
-from kadam.report.ledger import Finding, Test, on_enough_seeds, passes_each, passes_for, with_range
+from kadam.report.ledger import MOST_WORDS, Criterion, Finding, Test, on_enough_seeds, passes_each, passes_for, with_range
 from kadam.report.statistics import LEVEL
 
 QUESTION = "a question from the paper's public reviews"
@@ -38,40 +48,63 @@ def rivalries(claim: str, criterion: str, places: Mapping[str, tuple[str, str]])
     ]
 
 
+def declines(number: str, source: str, claim: str, criterion: Criterion, comparison: str) -> Test:
+    """The test of what happens beyond k = 2."""
+    return Test(number, source, claim, criterion, functools.partial(graceful, comparison=comparison))
+
+
+def common(claims: Mapping[str, str], *, each: str, network: str, data: str, ahead: str) -> list[Test]:
+    """The tests of the size of steps, of the best of all and of the search; ``claims``: number -> statement, in this order.
+
+    Their words: held in ``each`` network, or in some; how a ``network`` and the ``data`` are called; what counts as ``ahead``.
+    """
+    left = f"mean over strategies: at most {{most:g}} of a positive advantage is left, in {each}: partly"
+    larger = f"at least {{least:g}} times, for every strategy and {network}; {MOST_WORDS}"
+    best = f"strategy and rival chosen on validation {data}; {INTERVAL} of the paired difference {ahead}"
+    decided: list[tuple[str, Criterion, Callable[..., Finding]]] = [
+        (SIZE, Criterion(left, most=0.25), only_size),
+        (SIZE, Criterion(larger, least=2), larger_steps),
+        (QUESTION, Criterion(best), best_of_all),
+        ("checked here", Criterion(f"for every method and {network}; {MOST_WORDS}"), inside_the_grid),
+    ]
+    tests = zip(claims.items(), decided, strict=True)
+    return [Test(number, source, claim, criterion, judge) for (number, claim), (source, criterion, judge) in tests]
+
+
 @on_enough_seeds
 def second_stage(dataset: xr.Dataset, *, strategy: str, comparison: str) -> Finding:
     """k = 2 against Adam in each network."""
-    if strategy not in two_stages(dataset):
+    method = two_stages(dataset).get(strategy)
+    if method is None:
         return "strategy not run", "not run at this profile"
-    rivals = two_stages(dataset)[strategy], ADAM, comparison
-    words = [f"{name} {ahead}" for name, ahead in zip(networks(dataset), gains(dataset, *rivals), strict=True)]
-    return f"{'; '.join(words)} {scale(dataset).difference}", passes_each((gain(dataset, *rivals).low > 0).tolist())
+    words = [f"{name} {ahead}" for name, ahead in zip(networks(dataset), gains(dataset, comparison, method), strict=True)]
+    held = (gain(dataset, comparison, method).low > 0).tolist()
+    return f"{'; '.join(words)} {scale(dataset).difference}", passes_each(held)
 
 
 @on_enough_seeds
 def graceful(dataset: xr.Dataset, *, comparison: str, most: float) -> Finding:
-    """No fall of more than ``most`` from one k to the next."""
+    """No fall of the score, mean over seeds, of more than ``most`` from one k >= 2 to the next."""
     if int(dataset.k.max()) <= 2:
         return "no k above 2", "not run at this profile"
-    falls, of = steps_down(dataset, comparison), scale(dataset)
+    of, mean = scale(dataset), ended(dataset).sel(comparison=comparison).mean("seed")
+    each = [by_k(of.sign * mean, strategy)[1:] for strategy in two_stages(dataset)]
+    falls = xr.concat([-one.diff("optimizer").min("optimizer") for one in each if len(one) > 1], "strategy")
     diverged = int(np.isfinite(dataset.diverged_at.sel(comparison=comparison).where(dataset.k > 1)).sum())
     good = float((falls <= most).mean()) if not diverged else 0.0
-    found = f"{with_range(falls, f'.{of.digits}f')} {of.difference} over strategies and networks"
+    found = f"{with_range(falls, of.form)} {of.difference} over strategies and networks"
     return f"largest fall from one k to the next: {found}; {diverged} runs diverged", passes_for(good)
 
 
 @on_enough_seeds
 def only_size(dataset: xr.Dataset, *, most: float) -> Finding:
     """What is left of the advantage at equal rates when updates are as large as Adam's, mean over strategies."""
-    second = list(two_stages(dataset).values())
-    equal, matched = (
-        np.mean([gain(dataset, method, ADAM, comparison).mean for method in second], axis=0) for comparison in (EQUAL, MATCHED)
-    )
+    second, of = list(two_stages(dataset).values()), scale(dataset)
+    equal, matched = (gain(dataset, comparison, second).mean.mean(0) for comparison in (EQUAL, MATCHED))
     size = dataset.peak_rate * overall(dataset.update_rms).mean("seed")
     off = size.sel(comparison=MATCHED, optimizer=second) / size.sel(comparison=EQUAL, optimizer=ADAM)
-    form, unit = f"+.{scale(dataset).digits}f", scale(dataset).difference
     each = zip(networks(dataset), equal, matched, strict=True)
-    words = "; ".join(f"{name} {before:{form}} {unit}, then {after:{form}}" for name, before, after in each)
+    words = "; ".join(f"{name} {before:+{of.form}} {of.difference}, then {after:+{of.form}}" for name, before, after in each)
     held = ((equal > 0) & (matched <= most * equal)).tolist()
     return f"{words}; update over Adam's {with_range(off)}", passes_each(held)
 
@@ -87,11 +120,11 @@ def best_of_all(dataset: xr.Dataset) -> Finding:
     """The best k = 2 against the best baseline, both chosen in the search."""
     found = search_score(dataset).mean("tuning_seed").max("rate")
     words, held = [], []
-    for place, network in enumerate(networks(dataset)):
-        of = found.sel(network=network)
+    for network in networks(dataset):
+        of, here = found.sel(network=network), dataset.sel(network=[network])
         second, rival = (str(of.where(among, drop=True).idxmax("optimizer").values) for among in (found.k == 2, found.k < 2))
-        words.append(f"{second} over {rival} {gains(dataset, second, rival, TUNED)[place]}")
-        held.append(bool(gain(dataset, second, rival, TUNED).low[place] > 0))
+        words.append(f"{second} over {rival} {gains(here, TUNED, second, rival)[0]}")
+        held.append(bool(gain(here, TUNED, second, rival).low[0] > 0))
     return f"{'; '.join(words)} {scale(dataset).difference}", passes_each(held)
 
 

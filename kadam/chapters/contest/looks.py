@@ -4,7 +4,7 @@ A contest is scored by test accuracy in per cent or by test loss in nats. The re
 figure and table follows.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import matplotlib as mpl
@@ -14,7 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from kadam.chapters.contest.comparisons import EQUAL, MATCHED, TUNED
-from kadam.chapters.contest.measures import BASIN, NATS, POINTS, networks, scale, score, search_score, two_stages
+from kadam.chapters.contest.measures import BASIN, NATS, POINTS, Scale, networks, scale, search_score, two_stages
 from kadam.report import style
 from kadam.report.statistics import mean_interval
 
@@ -44,7 +44,7 @@ VISIBLE = 0.5  # of the way from the best loss to a guess: what is worse lies be
 # Where on the vertical axis, from 0 to 1, a cross stands for a run that learnt nothing.
 BOTTOM, TOP = 0.02, 0.98
 
-Look = Mapping[str, Any]
+Look = dict[str, Any]
 
 
 def label(record: xr.Dataset, of: str = "test") -> str:
@@ -58,14 +58,9 @@ def parameters(record: xr.Dataset) -> str:
     return "parameters: " + "; ".join(f"{name} {count:,.0f}" for name, count in counts)
 
 
-def edge(record: xr.Dataset) -> float:
-    """Where the axis of what the contest is scored by is worst."""
-    return BOTTOM if scale(record).sign > 0 else TOP
-
-
-def ended(record: xr.Dataset) -> xr.DataArray:
-    """The accuracy or loss at the end of every run on test data; a run that diverged guesses."""
-    return scale(record).sign * score(record)
+def edge(scale: Scale) -> float:
+    """Where an axis of this is worst."""
+    return BOTTOM if scale.sign > 0 else TOP
 
 
 def searched(record: xr.Dataset) -> xr.DataArray:
@@ -80,15 +75,12 @@ def shades(record: xr.Dataset) -> dict[int, Any]:
     return dict(zip(ks, mpl.colormaps["viridis"](np.linspace(0, 0.9, len(ks))), strict=True))
 
 
-def looks(record: xr.Dataset) -> dict[str, Look]:
+def of_methods(record: xr.Dataset) -> dict[str, Look]:
     """Baselines in black and grey, told apart by their line; k = 2 in the colours of the strategies."""
-    found: dict[str, Look] = {}
-    for name, (colour, line) in BASELINE_LINES.items():
-        if name in record.optimizer:
-            found[name] = {"color": colour, "ls": line, "marker": "."}
-    for strategy, method in two_stages(record).items():
-        found[method] = {"color": STRATEGY_COLOURS[strategy], "marker": "o"}
-    return found
+    baselines = [(name, colour, line) for name, (colour, line) in BASELINE_LINES.items() if name in record.optimizer]
+    found: dict[str, Look] = {name: {"color": colour, "ls": line, "marker": "."} for name, colour, line in baselines}
+    second = two_stages(record).items()
+    return found | {method: {"color": STRATEGY_COLOURS[strategy], "marker": "o"} for strategy, method in second}
 
 
 def by_network(record: xr.Dataset, *, height: float, ylabel: str = "", **options: Any) -> tuple[Figure, list[Axes]]:
@@ -105,10 +97,9 @@ def by_network(record: xr.Dataset, *, height: float, ylabel: str = "", **options
     return figure, list(all_axes.flat[: len(names)])
 
 
-def finished(figure: Figure, record: xr.Dataset, axes: Axes | None = None, **legend: Any) -> Figure:
-    """The figure with one legend above all panels, of what is drawn in ``axes``, and a note where data is a stand-in."""
-    if axes is not None:
-        figure.legend(*axes.get_legend_handles_labels(), loc="outside upper center", **legend)
+def named(figure: Figure, axes: Axes, **legend: Any) -> Figure:
+    """The figure with one legend above all panels, of what is drawn in ``axes``."""
+    figure.legend(*axes.get_legend_handles_labels(), loc="outside upper center", **legend)
     return figure
 
 
@@ -140,9 +131,8 @@ def bars(axes: Axes, x: np.ndarray, of: np.ndarray, marker: str, colour: Any, la
 def search_line(axes: Axes, x: xr.DataArray, of: xr.DataArray, look: Look, edge: float, label: str | None = None) -> None:
     """The score in the search; a cross at the edge where nothing was learnt, far right where no size is known."""
     axes.plot(x, of, lw=1, ms=3, label=label, **look)
-    lost = np.isnan(of.values)
-    places = np.nan_to_num(x.values[lost], nan=np.inf) if label else np.full(lost.sum(), 0.8 * LARGEST)
-    axes.plot(places, np.full(lost.sum(), edge), "x", color=look["color"], transform=axes.get_xaxis_transform())
+    lost = x.values[np.isnan(of.values)]
+    crosses(axes, np.nan_to_num(lost, nan=np.inf) if label else np.full(len(lost), 0.8 * LARGEST), look, edge)
 
 
 def band(axes: Axes, values: xr.DataArray, look: Look, label: str, edge: float) -> None:
@@ -150,5 +140,9 @@ def band(axes: Axes, values: xr.DataArray, look: Look, label: str, edge: float) 
     mean, low, high = mean_interval(values.transpose("evaluation", "seed"))
     axes.plot(values.evaluation, mean, lw=1.2, ms=3, label=label, **look)
     axes.fill_between(values.evaluation, low, high, color=look["color"], alpha=0.15, lw=0)
-    lost = values.evaluation.values[np.isnan(mean)][:1]
-    axes.plot(lost, np.full(len(lost), edge), "x", color=look["color"], transform=axes.get_xaxis_transform())
+    crosses(axes, values.evaluation.values[np.isnan(mean)][:1], look, edge)
+
+
+def crosses(axes: Axes, x: np.ndarray, look: Look, edge: float) -> None:
+    """Where runs learnt nothing."""
+    axes.plot(x, np.full(len(x), edge), "x", color=look["color"], transform=axes.get_xaxis_transform())

@@ -5,6 +5,7 @@ of all optimizers with one seed start from the same weights and see the same dat
 """
 
 import functools
+from collections.abc import Sequence
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
@@ -22,15 +23,16 @@ BASIN = 0.1  # nats above a method's best that a good learning rate may still ha
 class Scale(NamedTuple):
     """By what a contest is scored."""
 
-    quantity: str
+    quantity: str  # as the record calls it
     unit: str
+    factor: int  # from the record's numbers to the unit
     difference: str  # the unit of a difference
-    digits: int
+    form: str  # of a number
     sign: int  # 1 where larger is better
 
 
-POINTS = Scale("accuracy", "%", "points", 1, 1)
-NATS = Scale("loss", "nats", "nats", 3, -1)
+SCALES = {"accuracy": Scale("accuracy", "%", 100, "points", ".1f", 1), "loss": Scale("loss", "nats", 1, "nats", ".3f", -1)}
+POINTS, NATS = SCALES.values()
 
 
 def scale(dataset: xr.Dataset) -> Scale:
@@ -38,23 +40,15 @@ def scale(dataset: xr.Dataset) -> Scale:
     return POINTS if "accuracy" in dataset else NATS
 
 
-def score(dataset: xr.Dataset) -> xr.DataArray:
-    """How good runs are at the end, larger is better; a diverged one guesses. By comparison, network, optimizer, seed."""
-    return points(dataset) if scale(dataset) is POINTS else -nats(dataset)
-
-
-def points(dataset: xr.Dataset) -> xr.DataArray:
-    """Test accuracy at the end in per cent; a diverged run guesses."""
+def ended(dataset: xr.Dataset) -> xr.DataArray:
+    """Test accuracy in per cent, or test loss, at the end; a run that diverged, or lost more than a guess, guesses."""
+    if scale(dataset) is NATS:
+        return at_most_a_guess(dataset, dataset.loss.isel(evaluation=-1))
     return 100 * dataset.accuracy.isel(evaluation=-1).fillna(1 / dataset.attrs["classes"])
 
 
-def nats(dataset: xr.Dataset) -> xr.DataArray:
-    """Test loss at the end; a run that diverged, or is worse than a guess among all tokens, is as good as that guess."""
-    return at_most_a_guess(dataset, dataset.loss.isel(evaluation=-1))
-
-
 def at_most_a_guess(dataset: xr.Dataset, loss: xr.DataArray) -> xr.DataArray:
-    """Losses, of which those that diverged or are worse than a guess are that of a guess."""
+    """Losses, of which those that diverged or are worse than a guess among all tokens are that of a guess."""
     return loss.fillna(np.inf).clip(max=dataset.guess)
 
 
@@ -65,20 +59,20 @@ def search_score(dataset: xr.Dataset) -> xr.DataArray:
     return -at_most_a_guess(dataset, dataset.search_loss)
 
 
-def lead(dataset: xr.Dataset, method: str, over: str, comparison: str) -> xr.DataArray:
-    """How far a method is ahead of another in the record's scale. Dimensions: network, seed."""
-    of = score(dataset).sel(comparison=comparison)
-    return (of.sel(optimizer=method) - of.sel(optimizer=over)).transpose("network", "seed")
+def lead(dataset: xr.Dataset, comparison: str, method: str | Sequence[str], over: str = ADAM) -> xr.DataArray:
+    """How far one or several methods are ahead of another in the record's scale. Dimensions: (optimizer,) network, seed."""
+    of = scale(dataset).sign * ended(dataset).sel(comparison=comparison)
+    return (of.sel(optimizer=method) - of.sel(optimizer=over, drop=True)).transpose(..., "network", "seed")
 
 
-def gain(dataset: xr.Dataset, method: str, over: str, comparison: str) -> Interval:
-    """The same, mean over seeds with its interval; one entry a network."""
-    return mean_interval(lead(dataset, method, over, comparison))
+def gain(dataset: xr.Dataset, *which: Any) -> Interval:
+    """The same, mean over seeds with its interval."""
+    return mean_interval(lead(dataset, *which))
 
 
-def gains(dataset: xr.Dataset, method: str, over: str, comparison: str) -> list[str]:
+def gains(dataset: xr.Dataset, *which: Any) -> list[Any]:
     """The same in words."""
-    return intervals(lead(dataset, method, over, comparison), f"+.{scale(dataset).digits}f").values.tolist()
+    return intervals(lead(dataset, *which), f"+{scale(dataset).form}").values.tolist()
 
 
 def intervals(of: xr.DataArray, form: str) -> xr.DataArray:
@@ -118,13 +112,6 @@ def second_and_first(of: xr.DataArray) -> tuple[xr.DataArray, xr.DataArray]:
 def by_k(of: D, strategy: str) -> D:
     """Values of Adam, which is k = 1, and of a strategy's methods, in the order of k; optimizer is the first dimension."""
     return of.isel(optimizer=np.flatnonzero((of.k == 1) | (of.strategy == strategy))).sortby("k").transpose("optimizer", ...)
-
-
-def steps_down(dataset: xr.Dataset, comparison: str) -> xr.DataArray:
-    """By strategy and network: the largest fall of the score from one k >= 2 to the next, mean over seeds."""
-    mean = score(dataset).sel(comparison=comparison).mean("seed")
-    each = [by_k(mean, strategy).isel(optimizer=slice(1, None)) for strategy in two_stages(dataset)]
-    return xr.concat([-one.diff("optimizer").min("optimizer") for one in each if one.sizes["optimizer"] > 1], "strategy")
 
 
 def basin(dataset: xr.Dataset) -> xr.Dataset:

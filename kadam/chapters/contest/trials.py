@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 
 from kadam.chapters.contest.comparisons import ADAM, COMPARISONS
 from kadam.lab.engine.state import Stateful
-from kadam.lab.train import optimizers
 from kadam.lab.train.training import Training
 
 Array = NDArray[np.float64]
@@ -30,14 +29,9 @@ class Trial(NamedTuple):
     seed: int
 
 
-def searching(method: str, adams: Sequence[float], seeds: Sequence[int]) -> list[Trial]:
-    """The runs in which a method's learning rate is sought, given those at which Adam is tried."""
-    return [Trial(rate, seed) for rate in optimizers.rates(method, adams) for seed in seeds]
-
-
-def comparing(rates: xr.DataArray, seeds: Sequence[int]) -> list[Trial]:
-    """The runs in which a method is compared, given its learning rate for each comparison."""
-    return [Trial(float(rates.sel(comparison=name)), seed) for name in COMPARISONS for seed in seeds]
+def crossed(rates: Sequence[float], seeds: Sequence[int]) -> list[Trial]:
+    """Each of a method's learning rates with every seed."""
+    return [Trial(rate, seed) for rate in rates for seed in seeds]
 
 
 class Runs(Stateful):
@@ -47,7 +41,7 @@ class Runs(Stateful):
     of the numbers that this gives, and of those that a run watches.
     """
 
-    STATE = ("current", "tables")
+    STATE = ("i", "current", "tables")
 
     def __init__(
         self,
@@ -63,20 +57,14 @@ class Runs(Stateful):
         self.marks = [0, *marks(steps, evaluations)]
         self.tables: dict[str, Array] = {name: np.full((len(trials), evaluations), np.nan) for name in measures}
         self.tables["diverged_at"] = np.full(len(trials), np.nan)
-        self.current: Training | None = None
         self._start(0)
 
     def _start(self, i: int) -> None:
         """Begin run i; one without a learning rate, since none gives that size, counts as diverged before its first step."""
-        self.i = i
-        if math.isfinite(self.trials[i].rate):
-            self.current = self.begin(self.trials[i])
-        else:
-            self.current = None
+        known = math.isfinite(self.trials[i].rate)
+        self.i, self.current = i, self.begin(self.trials[i]) if known else None
+        if not known:
             self.tables["diverged_at"][i] = 0
-
-    def state_dict(self) -> dict[str, Any]:
-        return super().state_dict() | {"i": self.i}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self._start(state["i"])
@@ -115,9 +103,9 @@ def marks(steps: int, evaluations: int) -> list[int]:
 
 def side_by_side(results: Mapping[Piece, xr.Dataset], networks: Sequence[str], methods: Sequence[str]) -> xr.Dataset:
     """The results of all pieces. Dimensions: network, optimizer, and those of a piece."""
-    names = xr.Variable("optimizer", list(methods))
-    rows = [xr.concat([results[Piece(network, m)].drop_attrs() for m in methods], names) for network in networks]
-    return xr.concat(rows, xr.Variable("network", list(networks)))
+    rows = [[results[Piece(network, method)].drop_attrs() for method in methods] for network in networks]
+    together = xr.combine_nested(rows, ["network", "optimizer"]).transpose("network", "optimizer", ...)
+    return together.assign_coords(network=list(networks), optimizer=list(methods))
 
 
 def unfolded(trials: xr.Dataset, outer: xr.Variable, inner: xr.Variable) -> xr.Dataset:

@@ -13,6 +13,7 @@ from kadam.theory.flow import Gradient, adam, adam_flow
 from kadam.theory.neighbours import classical_limit
 
 Array = NDArray[np.float64]
+Grads = Gradient | Sequence[Gradient]  # one for all iterations, or one an iteration
 
 FLOWS: dict[str, Callable[..., Array]] = {
     "paper": functools.partial(adam_flow, order=1),
@@ -20,40 +21,6 @@ FLOWS: dict[str, Callable[..., Array]] = {
     "classical": classical_limit,
 }
 BOTH = ("paper", "second")  # that are compared everywhere; the third only where problems are small
-
-
-@dataclass(frozen=True)
-class Compared:
-    """Adam's path and those of some flows, each of shape (steps + 1, d), and the seconds that each took."""
-
-    adam: Array
-    flows: dict[str, Array]
-    seconds: dict[str, float]
-
-    def errors(self, measure: Callable[[Array, Array], float] | None = None) -> list[float]:
-        """The distance of every flow's path from Adam's, by default :func:`distance`."""
-        return [(measure or distance)(path, self.adam) for path in self.flows.values()]
-
-
-def compare(
-    grad: Gradient | Sequence[Gradient],
-    start: Array,
-    decay: Decay,
-    *,
-    span: float,
-    steps: int,
-    substeps: int,
-    flows: Sequence[str] = BOTH,
-) -> Compared:
-    """Adam and some flows over one stretch of time, ``span`` = eta * steps."""
-    methods: dict[str, Callable[..., Array]] = {"adam": adam}
-    methods |= {flow: functools.partial(FLOWS[flow], substeps=substeps) for flow in flows}
-    paths, seconds = {}, {}
-    for name, follow in methods.items():
-        begin = time.perf_counter()
-        paths[name] = follow(grad, start, decay=decay, eta=span / steps, steps=steps)
-        seconds[name] = time.perf_counter() - begin
-    return Compared(paths.pop("adam"), paths, seconds)
 
 
 def distance(path: Array, reference: Array) -> float:
@@ -69,3 +36,29 @@ def median_distance(path: Array, reference: Array) -> float:
     """
     gap, move = np.abs(path - reference).max(0), np.abs(reference - reference[0]).max(0)
     return float(np.median(gap[move > 0]) / np.median(move[move > 0]))
+
+
+@dataclass(frozen=True)
+class Compared:
+    """Adam's path and those of some flows, each of shape (steps + 1, d), and the seconds that each took."""
+
+    adam: Array
+    flows: dict[str, Array]
+    seconds: dict[str, float]
+
+    def errors(self, measure: Callable[[Array, Array], float] = distance) -> list[float]:
+        """The distance of every flow's path from Adam's."""
+        return [measure(path, self.adam) for path in self.flows.values()]
+
+
+def compare(
+    grad: Grads, start: Array, decay: Decay, *, span: float, steps: int, substeps: int, flows: Sequence[str] = BOTH
+) -> Compared:
+    """Adam and some flows over one stretch of time, ``span`` = eta * steps."""
+    paths, seconds = {}, {}
+    for name in ("adam", *flows):
+        follow = adam if name == "adam" else functools.partial(FLOWS[name], substeps=substeps)
+        begin = time.perf_counter()
+        paths[name] = follow(grad, start, decay=decay, eta=span / steps, steps=steps)
+        seconds[name] = time.perf_counter() - begin
+    return Compared(paths.pop("adam"), paths, seconds)

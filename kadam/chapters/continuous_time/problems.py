@@ -1,7 +1,7 @@
 """Full-batch problems in float64 for the theory's equations: three small ones in numpy, and a transformer on text."""
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -65,25 +65,14 @@ def perceptron(inputs: int = 8, width: int = 24, examples: int = 48, seed: int =
     return Smooth(grad, start)
 
 
-class Transformer(NamedTuple):
-    """A character transformer on a text: its sizes, and how much of the text a batch holds."""
+def windows(config: Any, text: Text, seed: int, number: int = 0) -> torch.Tensor:
+    """Batch number 0, 1, ... of a text: tokens of shape (batch, context + 1), both of the configuration."""
+    rng = np.random.default_rng([seed, 1, number])
+    return torch.from_numpy(random_windows(text, batch=config.batch, length=config.context + 1, rng=rng))
 
-    text: Text
-    width: int
-    layers: int
-    heads: int
-    batch: int  # windows
-    context: int  # characters a window
-    seed: int = 0
 
-    def loss(self) -> FlatLoss:
-        """The freshly initialised transformer and batch number 0, the full batch."""
-        _, width, layers, heads, _, context, _ = self
-        model = CharTransformer(vocab=len(self.text.vocabulary), context=context, width=width, layers=layers, heads=heads)
-        initialise(model, self.seed)
-        return FlatLoss(model, next_token_loss, self.windows(0))
-
-    def windows(self, number: int) -> torch.Tensor:
-        """Batch number 0, 1, ...: tokens of shape (batch, context + 1)."""
-        rng = np.random.default_rng([self.seed, 1, number])
-        return torch.from_numpy(random_windows(self.text, batch=self.batch, length=self.context + 1, rng=rng))
+def transformer(config: Any, text: Text, seed: int, *, layers: int = 1, heads: int = 1) -> FlatLoss:
+    """A freshly initialised character transformer of the configuration's width on batch number 0, the full batch."""
+    model = CharTransformer(vocab=len(text.vocabulary), context=config.context, width=config.width, layers=layers, heads=heads)
+    initialise(model, seed)
+    return FlatLoss(model, next_token_loss, windows(config, text, seed))

@@ -2,12 +2,12 @@
 
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import numpy as np
 import xarray as xr
 
-from kadam.chapters.generalization.config import CHOICES
-from kadam.chapters.generalization.curves import NORMAL
+from kadam.chapters.generalization.config import CHOICES, NORMAL
 from kadam.report.ledger import MOST_WORDS, Criterion, Finding, Test, on_enough_seeds, passes_each, passes_for
 from kadam.report.statistics import LEVEL, Interval, earlier, mean_interval, rank_correlation, ranks_last, share_between
 
@@ -49,6 +49,9 @@ def speed_with(iterations: xr.DataArray, name: str = "coefficient", *, normal: b
     """Rank correlation of a coordinate with speed over the points with C > 0; ``normal``: of the normal curve alone."""
     counted = iterations[(iterations.coefficient > 0) & ((iterations.curve == NORMAL) | (not normal))]
     return -rank_correlation(counted[name], counted)
+
+
+on_normal_curve = partial(speed_with, normal=True)
 
 
 def beats_c(iterations: xr.DataArray, *, name: str) -> float:
@@ -95,9 +98,8 @@ def _at_each_target(
 ) -> Finding:
     """Holds where the mean over seeds is at least ``least`` and its interval lies above ``beyond``, target by target."""
     found = {target: of for target, of in by_target(dataset, choice, measure).items() if np.isfinite(of.mean)}
-    words = "; ".join(f"{target:g} nats {in_words(of)}" for target, of in found.items())
-    held = [bool(of.mean >= least and of.low > beyond) for of in found.values()]
-    return f"{what}: {words or 'no target orders them'}", passes_each(held)
+    words = "; ".join(f"{target:g} nats {in_words(of)}" for target, of in found.items()) or "no target orders them"
+    return f"{what}: {words}", passes_each([bool(of.mean >= least and of.low > beyond) for of in found.values()])
 
 
 @on_enough_seeds
@@ -116,8 +118,7 @@ def _equal_betas(dataset: xr.Dataset, *, close: float, best: float) -> Finding:
     for choice in CHOICES:
         loss = at(dataset, "loss", choice).isel(evaluation=-1).mean("seed", skipna=False)
         curve = loss[loss.curve == NORMAL]
-        place = int(ranks_last(curve)[curve.equal.values].item())
-        gap = float(curve[curve.equal].item() - curve.min())
+        place, gap = int(ranks_last(curve)[curve.equal.values].item()), float(curve[curve.equal].item() - curve.min())
         words.append(f"{choice} rate: place {place} of {curve.size}, {gap:.3f} nats behind the best")
         held.append(gap <= close or place <= best * curve.size)
     return "; ".join(words), passes_each(held)
@@ -155,35 +156,30 @@ BADLY = Criterion(f"every run ends {{bad:g}} nats above the median at C > 0, or 
 WELL = Criterion(f"every run ends at most {{bad:g}} nats above the median at C > 0, and none diverges; {MOST_WORDS}", bad=BAD)
 
 
-def _on_speed(number: str, source: str, statement: str, choice: str, criterion: Criterion, what: str, measure: Measure) -> Test:
-    judge = partial(_at_each_target, choice=choice, what=what, measure=measure)
-    return Test(number, source, f"{statement} ({choice} learning rate)", criterion, judge)
-
-
-def _on_ends(number: str, source: str, statement: str, choice: str, criterion: Criterion, region: str) -> Test:
-    judge = partial(_ends, region=region, choice=choice, badly=criterion is BADLY)
-    return Test(number, source, f"{statement} ({choice} learning rate)", criterion, judge)
+def _claim(number: str, source: str, statement: str, choice: str, criterion: Criterion, judge: Any, **what: Any) -> Test:
+    """A claim about one choice of the learning rate."""
+    return Test(number, source, f"{statement} ({choice} learning rate)", criterion, partial(judge, choice=choice, **what))
 
 
 TESTS = [
     *(
-        _on_speed(number, source, statement, choice, MONOTONE, "rank correlation of C with speed", measure)
-        for number, source, statement, choice, measure in (
-            ("GT-4a", FIGURE_3, ALONG, "fixed", partial(speed_with, normal=True)),
-            ("D-4d", QUESTION, ALONG, "tuned", partial(speed_with, normal=True)),
-            ("D-4e", QUESTION, OVER_ALL, "fixed", speed_with),
-            ("D-4i", QUESTION, OVER_ALL, "tuned", speed_with),
+        _claim(number, source, statement, choice, criterion, _at_each_target, what=what, measure=measure)
+        for number, source, statement, choice, criterion, what, measure in (
+            ("GT-4a", FIGURE_3, ALONG, "fixed", MONOTONE, "rank correlation of C with speed", on_normal_curve),
+            ("D-4d", QUESTION, ALONG, "tuned", MONOTONE, "rank correlation of C with speed", on_normal_curve),
+            ("D-4e", QUESTION, OVER_ALL, "fixed", MONOTONE, "rank correlation of C with speed", speed_with),
+            ("D-4i", QUESTION, OVER_ALL, "tuned", MONOTONE, "rank correlation of C with speed", speed_with),
+            ("GT-4b", FIGURE_3, SAME, "fixed", ALIKE, "share between curves", between_levels),
+            ("GT-4c", FIGURE_3, OUTSIDE, "fixed", FIRST, "probability", inside_first),
         )
     ),
-    _on_speed("GT-4b", FIGURE_3, SAME, "fixed", ALIKE, "share between curves", between_levels),
-    _on_speed("GT-4c", FIGURE_3, OUTSIDE, "fixed", FIRST, "probability", inside_first),
     *(
-        _on_ends(f"D-4f {region}, {choice}", QUESTION, ENDS.format(region), choice, BADLY, region)
-        for region in ("paper's", "exact")
-        for choice in CHOICES
-    ),
-    *(
-        _on_ends(f"D-4g {choice}", "derived here: Theory, discrete boundary", BETWEEN, choice, WELL, "between")
+        _claim(f"{number}{choice}", source, statement, choice, criterion, _ends, region=region, badly=criterion is BADLY)
+        for number, source, statement, criterion, region in (
+            ("D-4f paper's, ", QUESTION, ENDS.format("paper's"), BADLY, "paper's"),
+            ("D-4f exact, ", QUESTION, ENDS.format("exact"), BADLY, "exact"),
+            ("D-4g ", "derived here: Theory, discrete boundary", BETWEEN, WELL, "between"),
+        )
         for choice in CHOICES
     ),
     Test(
@@ -199,11 +195,11 @@ TESTS = [
         _equal_betas,
     ),
     *(
-        _on_speed(number, source, f"{words} {BETTER}", choice, STRONGER, "larger by", partial(beats_c, name=name))
-        for number, source, words, choice, name in (
-            ("D-4j", "derived here", "The size of the update, the rms of u,", "fixed", "rms_u"),
-            ("D-4l fixed", LATER, "The momentum gamma alone", "fixed", "gamma"),
-            ("D-4l tuned", LATER, "The momentum gamma alone", "tuned", "gamma"),
+        _claim(number, source, f"{words} {BETTER}", choice, STRONGER, _at_each_target, what="larger by", measure=measure)
+        for number, source, words, choice, measure in (
+            ("D-4j", "derived here", "The size of the update, the rms of u,", "fixed", partial(beats_c, name="rms_u")),
+            ("D-4l fixed", LATER, "The momentum gamma alone", "fixed", partial(beats_c, name="gamma")),
+            ("D-4l tuned", LATER, "The momentum gamma alone", "tuned", partial(beats_c, name="gamma")),
         )
     ),
     Test(

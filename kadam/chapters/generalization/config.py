@@ -2,9 +2,12 @@
 
 from dataclasses import dataclass
 
+from kadam.decay import Decay
 from kadam.lab.records.profiles import check_choice, check_counts, check_rates
 
-ADAM_C = 0.22122122122122115  # C of Adam's pair, as :func:`kadam.theory.stability.coefficient` has it
+NORMAL = "normal"  # the name of the normal curve
+ADAM = Decay(beta=0.999, gamma=0.9)  # through which it goes
+ADAM_C = 0.22122122122122115  # its C, as :func:`kadam.theory.stability.coefficient` has it
 
 CHOICES = ("fixed", "tuned")  # of the learning rate: one for all pairs, or each pair's best
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from functools import partial
+from itertools import product
 from typing import Any
 
 import matplotlib as mpl
@@ -9,11 +10,11 @@ import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
-from matplotlib.colors import LogNorm, TwoSlopeNorm
+from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 
 from kadam.chapters.generalization import claims
-from kadam.chapters.generalization.curves import NORMAL
+from kadam.chapters.generalization.config import NORMAL
 from kadam.report import style
 from kadam.report.statistics import mean_interval
 from kadam.report.table import Table, table
@@ -65,8 +66,7 @@ def normal_curve(record: xr.Dataset) -> Figure:
     """Validation loss over training, a line per pair of the normal curve, at one learning rate and at tuned ones."""
     figure, both = style.panels(1, 2, height=3.6, sharey=True)
     curve = on(record, NORMAL)
-    low, high = float(curve.coefficient.min()), float(curve.coefficient.max())
-    scale = ScalarMappable(TwoSlopeNorm(0, min(low, -1e-3), max(high, 1e-3)), style.ALONG_CURVE)
+    scale = style.along_curve(curve.coefficient.values)
     for axes, (choice, title) in zip(both, TITLES.items(), strict=True):
         _loss_lines(axes, curve, choice, scale.to_rgba(curve.coefficient.values))
         axes.set_title(title)
@@ -125,9 +125,7 @@ def level_curves(record: xr.Dataset) -> Figure:
             _loss_lines(axes, pairs, choice, scale.to_rgba(memory(pairs).values))
             axes.set(title=f"{name}, {choice}", xlabel="iteration" if choice == "tuned" else "")
         row[0].set_ylabel("validation loss")
-    bar = figure.colorbar(scale, ax=grid, label=MEMORY, pad=0.02)
-    bar.set_ticks(MEMORIES, labels=[str(tick) for tick in MEMORIES])
-    bar.set_ticks([], minor=True)
+    figure.colorbar(scale, ax=grid, label=MEMORY, pad=0.02, ticks=MEMORIES, format="%g").minorticks_off()
     return figure
 
 
@@ -136,7 +134,7 @@ def level_table(record: xr.Dataset) -> Table:
     rows: list[tuple[Any, ...]] = []
     for name in level_names(record):
         ends = on(record, name).isel(point=[0, -1])
-        rows += zip([name] * 2, memory(ends), *(_words(reached(ends, choice)) for choice in TITLES), strict=True)
+        rows += zip(ends.curve, memory(ends), *(_words(reached(ends, choice)) for choice in TITLES), strict=True)
     rows.append(("variance between curves", "", *_at_middle(record, claims.between_levels)))
     return table((TO_TARGET.format(claims.middle(record)), "memory of momentum", *TITLES), rows)
 
@@ -154,9 +152,7 @@ def speed(record: xr.Dataset) -> Figure:
     for axes, (choice, title) in zip(both, TITLES.items(), strict=True):
         for i, (target, colour) in enumerate(zip(curve.target.values, TARGETS, strict=False)):
             _speed_points(axes, claims.at(curve, "iterations", choice).sel(target=target), colour, height=0.97 - 0.025 * i)
-        axes.axvline(0, color=style.GUIDE, lw=0.8)
-        axes.set(xlabel="C(beta, gamma)", title=title, ylim=(0, 1.05 * record.attrs["steps"]))
-        axes.invert_xaxis()
+        style.against_c(axes, title=title, ylim=(0, 1.05 * record.attrs["steps"]))
     both[0].set_ylabel("iterations to the target")
     both[1].plot([], [], "*", color=style.MEASURED, ms=8, label="equal betas")
     both[1].plot([], [], "x", color=style.MEASURED, ms=4, label="not by every seed")
@@ -167,11 +163,9 @@ def speed(record: xr.Dataset) -> Figure:
 def _speed_points(axes: Axes, iterations: xr.DataArray, colour: str, *, height: float) -> None:
     """Means with intervals from which what a seed does to all pairs alike is taken out; crosses where a seed never came."""
     mean, low, high = mean_interval(claims.paired(iterations).transpose("point", "seed"))
-    C = iterations.coefficient.values
-    reach = np.nan_to_num([mean - low, high - mean])
-    label = f"{float(iterations.target):g} nats"
-    axes.errorbar(C, mean, reach, fmt=".-", ms=4, lw=0.9, elinewidth=0.7, color=colour, label=label)
-    never, equal = np.isnan(mean), iterations.equal.values
+    C, never, equal = iterations.coefficient.values, np.isnan(mean), iterations.equal.values
+    looks: Any = {"fmt": ".-", "ms": 4, "lw": 0.9, "elinewidth": 0.7, "label": f"{iterations.target:g} nats"}
+    axes.errorbar(C, mean, np.nan_to_num([mean - low, high - mean]), color=colour, **looks)
     axes.plot(C[never], np.full(never.sum(), height), "x", ms=4, color=colour, transform=axes.get_xaxis_transform(), zorder=1)
     axes.plot(C[equal], mean[equal], "*", ms=9, color=colour, mec="white", mew=0.5, zorder=4)
 
@@ -179,8 +173,8 @@ def _speed_points(axes: Axes, iterations: xr.DataArray, colour: str, *, height: 
 def speed_table(record: xr.Dataset) -> Table:
     """Rank correlation of C with speed at C > 0, on the normal curve and over all pairs, target by target."""
     rows = []
-    for pairs, normal in (("normal curve", True), ("all pairs", False)):
-        found = [claims.by_target(record, choice, partial(claims.speed_with, normal=normal)) for choice in TITLES]
+    for pairs, measure in (("normal curve", claims.on_normal_curve), ("all pairs", claims.speed_with)):
+        found = [claims.by_target(record, choice, measure) for choice in TITLES]
         rows += [(pairs, target, *(claims.in_words(of[target]) for of in found)) for target in found[0]]
     return table(("C with speed, C > 0", "nats", *TITLES), rows)
 
@@ -195,15 +189,17 @@ AXES: tuple[tuple[Callable[[xr.DataArray], xr.DataArray], str, tuple[float, ...]
 
 @style.styled
 def causes(record: xr.Dataset) -> Figure:
-    """Iterations to the middle target of all pairs against C, the memory of momentum, and the size of the update."""
+    """Iterations to the middle target against C, the memory of momentum, and the size of the update; a mark a pair."""
     figure, grid = style.panels(2, len(AXES), height=5.0, sharey="row", sharex="col")
     for row, (choice, title) in zip(grid, TITLES.items(), strict=True):
         for axes, (place, label, ticks) in zip(row, AXES, strict=True):
-            _by_curve(axes, record, place(claims.arrivals(record, choice)), reached(record, choice))
+            x, y = place(claims.arrivals(record, choice)), reached(record, choice)
+            for name, colour, marker in zip([NORMAL, *level_names(record)], CURVES, MARKERS, strict=False):
+                of, label = np.flatnonzero(record.curve == name), name.replace(NORMAL, "normal curve")
+                axes.plot(x[of], y[of], marker, ms=3.5, mfc="none", color=colour, label=label)
             axes.set_xlabel(label if choice == "tuned" else "")
             if ticks:
-                axes.set_xscale("log")
-                axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+                axes.set(xscale="log", xticks=ticks, xticklabels=[f"{tick:g}" for tick in ticks])
                 axes.set_xticks([], minor=True)
             else:
                 axes.axvline(0, color=style.GUIDE, lw=0.8)
@@ -211,14 +207,6 @@ def causes(record: xr.Dataset) -> Figure:
     grid[0, 0].invert_xaxis()
     figure.legend(*grid[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=5)
     return figure
-
-
-def _by_curve(axes: Axes, record: xr.Dataset, x: xr.DataArray, y: xr.DataArray) -> None:
-    """A point per pair, a colour and a marker per curve."""
-    for name, colour, marker in zip([NORMAL, *level_names(record)], CURVES, MARKERS, strict=False):
-        of = np.flatnonzero(record.curve == name)
-        label = "normal curve" if name == NORMAL else name
-        axes.plot(x[of], y[of], marker, ms=3.5, mfc="none", color=colour, label=label)
 
 
 def cause_table(record: xr.Dataset) -> Table:
@@ -236,11 +224,17 @@ def cause_table(record: xr.Dataset) -> Table:
 def plane(record: xr.Dataset) -> Figure:
     """All pairs by the memories of momentum and second moment, coloured by iterations to the middle target."""
     figure, both = style.panels(1, 2, height=3.9, sharey=True)
+    x, y = memory(record).values, 1 / (1 - record.beta.values)
+    gamma = 1 - 1 / np.geomspace(min(x), max(x), 100)
     for axes, (choice, title) in zip(both, TITLES.items(), strict=True):
         iterations = reached(record, choice).values
         never = np.isnan(iterations)
-        x, y = memory(record).values, 1 / (1 - record.beta.values)
-        _boundaries(axes, x)
+        for beta, colour, line, label in (
+            (stability.boundary(gamma, time="continuous"), style.PAPER, "--", "paper's boundary, C = 0"),
+            (stability.boundary(gamma), style.EXACT, "-", r"exact boundary, $\beta = \gamma^2$"),
+            (gamma, style.GUIDE, ":", "equal betas"),
+        ):
+            axes.plot(1 / (1 - gamma), 1 / (1 - beta), line, color=colour, label=label)
         dots = axes.scatter(x[~never], y[~never], c=iterations[~never], cmap="viridis_r", s=24, zorder=3)
         axes.plot(x[never], y[never], "x", ms=5, color=style.MEASURED, label="not by every seed", zorder=3)
         axes.set(xscale="log", yscale="log", xlabel=MEMORY, title=title, ylim=(1.3, 2500))
@@ -248,18 +242,6 @@ def plane(record: xr.Dataset) -> Figure:
     both[0].set_ylabel(r"memory of $v$, $1/(1-\beta)$")
     figure.legend(*both[1].get_legend_handles_labels(), loc="outside upper center", ncols=4)
     return figure
-
-
-def _boundaries(axes: Axes, memories: np.ndarray) -> None:
-    """The two boundaries and the line of equal betas over the momenta shown."""
-    gamma = 1 - 1 / np.geomspace(min(memories), max(memories), 100)
-    lines = {
-        "paper's boundary, C = 0": (stability.boundary(gamma, time="continuous"), style.PAPER, "--"),
-        r"exact boundary, $\beta = \gamma^2$": (stability.boundary(gamma), style.EXACT, "-"),
-        "equal betas": (gamma, style.GUIDE, ":"),
-    }
-    for label, (beta, colour, line) in lines.items():
-        axes.plot(1 / (1 - gamma), 1 / (1 - beta), line, color=colour, label=label)
 
 
 def plane_table(record: xr.Dataset, *, shown: int = 3) -> Table:
@@ -280,12 +262,12 @@ def unstable(record: xr.Dataset) -> Figure:
     figure, (loss, update) = style.panels(1, 2, height=3.6)
     exact_rate, worse = np.log(record.gamma) - np.log(record.beta) / 2, claims.behind(record.loss)
     shades = mpl.colormaps["viridis"](np.linspace(0, 0.9, record.sizes["rate"]))
-    for i, shade in enumerate(shades):
-        label = f"rate {float(record.rate[i]):g}"
-        loss.plot(exact_rate, worse.isel(rate=i).mean("seed"), "o", ms=3.5, mfc="none", color=shade, label=label)
-        diverged = exact_rate[worse.isel(rate=i).max("seed") == np.inf]
+    for rate, shade in zip(record.rate.values, shades, strict=True):
+        look, gap = {"ls": "", "marker": "o", "ms": 3.5, "mfc": "none", "color": shade}, worse.sel(rate=rate)
+        loss.plot(exact_rate, gap.mean("seed"), label=f"rate {rate:g}", **look)
+        diverged = exact_rate[gap.max("seed") == np.inf]
         loss.plot(diverged, np.full(diverged.shape, 0.97), "x", color=shade, transform=loss.get_xaxis_transform())
-        update.plot(exact_rate, record.peak_update.isel(rate=i).max("seed"), "o", ms=3.5, mfc="none", color=shade)
+        update.plot(exact_rate, record.peak_update.sel(rate=rate).max("seed"), **look)
     loss.axhline(claims.BAD, color=style.GUIDE, lw=0.8, ls="--")
     loss.annotate("ends badly", (NEAR[0], claims.BAD), xytext=(3, 3), textcoords="offset points", fontsize=8, color=style.GUIDE)
     for axes in (loss, update):
@@ -302,10 +284,9 @@ def unstable_table(record: xr.Dataset) -> Table:
     between, exact = (claims.REGIONS[region](record) for region in ("between", "exact"))
     sides = {"C > 0": record.coefficient > 0, "between": between, "exactly unstable": exact}
     judged, rows = record.assign(bad=claims.behind(record.loss) > claims.BAD), []
-    for rate in record.rate.values:
-        for side, among in sides.items():
-            one = judged.sel(rate=rate).isel(point=among.values)
-            bad, diverged = f"{int(one.bad.sum())} of {one.bad.size}", int(one.diverged_at.notnull().sum())
-            rows.append((rate, side, bad, diverged, one.spikes.mean(), one.peak_update.max()))
+    for rate, (side, among) in product(record.rate.values, sides.items()):
+        one = judged.sel(rate=rate).isel(point=among.values)
+        bad, diverged = f"{int(one.bad.sum())} of {one.bad.size}", one.diverged_at.count()
+        rows.append((rate, side, bad, diverged, one.spikes.mean(), one.peak_update.max()))
     head = ("rate", "side", "end badly", "diverged", "spikes a run", "largest |u|")
     return table(head, rows, digits=("g", "", "", "", ".2f", ".3g"))

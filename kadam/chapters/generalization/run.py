@@ -2,21 +2,19 @@
 
 A character transformer is trained with 64 pairs (beta, gamma): on the normal curve through Adam's, along which C falls, and on
 four level curves, along which C stays. Every pair is tried at every learning rate and seed; all members of a seed start from
-the same weights and see the same minibatches. The loss on text kept from training says how fast a pair generalises: at which
-iteration it first reaches a target. A run that diverges is kept and says when.
+the same weights and see the same minibatches. A run that diverges is kept and says when.
 """
 
 import functools
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import torch
 import xarray as xr
 from numpy.typing import NDArray
 
-from kadam.chapters.generalization import curves, validation
-from kadam.chapters.generalization.config import CHOICES, PROFILES, Config
+from kadam.chapters.generalization import validation
+from kadam.chapters.generalization.config import ADAM, CHOICES, NORMAL, PROFILES, Config
 from kadam.decay import Decay
 from kadam.lab.data.sources import Text, configured_text, describe
 from kadam.lab.engine.progress import Progress
@@ -32,11 +30,12 @@ from kadam.theory import stability
 EPS = 1e-8
 
 
-class Piece(NamedTuple):
-    """A chunk of the members of one seed, from the ``start``-th on; members are numbered rate by rate."""
+# On a level curve momentum remembers 2 iterations or more, up to 100, or as far as v remembers 1000, which is Adam's.
+SHORTEST, LONGEST, LONGEST_SQUARE = 2.0, 100.0, 1000.0
 
-    seed: int
-    start: int
+Array = NDArray[np.float64]
+Pairs = tuple[NDArray[np.str_], Array, Array, Array]  # equally long: the curve's name, beta, gamma, C
+Piece = tuple[int, int]  # a chunk of the members of a seed: the seed, and the first one's number; they are counted rate by rate
 
 
 @recorded("generalization", PROFILES)
@@ -44,32 +43,48 @@ def run(config: Config, *, checkpoint: Path | None = None, jobs: int = 1) -> xr.
     """Every pair at every rate and seed. Dimensions: rate, seed, point, evaluation; target; choice."""
     text, pairs = configured_text(config), settings(config)
     parts = held_out(config, text)  # names what does not fit before any process starts
-    members = len(config.rates) * pairs.sizes["point"]
-    pieces = [Piece(config.seed + i, start) for i in range(config.seeds) for start in range(0, members, config.chunk)]
+    count = len(config.rates) * pairs.sizes["point"]
+    pieces = [(config.seed + i, start) for i in range(config.seeds) for start in range(0, count, config.chunk)]
     compute = functools.partial(train_piece, config, text, pairs)
     results = sweep(pieces, compute, steps=config.steps, title="generalization", checkpoint=checkpoint, jobs=jobs)
-    dataset = _side_by_side(config, results).merge(pairs)
+    members = xr.concat([of.drop_attrs() for of in results.values()], "member")
+    placed = members.set_index(member=["rate", "seed", "point"]).unstack("member").sel(rate=list(config.rates))
+    dataset = placed.transpose("rate", "seed", "point", "evaluation").merge(pairs)
     dataset["iterations"] = validation.iterations_to(dataset.loss.astype(float), config.targets)
     tuned = validation.best_elsewhere(dataset.loss.isel(evaluation=-1, drop=True))
     fixed = xr.full_like(tuned, config.rates.index(config.fixed_rate))
     dataset["chosen"] = xr.concat([fixed, tuned], xr.Variable("choice", list(CHOICES)))
-    dataset.attrs = {
-        "computed_s": computed_s(results),
-        "steps": config.steps,
-        "fixed_rate": config.fixed_rate,
-        "train_characters": len(parts.train),
-        **describe(text),
-        **devices.described(config.device),
-    }
+    chosen = {"steps": config.steps, "fixed_rate": config.fixed_rate, "train_characters": len(parts.train)}
+    dataset.attrs = {"computed_s": computed_s(results)} | chosen | describe(text) | devices.described(config.device)
     return with_units(dataset, UNITS)
 
 
 def settings(config: Config) -> xr.Dataset:
-    """The pairs as coordinates: curve, beta, gamma, C, whether exactly stable (beta > gamma^2), whether equal."""
-    pairs = curves.pairs(config.normal, config.level, config.levels)
-    stable = stability.is_stable(beta=pairs.beta, gamma=pairs.gamma)
-    columns = pairs._asdict() | {"stable": stable, "equal": pairs.beta == pairs.gamma}
-    return xr.Dataset(coords={"point": np.arange(len(stable))} | {name: ("point", of) for name, of in columns.items()})
+    """The pairs as coordinates: curve, beta, gamma, C, whether exactly stable (beta > gamma^2), whether equal.
+
+    The normal curve's come first, most stable first, then those of each level curve, shortest memory first.
+    """
+    curves = [normal_pairs(config.normal), *(level_pairs(C, config.level) for C in config.levels)]
+    curve, beta, gamma, C = map(np.concatenate, zip(*curves, strict=True))
+    columns = {"curve": curve, "beta": beta, "gamma": gamma, "coefficient": C}
+    columns |= {"stable": stability.is_stable(beta=beta, gamma=gamma), "equal": beta == gamma}
+    return xr.Dataset(coords={"point": np.arange(len(C))} | {name: ("point", of) for name, of in columns.items()})
+
+
+def normal_pairs(num: int) -> Pairs:
+    """On the normal curve through Adam's pair: evenly spaced in gamma, but for one that has exactly equal decays."""
+    beta, gamma = stability.normal_curve(**vars(ADAM), num=num - 1) if num > 1 else (np.empty(0),) * 2
+    equal = np.cbrt((2 * ADAM.beta**3 + ADAM.gamma**3) / 3)
+    beta, gamma = (np.insert(of, np.searchsorted(gamma, equal), equal) for of in (beta, gamma))
+    return np.full(num, NORMAL), beta, gamma, stability.coefficient(beta=beta, gamma=gamma)
+
+
+def level_pairs(C: float, num: int) -> Pairs:
+    """On a level curve of C, which is not rounded: momenta whose memories 1/(1-gamma) are evenly spaced in logarithm."""
+    steepness = C + 1 / (LONGEST_SQUARE - 1)  # 2 (1-gamma)/gamma where 1/(1-beta) is the longest
+    longest = min(LONGEST, 1 + 2 / steepness) if steepness > 0 else LONGEST
+    gamma = 1 - 1 / np.geomspace(SHORTEST, longest, num)
+    return np.full(num, f"C = {C:.3g}"), stability.level_curve(gamma, C=C), gamma, np.full(num, float(C))
 
 
 def held_out(config: Config, text: Text) -> validation.HeldOut:
@@ -77,21 +92,17 @@ def held_out(config: Config, text: Text) -> validation.HeldOut:
     return validation.hold_out(text, held_out=config.held_out, windows=config.windows, context=config.context)
 
 
-def marks(config: Config) -> NDArray[np.int64]:
-    """How many steps are done at each evaluation."""
-    return np.linspace(0, config.steps, config.evaluations + 1).round().astype(np.int64)
-
-
 def train_piece(config: Config, text: Text, pairs: xr.Dataset, piece: Piece, progress: Progress) -> xr.Dataset:
     """What is kept of the training of a piece's members."""
-    members = np.arange(len(config.rates) * pairs.sizes["point"])[piece.start :][: config.chunk]
+    seed, start = piece
+    members = np.arange(len(config.rates) * pairs.sizes["point"])[start:][: config.chunk]
     rate, point = np.divmod(members, pairs.sizes["point"])
-    model, parts, device = character_model(config, text, piece.seed), held_out(config, text), devices.chosen(config.device)
+    model, parts, device = character_model(config, text, seed), held_out(config, text), devices.chosen(config.device)
     decays = [(Decay(beta=float(pairs.beta[i]), gamma=float(pairs.gamma[i])),) for i in point]
     ensemble = Ensemble(model, next_token_loss, decays, lr=[config.rates[i] for i in rate], eps=EPS)
-    draw = functools.partial(parts.draw, device=device)
-    batches = Batches(draw, np.random.default_rng([piece.seed, 1]), config.batch)
-    windows, evaluated = torch.from_numpy(parts.windows).to(device), marks(config)
+    batches = Batches(functools.partial(parts.draw, device=device), np.random.default_rng([seed, 1]), config.batch)
+    windows = torch.from_numpy(parts.windows).to(device)
+    evaluated = np.linspace(0, config.steps, config.evaluations + 1).round().astype(np.int64)  # steps done
     seen: dict[str, list[torch.Tensor]] = {"train_loss": [], "max_update": [], "square": [], "loss": []}
     seen["loss"].append(validation.losses(ensemble, model, windows))
     for n in progress.over(config.steps, {"ensemble": ensemble, "batches": batches, "seen": seen}):
@@ -101,7 +112,7 @@ def train_piece(config: Config, text: Text, pairs: xr.Dataset, piece: Piece, pro
         if n + 1 in evaluated:
             seen["loss"].append(validation.losses(ensemble, model, windows))
     arrays = {name: torch.stack(values).cpu().numpy().astype(np.float64) for name, values in seen.items()}
-    place = {"rate": np.array(config.rates)[rate], "seed": np.full(len(members), piece.seed), "point": point}
+    place = {"rate": np.array(config.rates)[rate], "seed": np.full(len(members), seed), "point": point}
     return validation.summary(arrays, evaluated).assign_coords({name: ("member", of) for name, of in place.items()})
 
 
@@ -109,13 +120,6 @@ def _mean_square(ensemble: Ensemble) -> torch.Tensor:
     """Of u over all weights, shape (members,)."""
     squares = [torch.linalg.vecdot(u, u) for u in ensemble.updates.values()]
     return torch.stack(squares).sum(0) / sum(u.shape[1] for u in ensemble.updates.values())
-
-
-def _side_by_side(config: Config, results: dict[Piece, xr.Dataset]) -> xr.Dataset:
-    """All pieces, with the members' rates, seeds and points as dimensions."""
-    members = xr.concat([of.drop_attrs() for of in results.values()], "member")
-    placed = members.set_index(member=["rate", "seed", "point"]).unstack("member")
-    return placed.sel(rate=list(config.rates)).transpose("rate", "seed", "point", "evaluation")
 
 
 UNITS = validation.UNITS | {

@@ -76,23 +76,22 @@ def summary(seen: dict[str, NDArray[np.float64]], marks: NDArray[np.int64]) -> x
     ``seen``: ``loss`` at ``marks``, which counts steps done, and ``train_loss``, ``max_update`` and ``square`` (the mean square
     of u) of every step; each (times, members).
     """
-    bad = ~np.isfinite(seen["train_loss"])
-    at, dims = np.where(bad.any(0), bad.argmax(0), np.nan), ("evaluation", "member")
+
+    def since(name: str, how: Any) -> tuple[tuple[str, str], NDArray[np.float64]]:
+        blocks = [how(seen[name][a:b], axis=0) for a, b in pairwise(marks)]
+        return dims, np.stack([np.full_like(blocks[0], np.nan), *blocks])
+
+    bad, dims = ~np.isfinite(seen["train_loss"]), ("evaluation", "member")
     variables = {
         "loss": (dims, seen["loss"]),
-        "train_loss": (dims, _since(seen["train_loss"], marks, np.mean)),
-        "max_update": (dims, _since(seen["max_update"], marks, np.max)),
-        "update_rms": (dims, np.sqrt(_since(seen["square"], marks, np.mean))),
+        "train_loss": since("train_loss", np.mean),
+        "max_update": since("max_update", np.max),
+        "update_rms": since("square", lambda squares, axis: np.sqrt(squares.mean(axis))),
         "peak_update": ("member", np.fmax.reduce(seen["max_update"])),
         "spikes": ("member", spikes(seen["train_loss"]).sum(0)),
-        "diverged_at": ("member", at),
+        "diverged_at": ("member", np.where(bad.any(0), bad.argmax(0), np.nan)),
     }
     return xr.Dataset(variables, coords={"evaluation": marks}).astype(np.float32)
-
-
-def _since(values: NDArray[np.float64], marks: NDArray[np.int64], how: Any) -> NDArray[np.float64]:
-    blocks = [how(values[a:b], axis=0) for a, b in pairwise(marks)]
-    return np.stack([np.full_like(blocks[0], np.nan), *blocks])
 
 
 def iterations_to(loss: xr.DataArray, targets: Sequence[float]) -> xr.DataArray:
@@ -113,8 +112,7 @@ def iterations_to(loss: xr.DataArray, targets: Sequence[float]) -> xr.DataArray:
 def best_elsewhere(score: xr.DataArray) -> xr.DataArray:
     """Index of the rate with the lowest mean score over the *other* seeds; (rate, seed, ...) -> (seed, ...).
 
-    So the choice for a seed never sees that seed's own runs. NaN (diverged) counts as infinitely bad. With one seed alone there
-    is no other, and it is its own judge.
+    NaN (diverged) counts as infinitely bad. One seed alone is its own judge.
     """
     seeds, filled = np.arange(score.sizes["seed"]), score.fillna(np.inf)
     others = [seeds[seeds != i] if len(seeds) > 1 else seeds for i in seeds]

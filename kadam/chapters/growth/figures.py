@@ -3,8 +3,6 @@
 import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
-from matplotlib.cm import ScalarMappable
-from matplotlib.colors import TwoSlopeNorm
 from matplotlib.figure import Figure
 
 from kadam.chapters.growth.claims import relative_errors
@@ -26,8 +24,7 @@ TITLES = {"fixed": "one fixed batch", "fresh": "fresh minibatches"}
 def curves(record: xr.Dataset, *, seed: int = 0) -> Figure:
     """The largest update over iterations, a line per point of the normal curve, on a fixed batch and on fresh ones."""
     figure, both = style.panels(1, 2, height=3.6, sharey=True)
-    norm = TwoSlopeNorm(0, float(record.coefficient.min()), float(record.coefficient.max()))
-    scale = ScalarMappable(norm, style.ALONG_CURVE)
+    scale = style.along_curve(record.coefficient.values)
     for axes, (setting, title) in zip(both, TITLES.items(), strict=True):
         one = record.max_update.sel(setting=setting).isel(seed=seed)
         for point, colour in zip(record.point.values, scale.to_rgba(record.coefficient.values), strict=True):
@@ -46,19 +43,14 @@ def slopes(record: xr.Dataset) -> Figure:
     for axes, (setting, title) in zip(both, TITLES.items(), strict=True):
         for law, (colour, line, label) in LAWS.items():
             axes.plot(record.coefficient, record[f"rate_{law}"], line, color=colour, label=label)
-        _mean_and_range(axes, record.coefficient, record.slope.sel(setting=setting))
-        axes.axvline(0, color=style.GUIDE, lw=0.6)
-        axes.set(xlabel="C(beta, gamma)", title=title)
-        axes.invert_xaxis()
+        slope = record.slope.sel(setting=setting)
+        ends = np.stack([slope.mean("seed") - slope.min("seed"), slope.max("seed") - slope.mean("seed")])
+        looks = {"fmt": ".", "ms": 4, "lw": 0.8, "color": style.MEASURED, "label": "measured (mean, range over seeds)"}
+        axes.errorbar(record.coefficient, slope.mean("seed"), np.abs(ends), **looks)
+        style.against_c(axes, title=title)
     both[0].set_ylabel("slope of log max|u|  (a step)")
     both[0].legend(loc="upper left")
     return figure
-
-
-def _mean_and_range(axes: Axes, x: xr.DataArray, y: xr.DataArray) -> None:
-    mean = y.mean("seed")
-    reach = np.abs(np.stack([mean - y.min("seed"), y.max("seed") - mean]))
-    axes.errorbar(x, mean, reach, fmt=".", ms=4, lw=0.8, color=style.MEASURED, label="measured (mean, range over seeds)")
 
 
 def slope_table(record: xr.Dataset) -> Table:
@@ -74,13 +66,11 @@ def slope_table(record: xr.Dataset) -> Table:
 def errors(record: xr.Dataset) -> Figure:
     """The ratio of the measured slope to each law, point by point, on the fixed batch."""
     figure, axes = style.panels(1, 1, height=2.9)
-    outside = record.isel(point=record.rate_discrete.values > LOOSE)
-    window = record.attrs["one_e_fold"]
+    outside, window = record.isel(point=record.rate_discrete.values > LOOSE), record.attrs["one_e_fold"]
     for law, (colour, _, label) in LAWS.items():
         ratio = outside.slope.sel(setting="fixed") / outside[f"rate_{law}"]
-        mean = ratio.mean("seed")
         axes.fill_between(outside.rate_discrete, ratio.min("seed"), ratio.max("seed"), color=colour, alpha=0.2, lw=0)
-        axes.plot(outside.rate_discrete, mean, "o-", ms=3, color=colour, label=label)
+        axes.plot(outside.rate_discrete, ratio.mean("seed"), "o-", ms=3, color=colour, label=label)
     axes.axhline(1, color=style.MEASURED, lw=0.8)
     axes.axvline(window, color=style.GUIDE, lw=0.6, ls=":")
     axes.annotate("one e-fold in the window", (window, 1), xytext=(3, 38), textcoords="offset points")
@@ -92,7 +82,7 @@ def errors(record: xr.Dataset) -> Figure:
 def error(record: xr.Dataset, law: str, *, least: float | None = None) -> str:
     """Root-mean-square relative error of a law on the fixed batch, mean over seeds, in words; see the claims."""
     errors = relative_errors(record, law, least=least)
-    return f"{float(errors.mean()):.1%}" if bool(errors.notnull().any()) else "not measured"
+    return f"{errors.mean():.1%}" if errors.notnull().any() else "not measured"
 
 
 def error_table(record: xr.Dataset) -> Table:
@@ -107,19 +97,22 @@ def places(record: xr.Dataset) -> Figure:
     """Which parameter holds the largest update over the last iterations, by point; and what PyTorch's eps changes."""
     figure, (shares, eps) = style.panels(1, 2, height=3.5, width_ratios=[1.25, 1])
     _share_bars(shares, record)
-    _eps_points(eps, record)
+    end = record.max_update.isel(iteration=-1, seed=0)
+    eps.plot(record.coefficient, end.sel(setting="fixed"), color=style.MEASURED, label="eps = 0")
+    eps.plot(record.coefficient, end.sel(setting="eps"), "o", mfc="none", color=style.PAPER, label="eps = 1e-8")
+    style.against_c(eps, yscale="log", ylabel="largest |u| at the end", title="PyTorch's eps")
+    eps.legend()
     return figure
 
 
 def holder_shares(record: xr.Dataset) -> dict[str, xr.DataArray]:
     """For each parameter that ever holds it: the share of (seed, late iteration) in which it does, by point."""
     late = record.isel(iteration=slice(int(record.attrs["fit_start"]), None)).sel(setting="fixed")
-    absent = (late.max_absent == 1).mean(["seed", "iteration"])
-    shares = {"head.weight, absent characters": absent}
-    for index, name in enumerate(record.parameter.values):
-        share = (late.max_parameter == index).mean(["seed", "iteration"])
-        shares[str(name)] = share - absent if name == "head.weight" else share
-    return {name: share for name, share in shares.items() if float(share.max()) > 0}
+    holds = {"head.weight, absent characters": late.max_absent == 1}
+    holds |= {name: late.max_parameter == index for index, name in enumerate(record.parameter.values.tolist())}
+    shares = {name: of.mean(["seed", "iteration"]) for name, of in holds.items()}
+    shares["head.weight"] = shares["head.weight"] - shares["head.weight, absent characters"]
+    return {name: share for name, share in shares.items() if share.max() > 0}
 
 
 def _share_bars(axes: Axes, record: xr.Dataset) -> None:
@@ -129,35 +122,19 @@ def _share_bars(axes: Axes, record: xr.Dataset) -> None:
     stacked = [shares[name] for name in largest] + [rest]
     colours = [style.EXACT, style.SECOND, style.CORRECTED, style.PAPER, "#cccccc"]
     axes.stackplot(record.coefficient, *stacked, labels=[*largest, "all others"], colors=colours, lw=0)
-    axes.axvline(0, color="black", lw=0.8)
-    axes.set(xlabel="C(beta, gamma)", ylabel="share of late iterations", ylim=(0, 1), title="which weights hold the maximum")
-    axes.invert_xaxis()
     axes.margins(x=0)
+    style.against_c(axes, ylabel="share of late iterations", ylim=(0, 1), title="which weights hold the maximum")
     axes.legend(loc="lower left", frameon=True, fontsize=7)
-
-
-def _eps_points(axes: Axes, record: xr.Dataset) -> None:
-    end = record.max_update.isel(iteration=-1, seed=0)
-    with_eps = end.sel(setting="eps")
-    axes.plot(record.coefficient, end.sel(setting="fixed"), color=style.MEASURED, label="eps = 0")
-    axes.plot(record.coefficient, with_eps, "o", mfc="none", color=style.PAPER, label="eps = 1e-8")
-    axes.axvline(0, color=style.GUIDE, lw=0.6)
-    axes.set(yscale="log", xlabel="C(beta, gamma)", ylabel="largest |u| at the end", title="PyTorch's eps")
-    axes.invert_xaxis()
-    axes.legend()
-
-
-def _top_holders(where: str, record: xr.Dataset, points: xr.DataArray) -> str:
-    shares = {name: float(share.where(points).mean()) for name, share in holder_shares(record).items()}
-    top = sorted(shares, key=lambda name: -shares[name])[:3]
-    return f"{where:<8}" + ", ".join(f"{name} {shares[name]:.0%}" for name in top)
 
 
 def place_numbers(record: xr.Dataset) -> str:
     """Who holds the maximum inside and outside, and the largest effect of eps."""
-    lines = [_top_holders("inside", record, record.coefficient > 0)]
-    lines.append(_top_holders("outside", record, record.rate_discrete > LOOSE))
+    lines = []
+    for where, points in (("inside", record.coefficient > 0), ("outside", record.rate_discrete > LOOSE)):
+        shares = {name: float(share.where(points).mean()) for name, share in holder_shares(record).items()}
+        top = sorted(shares, key=lambda name: -shares[name])[:3]
+        lines.append(f"{where:<8}" + ", ".join(f"{name} {shares[name]:.0%}" for name in top))
     end = record.max_update.isel(iteration=-1, seed=0)
-    ratio = (end.sel(setting="eps") / end.sel(setting="fixed")).dropna("point")
-    lines.append(f"largest update at the end, eps = 1e-8 over eps = 0: {float(ratio.min()):.3f} to {float(ratio.max()):.3f}")
+    ratio = end.sel(setting="eps") / end.sel(setting="fixed")
+    lines.append(f"largest update at the end, eps = 1e-8 over eps = 0: {ratio.min():.3f} to {ratio.max():.3f}")
     return "\n".join(lines)

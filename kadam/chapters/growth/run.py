@@ -1,15 +1,12 @@
 """Growth of the max-update outside the stability region: the paper's Figure 2, and what noise and eps do to it.
 
-Points along the normal curve of (beta, gamma) train side by side, each with its own pair: on one fixed batch with
-eps = 0 (the theory's setting), on fresh minibatches with eps = 0, and on the fixed batch with PyTorch's eps. For each
-the record holds the largest |u| at every iteration, which parameter it is in, the loss, and the slope of the
-logarithm at the end, beside three predictions of it: the paper's rate |C|/2, the exact discrete rate, and the exact
-discrete rate with the bias correction of a run of finite length.
+Points along the normal curve of (beta, gamma) train side by side, each with its own pair. The record holds the largest |u| at
+every iteration, which parameter it is in, the loss, and the slope of the logarithm at the end, beside three predictions of it:
+the paper's rate |C|/2, the exact discrete rate, and that with the bias correction of a run of finite length.
 """
 
 import functools
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -28,11 +25,11 @@ from kadam.lab.train.networks import next_token_loss
 from kadam.lab.train.tasks import character_model, text_batches
 from kadam.theory import stability
 
-SETTINGS = {
-    "fixed": "one fixed batch, eps = 0",
-    "fresh": "fresh minibatches, eps = 0",
-    "eps": "one fixed batch, eps = 1e-8",
-}
+Array = NDArray[np.float64]
+Piece = tuple[str, int, int]  # a chunk of the points: their setting, seed, and the first one's place
+
+# One fixed batch with eps = 0, the theory's setting; fresh minibatches with eps = 0; the fixed batch with PyTorch's eps.
+SETTINGS = ("fixed", "fresh", "eps")
 
 PYTORCH_EPS = 1e-8
 
@@ -47,53 +44,36 @@ FEEDBACK_MOVE = 0.1
 LOSS_EVERY = 10
 
 
-class Piece(NamedTuple):
-    """A chunk of the points of one setting and seed, from the ``start``-th on."""
-
-    setting: str
-    seed: int
-    start: int
-
-
 @recorded("growth", PROFILES)
 def run(config: Config, *, checkpoint: Path | None = None, jobs: int = 1) -> xr.Dataset:
     """Train every point in every setting. Dimensions: setting, seed, point, iteration; NaN where not run."""
     text = configured_text(config)
     beta, gamma = stability.normal_curve(num=config.points)
     pieces = [
-        Piece(setting, config.seed + i, start)
+        (setting, config.seed + i, start)
         for setting in SETTINGS
         for i in range(1 if setting == "eps" else config.seeds)
         for start in range(0, len(_points(config, setting)), config.chunk)
     ]
     compute = functools.partial(train_piece, config, text, beta, gamma)
     results = sweep(pieces, compute, steps=config.steps, title="growth", checkpoint=checkpoint, jobs=jobs)
-    measured = _side_by_side(results)
+    members = xr.concat([of.drop_attrs() for of in results.values()], "member")
+    placed = members.set_index(member=["setting", "seed", "point"]).unstack("member").sel(setting=list(SETTINGS))
+    measured = placed.transpose("setting", "seed", "iteration", "loss_iteration", "point")
     dataset = measured.assign(_predictions(beta, gamma, config.steps)).assign(_slopes(measured.max_update, config))
-    dataset["parameter"] = ("parameter", parameter_names(config, text))
-    dataset.attrs = {
-        "computed_s": computed_s(results),
-        "fit_start": fit_start(config.steps),
-        "one_e_fold": 1 / (config.steps - fit_start(config.steps)),
-        **describe(text),
-        **devices.described(config.device),
-    }
+    dataset["parameter"] = [name for name, _ in character_model(config, text, config.seed).named_parameters()]
+    start = fit_start(config.steps)
+    fitted = {"computed_s": computed_s(results), "fit_start": start, "one_e_fold": 1 / (config.steps - start)}
+    dataset.attrs = fitted | describe(text) | devices.described(config.device)
     return with_units(dataset, UNITS)
 
 
-def train_piece(
-    config: Config, text: Text, beta: NDArray[np.float64], gamma: NDArray[np.float64], piece: Piece, progress: Progress
-) -> xr.Dataset:
+def train_piece(config: Config, text: Text, beta: Array, gamma: Array, piece: Piece, progress: Progress) -> xr.Dataset:
     """The updates of a piece at every iteration, and its losses."""
     setting, seed, start = piece
     points = _points(config, setting)[start:][: config.chunk]
-    ensemble = Ensemble(
-        character_model(config, text, seed),
-        next_token_loss,
-        [(Decay(beta=float(beta[i]), gamma=float(gamma[i])),) for i in points],
-        lr=config.eta,
-        eps=PYTORCH_EPS if setting == "eps" else 0.0,
-    )
+    model, decays = character_model(config, text, seed), [(Decay(beta=float(beta[i]), gamma=float(gamma[i])),) for i in points]
+    ensemble = Ensemble(model, next_token_loss, decays, lr=config.eta, eps=PYTORCH_EPS if setting == "eps" else 0.0)
     head = list(ensemble.params).index("head.weight")
     batches = text_batches(config, text, seed, fixed=setting != "fresh")
     seen: dict[str, list[torch.Tensor]] = {"max_update": [], "max_parameter": [], "max_absent": [], "loss": []}
@@ -104,11 +84,12 @@ def train_piece(
         absent = (place == head) & _absent(ensemble.updates["head.weight"], config.width, batch)
         for name, value in zip(seen, (size, place, absent, loss), strict=True):
             seen[name].append(value)
-    variables = {name: (("iteration", "member"), _stack(seen[name])) for name in ("max_update", "max_parameter", "max_absent")}
-    variables["loss"] = ("loss_iteration", "member"), _stack(seen["loss"][::LOSS_EVERY])
+    arrays = {name: torch.stack(values).cpu().numpy().astype(np.float32) for name, values in seen.items()}
+    variables = {name: (("iteration", "member"), of) for name, of in arrays.items()}
     iterations = np.arange(config.steps)
     coords = {"iteration": iterations, "loss_iteration": iterations[::LOSS_EVERY]}
     member = {"setting": np.full(len(points), setting), "seed": np.full(len(points), seed), "point": points}
+    variables["loss"] = ("loss_iteration", "member"), arrays["loss"][::LOSS_EVERY]
     return xr.Dataset(variables, coords | {name: ("member", of) for name, of in member.items()})
 
 
@@ -122,38 +103,19 @@ def _absent(head_update: torch.Tensor, width: int, batch: torch.Tensor) -> torch
     return ~torch.isin(character, batch[:, 1:])
 
 
-def _stack(values: list[torch.Tensor]) -> NDArray[np.float32]:
-    return torch.stack(values).cpu().numpy().astype(np.float32)
-
-
-def parameter_names(config: Config, text: Text) -> list[str]:
-    """The names that ``max_parameter`` indexes."""
-    return [name for name, _ in character_model(config, text, config.seed).named_parameters()]
-
-
-def _side_by_side(results: dict[Piece, xr.Dataset]) -> xr.Dataset:
-    """All pieces, with the members' settings, seeds and points as dimensions."""
-    members = xr.concat([of.drop_attrs() for of in results.values()], "member")
-    placed = members.set_index(member=["setting", "seed", "point"]).unstack("member")
-    return placed.sel(setting=list(SETTINGS)).transpose("setting", "seed", "iteration", "loss_iteration", "point")
-
-
-def _predictions(
-    beta: NDArray[np.float64], gamma: NDArray[np.float64], steps: int
-) -> dict[str, tuple[str, NDArray[np.float64]]]:
-    window = np.arange(fit_start(steps), steps)
-    silent = np.log(stability.silent_update(window[:, None], beta=beta, gamma=gamma))
+def _predictions(beta: Array, gamma: Array, steps: int) -> dict[str, tuple[str, Array]]:
+    silent = stability.silent_update(np.arange(fit_start(steps), steps)[:, None], beta=beta, gamma=gamma)
     return {
         "beta": ("point", beta),
         "gamma": ("point", gamma),
         "coefficient": ("point", stability.coefficient(beta=beta, gamma=gamma)),
-        "rate_discrete": ("point", stability.growth_rate(beta=beta, gamma=gamma, time="discrete")),
+        "rate_discrete": ("point", stability.growth_rate(beta=beta, gamma=gamma)),
         "rate_continuous": ("point", stability.growth_rate(beta=beta, gamma=gamma, time="continuous")),
-        "rate_corrected": ("point", np.maximum(slope(silent), 0.0)),
+        "rate_corrected": ("point", np.maximum(slope(np.log(silent)), 0.0)),
     }
 
 
-def slope(y: NDArray[np.float64]) -> NDArray[np.float64]:
+def slope(y: Array) -> Array:
     """Least-squares slope of y against 0, 1, 2, ... along the first axis; NaN where any value is."""
     time = np.arange(len(y)) - (len(y) - 1) / 2
     return np.tensordot(time, y, axes=1) / np.sum(time**2)
@@ -167,10 +129,9 @@ def fit_start(steps: int) -> int:
 def _slopes(max_update: xr.DataArray, config: Config) -> dict[str, xr.DataArray]:
     """The fitted slope of log max|u|, and whether steps had grown large enough to feed back."""
     ordered = max_update.transpose("iteration", ...)
-    start = fit_start(config.steps)
-    fitted = ordered.isel(iteration=0, drop=True).copy(data=slope(np.log(ordered.values[start:].astype(np.float64))))
-    feedback = (config.eta * ordered.max("iteration") > FEEDBACK_MOVE).where(fitted.notnull())
-    return {"slope": fitted, "feedback": feedback}
+    values = ordered.values[fit_start(config.steps) :].astype(np.float64)
+    fitted = ordered.isel(iteration=0, drop=True).copy(data=slope(np.log(values)))
+    return {"slope": fitted, "feedback": (config.eta * ordered.max("iteration") > FEEDBACK_MOVE).where(fitted.notnull())}
 
 
 UNITS = {
@@ -178,9 +139,6 @@ UNITS = {
     "max_parameter": "index into parameter",
     "max_absent": "1 where the maximum is in the head's row of a character that the batch never asks for",
     "loss": "nats per character",
-    "slope": "1/iteration",
-    "rate_discrete": "1/iteration",
-    "rate_continuous": "1/iteration",
-    "rate_corrected": "1/iteration",
+    **dict.fromkeys(("slope", "rate_discrete", "rate_continuous", "rate_corrected"), "1/iteration"),
     "feedback": "1 where some step moved a weight by more than 0.1",
 }

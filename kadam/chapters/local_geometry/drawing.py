@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from typing import Any
 
-import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.figure import Figure
@@ -27,7 +26,7 @@ def plain_ticks(axis: Axis, values: Sequence[Any]) -> None:
     axis.set_ticks([], minor=True)
 
 
-def complete(figure: Figure, record: xr.Dataset, axes: Axes, columns: int) -> Figure:
-    """The figure with one legend for all panels, of what is drawn in ``axes``, and with a word on stand-in data."""
+def with_legend(figure: Figure, axes: Axes, columns: int) -> Figure:
+    """The figure with one legend for all panels, of what is drawn in ``axes``."""
     figure.legend(*axes.get_legend_handles_labels(), loc="outside upper center", ncols=columns)
     return figure

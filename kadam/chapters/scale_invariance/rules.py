@@ -6,12 +6,12 @@ the update, the gradient's second moment. It returns the weight that the member 
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
 
 from torch import Tensor
 
-from kadam.lab.engine.state import Stateful, plain
+from kadam.lab.engine.state import Stateful
 from kadam.lab.train.ensemble import Ensemble
+from kadam.theory.invariance import NormLaw
 
 
 @dataclass(frozen=True)
@@ -28,14 +28,8 @@ class Step:
 Rule = Callable[[Step], tuple[Tensor, Tensor]]  # the weight after the step and the update that moved it
 
 
-class Law(Protocol):
-    """What makes |W|^2 of |u|^2, step after step; its attributes are numbers."""
-
-    def advance(self, square: float) -> float: ...
-
-
 class Constant:
-    """A squared norm that no update changes."""
+    """A squared norm that no update changes; like :class:`kadam.theory.invariance.NormLaw`, which makes |W|^2 of |u|^2."""
 
     def __init__(self, norm: float) -> None:
         self.norm = norm
@@ -44,17 +38,13 @@ class Constant:
         return self.norm
 
 
-class Normed:
-    """AdamW's direction; the squared norm is what ``law`` makes of |u|^2."""
+class Normed(Stateful):
+    """AdamW's direction; the squared norm is what ``law`` makes of |u|^2, step after step."""
 
-    def __init__(self, law: Law) -> None:
-        self.law = law
+    STATE = ("numbers",)
 
-    def state_dict(self) -> dict[str, Any]:
-        return {name: plain(value) for name, value in vars(self.law).items()}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        vars(self.law).update(state)
+    def __init__(self, law: NormLaw | Constant) -> None:
+        self.law, self.numbers = law, vars(law)  # the law's own attributes, which a state sets in place
 
     def __call__(self, step: Step) -> tuple[Tensor, Tensor]:
         square = self.law.advance(float(step.update @ step.update))

@@ -55,9 +55,7 @@ class Watch(Stateful):
             raise ValueError(f"memory must be >= 1 and members between 1 and the ensemble's, got {memory} and {members}")
         self.ensemble, self.path, self.members = ensemble, path, members
         self.trace = Trace.empty(steps, members)
-        self.weights: deque[Tensor] = deque(maxlen=memory + 1)
-        self.updates: deque[Tensor] = deque(maxlen=memory + 1)
-        self.gradients: deque[Tensor] = deque(maxlen=memory + 1)
+        self.weights, self.updates, self.gradients = (deque[Tensor](maxlen=memory + 1) for _ in range(3))
 
     def before(self) -> None:
         self.weights.append(self.ensemble.params[self.path].flatten(1).clone())
@@ -66,10 +64,8 @@ class Watch(Stateful):
         """Record step number ``n`` = 0, 1, ..."""
         self.updates.append(self.ensemble.updates[self.path])
         self.gradients.append(self.ensemble.gradients[self.path])
-        m, v, w, u, g = (
-            x[: self.members]
-            for x in (*self.ensemble.corrected_moments(self.path), self.weights[-1], self.updates[-1], self.gradients[-1])
-        )
+        last = (*self.ensemble.corrected_moments(self.path), self.weights[-1], self.updates[-1], self.gradients[-1])
+        m, v, w, u, g = (x[: self.members] for x in last)
         before = self.updates[-2][: self.members] if n else torch.zeros_like(u)
         s = g / (v.sqrt() + TINY)  # 0 where no gradient has come
         pairs = {"norm": (w, w), "cross": (w, u), "square": (u, u), "momentum": (w, m), "momentum_square": (m, m)}
@@ -95,39 +91,15 @@ class Watch(Stateful):
         lengths, heights = [x.norm(dim=1) for x in moves], [x.abs().amax(1) for x in moves]
         return torch.stack(lengths).numpy(force=True), torch.stack(heights).numpy(force=True)
 
+    def look_back(self, n: int, *, lr: float, lags: Sequence[int], windows: Sequence[int]) -> tuple[Array, Array, Array]:
+        """After step ``n``: :meth:`cosines`, and :meth:`displacements` as shares of the way that the updates describe."""
+        sizes = np.sqrt(self.trace.square), self.trace.largest
+        ways = [np.stack([lr * size[n - window : n].sum(0) for window in windows]) for size in sizes]
+        moved, largest = self.displacements(windows)
+        return self.cosines(lags), moved / ways[0], largest / ways[1]
+
     def spread(self) -> Array:
         """90th over 10th percentile of sqrt(v^) among the entries: how unequal their learning rates are; (members,)."""
         _, v = self.ensemble.corrected_moments(self.path)
         low, high = torch.quantile(v[: self.members].sqrt(), torch.tensor([0.1, 0.9], dtype=v.dtype, device=v.device), dim=1)
         return (high / low).numpy(force=True)
-
-
-class Lookback(Stateful):
-    """Compares a watched weight from time to time with its recent past.
-
-    With the gradients of so many steps (``lags``) before: the cosine. With itself ``windows`` of steps before: how far it
-    went, as a share of the way that its updates describe, in the Euclidean norm and in that of the largest entry.
-    """
-
-    STATE = ("_seen",)
-
-    def __init__(self, watch: Watch, *, lr: float, lags: Sequence[int], windows: Sequence[int]) -> None:
-        self.watch, self.lr, self.lags, self.windows = watch, lr, lags, windows
-        self._seen: list[tuple[Array, Array, Array]] = []
-
-    def look(self, n: int) -> None:
-        """After step ``n``; nothing is seen before the watch's memory is full."""
-        if not self.watch.full:
-            return
-        trace, moved = self.watch.trace, self.watch.displacements(self.windows)
-        ways = [
-            np.stack([self.lr * sizes[n - window : n].sum(0) for window in self.windows])
-            for sizes in (np.sqrt(trace.square), trace.largest)
-        ]
-        self._seen.append((self.watch.cosines(self.lags), moved[0] / ways[0], moved[1] / ways[1]))
-
-    @property
-    def means(self) -> tuple[Array, Array, Array]:
-        """Over the times looked: cosines (lags, members), and both shares (windows, members)."""
-        cosines, moved, largest = (np.mean(values, axis=0) for values in zip(*self._seen, strict=True))
-        return cosines, moved, largest

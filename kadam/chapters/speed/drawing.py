@@ -8,37 +8,46 @@ import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from kadam.chapters.speed.measures import cases, over_plain, shares
-from kadam.chapters.speed.names import LOOPS, PARTS
+from kadam.chapters.speed.measures import cases, over_plain, shares, state, step_over
 from kadam.report import style
 from kadam.report.table import Table, table
 
-COLOURS = dict(zip(PARTS, (style.FIFTH, style.EXACT, style.PAPER, style.CORRECTED), strict=True))
+COLOURS = (style.FIFTH, style.EXACT, style.PAPER, style.CORRECTED)  # of the parts of a step
 
 TIME, STATE = "time of a step / Adam's", "bytes of state / of weights"
 
 
-def medians(record: xr.Dataset) -> dict[str, Any]:
-    """The numbers of both loops and of the parts of a step, by case."""
-    return {
-        record.rate.attrs["units"].replace(" ", "_"): by_case(record, record.rate.median("round")),
-        "ours_over_plain": over_plain(record).to_series().to_dict(),
-        "shares": by_case(record, shares(record)),
-    }
+def medians(record: xr.Dataset, **more: xr.DataArray) -> dict[str, Any]:
+    """The numbers of the tables, by name and labels."""
+    rates = {record.rate.attrs["units"].replace(" ", "_"): record.rate.median("round")}
+    costs = {"step_over_adam": step_over(record), "state_bytes": state(record)}
+    found = rates | {"ours_over_plain": over_plain(record), "shares": shares(record)} | costs | more
+    return {name: nested(values) for name, values in found.items()}
 
 
-def by_case(record: xr.Dataset, values: xr.DataArray) -> dict[str, dict[str, float]]:
-    """Values whose first dimension is the case, by case and label of the other one."""
-    return {name: one.to_series().to_dict() for name, one in zip(cases(record), values, strict=True)}
+def nested(values: xr.DataArray) -> dict[Any, Any]:
+    """Values by the labels of their first dimension, then of the next."""
+    labels = values[values.dims[0]].values.tolist()
+    return {label: nested(one) if one.ndim else one.item() for label, one in zip(labels, values, strict=True)}
 
 
 def loop_table(record: xr.Dataset, **more: xr.DataArray) -> Table:
     """Both loops, their ratio and the parts of a step, a case a row; ``more``: shares or words by case."""
-    rates, units = record.rate.median("round").values, record.rate.attrs["units"]
-    columns = (cases(record), rates, over_plain(record).values, shares(record).values, *(x.values for x in more.values()))
-    rows = [(name, *rate, ratio, *parts, *rest) for name, rate, ratio, parts, *rest in zip(*columns, strict=True)]
-    head = (record.rate.dims[0], *(f"{loop}, {units}" for loop in LOOPS), "ours / plain", *PARTS, *more)
-    return table(head, rows, digits=("", ",.0f", ",.0f", ".2f", *[".0%"] * (len(PARTS) + len(more))))
+    rates, units = record.rate.median("round"), record.rate.attrs["units"]
+    parts = shares(record)
+    columns = (cases(record), rates.values, over_plain(record).values, parts.values, *(x.values for x in more.values()))
+    rows = [(name, *rate, ratio, *share, *rest) for name, rate, ratio, share, *rest in zip(*columns, strict=True)]
+    loops = (f"{loop}, {units}" for loop in rates.loop.values)
+    head = (rates.dims[0], *loops, "ours / plain", *parts.part.values, *more)
+    return table(head, rows, digits=("", ",.0f", ",.0f", ".2f", *[".0%"] * (len(head) - 4)))
+
+
+def optimizer_table(record: xr.Dataset) -> Table:
+    """What each optimizer costs in time, by network where there are several, and in memory."""
+    over = step_over(record)
+    times = {TIME: over} if over.ndim == 1 else {f"step / Adam's: {one[over.dims[0]].item()}": one for one in over}
+    rows = zip(record.optimizer.values, *(one.values for one in times.values()), state(record).values, strict=True)
+    return table(("optimizer", *times, STATE), rows, digits=("", *[".2f"] * len(times), ".1f"))
 
 
 @style.styled
@@ -47,12 +56,12 @@ def split(record: xr.Dataset) -> Figure:
     names, widths = cases(record), 100 * shares(record)
     figure, axes = style.panels(1, 1, height=1.5 + 0.2 * len(names))
     left = np.zeros(len(names))
-    for part, colour in COLOURS.items():
+    for part, colour in zip(widths.part.values, COLOURS, strict=True):
         width = widths.sel(part=part).values
         axes.barh(names, width, left=left, color=colour, label=part, height=0.6)
         left += width
     axes.set(xlabel="share of a training step (%)", xlim=(0, 100))
-    figure.legend(loc="outside upper center", ncols=len(PARTS))
+    figure.legend(loc="outside upper center", ncols=len(COLOURS))
     return figure
 
 

@@ -1,39 +1,53 @@
 """Timing how networks train: our loop beside a plain one, where a step's time goes, what an optimizer costs."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from itertools import cycle
+from typing import Any
 
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 from torch import Tensor
 
-from kadam.chapters.speed.names import PARTS
-from kadam.lab.records import record as records
+from kadam.lab.data.sources import Described, describe
+from kadam.lab.engine.sweep import one_thread
+from kadam.lab.records.record import device_name
 from kadam.lab.train import devices, stopwatch
+from kadam.lab.train.ensemble import keep_freed_memory
 from kadam.lab.train.training import Training
 
+LOOPS = ("ours", "plain")
+PARTS = ("data", "forward", "backward", "optimizer")
+STRATEGY = "inverse_exp"  # whose k is varied: all strategies do the same work but meta, whose later stages have no momentum
+
 Counted = Callable[[int], object]  # something to do at step n
+Part = Callable[[Any], xr.Dataset]  # what a bench measures
 
 
-@dataclass(frozen=True)
-class Clock:
-    """How ways to do the same are timed: in paired rounds, each several times in a row; steps begin again after a limit."""
+class Bench:
+    """Something to learn, on the device, and how that is timed: in paired rounds, each way several times in a row."""
 
-    rounds: int
-    repeats: int
-    limit: int
-    device: str
+    def __init__(self, config: Any, data: Described) -> None:
+        keep_freed_memory()
+        self.config, self.data, self.device = config, data, devices.chosen(config.device)
+
+    def measured(self, parts: Sequence[Part], *named: str) -> xr.Dataset:
+        """What the parts find in one thread; ``named``: fields of the configuration that the record carries as attributes."""
+        with one_thread():
+            dataset = xr.merge([part(self) for part in parts], join="exact")
+        device = {"device": f"{device_name()}, 1 thread"} | devices.described(self.config.device)
+        fields = {name: getattr(self.config, name) for name in named}
+        return dataset.assign_attrs(**fields, **describe(self.data), **device)
 
     def seconds(self, groups: Mapping[str, Mapping[str, stopwatch.Step]]) -> NDArray[np.float64]:
         """Seconds a call, (groups, ways, rounds); all groups have the same ways."""
-        steps = {f"{way} {group}": step for group, ways in groups.items() for way, step in ways.items()}
-        found = stopwatch.paired(steps, rounds=self.rounds, repeats=self.repeats, device=self.device)
-        return np.stack(list(found.values())).reshape(len(groups), -1, self.rounds)
+        config, steps = self.config, {f"{way} {group}": step for group, ways in groups.items() for way, step in ways.items()}
+        found = stopwatch.paired(steps, rounds=config.rounds, repeats=config.repeats, device=config.device)
+        return np.stack(list(found.values())).reshape(len(groups), -1, config.rounds)
 
     def step(self, action: Counted) -> stopwatch.Step:
-        """The action at one step after the other, as something to time."""
-        return repeated(action, self.limit)
+        """The action at one step after the other, as something to time; after the limit from the first again."""
+        return repeated(action, self.config.limit)
 
     def parts(self, case: str, trainings: Mapping[str, Training]) -> xr.Dataset:
         """Seconds of each part of a step, up to its end less up to its beginning, by the cases that are so trained."""
@@ -43,8 +57,7 @@ class Clock:
 
     def costs(self, trainings: Mapping[str, Training]) -> xr.Dataset:
         """Seconds of a step and bytes of state of trainings that differ in their optimizer, whose names they go by."""
-        steps = {name: self.step(one.step) for name, one in trainings.items()}
-        (seconds,) = self.seconds({"": steps})
+        (seconds,) = self.seconds({"": {name: self.step(one.step) for name, one in trainings.items()}})
         state = [state_bytes(one) for one in trainings.values()]
         values = {"step_s": (("optimizer", "round"), seconds), "state_bytes": ("optimizer", state)}
         return xr.Dataset(values, coords={"optimizer": list(trainings)})
@@ -52,14 +65,8 @@ class Clock:
 
 def repeated(action: Counted, limit: int) -> stopwatch.Step:
     """The action at step 0, 1, ..., and after the limit from 0 again."""
-    n = -1
-
-    def step() -> None:
-        nonlocal n
-        n = (n + 1) % limit
-        action(n)
-
-    return step
+    steps = cycle(range(limit))
+    return lambda: action(next(steps))
 
 
 def prefixes(training: Training) -> dict[str, Counted]:
@@ -72,8 +79,7 @@ def prefixes(training: Training) -> dict[str, Counted]:
         forward(n).backward()
         training.model.zero_grad()
 
-    ends: tuple[Counted, ...] = (training.batches.__getitem__, forward, backward, training.step)
-    return dict(zip(PARTS, ends, strict=True))
+    return dict(zip(PARTS, (training.batches.__getitem__, forward, backward, training.step), strict=True))
 
 
 def state_bytes(training: Training) -> float:
@@ -81,11 +87,6 @@ def state_bytes(training: Training) -> float:
     tensors = (x for state in training.optimizer.state.values() for x in state.values())
     kept = sum(x.nbytes for x in tensors if isinstance(x, Tensor) and x.dim() > 0)
     return kept / sum(p.nbytes for p in training.params)
-
-
-def device_name(name: str) -> str:
-    """What computes, for people: the GPU, or one thread of the processor."""
-    return devices.described(name).get("device", f"{records.device_name()}, 1 thread")
 
 
 UNITS = {"part_s": "s a step", "step_s": "s a step", "state_bytes": "bytes of state a byte of weights"}

@@ -30,6 +30,11 @@ def shares(record: xr.Dataset) -> xr.DataArray:
     return parts / parts.sum("part")
 
 
+def state(record: xr.Dataset) -> xr.DataArray:
+    """Bytes of state a byte of weights, by optimizer: the same for every network."""
+    return record.state_bytes.isel(setting=0, missing_dims="ignore")
+
+
 def each(found: xr.DataArray, digits: str = ".2f") -> str:
     """Values by the labels of their one dimension, in words."""
     return ", ".join(f"{name} {value:{digits}}" for name, value in found.to_series().items())

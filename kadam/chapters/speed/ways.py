@@ -1,8 +1,11 @@
-"""Ways to take a step of an optimizer, the networks that it is taken on, and the limit that memory sets."""
+"""Ways to take a step of an optimizer, the networks that it is taken on, and what memory has to do with it."""
 
+import gc
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from itertools import pairwise
+from pathlib import Path
 
 import torch
 from torch.nn import Parameter
@@ -67,3 +70,29 @@ def scaling(elements: int, device: str) -> tuple[Step, float]:
     can do with a number that it updates."""
     buffer = torch.ones(min(elements, LARGEST_BUFFER), device=device)
     return lambda: buffer.mul_(1.0), elements / buffer.numel()
+
+
+def peak_bytes(step: Step, device: str) -> float:
+    """Memory that a step takes beyond weights, gradients and state; NaN where the system does not say.
+
+    It is taken in a new thread, where no scratch memory of an earlier step is kept.
+    """
+    step()
+    gc.collect()
+    with ThreadPoolExecutor(1) as pool:
+        if device == "cuda":
+            torch.cuda.reset_peak_memory_stats()
+            before = torch.cuda.memory_allocated()
+            pool.submit(step).result()
+            return float(torch.cuda.max_memory_allocated() - before)
+        try:
+            Path("/proc/self/clear_refs").write_text("5")  # Linux forgets the largest resident size of a process so far
+        except OSError:
+            return float("nan")
+        resident = _kilobytes("VmRSS:")
+        pool.submit(step).result()
+        return 1024 * (_kilobytes("VmHWM:") - resident)
+
+
+def _kilobytes(name: str) -> float:
+    return float(Path("/proc/self/status").read_text().split(name)[1].split()[0])

@@ -1,6 +1,6 @@
 """The figures of chapter 1, each with the numbers that it shows."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -26,40 +26,38 @@ OFFSETS = {
     "default swapped": {"corner": (-76, -3), "logarithmic": (6, -3)},
 }
 
-LEVELS = {"square": [0.2, 0.5, 1, 2], "corner": [-0.1, -0.05, 0.05, 0.1, 0.2]}
+# Of the maps: title, where the axes begin, and the level curves of C that are drawn.
+WINDOWS = {
+    "square": ("the whole square", -0.02, [0.2, 0.5, 1, 2]),
+    "corner": ("its corner near (1, 1)", 0.85, [-0.1, -0.05, 0.05, 0.1, 0.2]),
+}
 
 
 @style.styled
 def region(record: xr.Dataset) -> Figure:
     """The (gamma, beta) plane and its corner: growth rate, boundaries, level curves of C, the normal curve, known pairs."""
-    figure, (square, corner) = style.panels(1, 2, height=4.1)
-    for axes, window in ((square, "square"), (corner, "corner")):
-        shading = _map(axes, record.sel(window=window))
-        _boundaries(axes, record)
+    figure, both = style.panels(1, 2, height=4.1)
+    for axes, (window, (title, low, levels)) in zip(both, WINDOWS.items(), strict=True):
+        shading = _map(axes, record.sel(window=window), levels)
+        gamma, paper = record.boundary_gamma, r"the paper's, $C=0$: $\beta=\gamma/(2-\gamma)$"
+        axes.plot(gamma, record.boundary_discrete, color=style.EXACT, label=r"exact boundary $\beta=\gamma^2$")
+        axes.plot(gamma, record.boundary_continuous, "--", color=style.PAPER, label=paper)
         axes.plot(record.normal_gamma, record.normal_beta, ":", color=style.MEASURED, label="normal curve through Adam")
-        axes.set_xlabel(style.GAMMA_LABEL)
-    square.set(xlim=(-0.02, 1), ylim=(-0.02, 1), ylabel=style.BETA_LABEL, title="the whole square")
-    corner.set(xlim=(0.85, 1), ylim=(0.85, 1), title="its corner near (1, 1)")
-    _mark(square, record, "square")
-    _mark(corner, record, "corner")
-    figure.colorbar(shading, ax=corner, label="exact growth rate of log|u| a step", extend="max", pad=0.02)
-    figure.legend(*square.get_legend_handles_labels(), loc="outside upper center", ncols=3)
+        axes.set(xlim=(low, 1), ylim=(low, 1), xlabel=style.GAMMA_LABEL, title=title)
+        _mark(axes, record, window)
+    both[0].set_ylabel(style.BETA_LABEL)
+    figure.colorbar(shading, ax=both[1], label="exact growth rate of log|u| a step", extend="max", pad=0.02)
+    figure.legend(*both[0].get_legend_handles_labels(), loc="outside upper center", ncols=3)
     return figure
 
 
-def _map(axes: Axes, window: xr.Dataset) -> Any:
+def _map(axes: Axes, window: xr.Dataset, levels: Sequence[float]) -> Any:
+    """Growth rates as colours, which are given back, and level curves of C."""
     place, growing = (window.map_gamma, window.map_beta), window.rate_discrete.where(window.rate_discrete > 0)
-    shading = axes.pcolormesh(*place, growing, cmap=style.GROWTH_MAP, vmin=0, vmax=0.1, rasterized=True)
-    finite, levels = window.coefficient.where(np.isfinite(window.coefficient)), LEVELS[window.window.item()]
-    lines = axes.contour(*place, finite, levels=levels, colors=style.GUIDE, linewidths=0.6, linestyles="solid")
+    C = window.coefficient.where(np.isfinite(window.coefficient))
+    lines = axes.contour(*place, C, levels=levels, colors=style.GUIDE, linewidths=0.6, linestyles="solid")
     axes.clabel(lines, fontsize=6, fmt="C = %g")
-    return shading
-
-
-def _boundaries(axes: Axes, record: xr.Dataset) -> None:
-    gamma, paper = record.boundary_gamma, r"the paper's, $C=0$: $\beta=\gamma/(2-\gamma)$"
-    axes.plot(gamma, record.boundary_discrete, color=style.EXACT, label=r"exact boundary $\beta=\gamma^2$")
-    axes.plot(gamma, record.boundary_continuous, "--", color=style.PAPER, label=paper)
+    return axes.pcolormesh(*place, growing, cmap=style.GROWTH_MAP, vmin=0, vmax=0.1, rasterized=True)
 
 
 def _mark(axes: Axes, record: xr.Dataset, panel: str, place: Callable[[float], float] = float) -> None:
@@ -87,29 +85,22 @@ def practice_table(record: xr.Dataset) -> Table:
 def boundaries(record: xr.Dataset) -> Figure:
     """Where the two boundaries disagree: the gap in beta, and the corner on logarithmic axes."""
     figure, (gap, corner) = style.panels(1, 2, height=3.3)
-    numbers = boundary_numbers(record)
-    peak = numbers["at gamma"], numbers["widest gap in beta"]
-    words = f"{peak[1]:.4f} at $\\gamma$ = {peak[0]:.3f}"
+    height, place, *_ = boundary_numbers(record).values()
+    words = f"{height:.4f} at $\\gamma$ = {place:.3f}"
     gap.plot(record.boundary_gamma, boundary_gap(record), color=style.MEASURED)
-    gap.plot(*peak, "o", color=style.MEASURED)
-    gap.annotate(words, peak, xytext=(0, 5), textcoords="offset points", ha="center")
+    gap.plot(place, height, "o", color=style.MEASURED)
+    gap.annotate(words, (place, height), xytext=(0, 5), textcoords="offset points", ha="center")
     gap.set(xlabel=style.GAMMA_LABEL, ylabel=r"$\gamma/(2-\gamma)-\gamma^2$", title="gap in beta", ylim=(0, 0.105))
-    _logarithmic_corner(corner, record)
-    return figure
-
-
-def _logarithmic_corner(axes: Axes, record: xr.Dataset) -> None:
     gamma = 1 - np.geomspace(1e-3, 0.5, 200)
-    axes.plot(1 - gamma, 1 - stability.boundary(gamma), color=style.EXACT, label="exact")
-    paper = stability.boundary(gamma, time="continuous")
-    axes.plot(1 - gamma, 1 - paper, "--", color=style.PAPER, label="the paper's")
-    _mark(axes, record, "logarithmic", lambda rate: 1 - rate)
-    axes.text(3e-3, 2e-1, "unstable", color=style.GUIDE)
-    axes.text(1.5e-1, 2e-3, "stable", color=style.GUIDE)
-    axes.set(xscale="log", yscale="log", xlim=(8e-4, 0.6), ylim=(6e-4, 0.6))
-    axes.set(xlabel=r"$1-\gamma$  (1 / memory of the momentum)", ylabel=r"$1-\beta$  (1 / memory of $v$)")
-    axes.set_title("the corner, logarithmic")
-    axes.legend(loc="lower left")
+    corner.plot(1 - gamma, 1 - stability.boundary(gamma), color=style.EXACT, label="exact")
+    corner.plot(1 - gamma, 1 - stability.boundary(gamma, time="continuous"), "--", color=style.PAPER, label="the paper's")
+    _mark(corner, record, "logarithmic", lambda rate: 1 - rate)
+    corner.text(3e-3, 2e-1, "unstable", color=style.GUIDE)
+    corner.text(1.5e-1, 2e-3, "stable", color=style.GUIDE)
+    corner.set(xscale="log", yscale="log", xlim=(8e-4, 0.6), ylim=(6e-4, 0.6), title="the corner, logarithmic")
+    corner.set(xlabel=r"$1-\gamma$  (1 / memory of the momentum)", ylabel=r"$1-\beta$  (1 / memory of $v$)")
+    corner.legend(loc="lower left")
+    return figure
 
 
 def boundary_numbers(record: xr.Dataset) -> dict[str, float]:
@@ -160,19 +151,19 @@ def runs(record: xr.Dataset) -> Figure:
     ratios.hist(record.sequence_ratio, edges, color=style.EXACT, alpha=0.6, label="Adam, its bound")
     ratios.hist(record.last_stage_ratio, edges, color=style.SECOND, alpha=0.6, label="k-Adam, last stage's bound")
     ratios.axvline(1, color=style.MEASURED, lw=0.8)
-    ratios.set(xlabel="largest |u| / bound of a sequence", ylabel="sequences")
-    ratios.set_xlim(-0.02, 1.06)
+    ratios.set(xlabel="largest |u| / bound of a sequence", ylabel="sequences", xlim=(-0.02, 1.06))
     ratios.legend(loc="upper left")
     return figure
 
 
 def run_numbers(record: xr.Dataset) -> str:
     """The extremes of those runs, and what the order of two stages does."""
-    lines = [
-        f"pairs simulated: {record.sizes['pair']}; error of the rate, a step: {at_most(rate_error(record), ROUNDING)}",
-        f"largest |u|/bound of Adam: {float(record.sequence_ratio.max()):.6f}",
-        f"largest |u|/bound of k-Adam: {float(record.last_stage_ratio.max()):.6f}",
-    ]
-    for order, reached, limit in zip(record.order.values, record.order_reached, record.order_limit, strict=True):
-        lines.append(f"{order}: reaches {float(reached):.4g}, its last stage allows {float(limit):.4g}")
-    return "\n".join(lines)
+    orders = zip(record.order.values, record.order_reached.values, record.order_limit.values, strict=True)
+    return "\n".join(
+        [
+            f"pairs simulated: {record.sizes['pair']}; error of the rate, a step: {at_most(rate_error(record), ROUNDING)}",
+            f"largest |u|/bound of Adam: {record.sequence_ratio.max():.6f}",
+            f"largest |u|/bound of k-Adam: {record.last_stage_ratio.max():.6f}",
+            *(f"{order}: reaches {reached:.4g}, its last stage allows {limit:.4g}" for order, reached, limit in orders),
+        ]
+    )

@@ -1,12 +1,11 @@
 """The stability region: maps, the two boundaries, and runs of the discrete algorithm that test each theorem.
 
-Everything here runs the independent float64 k-Adam (``theory.reference``) and compares it with the closed forms
-(``theory.stability``): the bound on random and adversarial gradients, the sequence that attains it, growth and decay
-on both sides of the boundary, the continuous expression beside what the algorithm reaches, and k-Adam's last stage.
+The independent float64 k-Adam (``theory.reference``) is held against the closed forms (``theory.stability``).
 """
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -35,7 +34,9 @@ PRACTICE = {
 }
 
 # Pairs on which tightness and the continuous expression are shown: inside, between the boundaries, on, and outside.
-EXAMPLES = ((0.999, 0.9), (0.95, 0.9), (0.9, 0.95), (0.95, 0.974), (0.81, 0.9), (0.9, 0.99))
+EXAMPLES = [
+    Decay(beta=b, gamma=g) for b, g in ((0.999, 0.9), (0.95, 0.9), (0.9, 0.95), (0.95, 0.974), (0.81, 0.9), (0.9, 0.99))
+]
 
 # Iterations after which the moments of a silent coordinate (0.3^200 = 1e-105) are still far from underflow.
 LONGEST_SILENCE = 200
@@ -53,39 +54,33 @@ def run(config: Config, *, checkpoint: Path | None = None, jobs: int = 1) -> xr.
 
 def maps(config: Config) -> xr.Dataset:
     """C and both growth rates over the unit square and over its corner near (1, 1), and both boundaries."""
-    side = np.linspace(0, 1, config.grid, endpoint=False)
-    axes = {"square": side, "corner": 0.85 + 0.15 * side}
-    windows = xr.concat([_map(axis) for axis in axes.values()], xr.Variable("window", list(axes)))
-    fine = np.linspace(0, 1, 1001)[:-1]
-    boundaries = {f"boundary_{t}": ("boundary_gamma", stability.boundary(fine, time=t)) for t in ("discrete", "continuous")}
-    beta, gamma = stability.normal_curve(num=64)
-    curves = boundaries | {"normal_beta": ("normal", beta), "normal_gamma": ("normal", gamma)}
-    return windows.assign(curves).assign_coords(boundary_gamma=fine)
-
-
-def _map(axis: Array) -> xr.Dataset:
-    beta, gamma, dims = axis[:, None], axis[None, :], ("row", "column")
-    C, rate = (of(beta=beta, gamma=gamma).astype(np.float32) for of in (stability.coefficient, stability.growth_rate))
+    side, fine = np.linspace(0, 1, config.grid, endpoint=False), np.linspace(0, 1, 1001)[:-1]
+    axes = np.stack([side, 0.85 + 0.15 * side])
+    beta, gamma, plane = axes[:, :, None], axes[:, None, :], ("window", "row", "column")
+    normal_beta, normal_gamma = stability.normal_curve(num=64)
     columns = {
-        "map_beta": ("row", axis),
-        "map_gamma": ("column", axis),
-        "coefficient": (dims, C),
-        "rate_discrete": (dims, rate),
+        "map_beta": (("window", "row"), axes),
+        "map_gamma": (("window", "column"), axes),
+        "coefficient": (plane, stability.coefficient(beta=beta, gamma=gamma).astype(np.float32)),
+        "rate_discrete": (plane, stability.growth_rate(beta=beta, gamma=gamma).astype(np.float32)),
+        "boundary_discrete": ("boundary_gamma", stability.boundary(fine)),
+        "boundary_continuous": ("boundary_gamma", stability.boundary(fine, time="continuous")),
+        "normal_beta": ("normal", normal_beta),
+        "normal_gamma": ("normal", normal_gamma),
     }
-    return xr.Dataset(columns)
+    return xr.Dataset(columns, coords={"window": ["square", "corner"], "boundary_gamma": fine})
 
 
 def practice(config: Config) -> xr.Dataset:
     """What the theory says of the pairs that people use."""
     beta, gamma = np.array(list(PRACTICE.values())).T
-    columns = {
-        "beta": beta,
-        "gamma": gamma,
-        "coefficient": stability.coefficient(beta=beta, gamma=gamma),
-        "rate": stability.growth_rate(beta=beta, gamma=gamma),
-        "stable_discrete": stability.is_stable(beta=beta, gamma=gamma).astype(np.int8),
-        "stable_continuous": stability.is_stable(beta=beta, gamma=gamma, time="continuous").astype(np.int8),
-        **{f"bound_{n}": stability.max_update_bound(n, beta=beta, gamma=gamma) for n in (10, 100, 1000)},
+    pairs: dict[str, Any] = {"beta": beta, "gamma": gamma}
+    columns = pairs | {
+        "coefficient": stability.coefficient(**pairs),
+        "rate": stability.growth_rate(**pairs),
+        "stable_discrete": stability.is_stable(**pairs).astype(np.int8),
+        "stable_continuous": stability.is_stable(**pairs, time="continuous").astype(np.int8),
+        **{f"bound_{n}": stability.max_update_bound(n, **pairs) for n in (10, 100, 1000)},
     }
     named = {f"practice_{name}": ("practice", values) for name, values in columns.items()}
     return xr.Dataset(named, coords={"practice": list(PRACTICE)})
@@ -93,24 +88,18 @@ def practice(config: Config) -> xr.Dataset:
 
 def examples(config: Config) -> xr.Dataset:
     """For a few pairs and every n: both bounds, and what the algorithm reaches on the worst-case gradients."""
-    beta, gamma = np.array(EXAMPLES).T
-    n = np.arange(config.length)
-    reached = [[attained(int(i), beta=b, gamma=g) for b, g in EXAMPLES] for i in n]
-    dims = ("n", "example")
+    beta, gamma = np.array([(pair.beta, pair.gamma) for pair in EXAMPLES]).T
+    n, dims = np.arange(config.length), ("n", "example")
+    reached = [[abs(kadam_updates(stability.worst_case_gradients(int(i), **vars(d)), [d])[-1]) for d in EXAMPLES] for i in n]
+    bounds = [stability.max_update_bound(n[:, None], beta=beta, gamma=gamma, time=t) for t in ("discrete", "continuous")]
     columns = {
         "example_beta": ("example", beta),
         "example_gamma": ("example", gamma),
-        "bound_discrete": (dims, stability.max_update_bound(n[:, None], beta=beta, gamma=gamma)),
-        "bound_continuous": (dims, stability.max_update_bound(n[:, None], beta=beta, gamma=gamma, time="continuous")),
+        "bound_discrete": (dims, bounds[0]),
+        "bound_continuous": (dims, bounds[1]),
         "attained": (dims, np.array(reached)),
     }
     return xr.Dataset(columns, coords={"n": n})
-
-
-def attained(n: int, *, beta: float, gamma: float) -> float:
-    """|u_n| of the reference algorithm on the worst-case gradients."""
-    gradients = stability.worst_case_gradients(n, beta=beta, gamma=gamma)
-    return float(abs(kadam_updates(gradients, [Decay(beta=beta, gamma=gamma)])[-1]))
 
 
 def random_sequences(config: Config) -> xr.Dataset:
@@ -124,8 +113,7 @@ def random_sequences(config: Config) -> xr.Dataset:
 def largest_ratio(gradients: Array, stages: Sequence[Decay]) -> float:
     """max |u_n| / (bound_n of the last stage) over n >= 1; at n = 0 both are 1."""
     n = np.arange(1, len(gradients))
-    bound = stability.max_update_bound(n, beta=stages[-1].beta, gamma=stages[-1].gamma)
-    return float(np.max(np.abs(kadam_updates(gradients, stages)[1:]) / bound))
+    return float(np.max(np.abs(kadam_updates(gradients, stages)[1:]) / stability.max_update_bound(n, **vars(stages[-1]))))
 
 
 def _gradient_sequences(config: Config, rng: np.random.Generator) -> Iterator[tuple[str, Array]]:
@@ -154,14 +142,14 @@ def simulated_growth(config: Config) -> xr.Dataset:
     gamma = rng.uniform(0.3, 0.95, config.pairs)
     beta = np.clip(stability.boundary(gamma) * np.exp(rng.uniform(-0.2, 0.2, config.pairs)), 0.01, 0.999)
     last = min(config.length, LONGEST_SILENCE) - 1
-    burst = np.where(np.arange(last + 1) < 10, rng.standard_normal(last + 1), 0.0)
+    n = np.arange(last + 1)
+    burst = np.where(n < 10, rng.standard_normal(last + 1), 0.0)
     runs = [np.abs(kadam_updates(burst, [Decay(beta=b, gamma=g)])) for b, g in zip(beta, gamma, strict=True)]
-    silent = stability.silent_update(np.arange(last + 1)[:, None], beta=beta, gamma=gamma)
     columns = {
         "beta": beta,
         "gamma": gamma,
         "measured": _mean_rate(np.transpose(runs)),
-        "predicted": _mean_rate(silent),
+        "predicted": _mean_rate(stability.silent_update(n[:, None], beta=beta, gamma=gamma)),
         "asymptotic": np.log(gamma) - np.log(beta) / 2,
     }
     return xr.Dataset({f"growth_{name}": ("pair", values) for name, values in columns.items()})
@@ -176,15 +164,12 @@ def _mean_rate(size: Array) -> Array:
 def last_stage(config: Config) -> xr.Dataset:
     """|u^(k)_n| over the last stage's bound for random stages, and what two orders of a stable and an unstable stage reach."""
     rng = np.random.default_rng([config.seed, 3])
-    n = np.arange(config.length)
-    ratios = [
-        largest_ratio(gradients, [_random_decay(rng) for _ in range(rng.integers(2, 5))])
-        for _, gradients in _gradient_sequences(config, rng)
-    ]
-    stable, unstable = Decay(beta=0.999, gamma=0.9), Decay(beta=0.8, gamma=0.95)
+    sequences = _gradient_sequences(config, rng)
+    ratios = [largest_ratio(of, [_random_decay(rng) for _ in range(rng.integers(2, 5))]) for _, of in sequences]
+    stable, unstable, n = Decay(beta=0.999, gamma=0.9), Decay(beta=0.8, gamma=0.95), np.arange(config.length)
     silent = np.where(n < 10, 1.0, 0.0)
     orders = {"stable last": (unstable, stable), "unstable last": (stable, unstable)}
     reached = [np.abs(kadam_updates(silent, order)).max() for order in orders.values()]
-    limits = [stability.max_update_bound(n, beta=s[-1].beta, gamma=s[-1].gamma).max() for s in orders.values()]
+    limits = [stability.max_update_bound(n, **vars(order[-1])).max() for order in orders.values()]
     columns = {"last_stage_ratio": ("sequence", ratios), "order_reached": ("order", reached), "order_limit": ("order", limits)}
     return xr.Dataset(columns, coords={"order": list(orders)})

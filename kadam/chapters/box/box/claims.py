@@ -19,15 +19,10 @@ ROUNDING = 1e-12
 TOO_FEW = 0.25  # where a smaller share of the runs has settled nothing is said of them
 
 
-def settled(runs: xr.Dataset) -> xr.DataArray:
-    """Which runs have settled."""
-    return runs.settled <= STILL
-
-
 def _ends(dataset: xr.Dataset, *settings: str) -> tuple[xr.Dataset, xr.DataArray, str]:
     """The last values of these settings under divergent sums, which of the runs have settled, and that in words."""
     runs = dataset.isel(kept=-1).sel(setting=list(settings), schedule=list(DIVERGENT))
-    still = settled(runs)
+    still = runs.settled <= STILL
     return runs, still, f"{int(still.sum())} of {still.size} runs have settled"
 
 
@@ -44,7 +39,7 @@ def _of_settled(dataset: xr.Dataset, *, settings: tuple[str, ...], value: str, m
 def _control_fails(dataset: xr.Dataset, *, least: float) -> Finding:
     runs = dataset.isel(kept=-1).sel(schedule="summable", setting=[*WITHIN, *STAGED])
     cannot = runs.reach < 1
-    settings, stopped = int(cannot.sum()), bool(settled(runs).where(cannot, True).all())
+    settings, stopped = int(cannot.sum()), bool((runs.settled <= STILL).where(cannot, True).all())
     nearest = float(runs.distance.where(cannot).min())
     measured = f"{settings} settings that cannot reach the boundary: all have settled {stopped}, nearest {nearest:.2f}"
     return measured, passes(settings > 0 and stopped and nearest > least)
@@ -66,10 +61,9 @@ def _above_leaves_on_the_way(dataset: xr.Dataset, *, least: float, most: float) 
 
 
 def _unstable_leaves(dataset: xr.Dataset, *, least: float) -> Finding:
-    runs, still, _ = _ends(dataset, "unstable")
+    runs, still, words = _ends(dataset, "unstable")
     way = float(runs.largest.min())
-    measured = f"largest weight on the way at least {way:.2f} in every run; {int(still.sum())} of {still.size} have settled"
-    return measured, passes(way > least and not still.any())
+    return f"largest weight on the way at least {way:.2f}; {words}", passes(way > least and not still.any())
 
 
 def _last_stage_decides(dataset: xr.Dataset) -> Finding:
@@ -116,8 +110,7 @@ TESTS = [
         "control, chosen so that it must fail",
         "With learning rates of finite sum it may stop anywhere",
         Criterion(
-            "where the rates cannot carry a weight to the boundary, runs settle further than {least} from the bounded minimum",
-            least=NEAR,
+            "rates that cannot reach the boundary: runs settle further than {least} from the bounded minimum", least=NEAR
         ),
         _control_fails,
     ),

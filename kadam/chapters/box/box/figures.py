@@ -8,7 +8,7 @@ from matplotlib.colors import BoundaryNorm
 from matplotlib.figure import Figure
 
 from kadam.chapters.box import pairs
-from kadam.chapters.box.box.claims import settled
+from kadam.chapters.box.box.claims import STILL
 from kadam.report import style
 from kadam.report.table import Table, table
 from kadam.theory import box as theory
@@ -46,11 +46,8 @@ def gaps(record: xr.Dataset) -> Figure:
             for setting in FOUR:
                 colour, line, label = LINES[setting]
                 axes.plot(record.step, np.exp(relative.sel(setting=setting)), line, color=colour, label=label)
-            axes.set(xscale="log", yscale="log", title=f"{kind}, rates {schedule}")
-    for axes in all_axes[:, 0]:
-        axes.set_ylabel("gap / first gap")
-    for axes in all_axes[1]:
-        axes.set_xlabel("step")
+            axes.set(xscale="log", yscale="log", xlabel="step", ylabel="gap / first gap", title=f"{kind}, rates {schedule}")
+            axes.label_outer()
     figure.legend(*all_axes[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=4, fontsize=8)
     return figure
 
@@ -61,11 +58,10 @@ def _kind(record: xr.Dataset, kind: str) -> xr.Dataset:
 
 def limit_table(record: xr.Dataset) -> Table:
     """How many runs of each setting have settled, and how far these and the others are from the bounded minimum at most."""
-    last = record.isel(kept=-1)
     rows = []
     for setting, schedule in itertools.product(LINES, record.schedule.values):
-        one = last.sel(setting=setting, schedule=schedule)
-        still = settled(one)
+        one = record.isel(kept=-1).sel(setting=setting, schedule=schedule)
+        still = one.settled <= STILL
         distances = (one.distance[which].values for which in (still, ~still))
         rows.append((setting, schedule, f"{int(still.sum())} of {still.size}", *(max(x, default="-") for x in distances)))
     return table(("setting", "rates", "settled", "distance", "not settled"), rows, digits=".1e")
@@ -96,11 +92,9 @@ def radii() -> Figure:
 
 def pair_table() -> Table:
     """Radius over 1/lambda, and K, of the pairs that the map shows."""
-    rows = []
-    for name, pair in PAIRS.items():
-        excess = f"{theory.average_excess(**vars(pair)):.0f}" if pair.gamma <= pair.beta else "-"
-        rows.append((name, pair.beta, pair.gamma, theory.radius(**vars(pair), weight_decay=1.0), excess))
-    return table(("pair", "beta", "gamma", "radius", "K (steps)"), rows, digits=("", "g", "g", ".3f", ""))
+    excess = {name: theory.average_excess(**vars(pair)) if pair.gamma <= pair.beta else "-" for name, pair in PAIRS.items()}
+    rows = [(name, *vars(of).values(), theory.radius(**vars(of), weight_decay=1.0), excess[name]) for name, of in PAIRS.items()]
+    return table(("pair", "beta", "gamma", "radius", "K (steps)"), rows, digits=("", "g", "g", ".3f", ".0f"))
 
 
 def radius_table(record: xr.Dataset) -> Table:
@@ -121,10 +115,10 @@ def sizes(record: xr.Dataset, *, schedule: str = "1/sqrt(n)") -> Figure:
         for setting in settings:
             colour, line, label = LINES[setting]
             one = record.sel(setting=setting, schedule=schedule)
-            outside = one["size"].max("problem") - 1
+            outside, allowed = one["size"].max("problem") - 1, float(one.radius) - 1
             axes.plot(record.step, outside.where(outside > LEAST), line, color=colour, label=label)
-            if LEAST < float(one.radius) - 1 < np.inf:
-                axes.axhline(float(one.radius) - 1, ls=":", lw=0.9, color=colour)
+            if LEAST < allowed < np.inf:
+                axes.axhline(allowed, ls=":", lw=0.9, color=colour)
         axes.set(xscale="log", yscale="log", xlabel="step", title=title, ylim=(LEAST, 1e4))
         axes.legend(fontsize=7, loc="upper left")
     both[0].set_ylabel("largest weight, beyond the box\n(radii 1/lambda)")
@@ -154,6 +148,5 @@ def contrast_table(record: xr.Dataset, *, schedule: str = "1/n") -> Table:
     for kind, (setting, name) in itertools.product(KINDS, CONTRAST.items()):
         one = _kind(end, kind).sel(setting=setting).mean("problem")
         rows.append((kind, name, one.distance, one.ridge_distance, one.apart))
-    return table(
-        ("losses", "optimizer", "from bounded", "from regularised", "apart"), rows, digits=("", "", ".1e", ".1e", ".2f")
-    )
+    head = ("losses", "optimizer", "from bounded", "from regularised", "apart")
+    return table(head, rows, digits=("", "", ".1e", ".1e", ".2f"))

@@ -2,24 +2,19 @@
 
 Full-batch descent on random quadratics and on logistic regression (real images of cats and dogs), from zero, with decoupled
 weight decay lambda and learning rates that fall like 1/n or 1/sqrt(n), whose sums diverge, or so fast that their sum is finite:
-the control, which cannot get there. Settings: SignGD, AdamW with gamma below, at and above beta, 2-Adam with its stages in both
-orders, and Adam with L2 regularisation in the loss. Lengths are in units of the box's radius 1/lambda, and so are rates.
-
-Kept at steps evenly spaced in logarithm: the Frank-Wolfe gap, the largest weight, the distance from scipy's bounded minimum and
-from the minimum of the L2-regularised loss, and how far the weights still went in the last half of the run.
+the control, which cannot get there. Lengths are in units of the box's radius 1/lambda, and so are rates.
 """
 
 import functools
+import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import torch
 import xarray as xr
 from numpy.typing import NDArray
-from torch import Tensor
 
 from kadam.chapters.box.box.config import PROFILES, Config
 from kadam.chapters.box.convex import Convex, ConvexDescent, Quadratics, Regularised, random_quadratic, two_classes
@@ -34,6 +29,7 @@ from kadam.lab.train.schedule import falling, kept_steps
 from kadam.theory import box as theory
 
 Array = NDArray[np.float64]
+Piece = tuple[str, str]  # the kind of losses, and the setting; with all schedules
 
 CATS_AND_DOGS = (3, 5)  # in CIFAR-10; the digits that stand in for it have a 3 and a 5 as well
 
@@ -54,13 +50,6 @@ SCHEDULES = {"1/n": 1.0, "1/sqrt(n)": 0.5, "summable": 2.0}  # with the power of
 KINDS = ("quadratic", "logistic")
 
 UNBOUNDED = 1e6  # a box that holds every weight of a regularised minimum
-
-
-class Piece(NamedTuple):
-    """One setting on the losses of one kind, with all schedules."""
-
-    kind: str
-    setting: str
 
 
 @dataclass(frozen=True)
@@ -87,14 +76,13 @@ class Problem:
 def run(config: Config, *, checkpoint: Path | None = None, jobs: int = 1) -> xr.Dataset:
     """Every setting on every problem with every schedule. Dimensions: problem, setting, schedule, kept."""
     data = configured_images(config)
-    pieces = [Piece(kind, setting) for kind in KINDS for setting in SETTINGS]
+    pieces = list(itertools.product(KINDS, SETTINGS))
     compute = functools.partial(descend, config, problems(config, data))
     results = sweep(pieces, compute, steps=config.steps, title="box", checkpoint=checkpoint, jobs=jobs)
-    parts = [xr.concat([results[Piece(kind, s)].drop_attrs() for kind in KINDS], "problem") for s in SETTINGS]
-    dataset = xr.concat(parts, xr.Variable("setting", list(SETTINGS)), data_vars="all")
+    parts = [[results[kind, setting].drop_attrs() for kind in KINDS] for setting in SETTINGS]
+    dataset = xr.combine_nested(parts, ["setting", "problem"], data_vars="all").assign_coords(setting=list(SETTINGS))
     of_problems = dataset[["active", "solver_gap", "apart"]].isel(setting=0, drop=True)
-    relative = np.abs(dataset.gap) / dataset.gap.isel(kept=0)
-    dataset = dataset.assign(of_problems).assign(relative_gap=relative)
+    dataset = dataset.assign(of_problems).assign(relative_gap=np.abs(dataset.gap) / dataset.gap.isel(kept=0))
     dataset["radius"] = "setting", [float(theory.radius(**vars(s[-1]), weight_decay=1.0)) for s in SETTINGS.values()]
     # How far summable rates can carry a weight from zero: a mean of its updates with weights that add up to this share.
     dataset["reach"] = (1 - np.prod(1 - rates(config, "summable"))) * dataset.radius
@@ -113,8 +101,8 @@ def problems(config: Config, data: Images) -> dict[str, Problem]:
     seeds = range(config.seed, config.seed + config.quadratics)
     with one_thread():
         parts = {f"quadratic {seed}": random_quadratic(config.dimension, config.spread, seed) for seed in seeds}
-        logistic = two_classes(data, classes=CATS_AND_DOGS, examples=config.examples, pixels=config.pixels)
         quadratics = {name: (Quadratics.of([part]), 1.0) for name, part in parts.items()}
+        logistic = two_classes(data, classes=CATS_AND_DOGS, examples=config.examples, pixels=config.pixels)
         return {
             "quadratic": _problem(Quadratics.of(list(parts.values())), quadratics),
             "logistic": _problem(logistic, {f"logistic {decay:g}": (logistic, decay) for decay in config.decays}),
@@ -130,25 +118,23 @@ def _problem(convex: Convex, single: Mapping[str, tuple[Convex, float]]) -> Prob
 
 
 def _minimum(convex: Convex, decay: float) -> Array:
-    def row(theta: Array) -> Tensor:
-        return torch.from_numpy(theta)[None]
+    def loss(theta: Array) -> float:
+        return float(convex.losses(torch.from_numpy(theta)[None]))
 
-    return theory.constrained_minimum(
-        lambda theta: float(convex.losses(row(theta))),
-        lambda theta: np.asarray(convex.gradients(row(theta))[0]),
-        np.zeros(convex.dimension),
-        weight_decay=decay,
-    )
+    def gradient(theta: Array) -> Array:
+        return np.asarray(convex.gradients(torch.from_numpy(theta)[None])[0])
+
+    return theory.constrained_minimum(loss, gradient, np.zeros(convex.dimension), weight_decay=decay)
 
 
 def descend(config: Config, posed: dict[str, Problem], piece: Piece, progress: Progress) -> xr.Dataset:
     """A piece: S schedules on E losses side by side, theta is (S, E, d)."""
-    problem = posed[piece.kind]
-    convex, decays = problem.convex, problem.decays
+    kind, setting = piece
+    problem, convex, decays = posed[kind], posed[kind].convex, posed[kind].decays
     eta = np.stack([rates(config, name) for name in SCHEDULES])[:, None] / decays[:, None]
-    regularised = Regularised(convex, torch.from_numpy(decays)[:, None])
-    learnt, decoupled = (regularised, 0 * decays) if piece.setting == "L2" else (convex, decays)
-    descent = ConvexDescent(learnt, SETTINGS[piece.setting], rates=eta, weight_decay=decoupled)
+    if setting == "L2":
+        convex, decays = Regularised(convex, torch.from_numpy(decays)[:, None]), 0 * decays
+    descent = ConvexDescent(convex, SETTINGS[setting], rates=eta, weight_decay=decays)
     steps, half, shape = kept_steps(config.steps, config.kept), config.steps // 2, descent.theta.shape
     points, midway, largest, settled = (np.zeros(s) for s in ((len(steps), *shape), shape, shape[:2], shape[:2]))
     state = {"descent": descent, "points": points, "midway": midway, "largest": largest, "settled": settled}
@@ -169,7 +155,6 @@ def _summary(problem: Problem, points: Array, largest: Array, settled: Array) ->
     bounded, each, kept = problem.bounded, ("schedule", "problem"), ("kept", "schedule", "problem")
     at_corner = np.abs(bounded) * problem.decays[:, None] > 1 - 1e-9
     shortfall = np.abs(np.sign(bounded) - points[-1] * problem.decays[:, None])
-    corners = np.broadcast_to(bounded, points.shape[1:])
     values = {
         "gap": (kept, np.stack([problem.gap(point) for point in points])),
         "size": (kept, problem.size(points)),
@@ -179,11 +164,10 @@ def _summary(problem: Problem, points: Array, largest: Array, settled: Array) ->
         "largest": (each, largest),
         "active_gap": (each, np.where(at_corner, shortfall, 0).max(-1)),
         "active": ("problem", at_corner.mean(-1)),
-        "solver_gap": ("problem", problem.gap(corners.copy())[0]),
+        "solver_gap": ("problem", problem.gap(np.broadcast_to(bounded, points.shape[1:]).copy())[0]),
         "apart": ("problem", problem.size(bounded - problem.ridge)),
     }
-    coordinates = {"schedule": list(SCHEDULES), "problem": problem.names}
-    return xr.Dataset(values, coords=coordinates).transpose(*each, ...)
+    return xr.Dataset(values, coords={"schedule": list(SCHEDULES), "problem": problem.names}).transpose(*each, ...)
 
 
 UNITS = {

@@ -1,17 +1,15 @@
 """Which geometry does Adam belong to? SignGD with decay is Frank-Wolfe on a box; beside it, its twin on a Euclidean ball.
 
-First the identity: the optimizer with betas (0, 0) and decoupled decay takes Frank & Wolfe's steps on a random quadratic.
-
-Then a loss that is much smoother in l_inf than in l_2, measured by what counts for Frank & Wolfe: smoothness times the squared
-radius of a ball that holds the minimum. L = sum_i (theta_i - c_i)^2 / (2 i^2), with c_i between -1 and 1, has in l_inf a
-smoothness of sum_i 1/i^2 < 1.65 and a box of radius 1; in l_2 a smoothness of 1 and a ball of radius sqrt(d/3). Normalised
-steepest descent with decay runs in both norms with the rates of Frank & Wolfe's theorem, and AdamW beside them. The control is
-the same loss in a random basis: nothing changes in l_2, and the advantage of l_inf should go.
+First the identity, on a random quadratic. Then a loss that is much smoother in l_inf than in l_2, measured by what counts for
+Frank & Wolfe: smoothness times the squared radius of a ball that holds the minimum. L = sum_i (theta_i - c_i)^2 / (2 i^2), with
+c_i between -1 and 1, has in l_inf a smoothness of sum_i 1/i^2 < 1.65 and a box of radius 1; in l_2 a smoothness of 1 and a ball
+of radius sqrt(d/3). Normalised steepest descent with decay runs in both norms with the rates of Frank & Wolfe's theorem, and
+AdamW beside them. The control is the same loss in a random basis: the advantage of l_inf should go.
 """
 
 import functools
+import itertools
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -29,41 +27,25 @@ from kadam.optim import KAdam
 from kadam.theory import box as theory
 
 Array = NDArray[np.float64]
+Piece = tuple[int, str]  # the dimension and the method; in both bases and with all seeds
 
-METHODS = {
-    "l_inf": SIGNS,
-    "l_2": SIGNS,  # has no memory, and no decays to speak of
-    "AdamW, equal": EQUAL,
-    "AdamW, default": ADAM,
-}
-
-
-class Piece(NamedTuple):
-    """One method in one dimension, in both bases and with all seeds."""
-
-    dimension: int
-    method: str
+METHODS = {"l_inf": SIGNS, "l_2": SIGNS, "AdamW, equal": EQUAL, "AdamW, default": ADAM}  # steepest descent has no memory
 
 
 @recorded("norms", PROFILES)
 def run(config: Config, *, checkpoint: Path | None = None, jobs: int = 1) -> xr.Dataset:
     """Every method in every dimension. Dimensions: descent, dimension, basis, seed, kept; and the identity along kept."""
-    pieces = [Piece(dimension, method) for dimension in reversed(config.dimensions) for method in METHODS]
+    pieces = list(itertools.product(reversed(config.dimensions), METHODS))
     compute = functools.partial(descend, config)
     results = sweep(pieces, compute, steps=config.steps, title="norms", checkpoint=checkpoint, jobs=jobs)
-    dimensions = xr.Variable("dimension", list(config.dimensions))
-    parts = [xr.concat([results[Piece(d, method)].drop_attrs() for d in config.dimensions], dimensions) for method in METHODS]
-    dataset = xr.concat(parts, xr.Variable("descent", list(METHODS)))
+    parts = [[results[d, method].drop_attrs() for d in config.dimensions] for method in METHODS]
+    dataset = xr.combine_nested(parts, ["descent", "dimension"]).transpose("descent", "dimension", ...)
+    dataset = dataset.assign_coords(descent=list(METHODS), dimension=list(config.dimensions))
     with one_thread():
         identity = _identity(config)
     dataset = dataset.merge(identity).assign_coords(step=("kept", kept_steps(config.steps, config.kept) + 1))
-    dataset.attrs = {
-        "computed_s": computed_s(results),
-        "level": config.level,
-        "data": "none: quadratics from seeded generators",
-        "data_origin": "none",
-        "data_sha256": "",
-    }
+    data = {"data": "none: quadratics from seeded generators", "data_origin": "none", "data_sha256": ""}
+    dataset.attrs = {"computed_s": computed_s(results), "level": config.level, **data}
     return with_units(dataset, UNITS)
 
 
@@ -97,10 +79,11 @@ def _rates(config: Config) -> Array:
 
 def descend(config: Config, piece: Piece, progress: Progress) -> xr.Dataset:
     """A piece: the loss at every step, (steps, bases, seeds), and what it says."""
-    quadratics = losses(config, piece.dimension)
-    size, smoothness = geometry(quadratics, piece.method)
-    kind = EuclideanDescent if piece.method == "l_2" else ConvexDescent
-    descent = kind(quadratics, (METHODS[piece.method],), rates=size[..., None] * _rates(config), weight_decay=1 / size)
+    dimension, method = piece
+    quadratics = losses(config, dimension)
+    size, smoothness = geometry(quadratics, method)
+    kind = EuclideanDescent if method == "l_2" else ConvexDescent
+    descent = kind(quadratics, (METHODS[method],), rates=size[..., None] * _rates(config), weight_decay=1 / size)
     path = np.zeros((config.steps, *size.shape))
     for n in progress.over(config.steps, {"descent": descent, "path": path}):
         descent.step(n)
@@ -139,9 +122,8 @@ def _identity(config: Config) -> xr.Dataset:
         apart[n] = np.abs(points[0] - points[1]).max()
         gaps[n] = theory.frank_wolfe_gap(points, (points - centre) @ matrix, weight_decay=1.0)
     kept = kept_steps(config.steps, config.kept)
-    differences = np.maximum.accumulate(apart)[kept]
-    paths = xr.DataArray(gaps[kept], dims=("kept", "path"), coords={"path": ["optimizer", "Frank-Wolfe"]})
-    return xr.Dataset({"difference": ("kept", differences), "gap": paths})
+    values = {"difference": ("kept", np.maximum.accumulate(apart)[kept]), "gap": (("kept", "path"), gaps[kept])}
+    return xr.Dataset(values, coords={"path": ["optimizer", "Frank-Wolfe"]})
 
 
 UNITS = {

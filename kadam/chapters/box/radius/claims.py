@@ -57,9 +57,8 @@ def _radius_holds(dataset: xr.Dataset) -> Finding:
 def _average_is_bounded(dataset: xr.Dataset) -> Finding:
     runs = dataset.sel(setting=list(BELOW))
     share, bound = share_of_bound(runs), runs.update_bound
-    measured = f"largest share of the bound {float(share.max()):.3f} over {int(share.count())} paths of a weight"
-    words = f"{measured}; bounds {float(bound.min()):.2f} to {float(bound.max()):.2f}"
-    return words, passes(float(share.max()) <= 1 + ROUNDING)
+    measured = f"largest share of the bound {share.max():.3f} over {share.count():d} paths of a weight"
+    return f"{measured}; bounds {bound.min():.2f} to {bound.max():.2f}", passes(float(share.max()) <= 1 + ROUNDING)
 
 
 @on_enough_seeds

@@ -33,17 +33,15 @@ def paths(record: xr.Dataset, *, batches: str = "full batch") -> Figure:
     labels = ("smallest gap / first", "largest weight\nover 1/lambda", "loss (nats)")
     middles = [values.median("seed") for values in (relative_gap(runs), runs["size"], runs.loss)]
     for column, decay in zip(grid.T, record.weight_decay.values, strict=True):
-        for axes, middle in zip(column, middles, strict=True):
+        for axes, middle, label in zip(column, middles, labels, strict=True):
             for setting, (colour, words) in COLOURS.items():
                 axes.plot(record.step, middle.sel(setting=setting, weight_decay=decay), color=colour, label=words)
-            axes.set(xscale="log", yscale="log")
+            axes.set(xscale="log", yscale="log", xlabel="step", ylabel=label)
+            axes.label_outer()
         column[0].set_title(f"lambda = {decay:g}")
         column[1].axhline(1, color=style.GUIDE, lw=0.8)
         for setting in record.setting.values[np.isfinite(record.radius)]:
             column[1].axhline(float(record.radius.sel(setting=setting)), ls=":", lw=0.8, color=COLOURS[setting][0])
-        column[-1].set_xlabel("step")
-    for axes, label in zip(grid[:, 0], labels, strict=True):
-        axes.set_ylabel(label)
     grid[1, 0].set(ylim=(0.3, 20), yticks=[0.5, 1, 2, 5, 10, 20])
     grid[1, 0].yaxis.set_major_formatter(ScalarFormatter())
     grid[1, 0].yaxis.minorticks_off()
@@ -112,8 +110,8 @@ def averages(record: xr.Dataset) -> Figure:
 
 def average_table(record: xr.Dataset) -> Table:
     """Mean square of updates, bound, and the largest ratio of the two: mean and range over all followed weights."""
-    rows = [
-        (one.setting, one.batches, with_range(one.update_square), with_range(one.update_bound), share_of_bound(one).max())
-        for one in _each(record, *BOUNDED)
-    ]
+    rows = []
+    for one in _each(record, *BOUNDED):
+        means = with_range(one.update_square), with_range(one.update_bound)
+        rows.append((one.setting, one.batches, *means, share_of_bound(one).max()))
     return table(("setting", "batches", "mean of u^2", "bound", "largest"), rows, digits=".3f")

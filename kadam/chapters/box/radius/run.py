@@ -1,15 +1,12 @@
 """Does a network feel AdamW's box? A small transformer on text, several weight decays, and a falling learning rate.
 
 Full batch (the same windows of text at every step, what the theory speaks of) and fresh batches. Members that differ in weight
-decay and in decay rates train side by side from the same weights. Kept on the way: the Frank-Wolfe gap of the loss at hand, the
-largest weight, the share of weights on the boundary, and how many end where they were in the middle. Of some weights every
-gradient and update is kept, so that the mean square of their updates can be held against the theory's bound, which over long
-times is near 1.
+decay and in decay rates train side by side from the same weights. Of some weights every gradient and update is kept, so that
+the mean square of their updates can be held against the theory's bound, which over long times is near 1.
 """
 
 import functools
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -32,6 +29,7 @@ from kadam.lab.train.tasks import text_batches
 from kadam.theory import box as theory
 
 Array = NDArray[np.float64]
+Piece = tuple[str, int, int]  # the kind of batches, the number of stages, the repetition; all their settings and weight decays
 
 SETTINGS: dict[str, tuple[Decay, ...]] = {
     "equal": (EQUAL,),
@@ -47,43 +45,29 @@ STILL = 0.01  # a weight that ends no further from where it was in the middle, o
 ON_BOUNDARY = 0.99  # of the box's radius: from there on a weight counts as on the boundary
 
 
-class Piece(NamedTuple):
-    """All weight decays and settings of k stages on batches of one kind, for one repetition."""
-
-    batches: str
-    k: int
-    repetition: int
-
-
 @recorded("radius", PROFILES)
 def run(config: Config, *, checkpoint: Path | None = None, jobs: int = 1) -> xr.Dataset:
     """Every setting with every weight decay. Dimensions: batches, setting, weight_decay, seed, kept, followed."""
     text = configured_text(config)
-    pieces = [Piece(batches, k, i) for k in (1, 2) for batches in BATCHES for i in range(config.seeds)]
+    pieces = [(batches, k, i) for k in (1, 2) for batches in BATCHES for i in range(config.seeds)]
     compute = functools.partial(train_piece, config, text)
     results = sweep(pieces, compute, steps=config.steps, title="radius", checkpoint=checkpoint, jobs=jobs)
-    seeds = xr.Variable("seed", config.seed + np.arange(config.seeds))
-    dataset = xr.concat([_both(results, batches, seeds) for batches in BATCHES], xr.Variable("batches", list(BATCHES)))
+    parts = [[[results[b, k, i].drop_attrs() for i in range(config.seeds)] for k in (1, 2)] for b in BATCHES]
+    dataset = xr.combine_nested(parts, ["batches", "setting", "seed"]).transpose("batches", "seed", "setting", ...)
+    dataset = dataset.assign_coords(batches=list(BATCHES), seed=config.seed + np.arange(config.seeds))
     dataset["radius"] = "setting", [float(theory.radius(**vars(s[-1]), weight_decay=1.0)) for s in SETTINGS.values()]
     dataset["window_excess"] = ("setting", "weight_decay"), window_excesses(config)
     dataset["start"] = dataset["size"].isel(kept=0)
-    dataset.attrs = {
-        "computed_s": computed_s(results),
-        "parameters": sum(p.numel() for p in model(config, text, config.seed).parameters()),
-        **describe(text),
-        **devices.described(config.device),
-    }
+    parameters = sum(p.numel() for p in model(config, text, config.seed).parameters())
+    found = {"computed_s": computed_s(results), "parameters": parameters}
+    dataset.attrs = found | describe(text) | devices.described(config.device)
     return with_units(dataset, UNITS)
 
 
 def window_excesses(config: Config) -> Array:
     """The theory's excess at the last learning rate, (settings, decays); NaN where the last stage has gamma > beta."""
-    step = config.eta * float(_paces(config)[-1])
-    excesses = np.full((len(SETTINGS), len(config.decays)), np.nan)
-    for i, (*_, last) in enumerate(SETTINGS.values()):
-        if last.gamma <= last.beta:
-            excesses[i] = [theory.window_excess(**vars(last), step=step * decay) for decay in config.decays]
-    return excesses
+    steps, lasts = config.eta * _paces(config)[-1] * np.array(config.decays), [of[-1] for of in SETTINGS.values()]
+    return np.array([[theory.window_excess(**vars(d), step=s) if d.gamma <= d.beta else np.nan for s in steps] for d in lasts])
 
 
 def _paces(config: Config) -> Array:
@@ -91,30 +75,23 @@ def _paces(config: Config) -> Array:
     return falling(1.0, steps=config.steps, bend=config.bend, power=config.power)
 
 
-def _both(results: dict[Piece, xr.Dataset], batches: str, seeds: xr.Variable) -> xr.Dataset:
-    """The settings of one stage, then those of two."""
-    of_k = [xr.concat([results[Piece(batches, k, i)].drop_attrs() for i in range(len(seeds))], seeds) for k in (1, 2)]
-    return xr.concat(of_k, "setting")
-
-
 def model(config: Config, text: Text, seed: int) -> CharTransformer:
     """The network in float64 with the weights of a seed."""
-    network = CharTransformer(
-        vocab=len(text.vocabulary), context=config.context, width=config.width, layers=config.layers, heads=config.heads
-    )
+    vocab, context = len(text.vocabulary), config.context
+    network = CharTransformer(vocab=vocab, context=context, width=config.width, layers=config.layers, heads=config.heads)
     initialise(network, seed)
     return network.to(devices.chosen(config.device), torch.float64)
 
 
 def train_piece(config: Config, text: Text, piece: Piece, progress: Progress) -> xr.Dataset:
     """A piece, its members side by side: setting by setting, each with every weight decay."""
-    seed, settings = config.seed + piece.repetition, [name for name, chosen in SETTINGS.items() if len(chosen) == piece.k]
+    kind, k, repetition = piece
+    seed, settings = config.seed + repetition, [name for name, chosen in SETTINGS.items() if len(chosen) == k]
     members = [SETTINGS[name] for name in settings for _ in config.decays]
     decays = list(config.decays) * len(settings)
     ensemble = Ensemble(model(config, text, seed), next_token_loss, members, lr=config.eta, weight_decay=decays)
-    batches = text_batches(config, text, seed, fixed=piece.batches == "full batch")
-    watch = Watch(config, ensemble, np.array(decays), seed)
-    paces = _paces(config)
+    batches = text_batches(config, text, seed, fixed=kind == "full batch")
+    watch, paces = Watch(config, ensemble, np.array(decays), seed), _paces(config)
     for n in progress.over(config.steps, {"ensemble": ensemble, "batches": batches, "watch": watch}):
         ensemble.pace = float(paces[n])
         theta = _flat(ensemble.params)

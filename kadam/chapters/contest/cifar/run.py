@@ -14,31 +14,30 @@ import numpy as np
 import torch
 import xarray as xr
 
-from kadam.chapters.contest.cifar.config import PROFILES, Config
+from kadam.chapters.contest.cifar.config import DATA, PROFILES, Config
 from kadam.chapters.contest.contest import COMMON_UNITS, COMPARISON, Contest, check_same, optimizer
 from kadam.chapters.contest.trials import Piece, Trial
-from kadam.lab.data.images import Images, configured_images
+from kadam.lab.data.images import configured_images
 from kadam.lab.data.labelled import Augmentation, Batches, Counts, Labelled, Seeds, Splits, split
-from kadam.lab.data.sources import describe
 from kadam.lab.records.record import recorded, with_units
 from kadam.lab.train import devices, optimizers
 from kadam.lab.train.classification import Classification, ImageNetwork
 from kadam.lab.train.ensemble import keep_freed_memory
 from kadam.lab.train.schedule import Schedule
-from kadam.lab.train.training import parameter_count
 
 NETWORKS = ("batch norm", "no norm")
 
 
 def announcement(config: Config, jobs: int) -> str:
     """The plan and an estimate from a few steps on this machine."""
-    return contest(config).announcement(configured_images(config).sha256, jobs)
+    return contest(config).announcement(jobs)
 
 
 def contest(config: Config) -> Contest:
     """Who competes, and how."""
     return Contest(
         title="cifar",
+        data=DATA,
         networks=NETWORKS,
         methods=tuple(optimizers.methods(config.ks, config.strategies)),
         tuning_steps=config.steps,
@@ -53,7 +52,6 @@ class Inputs:
     """Images ready for training, and what learns them."""
 
     config: Config
-    images: Images
     splits: Splits
 
     @classmethod
@@ -65,7 +63,7 @@ class Inputs:
         keep_freed_memory()
         counts = Counts(config.train, config.validation, config.test)
         device, dtype = devices.chosen(config.device), torch.float64 if config.precision == "float64" else torch.float32
-        return cls(config, found, split(found, counts, pixels=config.pixels, device=device, dtype=dtype))
+        return cls(config, split(found, counts, pixels=config.pixels, device=device, dtype=dtype))
 
     def network(self, name: str) -> ImageNetwork:
         config, train = self.config, self.splits.train
@@ -74,9 +72,8 @@ class Inputs:
 
     def training(self, piece: Piece, steps: int, trial: Trial) -> Classification:
         """A run from its start, its seed a seed for each thing that is drawn."""
-        config = self.config
+        config, make = self.config, optimizer(self.config, piece, trial)
         seeds = Seeds(*np.random.SeedSequence(trial.seed).generate_state(3).tolist())
-        make = optimizer(config, piece, trial)
         changes = Augmentation(config.flip, config.shift, config.cutout)
         batches, schedule = Batches(self.splits.train, changes, config.batch, seeds), Schedule(steps, config.warmup)
         return Classification(self.network(piece.network), make, batches, schedule, smoothing=config.smoothing)
@@ -89,19 +86,10 @@ class Inputs:
 @recorded("cifar", PROFILES)
 def run(config: Config, *, checkpoint: Path | None = None, jobs: int = 1) -> xr.Dataset:
     """Every method's search and comparisons; see :meth:`Contest.hold` for the dimensions."""
-    sha256 = configured_images(config).sha256
-    dataset = contest(config).hold(sha256, lambda found: found.accuracy.fillna(0), checkpoint=checkpoint, jobs=jobs)
-    inputs = Inputs.of(config, sha256)
-    dataset["parameters"] = "network", [parameter_count(inputs.network(name)) for name in NETWORKS]
-    dataset.attrs |= {
-        "steps": config.steps,
-        "equal_rate": config.equal_rate,
-        "classes": len(inputs.images.classes),
-        "pixels": inputs.splits.train.images.shape[1],
-        **{f"{name}_images": len(part) for name, part in inputs.splits._asdict().items()},
-        **describe(inputs.images),
-        **devices.described(config.device),
-    }
+    dataset = contest(config).hold(checkpoint=checkpoint, jobs=jobs)
+    splits = Inputs.of(config, dataset.attrs["data_sha256"]).splits
+    sizes = {f"{name}_images": len(part) for name, part in splits._asdict().items()}
+    dataset.attrs |= {"classes": splits.train.classes, "pixels": splits.train.images.shape[1], **sizes}
     return with_units(dataset, UNITS)
 
 

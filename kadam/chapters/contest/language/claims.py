@@ -1,14 +1,13 @@
 """What is claimed of the contest on text, and how a record decides it."""
 
-import functools
 from collections.abc import Mapping
 
 import numpy as np
 import xarray as xr
 
 from kadam.chapters.contest import judges
-from kadam.chapters.contest.comparisons import ADAM, EQUAL, MATCHED, TUNED
-from kadam.chapters.contest.judges import INTERVAL, QUESTION, SIZE
+from kadam.chapters.contest.comparisons import EQUAL, MATCHED, TUNED
+from kadam.chapters.contest.judges import INTERVAL, QUESTION
 from kadam.chapters.contest.measures import BASIN, at_most_a_guess, basin, gain, networks, second_and_first, two_stages
 from kadam.report.ledger import MOST_WORDS, Criterion, Finding, Test, on_enough_seeds, passes, passes_for, with_range
 
@@ -17,7 +16,7 @@ from kadam.report.ledger import MOST_WORDS, Criterion, Finding, Test, on_enough_
 def _none_ahead(dataset: xr.Dataset) -> Finding:
     """Whether k = 2 is ahead of Adam nowhere, both tuned."""
     methods = list(two_stages(dataset).values())
-    won = np.array([gain(dataset, method, ADAM, TUNED).low > 0 for method in methods])
+    won = gain(dataset, TUNED, methods).low > 0
     places = [f"{methods[i]} ({networks(dataset)[j]})" for i, j in np.argwhere(won)]
     return f"ahead in {won.sum()} of {won.size} cases: {', '.join(places) or '-'}", passes_for(float((~won).mean()))
 
@@ -45,24 +44,40 @@ def at_equal_time(record: xr.Dataset, cost: Mapping[str, float]) -> xr.DataArray
     """Test loss of every run in the time that Adam takes for all its steps; of the optimizers that ``cost`` knows.
 
     ``cost``: time of a step over Adam's. The loss is read off the method's own curve at steps / cost, linear between the
-    evaluations from a guess at the start. The learning rate had not come down by then, as it would have in a run planned for
-    that time: what this loses to the end of the curve is an upper bound of what the time costs. A method faster than Adam is
-    read at its end. A run that diverged, or is worse than a guess, counts as guessing there.
+    evaluations from a guess at the start; a method faster than Adam is read at its end. The learning rate had not come down
+    by then, as it would in a run planned for that time: what this loses to the curve's end bounds the time's cost from above.
     """
     known = [name for name in record.optimizer.values.tolist() if name in cost]
+    marks = [0, *record.evaluation.values]
+    at = xr.DataArray([marks[-1] / cost[name] for name in known], {"optimizer": known})
     loss = at_most_a_guess(record, record.loss).sel(optimizer=known)
-    start = xr.full_like(loss.isel(evaluation=[0]), 0).assign_coords(evaluation=[0]) + record.guess
-    whole = xr.concat([start, loss], "evaluation").transpose(*loss.dims)
-    steps = whole.evaluation.values
-    at = xr.DataArray([steps[-1] / cost[name] for name in known], {"optimizer": known})
     read = xr.apply_ufunc(
-        lambda step, curve: np.interp(step, steps, curve), at, whole, input_core_dims=[[], ["evaluation"]], vectorize=True
+        lambda step, guess, curve: np.interp(step, marks, [guess, *curve]),
+        *(at, record.guess, loss),
+        input_core_dims=[[], [], ["evaluation"]],
+        vectorize=True,
     )
     return read.transpose("comparison", "network", "optimizer", "seed")
 
 
 HERE = "asked here"
 ANY = f"for every strategy and setting; {MOST_WORDS}"
+GRACEFUL = Criterion(
+    f"no rise of more than {{most:g}} nats from one k to the next, no run diverges; for {MOST_WORDS}", most=0.05
+)
+WIDE = f"logarithm of the range within {BASIN} nats of the method's best, at least {{least:g}} of Adam's, {ANY}"
+# float32 weights, off which an update is read, round it where the learning rate is smallest
+BOUNDED = "largest |u| over the exact discrete bound, all runs with Adam and k-Adam, at most 1 (rounding: {rounding:g})"
+
+COMMON = {
+    "D-7f": "On text, the advantage of k = 2 at the same learning rate goes away at matched update size",
+    "D-7g": "On text, at the same learning rate, k = 2 takes steps at least twice as large as Adam's",
+    "D-7h": "On text, k = 2 is better than every baseline, each at its best learning rate",
+    "D-7k": "Every method's best learning rate on text lies inside the range that was searched",
+}
+*SIZE_AND_RIVALS, INSIDE = judges.common(
+    COMMON, each="every setting; in some", network="setting", data="text", ahead="in its favour, in every setting"
+)
 
 TESTS = [
     *judges.rivalries(
@@ -77,44 +92,13 @@ TESTS = [
         f"{INTERVAL} of the paired difference in test loss not above 0, {ANY}",
         _none_ahead,
     ),
-    Test(
-        "D-7e",
-        QUESTION,
-        "On text, with tuned learning rates, loss grows gracefully for k > 2",
-        Criterion(f"no rise of more than {{most:g}} nats from one k to the next, no run diverges; for {MOST_WORDS}", most=0.05),
-        functools.partial(judges.graceful, comparison=TUNED),
-    ),
-    Test(
-        "D-7f",
-        SIZE,
-        "On text, the advantage of k = 2 at the same learning rate goes away at matched update size",
-        Criterion(
-            "mean over strategies: at most {most:g} of a positive advantage is left, in every setting; in some: partly",
-            most=0.25,
-        ),
-        judges.only_size,
-    ),
-    Test(
-        "D-7g",
-        SIZE,
-        "On text, at the same learning rate, k = 2 takes steps at least twice as large as Adam's",
-        Criterion(f"at least {{least:g}} times, {ANY}", least=2),
-        judges.larger_steps,
-    ),
-    Test(
-        "D-7h",
-        QUESTION,
-        "On text, k = 2 is better than every baseline, each at its best learning rate",
-        f"strategy and rival chosen on validation text; {INTERVAL} of the paired difference in its favour, in every setting",
-        judges.best_of_all,
-    ),
+    judges.declines("D-7e", QUESTION, "On text, with tuned learning rates, loss grows gracefully for k > 2", GRACEFUL, TUNED),
+    *SIZE_AND_RIVALS,
     Test(
         "D-7i",
         HERE,
         "On text, a second stage leaves the basin of good learning rates as wide as Adam's",
-        Criterion(
-            f"logarithm of the range within {BASIN} nats of the method's best, at least {{least:g}} of Adam's, {ANY}", least=0.9
-        ),
+        Criterion(WIDE, least=0.9),
         _as_wide,
     ),
     Test(
@@ -124,22 +108,12 @@ TESTS = [
         f"mean number a run, {ANY}",
         _no_more_spikes,
     ),
-    Test(
-        "D-7k",
-        "checked here",
-        "Every method's best learning rate on text lies inside the range that was searched",
-        f"for every method and setting; {MOST_WORDS}",
-        judges.inside_the_grid,
-    ),
+    INSIDE,
     Test(
         "D-7l",
         "derived here: Theory, k-Adam's bound",
         "In training on text no update exceeds the bound of its last stage",
-        Criterion(
-            # float32 weights, off which an update is read, round it where the learning rate is smallest
-            "largest |u| over the exact discrete bound, all runs with Adam and k-Adam, at most 1 (rounding: {rounding:g})",
-            rounding=0.02,
-        ),
+        Criterion(BOUNDED, rounding=0.02),
         _bounded,
     ),
 ]

@@ -19,27 +19,27 @@ from kadam.chapters.contest.contest import COMMON_UNITS, COMPARISON, Contest, ch
 from kadam.chapters.contest.language.config import DATA, PROFILES, Config, Setting
 from kadam.chapters.contest.trials import Piece, Trial, marks
 from kadam.decay import Decay, stages
-from kadam.lab.data.configured import configured, configured_corpora
-from kadam.lab.data.sources import describe, together
+from kadam.lab.data.configured import configured_corpora
+from kadam.lab.data.sources import together
 from kadam.lab.data.windows import Learnable, Windows, learnable
 from kadam.lab.records.record import recorded, with_units
 from kadam.lab.train import devices, optimizers
 from kadam.lab.train.ensemble import keep_freed_memory
 from kadam.lab.train.language_model import LanguageModelling, TextNetwork
 from kadam.lab.train.schedule import Schedule
-from kadam.lab.train.training import parameter_count
 from kadam.theory import stability
 
 
 def announcement(config: Config, jobs: int) -> str:
     """The plan and an estimate from a few steps on this machine."""
-    return contest(config).announcement(configured(DATA, config).sha256, jobs)
+    return contest(config).announcement(jobs)
 
 
 def contest(config: Config) -> Contest:
     """Who competes, and how."""
     return Contest(
         title="language",
+        data=DATA,
         networks=tuple(setting.name for setting in config.settings),
         methods=tuple(optimizers.methods(config.ks, config.strategies, chosen=config.baselines)),
         tuning_steps=config.tuning_steps,
@@ -55,18 +55,16 @@ class Inputs:
 
     config: Config
     texts: dict[str, Learnable]
-    described: dict[str, str]  # by which a record names them
 
     @classmethod
     @functools.cache  # once a process, also where pieces are computed elsewhere
     def of(cls, config: Config, sha256: str) -> "Inputs":
         """``sha256``: of the texts that are meant; ``DataError`` where this process finds others."""
         found = configured_corpora(config)
-        data = together(*found.values())
-        check_same("text", data, sha256)
+        check_same("text", together(*found.values()), sha256)
         keep_freed_memory()
         to = functools.partial(learnable, windows=config.windows, context=config.context, device=devices.chosen(config.device))
-        return cls(config, {name: to(corpus) for name, corpus in found.items()}, describe(data))
+        return cls(config, {name: to(corpus) for name, corpus in found.items()})
 
     def setting(self, name: str) -> Setting:
         return next(setting for setting in self.config.settings if setting.name == name)
@@ -81,9 +79,8 @@ class Inputs:
 
     def training(self, piece: Piece, steps: int, trial: Trial) -> LanguageModelling:
         """A run from its start, its seed one for the weights and one for the batches."""
-        config = self.config
+        config, make = self.config, optimizer(self.config, piece, trial)
         initialisation, order = np.random.SeedSequence(trial.seed).generate_state(2).tolist()
-        make = optimizer(config, piece, trial)
         batches = Windows(self.text(piece.network).train, batch=config.batch, context=config.context, seed=order)
         schedule = Schedule(steps, config.warmup, "cosine", config.end)
         return LanguageModelling(self.network(piece.network), make, batches, schedule, initialisation=initialisation)
@@ -97,18 +94,13 @@ class Inputs:
 @recorded("language", PROFILES)
 def run(config: Config, *, checkpoint: Path | None = None, jobs: int = 1) -> xr.Dataset:
     """Every method's search and comparisons; see :meth:`Contest.hold` for the dimensions."""
-    sha256 = configured(DATA, config).sha256
-    dataset = contest(config).hold(sha256, lambda found: -found.loss.fillna(np.inf), checkpoint=checkpoint, jobs=jobs)
-    inputs = Inputs.of(config, sha256)
-    networks = [inputs.network(setting.name) for setting in config.settings]
-    dataset["parameters"] = "network", [parameter_count(network) for network in networks]
-    dataset["guess"] = "network", [math.log(network.vocabulary) for network in networks]
+    dataset = contest(config).hold(checkpoint=checkpoint, jobs=jobs)
+    texts = Inputs.of(config, dataset.attrs["data_sha256"]).texts
+    dataset["guess"] = "network", [math.log(texts[setting.corpus].vocabulary) for setting in config.settings]
     dataset["bound"] = ("optimizer", "evaluation"), _bounds(config)
     dataset.attrs |= {
-        **{name: getattr(config, name) for name in ("steps", "tuning_steps", "batch", "context", "equal_rate")},
-        **{f"{name}_tokens": len(text.train) for name, text in inputs.texts.items()},
-        **inputs.described,
-        **devices.described(config.device),
+        **{name: getattr(config, name) for name in ("tuning_steps", "batch", "context")},
+        **{f"{name}_tokens": len(text.train) for name, text in texts.items()},
     }
     return with_units(dataset, UNITS)
 

@@ -13,8 +13,6 @@ from kadam.report.ledger import Criterion, Finding, Test, passes
 # An order is judged over at least so many learning rates.
 ENOUGH = 5
 
-TOO_FEW: Finding = (f"fewer than {ENOUGH} learning rates at this profile", "not run at this profile")
-
 
 def _over_enough_rates(judge: Callable[..., Finding]) -> Callable[..., Finding]:
     """Judge only records in which every case that is judged has enough learning rates."""
@@ -22,7 +20,8 @@ def _over_enough_rates(judge: Callable[..., Finding]) -> Callable[..., Finding]:
     @functools.wraps(judge)
     def judge_or_abstain(dataset: xr.Dataset, **limits: float) -> Finding:
         enough = int(dataset.eta.sel(case=list(JUDGED)).count("rate").min()) >= ENOUGH
-        return judge(dataset, **limits) if enough else TOO_FEW
+        too_few: Finding = (f"fewer than {ENOUGH} learning rates at this profile", "not run at this profile")
+        return judge(dataset, **limits) if enough else too_few
 
     return judge_or_abstain
 

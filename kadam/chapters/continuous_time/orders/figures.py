@@ -2,6 +2,7 @@
 
 import itertools
 
+import matplotlib.pyplot as plt
 import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
@@ -34,27 +35,20 @@ def errors(record: xr.Dataset) -> Figure:
             axes.plot(one.eta, one["median"].sel(flow=MEDIANS[case]), "o--", ms=3, color=style.CORRECTED, label="median weight")
         axes.set(yscale="log", title=TITLES.get(case, case))
         style.rate_axis(axes, list(one.eta.values))
-    _finish(figure, all_axes)
+    plt.setp(all_axes[:, 0], ylabel="error of the path")
+    plt.setp(all_axes[0, :2], xlabel="")
+    handles = {label: h for axes in all_axes.flat for h, label in zip(*axes.get_legend_handles_labels(), strict=True)}
+    all_axes[1, 2].axis("off")
+    all_axes[1, 2].legend(handles.values(), handles.keys(), loc="center left")
     return figure
 
 
 def _slope_guide(axes: Axes, one: xr.Dataset, slope: float) -> None:
     """A thin line of the given slope through the flow's error at the largest learning rate."""
-    eta = one.eta.values
+    eta, middle = one.eta.values, one.sizes["rate"] // 2
     line = float(one.error[0]) * (eta / eta[0]) ** slope
     axes.plot(eta, line, lw=0.7, color=style.GUIDE, zorder=0)
-    middle = len(eta) // 2
     axes.annotate(f"slope {slope:g}", (eta[middle], line[middle]), xytext=(3, -9), textcoords="offset points", fontsize=7)
-
-
-def _finish(figure: Figure, all_axes: np.ndarray) -> None:
-    for axes in all_axes[:, 0]:
-        axes.set_ylabel("error of the path")
-    for axes in all_axes[0, :2]:
-        axes.set_xlabel("")
-    handles = {label: h for axes in all_axes.flat for h, label in zip(*axes.get_legend_handles_labels(), strict=True)}
-    all_axes[1, 2].axis("off")
-    all_axes[1, 2].legend(handles.values(), handles.keys(), loc="center left")
 
 
 def order_table(record: xr.Dataset) -> Table:

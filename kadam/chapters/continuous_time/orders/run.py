@@ -51,11 +51,10 @@ def run(config: Config, *, checkpoint: Path | None = None, jobs: int = 1) -> xr.
 
 def pieces(config: Config) -> list[Piece]:
     """Every piece; the slow ones, of many small steps, first."""
-    repeated = {"transformer": config.seeds, "perceptron": config.seeds}
     every = [
         Piece(case, repetition, rate)
         for case in CASES
-        for repetition in range(repeated.get(case, 1))
+        for repetition in range(config.seeds if case in ("transformer", "perceptron") else 1)
         for rate in range(len(_steps(config, case)))
     ]
     return sorted(every, key=lambda piece: ("transformer" in piece.case, piece.rate), reverse=True)
@@ -68,33 +67,25 @@ def measure(config: Config, text: Text, piece: Piece, progress: Progress) -> xr.
     steps = _steps(config, piece.case)[piece.rate]
     along = functools.partial(compare, problem.grad, problem.start, decay, span=span, steps=steps, flows=flows)
     compared = along(substeps=config.substeps)
-    values = {
-        "error": (("flow", "rate"), np.reshape(compared.errors(), (-1, 1))),
-        "median": (("flow", "rate"), np.reshape(compared.errors(median_distance), (-1, 1))),
-        "eta": ("rate", [span / steps]),
-    }
+    values = {"error": ("flow", compared.errors()), "median": ("flow", compared.errors(median_distance)), "eta": span / steps}
+    dataset = xr.Dataset(values, {"flow": list(flows)}).expand_dims(rate=[piece.rate], axis=-1)
     if piece.rate == 0:
-        values["again"] = ("flow", along(substeps=2 * config.substeps).errors())
+        dataset["again"] = ("flow", along(substeps=2 * config.substeps).errors())
     progress.tick()
-    return xr.Dataset(values, coords={"flow": list(flows), "rate": [piece.rate]})
+    return dataset
 
 
 def together(case: str, results: Mapping[Piece, xr.Dataset]) -> xr.Dataset:
     """The errors of one case: geometric means over its repetitions."""
-    own = [
-        result.drop_attrs().expand_dims(repetition=[piece.repetition])
-        for piece, result in results.items()
-        if piece.case == case
-    ]
-    merged = xr.merge(own, join="outer", compat="no_conflicts")
-    return merged.map(lambda errors: np.exp(np.log(errors).mean("repetition")))
+    own = [one.drop_attrs().expand_dims(repetition=[piece.repetition]) for piece, one in results.items() if piece.case == case]
+    return xr.merge(own, join="outer", compat="no_conflicts").map(np.log).mean("repetition").map(np.exp)
 
 
 def _case(config: Config, text: Text, name: str, seed: int) -> tuple[problems.Smooth | FlatLoss, Decay, tuple[str, ...]]:
     """A problem, a pair of decays, and the flows to compare."""
     default, shorter = (Decay(beta=beta, gamma=config.gamma) for beta in (config.beta, SHORTER_BETA))
     if "transformer" in name:
-        loss = problems.Transformer(text, config.width, 1, 1, config.batch, config.context, seed).loss()
+        loss = problems.transformer(config, text, seed)
         return (loss, shorter, BOTH) if name == "transformer" else (loss, default, ("paper",))
     if name == "crowd":
         return problems.crowd(config.crowd)[0], default, BOTH
@@ -104,24 +95,19 @@ def _case(config: Config, text: Text, name: str, seed: int) -> tuple[problems.Sm
 
 def _steps(config: Config, case: str) -> list[int]:
     """Steps of Adam over a case's stretch of time, at every learning rate from the largest on."""
-    if case == "transformer, default":
-        return [config.small_first_steps * 2**i for i in range(config.small_rates)]
-    if case == "transformer":
-        return [round(config.small_first_steps * config.small_factor**i) for i in range(config.small_rates)]
-    return [config.first_steps * 2**i for i in range(config.rates)]
+    if "transformer" not in case:
+        return [config.first_steps * 2**i for i in range(config.rates)]
+    factor = config.small_factor if case == "transformer" else 2
+    return [round(config.small_first_steps * factor**i) for i in range(config.small_rates)]
 
 
 def _orders(dataset: xr.Dataset) -> dict[str, xr.DataArray]:
     """Fitted orders of error and median, and the local order between a learning rate and the one before it."""
-    eta = np.log(dataset.eta)
-    local = np.log(dataset.error).diff("rate") / eta.diff("rate")
-    return {"order": _slope(dataset.error, eta), "median_order": _slope(dataset["median"], eta), "local_order": local}
-
-
-def _slope(error: xr.DataArray, eta: xr.DataArray) -> xr.DataArray:
-    """Least-squares slope of log(error) against log(eta) over the rates that a case has."""
-    x = eta - eta.mean("rate")
-    return (x * np.log(error)).sum("rate", min_count=2) / (x**2).sum("rate")
+    log = dataset[["error", "median", "eta"]].map(np.log)
+    x = log.eta - log.eta.mean("rate")
+    slope = (x * log[["error", "median"]]).sum("rate", min_count=2) / (x**2).sum("rate")  # least squares
+    local = log.error.diff("rate") / log.eta.diff("rate")
+    return {"order": slope.error, "median_order": slope["median"], "local_order": local}
 
 
 UNITS = {

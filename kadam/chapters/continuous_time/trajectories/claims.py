@@ -44,9 +44,7 @@ def _p_drops_out(dataset: xr.Dataset, *, most: float) -> Finding:
     return exponent_gap(dataset), passes(float(dataset.p_gap.max()) <= most)
 
 
-def _half_step_is_closer(
-    dataset: xr.Dataset, *, errors: Callable[[xr.Dataset], xr.DataArray], above: float, **chosen: str
-) -> Finding:
+def _closer(dataset: xr.Dataset, *, errors: Callable[[xr.Dataset], xr.DataArray], above: float, **chosen: str) -> Finding:
     both = errors(dataset).sel(chosen)
     ratios = both.sel(flow="paper") / both.sel(flow="second")
     measured = ", ".join(f"{float(ratio):.1f} times at {float(ratio.eta):.2g}" for ratio in ratios)
@@ -83,13 +81,13 @@ TESTS = [
         "derived here: Continuous time; asked for in the public reviews: all parameters, several learning rates",
         "Over all weights of the transformer the half-step flow is closer to Adam than the paper's equation",
         CLOSER,
-        functools.partial(_half_step_is_closer, errors=path_errors),
+        functools.partial(_closer, errors=path_errors),
     ),
     Test(
         "D-3d",
         "asked in the paper's public reviews: gradient noise",
         "With minibatches, the same ones for Adam and the flows, the half-step flow stays the closer one",
         CLOSER,
-        functools.partial(_half_step_is_closer, errors=noise_errors, setting="minibatches"),
+        functools.partial(_closer, errors=noise_errors, setting="minibatches"),
     ),
 ]

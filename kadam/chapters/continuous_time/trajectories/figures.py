@@ -21,15 +21,12 @@ SETTINGS = {"full batch": "o-", "minibatches": "s--"}
 @style.styled
 def weights(record: xr.Dataset) -> Figure:
     """Adam's path and those of both flows for the randomly chosen weights, one panel each."""
-    columns = 4
-    figure, all_axes = style.panels(-(-record.sizes["weight"] // columns), columns, height=6.6, sharex=True, squeeze=False)
+    figure, all_axes = style.panels(-(-record.sizes["weight"] // 4), 4, height=6.6, sharex=True, squeeze=False)
     time = np.arange(record.sizes["shown_step"]) * record.attrs["shown_eta"]
-    for axes, weight in zip(all_axes.flat, range(record.sizes["weight"]), strict=False):
-        one = record.isel(weight=weight)
+    for axes, name, paths in zip(all_axes.flat, record.name.values, record.shown.transpose("weight", ...), strict=False):
         for curve in record.curve.values:
-            line = "." if curve == "adam" else "-"
-            axes.plot(time, one.shown.sel(curve=curve), line, ms=2.5, lw=1.1, **LOOKS[curve])
-        axes.set_title(str(one.name.values), fontsize=6.5)
+            axes.plot(time, paths.sel(curve=curve), "." if curve == "adam" else "-", ms=2.5, lw=1.1, **LOOKS[curve])
+        axes.set_title(name, fontsize=6.5)
         axes.tick_params(labelsize=6)
     for axes in all_axes[-1]:
         axes.set_xlabel("time, steps * eta", fontsize=7)
@@ -39,11 +36,8 @@ def weights(record: xr.Dataset) -> Figure:
 
 def weight_table(record: xr.Dataset) -> Table:
     """For each flow the median and the largest gap to Adam over the shown weights, as a share of the weight's range."""
-    errors = weight_errors(record)
-    rows = [
-        (WORDS[flow], errors.sel(flow=flow).median(), errors.sel(flow=flow).max(), record.evaluations.sel(curve=flow))
-        for flow in BOTH
-    ]
+    each = [(flow, weight_errors(record).sel(flow=flow)) for flow in BOTH]
+    rows = [(WORDS[flow], gaps.median(), gaps.max(), record.evaluations.sel(curve=flow)) for flow, gaps in each]
     head = ("gap / range of the weight", "median", "largest", "gradients a step")
     return table(head, rows, digits=("", ".1%", ".1%", ".0f"))
 
@@ -51,31 +45,22 @@ def weight_table(record: xr.Dataset) -> Table:
 @style.styled
 def squares(record: xr.Dataset) -> Figure:
     """Mean squared distance to Adam over all weights against time, by learning rate; and the longer run with its loss."""
-    figure, (paper, second, longer) = style.panels(1, 3, height=3.5)
-    for axes, flow in zip((paper, second), BOTH, strict=True):
-        _by_rate(axes, record, flow)
-        axes.set(yscale="log", xlabel="time, steps * eta", title=WORDS[flow])
-    second.sharey(paper)
-    paper.set_ylabel("mean square over all weights")
-    paper.legend(fontsize=6.5, loc="lower right")
-    _longer(longer, record)
-    return figure
-
-
-def _by_rate(axes: Axes, record: xr.Dataset, flow: str) -> None:
-    for colour, eta in zip(RATES, np.sort(record.path_eta.values), strict=False):
-        one = record.path_mse.sel(flow=flow, path_eta=eta).dropna("path_step")[1:]
-        axes.plot(one.path_step * eta, one, color=colour, label=f"eta = {eta:.2g}")
-    moved = record.path_moved.isel(path_eta=int(np.argmin(record.path_eta.values))).dropna("path_step")[1:]
-    axes.plot(moved.path_step * float(moved.path_eta), moved, "--", lw=1, color=style.MEASURED, label="Adam to its start")
-
-
-def _longer(axes: Axes, record: xr.Dataset) -> None:
+    figure, (*both, longer) = style.panels(1, 3, height=3.5)
     shares = _longer_shares(record)[1:]
-    for flow in BOTH:
-        axes.plot(shares.long_step, shares.sel(flow=flow), **LOOKS[flow])
-    axes.set(xlabel="step", ylabel="distance to Adam / Adam's to its start", title="the longer run", ylim=(0, None))
-    axes.legend(fontsize=6.5, loc="lower right")
+    moved = record.path_moved.sortby("path_eta").isel(path_eta=0).dropna("path_step")[1:]
+    for axes, flow in zip(both, BOTH, strict=True):
+        for colour, eta in zip(RATES, np.sort(record.path_eta.values), strict=False):
+            one = record.path_mse.sel(flow=flow, path_eta=eta).dropna("path_step")[1:]
+            axes.plot(one.path_step * eta, one, color=colour, label=f"eta = {eta:.2g}")
+        axes.plot(moved.path_step * float(moved.path_eta), moved, "--", lw=1, color=style.MEASURED, label="Adam to its start")
+        axes.set(yscale="log", xlabel="time, steps * eta", title=WORDS[flow])
+        longer.plot(shares.long_step, shares.sel(flow=flow), **LOOKS[flow])
+    both[1].sharey(both[0])
+    both[0].set_ylabel("mean square over all weights")
+    longer.set(xlabel="step", ylabel="distance to Adam / Adam's to its start", title="the longer run", ylim=(0, None))
+    for axes in (both[0], longer):
+        axes.legend(fontsize=6.5, loc="lower right")
+    return figure
 
 
 def _longer_shares(record: xr.Dataset) -> xr.DataArray:
@@ -126,8 +111,7 @@ def _write_cells(axes: Axes, errors: xr.DataArray) -> None:
 
 def map_table(record: xr.Dataset) -> Table:
     """The largest error inside and the median outside the exact stable region, for each flow."""
-    beta, gamma = xr.broadcast(record.beta, record.gamma)
-    inside = beta.copy(data=stability.is_stable(beta=beta.values, gamma=gamma.values))
+    inside = xr.apply_ufunc(lambda beta, gamma: stability.is_stable(beta=beta, gamma=gamma), record.beta, record.gamma)
     rows = []
     for flow in BOTH:
         errors = record.map_error.sel(flow=flow)

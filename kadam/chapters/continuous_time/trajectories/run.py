@@ -3,8 +3,6 @@
 Adam's path is compared with the paper's equation and with the second-order flow of :mod:`kadam.theory.flow`. On a small
 transformer with real text and one full batch: 16 random weights, then all of them, at several learning rates, over a longer
 time, and with minibatches. On a perceptron: over a grid of (beta, gamma), and with several exponents p of the paper's time.
-
-The error of a path is its largest distance from Adam's over the steps, divided by how far Adam went from its start.
 """
 
 import functools
@@ -54,12 +52,9 @@ def run(config: Config, *, checkpoint: Path | None = None, jobs: int = 1) -> xr.
     results = sweep(pieces, compute, steps=1, title="trajectories", checkpoint=checkpoint, jobs=jobs)
     dataset = xr.merge([result.drop_attrs() for result in results.values()], join="outer", compat="no_conflicts")
     shown = results[Piece("path", config.shown_steps)].attrs
-    dataset.attrs = {
-        "computed_s": computed_s(results),
-        **{name: shown[name] for name in ("d", "cost_paper", "cost_second")},
-        "shown_eta": config.path_time / config.shown_steps,
-        **describe(text),
-    }
+    costs = {name: shown[name] for name in ("d", "cost_paper", "cost_second")}
+    shown_eta = config.path_time / config.shown_steps
+    dataset.attrs = {"computed_s": computed_s(results), **costs, "shown_eta": shown_eta, **describe(text)}
     return with_units(dataset, UNITS)
 
 
@@ -70,8 +65,8 @@ def compute_piece(config: Config, text: Text, piece: Piece, progress: Progress) 
     return result
 
 
-def _transformer(config: Config, text: Text) -> problems.Transformer:
-    return problems.Transformer(text, config.width, config.layers, config.heads, config.batch, config.context, config.seed)
+def _transformer(config: Config, text: Text) -> FlatLoss:
+    return problems.transformer(config, text, config.seed, layers=config.layers, heads=config.heads)
 
 
 def _compared(config: Config, problem: FlatLoss, *, span: float, steps: int, grad: Any = None) -> Compared:
@@ -87,7 +82,7 @@ def _squares(compared: Compared, prefix: str) -> xr.Dataset:
 
 
 def _path(config: Config, text: Text, steps: int) -> xr.Dataset:
-    problem = _transformer(config, text).loss()
+    problem = _transformer(config, text)
     compared = _compared(config, problem, span=config.path_time, steps=steps)
     result = _squares(compared, "path").expand_dims(path_eta=[config.path_time / steps])
     if steps == config.shown_steps:
@@ -121,15 +116,15 @@ def _evaluations(config: Config, problem: FlatLoss) -> list[float]:
 
     def count(follow: Callable[..., Array], steps: int) -> int:
         calls.clear()
-        options = {} if follow is adam else {"substeps": config.substeps}
-        follow(counted, problem.start, decay=config.decay, eta=1e-5, steps=steps, **options)
+        follow(counted, problem.start, decay=config.decay, eta=1e-5, steps=steps)
         return len(calls)
 
-    return [(count(follow, 10) - count(follow, 5)) / 5 for follow in (adam, *(FLOWS[flow] for flow in BOTH))]
+    methods: list[Any] = [adam, *(functools.partial(FLOWS[flow], substeps=config.substeps) for flow in BOTH)]
+    return [(count(follow, 10) - count(follow, 5)) / 5 for follow in methods]
 
 
 def _long(config: Config, text: Text, steps: int) -> xr.Dataset:
-    problem = _transformer(config, text).loss()
+    problem = _transformer(config, text)
     compared = _compared(config, problem, span=config.long_time, steps=steps)
     at = np.arange(0, steps + 1, max(1, steps // LOSSES))
     losses = [problem.value(theta) for theta in compared.adam[at]]
@@ -138,12 +133,9 @@ def _long(config: Config, text: Text, steps: int) -> xr.Dataset:
 
 def _noise(config: Config, text: Text, steps: int) -> xr.Dataset:
     """Errors with one batch for all steps, and with a fresh one for every step, the same ones for Adam and the flows."""
-    transformer = _transformer(config, text)
-    problem = transformer.loss()
-    grads = {
-        "full batch": problem.grad,
-        "minibatches": [problem.on(transformer.windows(n)).grad for n in range(steps + 1)],
-    }
+    problem = _transformer(config, text)
+    fresh = [problem.on(problems.windows(config, text, config.seed, n)).grad for n in range(steps + 1)]
+    grads = {"full batch": problem.grad, "minibatches": fresh}
     along = functools.partial(_compared, config, problem, span=config.noise_time, steps=steps)
     errors = [along(grad=grad).errors() for grad in grads.values()]
     dataset = xr.Dataset({"noise_error": (("setting", "flow"), errors)}, {"setting": list(grads), "flow": list(BOTH)})
@@ -178,8 +170,7 @@ def _exponents(config: Config, text: Text, steps: int) -> xr.Dataset:
     )
 
 
-KINDS: dict[str, Callable[..., xr.Dataset]] = {"path": _path, "long": _long, "noise": _noise, "map": _map}
-KINDS["exponents"] = _exponents
+KINDS: dict[str, Any] = {"path": _path, "long": _long, "noise": _noise, "map": _map, "exponents": _exponents}
 
 TO_ADAM = "mean over all weights of the squared distance to Adam"
 OF_ADAM = "mean over all weights of the squared distance of Adam from its start"

@@ -74,11 +74,9 @@ def _relatives(dataset: xr.Dataset) -> Finding:
 def _initialisation(dataset: xr.Dataset) -> Finding:
     words, changed = [], []
     for network in NETWORKS:
-        ends = [at_common_levels(dataset, network, scale=dataset.scale.values[i]) for i in (0, -1)]
-        if all(end.sizes["level"] for end in ends):
-            middle = (logs(end.isel(level=-1, drop=True)).median("seed", skipna=False) for end in ends)
-            small, large = (one.sel(optimizer="SGD") - one.sel(optimizer="Adam") for one in middle)
-            turned = small * large < 0
+        ends = [gap(dataset, network, scale=scale) for scale in dataset.scale.values[[0, -1]]]
+        if len(reached := [end.median("seed") for end in ends if end is not None]) == 2:
+            turned = reached[0] * reached[1] < 0
             words.append(f"{network} {int(turned.sum())} of {turned.size} layers")
             changed.append(bool(turned.any()))
     return f"sign changes in {'; '.join(words)}", passes_each(changed)

@@ -1,5 +1,6 @@
 """The figures of chapter 9 on networks that learn real data, each with the numbers that it shows."""
 
+import itertools
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 
 from kadam.chapters.local_geometry.curvature import claims
 from kadam.chapters.local_geometry.curvature.config import USUAL
-from kadam.chapters.local_geometry.drawing import LOOKS, complete, plain_ticks
+from kadam.chapters.local_geometry.drawing import LOOKS, plain_ticks, with_legend
 from kadam.chapters.local_geometry.measures import logs
 from kadam.chapters.local_geometry.methods import METHODS, NETWORKS, PAIR
 from kadam.report import style
@@ -35,7 +36,7 @@ def paths(record: xr.Dataset) -> Figure:
         axes.set_xlabel("loss / initial", fontsize=7.5)
     for axes in all_axes[:, 0]:
         axes.set_ylabel("R_med", fontsize=7.5)
-    return complete(figure, record, all_axes.flat[0], len(LOOKS))
+    return with_legend(figure, all_axes.flat[0], len(LOOKS))
 
 
 def _path(axes: Axes, mean: xr.DataArray) -> None:
@@ -75,12 +76,14 @@ def path_table(record: xr.Dataset) -> Table:
     return table(("", "loss", *METHODS), rows, digits=".1f")
 
 
-# Which difference is meant, its marker, and whether the marker is filled.
-MEASURES: dict[str, tuple[str, bool, dict[str, Any]]] = {
-    "lowest loss": ("o", True, {}),
-    "whole path": ("D", False, {"whole": True}),
-    "smallest rates": ("x", True, {"of": "slow_r_med"}),
+# Which difference is meant, and the markers of the first three; a diamond is not filled.
+MEASURES: dict[str, dict[str, Any]] = {
+    "lowest loss": {},
+    "whole path": {"whole": True},
+    "smallest rates": {"of": "slow_r_med"},
+    "pooled layers": {"of": "pooled"},
 }
+MARKERS = dict(zip(MEASURES, "oDx", strict=False))
 
 
 @style.styled
@@ -89,26 +92,24 @@ def differences(record: xr.Dataset) -> Figure:
     figure, axes = style.panels(1, 1, height=5.0)
     for network, colour in COLOURS.items():
         rows = np.flatnonzero(record.owner.values == network)
-        for i, (marker, filled, which) in enumerate(MEASURES.values()):
-            found = claims.gap(record, network, **which)
+        for i, (words, marker) in enumerate(MARKERS.items()):
+            found = claims.gap(record, network, **MEASURES[words])
             if found is not None:
                 mean, low, high = mean_interval(found.values)
-                look = {"fmt": marker, "ms": 4, "lw": 0.9, "color": colour, "mfc": colour if filled else "white"}
+                look = {"fmt": marker, "ms": 4, "lw": 0.9, "color": colour, "mfc": "white" if marker == "D" else colour}
                 axes.errorbar(mean, rows + 0.25 * (i - 1), xerr=[mean - low, high - mean], **look)
     axes.axvline(0, color=style.GUIDE, lw=0.8)
     axes.set_yticks(range(record.sizes["layer"]), record.layer.values)
     axes.invert_yaxis()
     axes.set_xlabel("log R_med of SGD less that of Adam; right of 0, Adam's is smaller")
-    for words, (marker, filled, _) in MEASURES.items():
-        axes.plot([], [], marker, ms=4, color=style.GUIDE, mfc=style.GUIDE if filled else "white", label=words)
-    return complete(figure, record, axes, len(MEASURES))
+    for words, marker in MARKERS.items():
+        axes.plot([], [], marker, ms=4, color=style.GUIDE, mfc="white" if marker == "D" else style.GUIDE, label=words)
+    return with_legend(figure, axes, len(MARKERS))
 
 
 def difference_table(record: xr.Dataset) -> Table:
     """log R_med, SGD's less Adam's: mean and interval over seeds of the mean over a network's layers, and of all pooled."""
-    kinds: dict[str, dict[str, Any]] = {words: which for words, (_, _, which) in MEASURES.items()}
-    kinds["pooled layers"] = {"of": "pooled"}
-    rows = [(words, *(_interval(claims.gap(record, n, **which)) for n in NETWORKS)) for words, which in kinds.items()]
+    rows = [(words, *(_interval(claims.gap(record, n, **which)) for n in NETWORKS)) for words, which in MEASURES.items()]
     return table(("log(SGD/Adam)", *NETWORKS), rows)
 
 
@@ -126,10 +127,9 @@ def scales(record: xr.Dataset) -> Figure:
     figure, all_axes = style.panels(1, len(NETWORKS), height=3.6, sharey=True)
     for axes, network in zip(all_axes, NETWORKS, strict=True):
         axes.set_prop_cycle(color=LAYER_COLOURS)
-        points = {place: gap.median("seed") for place, gap in enumerate(_by_scale(record, network)) if gap is not None}
-        for i, name in enumerate(record.layer.values[record.owner.values == network]):
-            label = str(name).split(": ")[1]
-            axes.plot(list(points), [float(gap[i]) for gap in points.values()], "-o", ms=3.5, lw=1, label=label)
+        points = {place: gap.median("seed").values for place, gap in enumerate(_by_scale(record, network)) if gap is not None}
+        labels = [name.split(": ")[1] for name in record.layer.values[record.owner.values == network].tolist()]
+        axes.plot(list(points), np.reshape(list(points.values()), (-1, len(labels))), "-o", ms=3.5, lw=1, label=labels)
         axes.axhline(0, color=style.GUIDE, lw=0.8)
         axes.set_xticks(range(record.sizes["scale"]), [f"{scale:g}" for scale in record.scale.values])
         axes.set(xlabel="size of the initial weights", title=network)
@@ -161,12 +161,10 @@ def _probe_sizes(record: xr.Dataset) -> xr.DataArray:
 def estimates(record: xr.Dataset) -> Figure:
     """The error of estimated R_med: against the number of probes at fresh weights, and beside the exact one in training."""
     figure, (left, right) = style.panels(1, 2, height=3.6)
-    for axes in (left, right):
-        axes.set_prop_cycle(color=LAYER_COLOURS)
     sizes, counts = _probe_sizes(record), record.probe_count.values
-    for layer in record.checked.values:
-        left.plot(counts, sizes.sel(checked=layer), "-o", ms=3.5, lw=1, label=str(layer))
-        right.scatter(record.exact.sel(layer=layer), record.r_med.sel(layer=layer), s=14)
+    for layer, colour in zip(record.checked.values, itertools.cycle(LAYER_COLOURS), strict=False):
+        left.plot(counts, sizes.sel(checked=layer), "-o", ms=3.5, lw=1, color=colour, label=str(layer))
+        right.scatter(record.exact.sel(layer=layer), record.r_med.sel(layer=layer), s=14, color=colour)
     first = float(sizes.isel(probe_count=0).mean())
     left.plot(counts, first * np.sqrt(counts[0] / counts), ":", color=style.GUIDE, label="1/sqrt(probes)")
     left.axhline(claims.ESTIMATE_WITHIN, color=style.GUIDE, lw=0.6)
@@ -175,12 +173,12 @@ def estimates(record: xr.Dataset) -> Figure:
     ends = [float(record.exact.min()) / 1.3, float(record.exact.max()) * 1.3]
     right.plot(ends, ends, color=style.GUIDE, lw=0.8)
     right.set(xscale="log", yscale="log", xlabel="exact R_med", ylabel=f"estimated, {record.attrs['probes']} probes")
-    return complete(figure, record, left, 3)
+    return with_legend(figure, left, 3)
 
 
 def estimate_table(record: xr.Dataset) -> Table:
     """Root mean square error of log R_med by layer and number of probes at fresh weights."""
-    rows = [(str(size.checked.values), *size.values) for size in _probe_sizes(record)]
+    rows = [(size.checked, *size.values) for size in _probe_sizes(record)]
     return table(("probes", *(str(count) for count in record.probe_count.values)), rows, digits=".3f")
 
 
@@ -205,7 +203,7 @@ def region(record: xr.Dataset) -> Figure:
         axes.axvline(0, color=style.GUIDE, lw=0.8)
         axes.set(xlabel="C", title=str(layer))
     all_axes[0].set_ylabel("R_med")
-    return complete(figure, record, all_axes[0], record.sizes["level"])
+    return with_legend(figure, all_axes[0], record.sizes["level"])
 
 
 def region_table(record: xr.Dataset) -> Table:

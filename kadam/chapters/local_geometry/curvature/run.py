@@ -33,7 +33,6 @@ ESTIMATED = ("language", "images")  # networks whose diagonals are estimated
 BASES = {"Adam": 3e-2, "2-Adam": 1e-2, "4-Adam": 1e-2, "RMSprop": 3e-2, "SignGD": 1e-2, "SGD": 0.3}
 FACTORS = (0.1, 0.3, 1.0, 3.0, 10.0)
 CHECKED = 5  # fresh starts at which the estimate is compared by its number of probes
-OF_NETWORK = ["pooled", "step", "reached", "rate"]
 
 
 class Piece(NamedTuple):
@@ -54,9 +53,12 @@ class Piece(NamedTuple):
 def run(config: Config, *, checkpoint: Path | None = None, jobs: int = 1) -> xr.Dataset:
     """Every network, scale and method; see ``UNITS``. Dimensions: layer or network; scale, optimizer, seed, level, point."""
     inputs = Inputs.of(config.sizes)
-    runs = [Piece("run", n, m, s) for n in reversed(NETWORKS) for s in config.scales for m in _methods(s)]
-    slow = [Piece("slow", network, method) for network in NETWORKS for method in PAIR]
-    pieces = [Piece("probes", n) for n in ESTIMATED] + runs + slow + [_on_curve(seed) for seed in _seeds(config)]
+    pieces = [Piece("probes", network) for network in ESTIMATED]
+    pieces += [
+        Piece("run", n, m, s) for n in reversed(NETWORKS) for s in config.scales for m in (METHODS if s == USUAL else PAIR)
+    ]
+    pieces += [Piece("slow", network, method) for network in NETWORKS for method in PAIR]
+    pieces += [Piece("curve", "perceptron", "Adam", seed=seed) for seed in _seeds(config)]
     compute = functools.partial(compute_piece, config, inputs)
     steps = 2 * config.steps + len(config.levels)
     results = sweep(pieces, compute, steps=steps, title="curvature", checkpoint=checkpoint, jobs=jobs)
@@ -65,41 +67,31 @@ def run(config: Config, *, checkpoint: Path | None = None, jobs: int = 1) -> xr.
     return with_units(dataset, UNITS)
 
 
-def _methods(scale: float) -> tuple[str, ...]:
-    return METHODS if scale == USUAL else PAIR
-
-
-def _on_curve(seed: int) -> Piece:
-    return Piece("curve", "perceptron", "Adam", seed=seed)
-
-
 def _seeds(config: Config) -> list[int]:
     return list(range(config.seed, config.seed + config.seeds))
 
 
 def _assembled(config: Config, parts: dict[Piece, xr.Dataset]) -> xr.Dataset:
-    """One dataset from the pieces."""
-    runs = [_by_scale(config, parts, network) for network in NETWORKS]
-    layers = xr.concat([run.drop_vars(OF_NETWORK) for run in runs], "layer")
-    networks = xr.Variable("network", list(NETWORKS))
-    whole = xr.concat([run[OF_NETWORK].drop_dims("layer", errors="ignore") for run in runs], networks)
-    slow = [_by_method({m: parts[Piece("slow", n, m)].drop_vars("owner") for m in PAIR}) for n in NETWORKS]
-    slower = xr.concat([part.r_med.rename("slow_r_med") for part in slow], "layer").to_dataset()
-    slower = slower.assign(slow_common=_common(xr.concat([part.reached for part in slow], networks)))
-    probes = xr.concat([parts[Piece("probes", network)] for network in ESTIMATED], "checked")
-    curve = xr.concat([parts[_on_curve(seed)] for seed in _seeds(config)], xr.Variable("seed", _seeds(config)))
-    return xr.merge([layers, whole.assign(common=_common(whole.reached)), slower, probes, curve])
+    """One dataset from the pieces; NaN where a method was not run."""
+    runs = _side_by_side(config, parts, "run")
+    slow = _side_by_side(config, parts, "slow").sel(scale=USUAL, drop=True).drop_vars("owner")
+    slower = xr.Dataset({"slow_r_med": slow.r_med, "slow_common": _common(slow.reached)})
+    probes = xr.concat([part for piece, part in parts.items() if piece.kind == "probes"], "checked")
+    curves = [part for piece, part in parts.items() if piece.kind == "curve"]
+    curve = xr.concat(curves, xr.Variable("seed", _seeds(config)))
+    return xr.merge([runs.assign(common=_common(runs.reached)), slower, probes, curve])
 
 
-def _by_scale(config: Config, parts: dict[Piece, xr.Dataset], network: str) -> xr.Dataset:
-    """One network's runs by scale and optimizer."""
-    scales = [_by_method({m: parts[Piece("run", network, m, s)] for m in _methods(s)}) for s in config.scales]
-    return xr.concat(scales, xr.Variable("scale", list(config.scales)))
-
-
-def _by_method(runs: dict[str, xr.Dataset]) -> xr.Dataset:
-    """NaN where a method was not run."""
-    return xr.concat(runs.values(), xr.Variable("optimizer", list(runs))).reindex(optimizer=list(METHODS))
+def _side_by_side(config: Config, parts: dict[Piece, xr.Dataset], kind: str) -> xr.Dataset:
+    """The runs of a kind by scale and optimizer, all networks and layers in their order."""
+    found = {
+        piece: part.expand_dims(scale=[piece.scale], optimizer=[piece.method])
+        for piece, part in parts.items()
+        if piece.kind == kind
+    }
+    layers = [layer for network in NETWORKS for layer in found[Piece(kind, network, "Adam")].layer.values]
+    order = {"scale": list(config.scales), "optimizer": list(METHODS), "network": list(NETWORKS), "layer": layers}
+    return xr.merge(found.values(), join="outer", compat="no_conflicts").reindex(order).transpose("network", ...)
 
 
 def _common(reached: xr.DataArray) -> xr.DataArray:
@@ -180,17 +172,17 @@ class MethodRun(Stateful):
 
     def summary(self) -> xr.Dataset:
         """R_med and what belongs to it, with layers named "network: layer"; ``owner``: the network of a layer."""
-        network, dims = self.piece.network, ("seed", "level", "layer")
+        network, dims, pooled = self.piece.network, ("seed", "level", "layer"), ("network", "seed", "level")
         values = {
             "r_med": (dims, self.found[..., :-1]),
             "exact": (dims, self.exact[..., :-1]),
-            "pooled": (dims[:2], self.found[..., -1]),
-            "step": (dims[:2], self.levels.step),
-            "reached": (dims[:2], self.levels.reached),
-            "rate": ((), self.rate),
+            "pooled": (pooled, self.found[None, ..., -1]),
+            "step": (pooled, self.levels.step[None]),
+            "reached": (pooled, self.levels.reached[None]),
+            "rate": ("network", [self.rate]),
         }
         names = [f"{network}: {name}" for name in self.problem.weights]
-        coords = {"seed": _seeds(self.config), "level": list(self.config.levels), "layer": names}
+        coords = {"seed": _seeds(self.config), "level": list(self.config.levels), "layer": names, "network": [network]}
         return xr.Dataset(values, {**coords, "owner": ("layer", [network] * len(names))})
 
 

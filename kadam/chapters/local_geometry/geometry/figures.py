@@ -4,7 +4,7 @@ import numpy as np
 import xarray as xr
 from matplotlib.figure import Figure
 
-from kadam.chapters.local_geometry.drawing import LOOKS, complete, plain_ticks
+from kadam.chapters.local_geometry.drawing import LOOKS, plain_ticks, with_legend
 from kadam.chapters.local_geometry.geometry.claims import BOTH, END, SMALLEST, at_end, law_errors
 from kadam.chapters.local_geometry.geometry.config import LAWS
 from kadam.chapters.local_geometry.measures import log_ratio
@@ -39,7 +39,7 @@ def losses(record: xr.Dataset) -> Figure:
         above.invert_xaxis()  # as training goes
     for axes in all_axes[:, 0]:
         axes.set_ylabel("R_med")
-    return complete(figure, record, all_axes[0, 0], len(LOOKS))
+    return with_legend(figure, all_axes[0, 0], len(LOOKS))
 
 
 def _longest(record: xr.Dataset) -> xr.Dataset:
@@ -73,7 +73,7 @@ def dimensions(record: xr.Dataset) -> Figure:
         plain_ticks(axes.xaxis, record.dimension.values)
         plain_ticks(axes.yaxis, RATIOS)
     all_axes[0].set_ylabel(AT_END)
-    return complete(figure, record, all_axes[0], 4)
+    return with_legend(figure, all_axes[0], 4)
 
 
 def dimension_table(record: xr.Dataset) -> Table:
@@ -103,7 +103,7 @@ def laws(record: xr.Dataset) -> Figure:
         for axis in (axes.xaxis, axes.yaxis):
             plain_ticks(axis, RATIOS)
     all_axes[0].set_ylabel("measured R_med, SGD")
-    return complete(figure, record, all_axes[0], 3)
+    return with_legend(figure, all_axes[0], 3)
 
 
 def law_table(record: xr.Dataset) -> Table:
@@ -132,7 +132,7 @@ def starts(record: xr.Dataset) -> Figure:
         axes.set_xticks(range(len(STARTS)), list(STARTS))
         axes.set(yscale="log", xlabel="initial variance", title=str(layer))
     all_axes[0].set_ylabel(AT_END)
-    return complete(figure, record, all_axes[0], 4)
+    return with_legend(figure, all_axes[0], 4)
 
 
 def start_table(record: xr.Dataset) -> Table:

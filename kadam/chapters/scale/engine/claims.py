@@ -1,6 +1,7 @@
 """What is claimed of the engine and of moments in bfloat16, and how a record decides it."""
 
 import functools
+from collections.abc import Callable
 
 import xarray as xr
 
@@ -67,12 +68,8 @@ def _bfloat16(dataset: xr.Dataset, *, ones: int, zeros: int, most: float, left: 
     return words, passes_each([loses, mends])
 
 
-SOURCE = "measured here: Scale"
-
-TESTS = [
-    Test(
-        "D-12a",
-        SOURCE,
+CLAIMS: dict[str, tuple[str, Criterion, Callable[..., Finding]]] = {
+    "D-12a": (
         "In a sweep of 10,000 tasks the engine costs less than 1% of a run of one second",
         Criterion(
             "less than {most} ms a task in a sweep of {tasks:,} where nothing is kept, in this process, in two processes and "
@@ -82,16 +79,12 @@ TESTS = [
         ),
         functools.partial(_cheap, keeping="nothing"),
     ),
-    Test(
-        "D-12b",
-        SOURCE,
+    "D-12b": (
         "With each result written to disk the engine costs less than 1% of a run of one second, too",
         Criterion("less than {most} ms a task in a sweep of {tasks:,}, in each of the three ways", most=10, tasks=1_000),
         functools.partial(_cheap, keeping="each result"),
     ),
-    Test(
-        "D-12c",
-        SOURCE,
+    "D-12c": (
         "What the engine costs a task does not grow with the number of tasks",
         Criterion(
             "{long:,} tasks cost at most {most} times as much a task as {short:,}, in each of the three ways",
@@ -101,9 +94,7 @@ TESTS = [
         ),
         _constant,
     ),
-    Test(
-        "D-12d",
-        SOURCE,
+    "D-12d": (
         "A commit takes time in proportion to the records that the manifest lists",
         Criterion(
             "beyond a commit with one record listed, {many:,} records take {least} to {most} times as long as {few:,}",
@@ -114,16 +105,12 @@ TESTS = [
         ),
         _manifest,
     ),
-    Test(
-        "D-12e",
-        SOURCE,
+    "D-12e": (
         "A record takes hardly more of a disk than its numbers",
         Criterion("the file at most {most} times as large, for random numbers of 100 kB and of 1 MB", most=1.1),
         _small_files,
     ),
-    Test(
-        "D-12f",
-        SOURCE,
+    "D-12f": (
         "Rounded to the nearest bfloat16, a second moment with beta2 = 0.999 neither reaches its value nor forgets; rounded "
         "at random it does both",
         Criterion(
@@ -137,4 +124,5 @@ TESTS = [
         ),
         _bfloat16,
     ),
-]
+}
+TESTS = [Test(id, "measured here: Scale", *claim) for id, claim in CLAIMS.items()]

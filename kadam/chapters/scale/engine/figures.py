@@ -1,18 +1,19 @@
 """The figures of the chapter on scale, and its tables: the engine's costs as measured, memory as arithmetic."""
 
 import itertools
+import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+from matplotlib.ticker import LogLocator, NullFormatter
 
 from kadam.chapters.scale.engine.claims import per_task
 from kadam.chapters.scale.engine.config import ROUNDINGS
-from kadam.chapters.scale.memory import PRECISIONS, fewest_gpus
 from kadam.report import style
 from kadam.report.table import Table, table
 
@@ -33,20 +34,19 @@ STAGES = (1, 2, 4)  # k whose memory is shown
 def engine(record: xr.Dataset) -> Figure:
     """Seconds a task by the length of the sweep, seconds a record by its size, seconds a commit by the manifest."""
     figure, (tasks, disk, manifest) = style.panels(1, 3, height=3.5)
-    measured = per_task(record)
     for way, (colour, words) in WAYS.items():
         tasks.plot([], [], color=colour, label=words)
         for keeping, (line, _) in KEEPING.items():
-            found = measured.sel(way=way, keeping=keeping).dropna("tasks")
+            found = per_task(record).sel(way=way, keeping=keeping).dropna("tasks")
             tasks.plot(found.tasks, found * 1e3, line, color=colour, ms=4)
     for line, words in KEEPING.values():
         tasks.plot([], [], line, color=style.GUIDE, ms=4, label=words)
     _logarithmic(tasks, "tasks in a sweep", "ms a task")
     for name, colour, line in (("save", style.EXACT, "s-"), ("read", style.CORRECTED, "o-")):
-        disk.plot(record.content / 1e3, record[name].median("saved") * 1e3, line, color=colour, ms=4, label=name)
+        disk.plot(record.content / 1e3, 1e3 * middle(record)[name], line, color=colour, ms=4, label=name)
     _logarithmic(disk, "numbers in a record (kB)", "ms a record")
     disk.legend()
-    manifest.plot(record.listed, record.commit.median("committed") * 1e3, "s-", color=style.EXACT, ms=4)
+    manifest.plot(record.listed, 1e3 * middle(record).commit, "s-", color=style.EXACT, ms=4)
     _logarithmic(manifest, "records in the manifest", "ms a commit")
     for axes in (disk, manifest):
         low, high = axes.get_ylim()
@@ -56,9 +56,14 @@ def engine(record: xr.Dataset) -> Figure:
     return figure
 
 
+def middle(record: xr.Dataset) -> xr.Dataset:
+    """Median seconds to save, to read, to ask and to commit, over repetitions."""
+    return record[["save", "read", "ask", "commit"]].median(("saved", "round", "committed"))
+
+
 def _logarithmic(axes: Axes, x: str, y: str) -> None:
     axes.set(xscale="log", yscale="log", xlabel=x, ylabel=y)
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
+    axes.yaxis.set_major_formatter("{x:,g}")
     axes.yaxis.set_minor_formatter(NullFormatter())
     axes.grid(True)
 
@@ -80,18 +85,15 @@ def moments(record: xr.Dataset) -> Figure:
 
 def medians(record: xr.Dataset) -> dict[str, Any]:
     """What was measured, as an object: seconds a task, a record and a commit; what was not measured is left out."""
-    measured = per_task(record)
-    by_size = {
-        "seconds to save": record.save.median("saved"),
-        "seconds to read": record.read.median("saved"),
-        "bytes on disk": record.file_bytes,
-        "seconds to commit": record.commit.median("committed"),
-        "bytes of the manifest": record.manifest_bytes,
-    }
+    tasks, found = per_task(record), middle(record)
     return {
-        "seconds a task": {way: {keeping: _by(measured.sel(way=way, keeping=keeping)) for keeping in KEEPING} for way in WAYS},
-        "seconds to ask for an absent file": float(record.ask.median()),
-        **{name: _by(values) for name, values in by_size.items()},
+        "seconds a task": {way: {keeping: _by(tasks.sel(way=way, keeping=keeping)) for keeping in KEEPING} for way in WAYS},
+        "seconds to ask for an absent file": float(found.ask),
+        "seconds to save": _by(found.save),
+        "seconds to read": _by(found.read),
+        "bytes on disk": _by(record.file_bytes),
+        "seconds to commit": _by(found.commit),
+        "bytes of the manifest": _by(record.manifest_bytes),
     }
 
 
@@ -101,10 +103,8 @@ def _by(values: xr.DataArray) -> dict[int, float]:
 
 def summary(record: xr.Dataset) -> str:
     """What a terminal shows."""
-    attrs = record.attrs
-    head = f"{attrs['device']}, {attrs['date']}, load before {attrs['load_before']:.2f}; medians"
-    tables = (overhead_table(record), record_table(record), commit_table(record))
-    return "\n\n".join([head, *map(str, tables)]) + f"\n\n{asking(record)}"
+    head = "{device}, {date}, load before {load_before:.2f}; medians".format(**record.attrs)
+    return "\n\n".join([head, *(str(part(record)) for part in (overhead_table, record_table, commit_table, asking))])
 
 
 def overhead_table(record: xr.Dataset) -> Table:
@@ -120,41 +120,61 @@ def overhead_table(record: xr.Dataset) -> Table:
 
 def record_table(record: xr.Dataset) -> Table:
     """What a record takes of the disk and in time, by the bytes of its numbers."""
-    save, read = (1e3 * record[name].median("saved").values for name in ("save", "read"))
-    rows = zip(map("{:,}".format, record.content.values), record.file_bytes.values, save, read, strict=True)
+    ms = 1e3 * middle(record)
+    rows = zip(map("{:,}".format, ms.content.values), record.file_bytes.values, ms.save.values, ms.read.values, strict=True)
     return table(("bytes of numbers", "of the file", "ms to save", "ms to read"), rows, digits=("", ",.0f", ".1f", ".1f"))
 
 
 def commit_table(record: xr.Dataset) -> Table:
     """What a commit takes, by the length of the manifest."""
-    seconds = record.commit.median("committed").values
-    rows = zip(map("{:,}".format, record.listed.values), record.manifest_bytes.values / 1e3, 1e3 * seconds, strict=True)
+    ms, kilobytes = 1e3 * middle(record).commit, record.manifest_bytes / 1e3
+    rows = zip(map("{:,}".format, ms.listed.values), kilobytes.values, ms.values, strict=True)
     return table(("records listed", "kB of the manifest", "ms a commit"), rows, digits=".1f")
 
 
 def asking(record: xr.Dataset) -> str:
     """The time to look for a file that is not there, in words."""
-    return f"asking for a file that is not there: {float(record.ask.median()) * 1e6:.1f} us"
-
-
-def memory_table(parameters: Sequence[float], *, gpu: float) -> Table:
-    """GB of weights, gradients and state of networks of so many parameters, and the fewest GPUs of ``gpu`` bytes."""
-    rows = [
-        (f"{n / 1e9:g}B", name, k, precision.kept(k), n * precision.kept(k) / 1e9, fewest_gpus(n, k, precision, memory=gpu))
-        for n in parameters
-        for name, precision in PRECISIONS.items()
-        for k in STAGES
-    ]
-    head = ("parameters", "in", "k", "bytes a parameter", "GB in all", f"GPUs of {gpu / 1e9:g} GB")
-    return table(head, rows, digits=".0f")
+    return f"asking for a file that is not there: {float(middle(record).ask) * 1e6:.1f} us"
 
 
 def moment_table(record: xr.Dataset) -> Table:
     """Second moments at the end of the run, by decay and gradients."""
     last = record.moment.isel(moment_step=-1).transpose("beta2", "gradients", "rounding")
-    rows = [
-        (f"{beta2:g}", gradients, *last.sel(beta2=beta2, gradients=gradients).values)
-        for beta2 in last.beta2.values
-        for gradients in last.gradients.values
-    ]
+    cases = itertools.product(last.beta2.values, last.gradients.values)
+    rows = [(f"{beta2:g}", gradients, *last.sel(beta2=beta2, gradients=gradients).values) for beta2, gradients in cases]
     return table(("beta2", f"v after {int(last.moment_step):,} steps, gradients", *last.rounding.values), rows, digits=".2f")
+
+
+@dataclass(frozen=True)
+class Precision:
+    """Bytes of a number in weights and gradients, and in k-Adam's moments."""
+
+    weight: int
+    state: int
+
+    def kept(self, k: int) -> int:
+        """Bytes a parameter that stay from step to step: its weight, its gradient, and 2k moments."""
+        return 2 * self.weight + 2 * k * self.state
+
+
+# The first two are what KAdam does with float32 and bfloat16 parameters; the third it does not do.
+PRECISIONS = {
+    "float32": Precision(4, 4),
+    "bfloat16 weights": Precision(2, 4),
+    "bfloat16 weights and state": Precision(2, 2),
+}
+
+
+def fewest_gpus(parameters: float, k: int, precision: Precision, *, memory: float) -> int:
+    """The smallest number of GPUs of so many bytes that hold weights, gradients and state, shared out among them."""
+    return math.ceil(parameters * precision.kept(k) / memory)
+
+
+def memory_table(parameters: Sequence[float], *, gpu: float) -> Table:
+    """GB of weights, gradients and state of networks of so many parameters, and the fewest GPUs of ``gpu`` bytes."""
+    rows = []
+    for n, (name, precision), k in itertools.product(parameters, PRECISIONS.items(), STAGES):
+        kept = precision.kept(k)
+        rows.append((f"{n / 1e9:g}B", name, k, kept, n * kept / 1e9, fewest_gpus(n, k, precision, memory=gpu)))
+    head = ("parameters", "in", "k", "bytes a parameter", "GB in all", f"GPUs of {gpu / 1e9:g} GB")
+    return table(head, rows, digits=".0f")

@@ -9,7 +9,7 @@ import io
 import json
 import os
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext, redirect_stderr
+from contextlib import contextmanager, nullcontext, redirect_stderr
 from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -72,11 +72,10 @@ def empty(piece: str, progress: Progress) -> xr.Dataset:
     return xr.Dataset({"nothing": ((), 0.0)})
 
 
-def ways(config: Config) -> Iterator[str]:
+def ways(config: Config) -> list[str]:
     """The ways that can be measured here."""
-    for way in WAYS:
-        if way != "dask" or (config.dask and find_spec("distributed") is not None):
-            yield way
+    dask = config.dask and find_spec("distributed") is not None
+    return [way for way in WAYS if way != "dask" or dask]
 
 
 def rounds(config: Config, tasks: int, keeping: str) -> int:
@@ -89,10 +88,10 @@ def _sweeps(config: Config) -> xr.Dataset:
     blank = np.full((len(WAYS), len(KEEPING), len(config.tasks), config.rounds), np.nan)
     seconds = xr.DataArray(blank, dims=(*coords, "round"), coords=coords)
     parts = [(n, keeping, i) for n in config.tasks for keeping in KEEPING for i in range(rounds(config, n, keeping))]
-    total = sum(n for n, _, _ in parts) * len(list(ways(config)))
+    total = sum(n for n, _, _ in parts) * len(ways(config))
     with tqdm(total=total, desc="engine", unit="task", disable=None) as bar:
         for way in ways(config):
-            with _workers(config, way):
+            with cluster.local(config.workers) if way == "dask" else nullcontext():
                 _sweep_s(config, way, 2 * config.workers, "nothing")  # processes start, and import what they need
                 for n, keeping, i in parts:
                     place = {"way": way, "keeping": keeping, "tasks": n, "round": i}
@@ -101,14 +100,9 @@ def _sweeps(config: Config) -> xr.Dataset:
     return xr.Dataset({"seconds": seconds})
 
 
-def _workers(config: Config, way: str) -> AbstractContextManager[None]:
-    return cluster.local(config.workers) if way == "dask" else nullcontext()
-
-
 def _sweep_s(config: Config, way: str, tasks: int, keeping: str) -> float:
     """Seconds of one sweep. Its own bar is not drawn: that would be measured too, where a terminal shows it."""
-    pieces = [str(i) for i in range(tasks)]
-    jobs = config.workers if way == "processes" else 1
+    pieces, jobs = [str(i) for i in range(tasks)], config.workers if way == "processes" else 1
     with _folder() as folder, redirect_stderr(io.StringIO()):
         checkpoint = folder if keeping == "each result" else None
         found, took = timed(lambda: sweep(pieces, empty, steps=1, title=way, checkpoint=checkpoint, jobs=jobs))
@@ -132,18 +126,16 @@ def _record(config: Config, numbers: int) -> xr.Dataset:
 
 def _records(config: Config) -> xr.Dataset:
     """Seconds to save and to read a record by the bytes of its numbers; what is read was just written."""
-    shape = (len(config.numbers), config.saves)
-    saving, reading, size = np.empty(shape), np.empty(shape), np.empty(len(config.numbers))
+    seconds, size = np.empty((2, len(config.numbers), config.saves)), np.empty(len(config.numbers))
     with _folder() as folder:
         path = folder / "record.nc"
         for i, numbers in enumerate(tqdm(config.numbers, desc="records", unit="size", disable=None)):
-            record = _record(config, numbers)
+            actions = (functools.partial(save, _record(config, numbers), path), functools.partial(read, path, command="again"))
             for j in range(config.saves):
-                saving[i, j] = stopwatch.seconds(functools.partial(save, record, path))
-                reading[i, j] = stopwatch.seconds(functools.partial(read, path, command="the same again"))
+                seconds[:, i, j] = [stopwatch.seconds(action) for action in actions]
             size[i] = path.stat().st_size
-    data = {"save": (("content", "saved"), saving), "read": (("content", "saved"), reading), "file_bytes": ("content", size)}
-    return xr.Dataset(data, coords={"content": [8 * n for n in config.numbers]})
+    data = {name: (("content", "saved"), found) for name, found in zip(("save", "read"), seconds, strict=True)}
+    return xr.Dataset({**data, "file_bytes": ("content", size)}, coords={"content": [8 * n for n in config.numbers]})
 
 
 def _asking(config: Config) -> xr.Dataset:

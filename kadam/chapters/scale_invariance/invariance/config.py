@@ -36,28 +36,9 @@ class Config:
 
 
 PROFILES = {
-    "smoke": Config(
-        steps=60,
-        burn_in=20,
-        late=20,
-        every=5,
-        sizes=SMOKE,
-        seeds=1,
-        small=3,
-        large=4,
-        fixed=4,
-    ),
+    "smoke": Config(steps=60, burn_in=20, late=20, every=5, sizes=SMOKE, seeds=1, small=3, large=4, fixed=4),
     "laptop": Config(),
-    "paper": Config(
-        sizes=PAPER,
-        steps=10000,
-        burn_in=1000,
-        late=5000,
-        every=200,
-        small=16,
-        large=64,
-        fixed=256,
-    ),
+    "paper": Config(sizes=PAPER, steps=10000, burn_in=1000, late=5000, every=200, small=16, large=64, fixed=256),
 }
 
 DATA = "text and images"

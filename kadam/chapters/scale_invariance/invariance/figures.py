@@ -2,8 +2,9 @@
 
 import itertools
 from collections.abc import Iterator
-from typing import Any, TypeVar
+from typing import Any
 
+import matplotlib.pyplot as plt
 import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
@@ -14,8 +15,6 @@ from kadam.chapters.scale_invariance.invariance.claims import USUAL, end_errors,
 from kadam.report import style
 from kadam.report.ledger import with_range
 from kadam.report.table import Table, table
-
-X = TypeVar("X", xr.DataArray, xr.Dataset)
 
 MARKERS = ("o", "s", "^")  # of the kinds of batch
 COLOURS = (style.EXACT, style.SECOND, style.CORRECTED, style.FOURTH, style.FIFTH)  # of the weights
@@ -32,8 +31,7 @@ PARTS = {
 def growth(record: xr.Dataset) -> Figure:
     """The growth of |W|^2 over what |u|^2 alone gives, against gamma: every weight and kind of batch."""
     figure, axes = style.panels(1, 1, height=4.0)
-    place = _by_gamma(axes, record)
-    axes.plot(place, record.factor, color=style.EXACT, lw=1, label="with the cross term: (1+gamma)/(1-gamma)")
+    axes.plot(record.factor.values, color=style.EXACT, lw=1, label="with the cross term: (1+gamma)/(1-gamma)")
     axes.axhline(1, color=style.PAPER, ls="--", lw=1, label="the paper's law")
     _points(axes, record.growth_ratio.sel(weight_decay=0.0))
     axes.set(yscale="log", ylabel="growth of |W|^2 / (eta^2 sum |u|^2)")
@@ -41,15 +39,7 @@ def growth(record: xr.Dataset) -> Figure:
     return figure
 
 
-def _by_gamma(axes: Axes, record: xr.Dataset) -> np.ndarray:
-    """A place on the horizontal axis for every gamma, at equal distances."""
-    place = np.arange(record.sizes["gamma"])
-    axes.set_xticks(place, [f"{gamma:g}" for gamma in record.gamma.values])
-    axes.set_xlabel(style.GAMMA_LABEL)
-    return place
-
-
-def _cases(values: X) -> Iterator[tuple[X, dict[str, Any]]]:
+def _cases(values: Any) -> Iterator[tuple[Any, dict[str, Any]]]:
     """Every kind of batch and weight, with how it looks: a marker a kind of batch, a colour a weight."""
     kinds, weights = zip(values.setting.values, MARKERS, strict=True), zip(values.weight.values, COLOURS, strict=True)
     for (setting, marker), (weight, colour) in itertools.product(kinds, weights):
@@ -57,7 +47,9 @@ def _cases(values: X) -> Iterator[tuple[X, dict[str, Any]]]:
 
 
 def _points(axes: Axes, values: xr.DataArray) -> None:
-    """Mean over seeds with their range, all cases side by side at every gamma."""
+    """Mean over seeds with their range, all cases side by side at every gamma; the gammas at 0, 1, ... on the axis."""
+    axes.set_xticks(range(values.sizes["gamma"]), [f"{gamma:g}" for gamma in values.gamma.values])
+    axes.set_xlabel(style.GAMMA_LABEL)
     for i, (one, look) in enumerate(_cases(values)):
         mean = one.mean("seed")
         reach = np.abs(np.stack([mean - one.min("seed"), one.max("seed") - mean]))
@@ -73,19 +65,19 @@ def _key(figure: Figure, axes: Axes, record: xr.Dataset) -> None:
     figure.legend(handles=[*lines, *points], fontsize=7, loc="outside upper center", ncols=5)
 
 
+def _by(dim: str, *columns: tuple[xr.DataArray, str]) -> list[tuple[Any, ...]]:
+    """Rows of a table, a label of ``dim`` each: of every column mean and range in its format, or the mean where it has none."""
+    return [
+        (label, *(with_range(x.sel({dim: label}), form) if form else x.sel({dim: label}).mean() for x, form in columns))
+        for label in columns[0][0][dim].values
+    ]
+
+
 def growth_table(record: xr.Dataset) -> Table:
     """Measured growth over the paper's and over the corrected law, by gamma: mean and range over weights, batches, seeds."""
-    paper, corrected = record.growth_ratio.sel(weight_decay=0.0), growth_over_law(record)
-    rows = [
-        (
-            gamma,
-            record.factor.sel(gamma=gamma),
-            with_range(paper.sel(gamma=gamma), ".1f"),
-            with_range(corrected.sel(gamma=gamma)),
-        )
-        for gamma in record.gamma.values
-    ]
-    return table(("gamma", "factor", "over the paper's law", "over the law with the cross term"), rows)
+    ratios = (record.growth_ratio.sel(weight_decay=0.0), ".1f"), (growth_over_law(record), ".2f")
+    head = ("gamma", "factor", "over the paper's law", "over the law with the cross term")
+    return table(head, _by("gamma", (record.factor, ""), *ratios))
 
 
 @style.styled
@@ -100,19 +92,16 @@ def norms(record: xr.Dataset, *, weight: str = "hidden", gamma: float = USUAL) -
             axes.plot(steps, one.norm_corrected, "--", color=style.EXACT, label="law with the cross term")
             axes.plot(steps, one.norm_paper, color=style.PAPER, label="paper's law")
             axes.set_title(f"{setting}, lambda = {weight_decay:g}")
-        row[0].set_ylabel("|W|^2")
-        row[0].set_ylim(bottom=0)
-    for axes in all_axes[-1]:
-        axes.set_xlabel("step")
+        row[0].set(ylabel="|W|^2", ylim=(0, None))
+    plt.setp(all_axes[-1], xlabel="step")
     all_axes[0, 0].legend(fontsize=7)
     return figure
 
 
 def norm_table(record: xr.Dataset) -> Table:
     """Relative error of both laws at the end of training at the usual gamma, by decay: mean and range."""
-    errors = [end_errors(record.sel(gamma=USUAL), law) for law in ("corrected", "paper")]
-    rows = [(rate, *(with_range(e.sel(weight_decay=rate), "+.2f") for e in errors)) for rate in record.weight_decay.values]
-    return table(("lambda", "law with the cross term", "paper's law"), rows)
+    errors = [(end_errors(record.sel(gamma=USUAL), law), "+.2f") for law in ("corrected", "paper")]
+    return table(("lambda", "law with the cross term", "paper's law"), _by("weight_decay", *errors))
 
 
 @style.styled
@@ -120,20 +109,15 @@ def orthogonality(record: xr.Dataset) -> Figure:
     """Above: the cosine of W and u, and the dropped term over the kept one. Below: earlier gradients, and the way made."""
     figure, ((cosines, terms), (earlier, moved)) = style.panels(2, 2, height=6.2)
     _points(cosines, -record.cosine.sel(weight_decay=0.0))
-    _by_gamma(cosines, record)
     cosines.set(ylabel="-cosine of W and u", ylim=(0, 1), title="a small cosine")
-    _terms(terms, record)
+    _points(terms, record.dropped.sel(weight_decay=0.0))
+    terms.plot((2 * record.gamma / (1 - record.gamma)).values, color=style.EXACT, lw=1)
+    terms.axhline(1, color=style.PAPER, ls="--", lw=1)
+    terms.set_yscale("symlog", linthresh=1)
+    terms.set(ylabel="dropped term / kept term", title="is not a small term")
     _looking_back(earlier, moved, usual(record).mean("seed"))
     _key(figure, moved, record)
     return figure
-
-
-def _terms(axes: Axes, record: xr.Dataset) -> None:
-    _points(axes, record.dropped.sel(weight_decay=0.0))
-    axes.plot(_by_gamma(axes, record), 2 * record.gamma / (1 - record.gamma), color=style.EXACT, lw=1)
-    axes.axhline(1, color=style.PAPER, ls="--", lw=1)
-    axes.set_yscale("symlog", linthresh=1)
-    axes.set(ylabel="dropped term / kept term", title="is not a small term")
 
 
 def _looking_back(earlier: Axes, moved: Axes, mean: xr.Dataset) -> None:
@@ -145,36 +129,33 @@ def _looking_back(earlier: Axes, moved: Axes, mean: xr.Dataset) -> None:
     moved.axhline(1, color=style.PAPER, ls="--", lw=1, label="the paper's")
     earlier.set(xlabel="steps back", ylabel="cosine of W with that gradient", title="earlier gradients")
     moved.set(
-        xscale="log", xlabel="steps", ylabel="displacement / (eta sum |u|)", ylim=(0, 1.05), title="how far a weight goes"
+        xscale="log", xlabel="steps", ylabel="displacement / (eta sum |u|)", title="how far a weight goes", ylim=(0, 1.05)
     )
 
 
 def orthogonality_table(record: xr.Dataset) -> Table:
     """Cosine and the two terms' ratio by gamma."""
-    each = [(gamma, record.sel(weight_decay=0.0, gamma=gamma)) for gamma in record.gamma.values]
-    rows = [(g, with_range(one.cosine, ".3f"), with_range(one.dropped, ".1f"), 2 * g / (1 - g)) for g, one in each]
-    return table(("gamma", "cosine of W and u", "dropped over kept", "2 gamma/(1-gamma)"), rows, digits=("g", "", "", ".1f"))
+    one, ratio = record.sel(weight_decay=0.0), 2 * record.gamma / (1 - record.gamma)
+    head = ("gamma", "cosine of W and u", "dropped over kept", "2 gamma/(1-gamma)")
+    return table(head, _by("gamma", (one.cosine, ".3f"), (one.dropped, ".1f"), (ratio, "")), digits=("g", "", "", ".1f"))
 
 
 def past_table(record: xr.Dataset) -> Table:
     """Cosines with earlier gradients, over weights, batches and seeds."""
-    cosine = usual(record.past_cosine)
-    rows = [(lag, with_range(cosine.sel(lag=lag), ".3f")) for lag in record.lag.values]
-    return table(("steps back", "cosine with that gradient"), rows)
+    return table(("steps back", "cosine with that gradient"), _by("lag", (usual(record).past_cosine, ".3f")))
 
 
 def moved_table(record: xr.Dataset) -> Table:
     """Displacements over the way that updates describe, in both norms, over weights, batches and seeds."""
-    each = [(window, usual(record).sel(window=window)) for window in record.window.values]
-    rows = [(window, with_range(one.moved), with_range(one.moved_largest)) for window, one in each]
-    return table(("steps", "displacement, Euclidean", "largest entry"), rows)
+    shares = [(usual(record)[name], ".2f") for name in ("moved", "moved_largest")]
+    return table(("steps", "displacement, Euclidean", "largest entry"), _by("window", *shares))
 
 
 @style.styled
 def causes(record: xr.Dataset) -> Figure:
     """What |W|^2 at the end of training without decay is made of, mean over seeds: one bar a weight and kind of batch."""
     figure, all_axes = style.panels(1, record.sizes["setting"], height=3.4, sharey=True)
-    shares, names = usual(record.parts).mean("seed"), [name.replace("olution", ".") for name in record.weight.values]
+    shares, names = usual(record).parts.mean("seed"), [name.replace("olution", ".") for name in record.weight.values]
     for axes, setting in zip(all_axes, record.setting.values, strict=True):
         above, below = np.zeros(len(names)), np.zeros(len(names))
         for part, (colour, label) in PARTS.items():
@@ -191,11 +172,8 @@ def causes(record: xr.Dataset) -> Figure:
 
 def causes_table(record: xr.Dataset) -> Table:
     """Each cause's share of |W|^2 at the end by kind of batch, mean over weights and seeds; and the spread of v."""
-    shares, spread = usual(record.parts).mean(("weight", "seed")), usual(record.spread)
-    rows = [
-        (kind, *shares.sel(setting=kind, part=list(PARTS)), with_range(spread.sel(setting=kind), ".1f"))
-        for kind in record.setting.values
-    ]
+    one = usual(record)
+    rows = _by("setting", *((one.parts.sel(part=part), "") for part in PARTS), (one.spread, ".1f"))
     return table(("batches", *PARTS, "spread of v"), rows, digits=".3f")
 
 
@@ -204,7 +182,6 @@ def departure(record: xr.Dataset) -> Figure:
     """Measured growth without decay over that of the law with the cross term, before and after the burn-in."""
     figure, both = style.panels(1, 2, height=3.4, sharey=True)
     for axes, phase in zip(both, record.phase.values, strict=True):
-        _by_gamma(axes, record)
         axes.axhline(1, color=style.EXACT, lw=1, label="law with the cross term")
         _points(axes, record.departure.sel(weight_decay=0.0, phase=phase))
         axes.set_title(f"{phase} in training")
@@ -215,11 +192,9 @@ def departure(record: xr.Dataset) -> Figure:
 
 def departure_table(record: xr.Dataset) -> Table:
     """Growth over the law's at the usual gamma by kind of batch, with what late gradients and updates are like."""
-    rows = []
-    for kind in record.setting.values:
-        one = usual(record).sel(setting=kind)
-        grown = [with_range(one.departure.sel(phase=phase)) for phase in record.phase.values]
-        rows.append((kind, *grown, one.correlation.mean(), one.update_size.mean()))
+    one = usual(record)
+    grown = [(one.departure.sel(phase=phase), ".2f") for phase in record.phase.values]
+    rows = _by("setting", *grown, (one.correlation, ""), (one.update_size, ""))
     head = ("batches", *record.phase.values, "correlation", "|u|^2")
     return table(head, rows, digits=("", "", "", ".2f", ".4f"))
 
@@ -231,8 +206,7 @@ def rotation(record: xr.Dataset) -> Figure:
     figure, all_axes = style.panels(1, len(decays), height=3.6, sharey=True, squeeze=False)
     for axes, rate in zip(all_axes[0], decays, strict=True):
         one = record.sel(weight_decay=rate)
-        place = _by_gamma(axes, record)
-        axes.plot(place, one.rotation_law, color=style.EXACT, lw=1, label="arccos((q+gamma)/(1+gamma q))")
+        axes.plot(one.rotation_law.values, color=style.EXACT, lw=1, label="arccos((q+gamma)/(1+gamma q))")
         axes.axhline(float(one.rotation_paper), ls="--", color=style.PAPER, lw=1, label="without the cross term")
         _points(axes, one.rotation)
         axes.set(yscale="log", title=f"lambda = {rate:g}")
@@ -243,9 +217,6 @@ def rotation(record: xr.Dataset) -> Figure:
 
 def rotation_table(record: xr.Dataset) -> Table:
     """Measured angle over both predictions by gamma: mean and range over weight decays, weights, batches and seeds."""
-    angle, ratios = record.rotation.sel(weight_decay=record.weight_decay > 0), [turn_over(record, x) for x in ("law", "paper")]
-    rows = [
-        (gamma, angle.sel(gamma=gamma).mean(), *(with_range(ratio.sel(gamma=gamma)) for ratio in ratios))
-        for gamma in record.gamma.values
-    ]
+    angle = record.rotation.sel(weight_decay=record.weight_decay > 0)
+    rows = _by("gamma", (angle, ""), *((turn_over(record, law), ".2f") for law in ("law", "paper")))
     return table(("gamma", "angle", "over the law", "over sqrt(2 eta lambda)"), rows, digits=("g", ".4f", "", ""))

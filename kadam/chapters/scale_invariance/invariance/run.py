@@ -10,16 +10,14 @@ predicts without decay; the rotation is the mean angle between W_n and W_{n+1} o
 
 import functools
 import itertools
-from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import xarray as xr
-from numpy.typing import NDArray
 
 from kadam.chapters.scale_invariance.invariance.config import LAGS, PROFILES, WINDOWS, Config
-from kadam.chapters.scale_invariance.watch import Lookback, Trace, Watch
+from kadam.chapters.scale_invariance.watch import Array, Trace, Watch
 from kadam.decay import Decay
 from kadam.lab.engine.progress import Progress
 from kadam.lab.engine.state import Stateful
@@ -29,8 +27,6 @@ from kadam.lab.train.ensemble import Ensemble
 from kadam.lab.train.tasks import Inputs
 from kadam.theory import invariance as theory
 
-Array = NDArray[np.float64]
-
 NETWORKS = ("language", "images")
 SETTINGS = ("small batches", "larger batches", "one fixed batch")
 
@@ -39,8 +35,10 @@ PHASES = ("early", "late")  # before and after the burn-in
 PARTS = ("start", *theory.NormParts._fields)  # of |W|^2 at the end
 
 # The dimension of a variable besides those by which all are ordered, and its values.
-DIMS = {"norm": "step", "norm_paper": "step", "norm_corrected": "step", "departure": "phase", "parts": "part"}
-DIMS |= {"past_cosine": "lag", "moved": "window", "moved_largest": "window"}
+DIMS = dict.fromkeys(("norm", "norm_paper", "norm_corrected"), ("step",)) | dict.fromkeys(
+    ("moved", "moved_largest"), ("window",)
+)
+DIMS |= {"departure": ("phase",), "parts": ("part",), "past_cosine": ("lag",)}
 COORDS = {"phase": list(PHASES), "part": list(PARTS), "lag": list(LAGS), "window": list(WINDOWS)}
 
 
@@ -62,11 +60,7 @@ def run(config: Config, *, checkpoint: Path | None = None, jobs: int = 1) -> xr.
     parts = [[[results[Piece(n, s, seed)].drop_attrs() for s in SETTINGS] for n in NETWORKS] for seed in seeds]
     dataset = xr.combine_nested(parts, ["seed", "weight", "setting"]).assign_coords(setting=list(SETTINGS), seed=seeds)
     dataset = dataset.assign(_predictions(config))
-    dataset.attrs = {
-        "every": config.every,  # steps between two kept norms
-        "computed_s": computed_s(results),
-        **inputs.described,
-    }
+    dataset.attrs = {"every": config.every, "computed_s": computed_s(results), **inputs.described}
     return with_units(dataset, UNITS)
 
 
@@ -102,116 +96,78 @@ class Seen(Stateful):
     STATE = ("watch", "past")
 
     def __init__(self, config: Config, ensemble: Ensemble, path: str) -> None:
-        members = len(_members(config))
+        memory, members = max(LAGS + WINDOWS), len(_members(config))
         self.config = config
-        self.watch = Watch(ensemble, path, steps=config.steps, members=members, memory=max(LAGS + WINDOWS))
-        self.past = Lookback(self.watch, lr=config.eta, lags=LAGS, windows=WINDOWS)
+        self.watch = Watch(ensemble, path, steps=config.steps, members=members, memory=memory)
+        self.past: list[tuple[Array, Array, Array]] = []
 
     def after(self, n: int) -> None:
         self.watch.after(n)
-        if n >= self.config.steps - self.config.late and n % self.config.every == 0:
-            self.past.look(n)
+        if self.watch.full and n >= self.config.steps - self.config.late and n % self.config.every == 0:
+            self.past.append(self.watch.look_back(n, lr=self.config.eta, lags=LAGS, windows=WINDOWS))
 
     def summary(self) -> xr.Dataset:
         """What the record keeps, by weight decay and gamma; members lie in the order of :func:`_members`."""
         config, size = self.config, self.watch.weights[-1].shape[1]
-        runs = [Run(config, *pair, self.watch.trace.of(i)).summary(size) for i, pair in enumerate(_members(config))]
+        runs = [summarised(config, *pair, self.watch.trace.of(i), size) for i, pair in enumerate(_members(config))]
         by_member = {name: np.stack([np.asarray(run[name]) for run in runs], axis=-1) for name in runs[0]}
-        cosines, moved, largest = self.past.means
-        by_member |= {"past_cosine": cosines, "moved": moved, "moved_largest": largest, "spread": self.watch.spread()}
-        coords = {"weight_decay": list(config.weight_decays), "gamma": list(GAMMAS), **COORDS}
-        return xr.Dataset({name: self._by_setting(name, values) for name, values in by_member.items()}, coords)
-
-    def _by_setting(self, name: str, values: Array) -> tuple[tuple[str, ...], Array]:
-        """Values of shape (..., members) by weight decay and gamma."""
-        first = (DIMS[name],) if name in DIMS else ()
-        return (*first, "weight_decay", "gamma"), values.reshape(*values.shape[:-1], -1, len(GAMMAS))
-
-
-@dataclass(frozen=True)
-class Run:
-    """One member: its setting, and a trace whose arrays have shape (steps,)."""
-
-    config: Config
-    weight_decay: float
-    gamma: float
-    trace: Trace
-
-    def summary(self, size: int) -> dict[str, Array | float]:
-        return {**self.norms(), **self.growth(), **self.turning(), **self.assumptions(size), "parts": self.parts()}
-
-    @property
-    def setting(self) -> dict[str, float]:
-        return {"eta": self.config.eta, "weight_decay": self.weight_decay}
-
-    @property
-    def all_norms(self) -> Array:
-        """|W|^2 before every step and after the last, (steps + 1,)."""
-        eta, q = self.config.eta, 1 - self.config.eta * self.weight_decay
-        end = q**2 * self.trace.norm[-1] - 2 * eta * q * self.trace.cross[-1] + eta**2 * self.trace.square[-1]
-        return np.append(self.trace.norm, end)
-
-    @property
-    def law(self) -> Array:
-        """The same by the law with the cross term."""
-        return theory.corrected_norm(self.trace.norm[0], self.trace.square, **self.setting, gamma=self.gamma)
-
-    def norms(self) -> dict[str, Array]:
-        """|W|^2 and what both laws say of it, every so many steps."""
-        paper = theory.paper_norm(self.trace.norm[0], self.trace.square, **self.setting)
-        paths = {"norm": self.all_norms, "norm_paper": paper, "norm_corrected": self.law}
-        return {name: path[:: self.config.every] for name, path in paths.items()}
-
-    def parts(self) -> Array:
-        """|W|^2 at the end by cause, as shares of it, (parts,)."""
-        trace = self.trace
-        added = theory.norm_parts(trace.cross, trace.square, trace.inner, **self.setting, gamma=self.gamma)
-        start = (1 - self.config.eta * self.weight_decay) ** (2 * len(trace.norm)) * trace.norm[0]
-        return np.array([start, *(part[-1] for part in added)]) / self.all_norms[-1]
-
-    def growth(self) -> dict[str, Array | float]:
-        """Growth over what |u|^2 alone would give, after the burn-in; and over the law's, before and after it."""
-        begin, last = self.config.burn_in, self.config.steps
-        measured, law = (np.diff(path[[0, begin, last]]) for path in (self.all_norms, self.law))
-        alone = self.config.eta**2 * self.trace.square[begin:].sum()
-        return {"growth_ratio": measured[1] / alone, "departure": measured / law}
-
-    def turning(self) -> dict[str, float]:
-        """Mean angle of a step, and mean cosine of weight and update, over the last part."""
-        late, eta = slice(-self.config.late, None), self.config.eta
-        norms = self.all_norms
-        inner = (1 - eta * self.weight_decay) * self.trace.norm - eta * self.trace.cross  # <W_n, W_{n+1}>
-        cosine = inner / np.sqrt(norms[:-1] * norms[1:])
-        return {
-            "rotation": float(np.arccos(np.minimum(cosine, 1.0))[late].mean()),
-            "cosine": float((self.trace.cross / np.sqrt(self.trace.norm * self.trace.square))[late].mean()),
+        means = (np.mean(looks, axis=0) for looks in zip(*self.past, strict=True))
+        by_member |= zip(("past_cosine", "moved", "moved_largest"), means, strict=True)
+        by_member["spread"] = self.watch.spread()
+        values = {
+            name: ((*DIMS.get(name, ()), "weight_decay", "gamma"), x.reshape(*x.shape[:-1], -1, len(GAMMAS)))
+            for name, x in by_member.items()
         }
+        return xr.Dataset(values, {"weight_decay": list(config.weight_decays), "gamma": list(GAMMAS), **COORDS})
 
-    def assumptions(self, size: int) -> dict[str, float]:
-        """The dropped term over the kept one, what one second moment an entry adds, correlation and sizes."""
-        late, eta = slice(-self.config.late, None), self.config.eta
-        predicted = theory.momentum_cross(self.trace.product, **self.setting, gamma=self.gamma)
-        square, normalised = float(self.trace.square[late].mean()), float(self.trace.normalised[late].mean())
-        scale = float(np.sqrt(self.trace.norm * self.trace.momentum_square).max())
-        return {
-            "momentum_gap": float(np.abs(predicted - self.trace.momentum).max()) / scale,
-            "dropped": float(-2 * self.trace.cross[late].mean() / (eta * square)),
-            "correlation": float(self.trace.carried[late].mean() / np.sqrt(square * normalised)),
-            "update_size": square / size,
-            "gradient_size": normalised / size,
-        }
+
+def summarised(config: Config, weight_decay: float, gamma: float, trace: Trace, size: int) -> dict[str, Any]:
+    """What the record keeps of one member, from a trace whose arrays have shape (steps,)."""
+    eta, q, begin, every = config.eta, 1 - config.eta * weight_decay, config.burn_in, config.every
+    setting: Any = {"eta": eta, "weight_decay": weight_decay}
+    end = q**2 * trace.norm[-1] - 2 * eta * q * trace.cross[-1] + eta**2 * trace.square[-1]
+    norm = np.append(trace.norm, end)  # |W|^2 before every step and after the last, (steps + 1,)
+    law = theory.corrected_norm(norm[0], trace.square, **setting, gamma=gamma)
+    added = theory.norm_parts(trace.cross, trace.square, trace.inner, **setting, gamma=gamma)
+    parts = [q ** (2 * config.steps) * norm[0], *(part[-1] for part in added)]
+    grown, grown_by_law = (np.diff(path[[0, begin, config.steps]]) for path in (norm, law))  # before and after the burn-in
+    momentum_gap = np.abs(theory.momentum_cross(trace.product, **setting, gamma=gamma) - trace.momentum).max()
+    return {
+        "norm": norm[::every],
+        "norm_paper": theory.paper_norm(norm[0], trace.square, **setting)[::every],
+        "norm_corrected": law[::every],
+        "parts": np.array(parts) / end,
+        "growth_ratio": grown[1] / (eta**2 * trace.square[begin:].sum()),
+        "departure": grown / grown_by_law,
+        "momentum_gap": momentum_gap / np.sqrt(trace.norm * trace.momentum_square).max(),
+        **_late(config, q, norm, trace, size),
+    }
+
+
+def _late(config: Config, q: float, norm: Array, trace: Trace, size: int) -> dict[str, float]:
+    """Means over the last part: angles and cosines, the dropped term over the kept one, correlation and sizes."""
+    late, eta = slice(-config.late, None), config.eta
+    turn = (q * trace.norm - eta * trace.cross) / np.sqrt(norm[:-1] * norm[1:])  # cosine of W_n and W_{n+1}
+    square, normalised = trace.square[late].mean(), trace.normalised[late].mean()
+    return {
+        "rotation": np.arccos(np.minimum(turn, 1.0))[late].mean(),
+        "cosine": (trace.cross / np.sqrt(trace.norm * trace.square))[late].mean(),
+        "dropped": -2 * trace.cross[late].mean() / (eta * square),
+        "correlation": trace.carried[late].mean() / np.sqrt(square * normalised),
+        "update_size": square / size,
+        "gradient_size": normalised / size,
+    }
 
 
 def _predictions(config: Config) -> dict[str, xr.DataArray]:
     """The factor between the laws, and the rotation a step at equilibrium of the law and of the paper's."""
-    decaying = [rate for rate in config.weight_decays if rate > 0]
-    law = [[theory.rotation_per_step(eta=config.eta, weight_decay=rate, gamma=gamma) for gamma in GAMMAS] for rate in decaying]
-    paper = [theory.rotation_per_step(eta=config.eta, weight_decay=rate) for rate in decaying]
-    rates = {"weight_decay": decaying}
+    rates = {"weight_decay": [rate for rate in config.weight_decays if rate > 0]}
+    turns = [functools.partial(theory.rotation_per_step, eta=config.eta, weight_decay=rate) for rate in rates["weight_decay"]]
+    law = [[turn(gamma=gamma) for gamma in GAMMAS] for turn in turns]
     return {
         "factor": xr.DataArray([theory.growth_factor(gamma) for gamma in GAMMAS], dims="gamma"),
         "rotation_law": xr.DataArray(law, dims=("weight_decay", "gamma"), coords=rates),
-        "rotation_paper": xr.DataArray(paper, dims="weight_decay", coords=rates),
+        "rotation_paper": xr.DataArray([turn() for turn in turns], dims="weight_decay", coords=rates),
     }
 
 

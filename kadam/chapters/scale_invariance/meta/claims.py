@@ -1,6 +1,6 @@
 """What is claimed of meta, and how a record decides it."""
 
-import functools
+from functools import partial
 
 import numpy as np
 import xarray as xr
@@ -55,7 +55,9 @@ def _without_normalisation(dataset: xr.Dataset, *, least: float) -> Finding:
 
 
 FOUR_TWO = "[G&T] Section 4.2 as we read it"
+A2 = "[G&T] Section 4.2, assumption A2"
 SECOND = "derived here: Scale invariance, what of the second normalisation"
+NORM_LAW = "derived here: Scale invariance, norm law"
 
 EVERYWHERE = f"mean over seeds, every change and weight; {MOST_WORDS}"
 HISTORY = Criterion(
@@ -68,20 +70,24 @@ ANGLE = Criterion(
     calm=0.125,
 )
 
+SECOND_ADAM = "under 2-Adam with gamma_2 = 0, at the rate of the"
+DIRECTIONS = [  # id, source, the rule that is judged, and what is claimed of it
+    ("GT-5l", FOUR_TWO, "2-Adam, paper's rate", f"A scale-invariant weight's direction moves as {SECOND_ADAM} paper's law"),
+    ("D-5m", SECOND, "2-Adam", f"The direction moves as {SECOND_ADAM} law with the cross term"),
+    ("D-5n", NORM_LAW, "law's norm", "The direction moves as with the norm that the law with the cross term makes of |u|^2"),
+    ("GT-5o", A2, "one v", "The direction moves as under Adam with one second moment for the whole weight"),
+]
+
 TESTS = [
     Test(
         "GT-5i",
         FOUR_TWO,
         "|W|^2 follows the history of |u|^2 (by the law with the cross term), also when gradients change on purpose",
         HISTORY,
-        functools.partial(_history, name="|u|^2"),
+        partial(_history, name="|u|^2"),
     ),
     Test(
-        "D-5j",
-        SECOND,
-        "|W|^2 follows the history of |g/sqrt(v)|^2 as well",
-        HISTORY,
-        functools.partial(_history, name="|g/sqrt(v)|^2"),
+        "D-5j", SECOND, "|W|^2 follows the history of |g/sqrt(v)|^2 as well", HISTORY, partial(_history, name="|g/sqrt(v)|^2")
     ),
     Test(
         "D-5k",
@@ -92,34 +98,7 @@ TESTS = [
         ),
         _constant,
     ),
-    Test(
-        "GT-5l",
-        FOUR_TWO,
-        "A scale-invariant weight's direction moves as under 2-Adam with gamma_2 = 0, at the rate of the paper's law",
-        ANGLE,
-        functools.partial(_close, rule="2-Adam, paper's rate"),
-    ),
-    Test(
-        "D-5m",
-        SECOND,
-        "The direction moves as under 2-Adam with gamma_2 = 0, at the rate of the law with the cross term",
-        ANGLE,
-        functools.partial(_close, rule="2-Adam"),
-    ),
-    Test(
-        "D-5n",
-        "derived here: Scale invariance, norm law",
-        "The direction moves as with the norm that the law with the cross term makes of |u|^2",
-        ANGLE,
-        functools.partial(_close, rule="law's norm"),
-    ),
-    Test(
-        "GT-5o",
-        "[G&T] Section 4.2, assumption A2",
-        "The direction moves as under Adam with one second moment for the whole weight",
-        ANGLE,
-        functools.partial(_close, rule="one v"),
-    ),
+    *(Test(id, source, statement, ANGLE, partial(_close, rule=rule)) for id, source, rule, statement in DIRECTIONS),
     Test(
         "GT-5p",
         FOUR_TWO + ", what would follow",

@@ -34,9 +34,8 @@ class Config:
     def __post_init__(self) -> None:
         check_counts(self, "steps", "change", "around", "horizon", "every", "seeds", "small", "large", "batch")
         if not self.around < self.change < self.steps - self.around:
-            raise ValueError(
-                f"change must lie between around and steps - around, got {self.change}, {self.around}, {self.steps}"
-            )
+            got = f"{self.change}, {self.around}, {self.steps}"
+            raise ValueError(f"change must lie between around and steps - around, got {got}")
         if self.horizon > self.steps - self.change:
             raise ValueError(f"horizon must be at most steps - change = {self.steps - self.change}, got {self.horizon}")
 
@@ -48,17 +47,7 @@ class Config:
 
 PROFILES = {
     "smoke": Config(
-        steps=40,
-        change=20,
-        around=5,
-        horizon=15,
-        every=5,
-        sizes=SMOKE,
-        seeds=1,
-        small=2,
-        large=4,
-        rates=(1e-3, 4e-3),
-        batch=8,
+        steps=40, change=20, around=5, horizon=15, every=5, sizes=SMOKE, seeds=1, small=2, large=4, rates=(1e-3, 4e-3), batch=8
     ),
     "laptop": Config(),
     "paper": Config(

@@ -1,5 +1,6 @@
 """The figures of chapter 5 on the second normalisation, each with the numbers that it shows."""
 
+import matplotlib.pyplot as plt
 import numpy as np
 import xarray as xr
 from matplotlib.figure import Figure
@@ -39,10 +40,8 @@ def histories(record: xr.Dataset, *, weight: str = "query") -> Figure:
             axes.plot(steps, one.norm_predicted.sel(history=history), line, color=colour, label=f"from {history}")
         axes.axvline(int(record.attrs["change"]), color=style.GUIDE, lw=0.6)
         axes.set(yscale="log", title=f"change: {change}")
-    for axes in all_axes[:, 0]:
-        axes.set_ylabel("|W|^2")
-    for axes in all_axes[-1]:
-        axes.set_xlabel("step")
+    plt.setp(all_axes[:, 0], ylabel="|W|^2")
+    plt.setp(all_axes[-1], xlabel="step")
     figure.legend(*all_axes[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=4, fontsize=8)
     return figure
 

@@ -11,28 +11,27 @@ normalisation under AdamW, at several learning rates.
 """
 
 import functools
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 import xarray as xr
-from numpy.typing import NDArray
+from torch import Tensor, nn
 
-from kadam.chapters.scale_invariance.changes import Changing, scaled
 from kadam.chapters.scale_invariance.meta.config import CHANGES, NETWORKS, PROFILES, Config
 from kadam.chapters.scale_invariance.rules import Constant, Normed, OneSecondMoment, Rule, SecondAdam, obey
-from kadam.chapters.scale_invariance.watch import Trace, Watch
+from kadam.chapters.scale_invariance.watch import Array, Trace, Watch
 from kadam.decay import Decay, stages
 from kadam.lab.engine.progress import Progress
 from kadam.lab.engine.state import Stateful
 from kadam.lab.engine.sweep import computed_s, sweep
+from kadam.lab.records.profiles import check_choice
 from kadam.lab.records.record import recorded, with_units
-from kadam.lab.train.ensemble import Ensemble
+from kadam.lab.train.ensemble import Ensemble, Loss
 from kadam.lab.train.tasks import Inputs
 from kadam.theory import invariance as theory
-
-Array = NDArray[np.float64]
 
 HISTORIES = ("|u|^2", "|g/sqrt(v)|^2", "constant")
 RULES = ("AdamW", "1% larger", "law's norm", "paper's norm", "constant norm", "2-Adam", "2-Adam, paper's rate", "one v")
@@ -59,11 +58,8 @@ def run(config: Config, *, checkpoint: Path | None = None, jobs: int = 1) -> xr.
         return xr.combine_nested(parts, ["seed", name]).assign_coords({name: list(kinds), "seed": seeds})
 
     dataset = xr.merge([over("change", CHANGES), over("network", NETWORKS)])
-    dataset.attrs = {
-        **{name: getattr(config, name) for name in ("every", "change", "horizon")},  # in steps
-        "computed_s": computed_s(results),
-        **inputs.described,
-    }
+    in_steps = {name: getattr(config, name) for name in ("every", "change", "horizon")}
+    dataset.attrs = {**in_steps, "computed_s": computed_s(results), **inputs.described}
     return with_units(dataset, UNITS)
 
 
@@ -97,6 +93,35 @@ def train_changed(config: Config, inputs: Inputs, change: str, seed: int, progre
     return weights.assign(loss=("rule", losses / config.around)).assign_coords(rule=list(RULES))
 
 
+class Changing(Stateful, Iterator[tuple[Tensor, Tensor]]):
+    """For every step the loss's scale and a batch of ``small`` or ``large`` windows, with one of ``CHANGES`` at step ``at``."""
+
+    STATE = ("rng", "n")
+
+    def __init__(self, inputs: Inputs, change: str, seed: int, *, at: int, small: int, large: int) -> None:
+        check_choice("change", change, CHANGES)
+        self.windows, self.at = inputs.windows, at
+        self.rng, self.n = np.random.default_rng([seed, 1]), 0
+        first = large if change == "smaller batches" else small
+        self.sizes = (first, {"larger batches": large, "smaller batches": small}.get(change, first))
+        self.scales = (1.0, {"loss x 10": 10.0, "loss / 10": 0.1}.get(change, 1.0))
+        order = np.random.default_rng([seed, 3]).permutation(len(inputs.text.vocabulary))
+        self.letters = torch.from_numpy(order).to(inputs.device) if change == "other letters" else None
+
+    def __next__(self) -> tuple[Tensor, Tensor]:
+        changed = int(self.n >= self.at)
+        self.n += 1
+        windows = self.windows(self.rng, self.sizes[changed])
+        relabelled = windows if self.letters is None or not changed else self.letters[windows]
+        return torch.tensor(self.scales[changed]), relabelled
+
+
+def scaled(loss: Loss, model: nn.Module, batch: tuple[Tensor, Any]) -> Tensor:
+    """The loss on what :class:`Changing` draws."""
+    scale, rest = batch
+    return scale * loss(model, rest)
+
+
 class Company(Stateful):
     """One weight: AdamW's until the change, from there on under every rule side by side."""
 
@@ -119,15 +144,12 @@ class Company(Stateful):
 
     def before(self, n: int) -> None:
         if n == self.config.change:
-            self._start()
+            rows = self.watch.ensemble.params[self.watch.path].flatten(1)
+            self.start = rows[0].clone()
+            _, v = self.watch.ensemble.corrected_moments(self.watch.path)
+            self.rules = self._rules(self._law(float(self.start @ self.start)), float(v[0].mean()))
+            rows[RULES.index("1% larger")] *= 1.01
         self.watch.before()
-
-    def _start(self) -> None:
-        rows = self.watch.ensemble.params[self.watch.path].flatten(1)
-        self.start = rows[0].clone()
-        _, v = self.watch.ensemble.corrected_moments(self.watch.path)
-        self.rules = self._rules(self._law(float(self.start @ self.start)), float(v[0].mean()))
-        rows[RULES.index("1% larger")] *= 1.01
 
     def _law(self, square: float) -> theory.NormLaw:
         """The law with the cross term from here: |W|^2 as it is, <W, u> as the updates so far have made it."""
@@ -175,14 +197,12 @@ class Company(Stateful):
     def summary(self) -> xr.Dataset:
         config, trace = self.config, self.watch.trace.of(0)
         kept, after = slice(0, None, config.every), slice(config.change, None)
-        predicted = _predicted(config, trace)
-        apart = {name: np.log(path[after] / trace.norm[after]) for name, path in predicted.items()}
-        size = self.watch.weights[-1].shape[1]
+        predicted, size = _predicted(config, trace), self.watch.weights[-1].shape[1]
         values = {
             "norm": ("step", trace.norm[kept]),
             "update_size": ("step", trace.square[kept] / size),
-            "norm_predicted": (("history", "step"), np.stack([path[kept] for path in predicted.values()])),
-            "history_error": ("history", [_root_mean_square(gap) for gap in apart.values()]),
+            "norm_predicted": (("history", "step"), predicted[:, kept]),
+            "history_error": ("history", [_root_mean_square(np.log(path[after] / trace.norm[after])) for path in predicted]),
             "norm_change": _change(config, trace.norm),
             "size_change": _change(config, trace.square),
             "angle": (("rule", "since"), np.stack(self.angles)[kept].T),
@@ -192,17 +212,13 @@ class Company(Stateful):
         return xr.Dataset(values, coords={"history": list(HISTORIES), "moments": list(MOMENTS)})
 
 
-def _predicted(config: Config, trace: Trace) -> dict[str, Array]:
-    """|W|^2 before every step by the history of |u|^2, by that of |g/sqrt(v)|^2, and with |u|^2 constant after the change."""
-    setting, start = {"eta": config.eta, "weight_decay": config.weight_decay}, trace.norm[0]
+def _predicted(config: Config, trace: Trace) -> Array:
+    """|W|^2 before every step by each of ``HISTORIES``: of |u|^2, of |g/sqrt(v)|^2, and |u|^2 constant since the change."""
     constant = trace.square.copy()
     constant[config.change :] = constant[config.change - config.around : config.change].mean()
-    paths = [
-        theory.corrected_norm(start, trace.square, **setting, gamma=config.gamma),
-        theory.corrected_norm(start, trace.normalised, **setting, gamma=0.0),
-        theory.corrected_norm(start, constant, **setting, gamma=config.gamma),
-    ]
-    return {name: path[:-1] for name, path in zip(HISTORIES, paths, strict=True)}
+    law = functools.partial(theory.corrected_norm, trace.norm[0], eta=config.eta, weight_decay=config.weight_decay)
+    histories = (trace.square, config.gamma), (trace.normalised, 0.0), (constant, config.gamma)
+    return np.stack([law(squares, gamma=gamma)[:-1] for squares, gamma in histories])
 
 
 def _change(config: Config, values: Array) -> float:
@@ -219,9 +235,8 @@ def train_network(config: Config, inputs: Inputs, network: str, seed: int, progr
     """A convolutional network at every learning rate; the loss is the mean over the last quarter, NaN if it diverged."""
     task = inputs.classification(seed, normalised=network.startswith("normalised"))
     k = 2 if network.endswith("2-Adam") else 1
-    decays = [stages(Decay(beta=config.beta, gamma=config.gamma), k, "meta")] * len(config.rates)
-    decay = [config.image_decay] * len(config.rates)
-    ensemble = Ensemble(task.model, task.loss, decays, lr=config.rates, weight_decay=decay)
+    members, decays = len(config.rates), stages(Decay(beta=config.beta, gamma=config.gamma), k, "meta")
+    ensemble = Ensemble(task.model, task.loss, [decays] * members, lr=config.rates, weight_decay=[config.image_decay] * members)
     batches = task.batches(np.random.default_rng([seed, 1]), config.batch)
     losses = np.zeros((config.steps, len(config.rates)))
     for n in progress.over(config.steps, {"ensemble": ensemble, "batches": batches, "losses": losses}):

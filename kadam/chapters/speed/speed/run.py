@@ -4,7 +4,8 @@ Unlike other experiments this one measures a machine. It runs only when asked (`
 the ledger show a record that exists.
 """
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,11 +14,10 @@ import torch
 import xarray as xr
 from tqdm import tqdm
 
-from kadam.chapters.speed.peak import peak_bytes
 from kadam.chapters.speed.speed.config import CEILING, PATHS, PROFILES, TORCH, Config
-from kadam.chapters.speed.ways import Shape, optimizer, resnet18, scaling, step_of, tiny_network
-from kadam.lab.records.record import device_name, recorded
-from kadam.lab.train import stopwatch
+from kadam.chapters.speed.ways import Shape, optimizer, peak_bytes, resnet18, scaling, step_of, tiny_network
+from kadam.lab.records.record import device_name, recorded, with_units
+from kadam.lab.train import devices, stopwatch
 
 WAYS = (*TORCH, *PATHS, CEILING)
 
@@ -31,21 +31,12 @@ def run(config: Config, *, checkpoint: Path | None = None, jobs: int = 1) -> xr.
     torch.set_num_threads(config.threads)
     try:
         torch.manual_seed(config.seed)
-        seconds = _all_seconds(config)
-        memory = _all_memory(config)
+        dataset = _all_seconds(config).assign(peak=_all_memory(config))
     finally:
         torch.set_num_threads(before)
-    dataset = xr.Dataset({"seconds": seconds, "numbers": _numbers(config), "peak": memory})
-    dataset.seconds.attrs["units"], dataset.peak.attrs["units"] = "s", "bytes beyond weights, gradients and state"
-    return dataset.assign_attrs(
-        data="none: random weights and gradients", data_sha256="", data_origin="none", **_machine(config)
-    )
-
-
-def _machine(config: Config) -> dict[str, str]:
-    if config.device == "cuda":
-        return {"device": torch.cuda.get_device_name()}
-    return {"device": f"{device_name()}, {config.threads} threads"}
+    device = {"device": f"{device_name()}, {config.threads} threads"} | devices.described(config.device)
+    dataset.attrs = {"data": "none: random weights and gradients", "data_sha256": "", "data_origin": "none"} | device
+    return with_units(dataset, {"seconds": "s", "peak": "bytes beyond weights, gradients and state"})
 
 
 def cases(config: Config) -> dict[str, list[Shape]]:
@@ -56,19 +47,8 @@ def cases(config: Config) -> dict[str, list[Shape]]:
 
 def label(n: int) -> str:
     """A size for people: 10M, 1B."""
-    for unit, name in ((10**9, "B"), (10**6, "M"), (10**3, "k")):
-        if n >= unit:
-            return f"{n / unit:g}{name}"
-    return str(n)
-
-
-def _size(shapes: list[Shape]) -> int:
-    return sum(int(np.prod(shape)) for shape in shapes)
-
-
-def _numbers(config: Config) -> xr.DataArray:
-    named = cases(config)
-    return xr.DataArray([_size(shapes) for shapes in named.values()], dims="case", coords={"case": list(named)})
+    units = ((10**9, "B"), (10**6, "M"), (10**3, "k"))
+    return next((f"{n / unit:g}{name}" for unit, name in units if n >= unit), str(n))
 
 
 def ways(config: Config, size: int, k: int) -> Iterator[str]:
@@ -80,20 +60,21 @@ def ways(config: Config, size: int, k: int) -> Iterator[str]:
             yield way
 
 
-def _all_seconds(config: Config) -> xr.DataArray:
+def _all_seconds(config: Config) -> xr.Dataset:
     named = cases(config)
-    blank = np.full((len(named), len(WAYS), len(config.ks), config.rounds), np.nan)
+    sizes = {case: sum(map(math.prod, shapes)) for case, shapes in named.items()}
     coords = {"case": list(named), "way": list(WAYS), "k": list(config.ks)}
-    seconds = xr.DataArray(blank, dims=("case", "way", "k", "round"), coords=coords)
-    parts = [(case, k) for case in named for k in config.ks if _size(named[case]) <= config.deep or k <= 4]
+    blank = np.full((len(named), len(WAYS), len(config.ks), config.rounds), np.nan)
+    seconds = xr.DataArray(blank, coords, (*coords, "round"))
+    parts = [(case, k) for case in named for k in config.ks if sizes[case] <= config.deep or k <= 4]
     for case, k in tqdm(parts, desc="speed", unit="part", disable=None):
-        for way, values in _measured(config, named[case], k).items():
+        for way, values in _measured(config, named[case], sizes[case], k).items():
             seconds.loc[{"case": case, "way": way, "k": k}] = values
-    return seconds
+    return xr.Dataset({"seconds": seconds, "numbers": ("case", list(sizes.values()))})
 
 
-def _measured(config: Config, shapes: list[Shape], k: int) -> dict[str, np.ndarray]:
-    size, steps, repeated = _size(shapes), {}, 1.0
+def _measured(config: Config, shapes: Sequence[Shape], size: int, k: int) -> dict[str, np.ndarray]:
+    steps, repeated = {}, 1.0
     for way in ways(config, size, k):
         if way == CEILING:  # of the step's 3 + 4k numbers a parameter each pass reads and writes one: 2
             steps[way], repeated = scaling(size * (3 + 4 * k) // 2, config.device)
@@ -105,8 +86,8 @@ def _measured(config: Config, shapes: list[Shape], k: int) -> dict[str, np.ndarr
 
 
 def _all_memory(config: Config) -> xr.DataArray:
-    blank = np.full((len(WAYS), len(config.ks)), np.nan)
-    peak = xr.DataArray(blank, dims=("way", "k"), coords={"way": list(WAYS), "k": list(config.ks)})
+    coords = {"way": list(WAYS), "k": list(config.ks)}
+    peak = xr.DataArray(np.full((len(WAYS), len(config.ks)), np.nan), coords, tuple(coords))
     for k in config.ks:
         for way in ways(replace(config, slow=config.memory), config.memory, k):
             if way != CEILING:

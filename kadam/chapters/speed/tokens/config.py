@@ -61,22 +61,15 @@ class Config:
 
 
 TINY = Shape(width=8, layers=1, heads=2)
+TINY_SETTINGS = (
+    Setting("small", "shakespeare", TINY, batch=4, context=8),
+    Setting("reviews", "reviews", TINY, "bfloat16", batch=4, context=8),
+)
 
 PROFILES = {
-    "smoke": Config(
-        settings=(
-            Setting("small", "shakespeare", TINY, batch=4, context=8),
-            Setting("reviews", "reviews", TINY, "bfloat16", batch=4, context=8),
-        ),
-        rounds=2,
-        repeats=2,
-        ks=(1, 2),
-        side=16,
-        limit=4,
-        text="embedded",
-    ),
+    "smoke": Config(TINY_SETTINGS, rounds=2, repeats=2, ks=(1, 2), side=16, limit=4, text="embedded"),
     "laptop": Config(),
-    "paper": Config(settings=(LARGE,), repeats=20, side=8192, train=60_000_000, compiler="inductor", device="cuda"),
+    "paper": Config((LARGE,), repeats=20, side=8192, train=60_000_000, compiler="inductor", device="cuda"),
 }
 
 DATA = "corpora"

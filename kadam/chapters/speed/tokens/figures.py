@@ -6,11 +6,12 @@ import xarray as xr
 from matplotlib.figure import Figure
 
 from kadam.chapters.speed import drawing
-from kadam.chapters.speed.drawing import STATE, TIME
+from kadam.chapters.speed.drawing import TIME, optimizer_table
 from kadam.chapters.speed.measures import cases, step_over
+from kadam.chapters.speed.tokens.claims import arithmetic
 from kadam.chapters.speed.tokens.config import FUSED
 from kadam.report import style
-from kadam.report.table import Table, table
+from kadam.report.table import Table
 
 # Colour and marker of the networks, in the record's order.
 LINES = ((style.EXACT, "o"), (style.CORRECTED, "s"), (style.PAPER, "^"))
@@ -18,16 +19,7 @@ LINES = ((style.EXACT, "o"), (style.CORRECTED, "s"), (style.PAPER, "^"))
 
 def medians(record: xr.Dataset) -> dict[str, Any]:
     """The numbers of the tables, by name."""
-    return drawing.medians(record) | {
-        "share_of_arithmetic": _arithmetic(record).to_series().to_dict(),
-        "attention": record.attention.to_series().to_dict(),
-        "step_over_adam": drawing.by_case(record, step_over(record)),
-        "state_bytes": record.state_bytes[0].to_series().to_dict(),
-    }
-
-
-def _arithmetic(record: xr.Dataset) -> xr.DataArray:
-    return record.share.sel(loop="ours").median("round")
+    return drawing.medians(record, share_of_arithmetic=arithmetic(record), attention=record.attention)
 
 
 def costs(record: xr.Dataset, network: str) -> dict[str, float]:
@@ -43,14 +35,7 @@ def summary(record: xr.Dataset) -> str:
 def loop_table(record: xr.Dataset) -> Table:
     """Both loops, where a step's time goes, the share of the machine's arithmetic and the kernel of attention."""
     kernel = record.attention.str.lower().str.replace("_", " ")
-    return drawing.loop_table(record, arithmetic=_arithmetic(record), attention=kernel)
-
-
-def optimizer_table(record: xr.Dataset) -> Table:
-    """What each optimizer costs in time, by network, and in memory."""
-    columns = (record.optimizer.values, *step_over(record).values, record.state_bytes[0].values)
-    head = ("optimizer", *(f"step / Adam's: {name}" for name in cases(record)), STATE)
-    return table(head, zip(*columns, strict=True), digits=("", *[".2f"] * len(cases(record)), ".1f"))
+    return drawing.loop_table(record, arithmetic=arithmetic(record), attention=kernel)
 
 
 @style.styled

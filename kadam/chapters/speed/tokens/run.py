@@ -17,18 +17,15 @@ from torch.nn.attention import SDPBackend
 from torch.optim.optimizer import Optimizer
 
 from kadam.chapters.speed import loops
-from kadam.chapters.speed.loops import Clock
-from kadam.chapters.speed.names import LOOPS, STRATEGY
+from kadam.chapters.speed.loops import LOOPS, STRATEGY
 from kadam.chapters.speed.tokens.config import FUSED, PROFILES, Config, Setting
 from kadam.decay import Decay
 from kadam.lab.data.configured import configured_corpora
-from kadam.lab.data.sources import describe, together
+from kadam.lab.data.sources import together
 from kadam.lab.data.windows import Learnable, Windows, learnable
-from kadam.lab.engine.sweep import one_thread
 from kadam.lab.records.record import recorded, with_units
-from kadam.lab.train import devices, stopwatch
 from kadam.lab.train import optimizers as baselines
-from kadam.lab.train.ensemble import keep_freed_memory
+from kadam.lab.train import stopwatch
 from kadam.lab.train.gpt import Gpt
 from kadam.lab.train.language_model import LanguageModelling, TextNetwork
 from kadam.lab.train.schedule import Schedule
@@ -36,75 +33,55 @@ from kadam.lab.train.training import Forward
 
 RIVALS = ("Adam", "AdamW", "NAdam", "Lion")
 LOOPED = "AdamW"  # the optimizer of both loops
-WEIGHT_DECAY = 0.1
+RATE, WEIGHT_DECAY = 1e-3, 0.1
 
 
 @recorded("tokens", PROFILES)
 def run(config: Config, *, checkpoint: Path | None = None, jobs: int = 1) -> xr.Dataset:
     """Tokens a second by setting, loop and round; seconds by part and by optimizer; the share of the arithmetic."""
-    keep_freed_memory()
-    bench = Bench(config)
-    with one_thread():
-        dataset = xr.merge([_loops(bench), _parts(bench), _costs(bench)], join="exact")
-    dataset.attrs = {
-        **{name: getattr(config, name) for name in ("side", "compiler")},
-        **describe(bench.data),
-        "device": loops.device_name(config.device),
-    }
-    return with_units(dataset, UNITS)
+    return with_units(Bench(config).measured((_loops, _parts, _costs), "side", "compiler"), UNITS)
 
 
-class Bench:
+class Bench(loops.Bench):
     """Texts on the device, and what learns them."""
 
     def __init__(self, config: Config) -> None:
-        self.config, self.device = config, devices.chosen(config.device)
-        self.clock = Clock(config.rounds, config.repeats, config.limit, config.device)
         corpora = configured_corpora(config)
-        self.data = together(*corpora.values())
+        super().__init__(config, together(*corpora.values()))
+        self.settings: dict[str, Setting] = {setting.name: setting for setting in config.settings}
         to = functools.partial(learnable, windows=1, context=1, device=self.device)
         self.texts: dict[str, Learnable] = {name: to(corpus) for name, corpus in corpora.items()}
-
-    @property
-    def names(self) -> list[str]:
-        return [setting.name for setting in self.config.settings]
 
     def network(self, setting: Setting) -> TextNetwork:
         config, vocabulary = self.config, self.texts[setting.corpus].vocabulary
         how = (setting.precision, config.compiler, config.device)
         return TextNetwork(vocabulary, setting.context, setting.shape, False, *how)
 
-    def training(self, setting: Setting, method: str, *, lr: float = 1e-3) -> LanguageModelling:
-        config = self.config
-        tokens = self.texts[setting.corpus].train
-        batches = Windows(tokens, batch=setting.batch, context=setting.context, seed=config.seed)
-        schedule, make = Schedule(config.limit), maker(method, lr)
-        return LanguageModelling(self.network(setting), make, batches, schedule, initialisation=config.seed)
+    def training(self, setting: Setting, method: str) -> LanguageModelling:
+        make: Callable[[list[torch.nn.Parameter]], Optimizer] = functools.partial(
+            baselines.optimizer, method, lr=RATE, decay=Decay(), weight_decay=WEIGHT_DECAY
+        )
+        if method == FUSED:
+            make = functools.partial(torch.optim.Adam, lr=RATE, betas=Decay().betas, fused=True)
+        seed, tokens = self.config.seed, self.texts[setting.corpus].train
+        batches = Windows(tokens, batch=setting.batch, context=setting.context, seed=seed)
+        return LanguageModelling(self.network(setting), make, batches, Schedule(self.config.limit), initialisation=seed)
 
 
-def maker(method: str, lr: float) -> Callable[[list[torch.nn.Parameter]], Optimizer]:
-    """What makes the optimizer of this name."""
-    if method == FUSED:
-        return functools.partial(torch.optim.Adam, lr=lr, betas=Decay().betas, fused=True)
-    return functools.partial(baselines.optimizer, method, lr=lr, decay=Decay(), weight_decay=WEIGHT_DECAY)
-
-
-def plain_loop(
-    tokens: torch.Tensor, model: Gpt, forward: Forward, *, batch: int, context: int, precision: str, lr: float = 1e-3
-) -> Callable[[], torch.Tensor]:
+def plain_loop(tokens: torch.Tensor, model: Gpt, forward: Forward, setting: Setting) -> Callable[[], torch.Tensor]:
     """A training step, which returns its loss, as one writes it by hand for text on the device, as nanoGPT does: nothing here
     is ours but the network.
 
     Like nanoGPT it takes AdamW's fused step on a GPU alone. It gathers all windows at once, which is faster than a stack.
     """
-    optimizer = torch.optim.AdamW(model.parameters(), lr=lr, weight_decay=WEIGHT_DECAY, fused=tokens.is_cuda)
-    offsets = torch.arange(context + 1, device=tokens.device)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=RATE, weight_decay=WEIGHT_DECAY, fused=tokens.is_cuda)
+    context, offsets = setting.context, torch.arange(setting.context + 1, device=tokens.device)
 
     def step() -> torch.Tensor:
-        starts = torch.randint(len(tokens) - context, (batch, 1), device=tokens.device)
+        starts = torch.randint(len(tokens) - context, (setting.batch, 1), device=tokens.device)
         window = tokens[starts + offsets].long()
         x, y = window[:, :-1], window[:, 1:]
-        with torch.autocast(x.device.type, torch.bfloat16, enabled=precision == "bfloat16"):
+        with torch.autocast(x.device.type, torch.bfloat16, enabled=setting.precision == "bfloat16"):
             loss = F.cross_entropy(forward(x).flatten(0, 1), y.flatten())
         loss.backward()
         optimizer.step()
@@ -119,8 +96,7 @@ def hand_made(bench: Bench, setting: Setting) -> tuple[Gpt, Callable[[], torch.T
     network = bench.network(setting)
     model, forward = network.build.__wrapped__(network)
     model.reset(bench.config.seed)
-    size = {"batch": setting.batch, "context": setting.context}
-    return model, plain_loop(bench.texts[setting.corpus].train, model, forward, precision=setting.precision, **size)
+    return model, plain_loop(bench.texts[setting.corpus].train, model, forward, setting)
 
 
 def product(side: int, dtype: torch.dtype, device: torch.device) -> stopwatch.Step:
@@ -146,51 +122,44 @@ def dtype(setting: Setting) -> torch.dtype:
     return torch.bfloat16 if setting.precision == "bfloat16" else torch.float32
 
 
-def optimizers(config: Config) -> list[str]:
-    """Whose steps are timed."""
-    staged = [baselines.kadam_name(k, STRATEGY) for k in config.ks if k > 1]
-    return [*RIVALS, FUSED, *staged, baselines.kadam_name(2, "meta")]
-
-
-def attention(setting: Setting, config: Config) -> str:
+def attention(setting: Setting, device: torch.device) -> str:
     """PyTorch's name of the kernel that it chooses for the attention of a setting."""
     heads = setting.shape.heads
     shape = setting.batch, heads, setting.context, setting.shape.width // heads
-    device = devices.chosen(config.device)
     x = torch.empty(shape, dtype=dtype(setting), device=device, requires_grad=True)
     return str(SDPBackend(torch._fused_sdp_choice(x, x, x, is_causal=True)).name)
 
 
 def _loops(bench: Bench) -> xr.Dataset:
-    config, steps, arithmetic = bench.config, {}, []
-    for setting in config.settings:
+    side, steps, arithmetic = bench.config.side, {}, []
+    for name, setting in bench.settings.items():
         ours, (model, plain) = bench.training(setting, LOOPED), hand_made(bench, setting)
-        largest = product(config.side, dtype(setting), bench.device)
-        steps[setting.name] = {"ours": bench.clock.step(ours.step), "plain": plain, "product": largest}
+        largest = product(side, dtype(setting), bench.device)
+        steps[name] = {"ours": bench.step(ours.step), "plain": plain, "product": largest}
         arithmetic.append(operations(model, setting))
-    seconds = bench.clock.seconds(steps)
-    tokens = np.array([setting.batch * setting.context for setting in config.settings])
-    rate, peak = tokens[:, None, None] / seconds[:, :2], 2 * config.side**3 / seconds[:, 2]
+    seconds = bench.seconds(steps)
+    tokens = np.array([setting.batch * setting.context for setting in bench.settings.values()])
     values = {
-        "rate": (("setting", "loop", "round"), rate),
-        "peak": (("setting", "round"), peak),
+        "rate": (("setting", "loop", "round"), tokens[:, None, None] / seconds[:, :2]),
+        "peak": (("setting", "round"), 2 * side**3 / seconds[:, 2]),
         "operations": ("setting", arithmetic),
-        "share": (("setting", "loop", "round"), rate * np.array(arithmetic)[:, None, None] / peak[:, None]),
     }
-    kernels = [attention(setting, config) for setting in config.settings]
-    return xr.Dataset(values, coords={"setting": bench.names, "loop": list(LOOPS), "attention": ("setting", kernels)})
+    kernels = [attention(setting, bench.device) for setting in bench.settings.values()]
+    found = xr.Dataset(values, {"setting": list(steps), "loop": list(LOOPS), "attention": ("setting", kernels)})
+    return found.assign(share=found.rate * found.operations / found.peak)
 
 
 def _parts(bench: Bench) -> xr.Dataset:
-    return bench.clock.parts("setting", {setting.name: bench.training(setting, LOOPED) for setting in bench.config.settings})
+    return bench.parts("setting", {name: bench.training(setting, LOOPED) for name, setting in bench.settings.items()})
 
 
 def _costs(bench: Bench) -> xr.Dataset:
     """Setting by setting, so that little time lies between the steps that are compared."""
-    names = optimizers(bench.config)
-    found = [bench.clock.costs({name: bench.training(setting, name) for name in names}) for setting in bench.config.settings]
+    staged = [baselines.kadam_name(k, STRATEGY) for k in bench.config.ks if k > 1]
+    names = [*RIVALS, FUSED, *staged, baselines.kadam_name(2, "meta")]
+    found = [bench.costs({name: bench.training(setting, name) for name in names}) for setting in bench.settings.values()]
     k = [0 if name == FUSED else baselines.stages_of(name)[0] for name in names]
-    return xr.concat(found, "setting").assign_coords(setting=bench.names, k=("optimizer", k))
+    return xr.concat(found, "setting").assign_coords(setting=list(bench.settings), k=("optimizer", k))
 
 
 UNITS = loops.UNITS | {

@@ -1,6 +1,7 @@
 """What is measured of how fast images train, at which profile."""
 
 from dataclasses import dataclass
+from typing import Any
 
 from kadam.lab.records.profiles import check_choice, check_counts, check_rates
 
@@ -50,42 +51,15 @@ class Config:
             raise ValueError(f"ks must hold one whole number >= 1 or more, got {self.ks!r}")
 
 
+# Images and network of the two other profiles, and how the larger is computed.
+SMALL: dict[str, Any] = {"batch": 16, "train": 128, "validation": 64, "test": 64, "pixels": 8, "width": 2, "images": "embedded"}
+LARGE = {"batch": 512, "train": 45000, "validation": 5000, "test": 10000, "pixels": 32, "width": 64, "depth": 2}
+GPU: dict[str, Any] = {"smoothing": 0.1, "compiler": "inductor", "precision": "bfloat16", "device": "cuda"}
+
 PROFILES = {
-    "smoke": Config(
-        rounds=2,
-        repeats=2,
-        ks=(1, 2),
-        target=0.05,
-        limit=4,
-        every=2,
-        seeds=1,
-        batch=16,
-        train=128,
-        validation=64,
-        test=64,
-        pixels=8,
-        width=2,
-        images="embedded",
-    ),
+    "smoke": Config(rounds=2, repeats=2, ks=(1, 2), target=0.05, limit=4, every=2, seeds=1, **SMALL),
     "laptop": Config(),
-    "paper": Config(
-        target=REFERENCE_ACCURACY,
-        rates=(4e-3, 1e-3),
-        limit=1400,
-        every=50,
-        seeds=5,
-        batch=512,
-        train=45000,
-        validation=5000,
-        test=10000,
-        pixels=32,
-        width=64,
-        depth=2,
-        smoothing=0.1,
-        compiler="inductor",
-        precision="bfloat16",
-        device="cuda",
-    ),
+    "paper": Config(target=REFERENCE_ACCURACY, rates=(4e-3, 1e-3), limit=1400, every=50, seeds=5, **(LARGE | GPU)),
 }
 
 DATA = "images"

@@ -6,7 +6,7 @@ import xarray as xr
 from matplotlib.figure import Figure
 
 from kadam.chapters.speed import drawing
-from kadam.chapters.speed.drawing import STATE, TIME, loop_table
+from kadam.chapters.speed.drawing import STATE, TIME, loop_table, optimizer_table
 from kadam.chapters.speed.drawing import split as split
 from kadam.chapters.speed.measures import step_over
 from kadam.report import style
@@ -15,22 +15,12 @@ from kadam.report.table import Table, table
 
 def medians(record: xr.Dataset) -> dict[str, Any]:
     """The numbers of the tables, by name."""
-    return drawing.medians(record) | {
-        "step_over_adam": step_over(record).to_series().to_dict(),
-        "state_bytes": record.state_bytes.to_series().to_dict(),
-        "race_s": record.race_s.to_pandas().to_dict("index"),
-    }
+    return drawing.medians(record, race_s=record.race_s)
 
 
 def summary(record: xr.Dataset) -> str:
     """What a terminal shows."""
     return f"{loop_table(record)}\n\n{optimizer_table(record)}\n\n{race_table(record)}"
-
-
-def optimizer_table(record: xr.Dataset) -> Table:
-    """What each optimizer costs in time and memory."""
-    columns = (record.optimizer.values, step_over(record).values, record.state_bytes.values)
-    return table(("optimizer", TIME, STATE), zip(*columns, strict=True), digits=("", ".2f", ".1f"))
 
 
 def race_table(record: xr.Dataset) -> Table:

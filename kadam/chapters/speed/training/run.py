@@ -13,20 +13,16 @@ import xarray as xr
 from torch.nn import functional as F
 
 from kadam.chapters.speed import loops
-from kadam.chapters.speed.loops import Clock
-from kadam.chapters.speed.names import LOOPS, STRATEGY
+from kadam.chapters.speed.loops import LOOPS, STRATEGY
 from kadam.chapters.speed.training.config import PRECISIONS, PROFILES, RACERS, Config
 from kadam.decay import Decay
 from kadam.lab.data.images import configured_images
 from kadam.lab.data.labelled import Augmentation, Batches, Counts, Seeds, Splits, split
-from kadam.lab.data.sources import describe
-from kadam.lab.engine.sweep import one_thread
 from kadam.lab.records.profiles import BASELINES
 from kadam.lab.records.record import recorded, with_units
-from kadam.lab.train import devices, stopwatch
 from kadam.lab.train import optimizers as baselines
+from kadam.lab.train import stopwatch
 from kadam.lab.train.classification import Classification, ImageNetwork
-from kadam.lab.train.ensemble import keep_freed_memory
 from kadam.lab.train.schedule import Schedule
 from kadam.lab.train.training import Forward
 
@@ -34,27 +30,18 @@ from kadam.lab.train.training import Forward
 @recorded("training", PROFILES)
 def run(config: Config, *, checkpoint: Path | None = None, jobs: int = 1) -> xr.Dataset:
     """Seconds by loop, precision and round; by part; by optimizer; and of the races."""
-    keep_freed_memory()
-    bench = Bench(config)
-    with one_thread():
-        dataset = xr.merge([part(bench) for part in (_loops, _parts, _costs, _races)])
-    dataset.attrs = {
-        **{name: getattr(config, name) for name in ("batch", "target", "limit", "pixels")},
-        **describe(configured_images(config)),
-        "device": loops.device_name(config.device),
-    }
+    dataset = Bench(config).measured((_loops, _parts, _costs, _races), "batch", "target", "limit", "pixels")
     return with_units(dataset, UNITS)
 
 
-class Bench:
+class Bench(loops.Bench):
     """Images on the device, and what trains on them."""
 
     def __init__(self, config: Config) -> None:
-        self.config, self.change = config, Augmentation()
-        self.clock = Clock(config.rounds, config.repeats, config.limit, config.device)
+        images = configured_images(config)
+        super().__init__(config, images)
         counts = Counts(config.train, config.validation, config.test)
-        device = devices.chosen(config.device)
-        self.splits: Splits = split(configured_images(config), counts, pixels=config.pixels, device=device, dtype=torch.float32)
+        self.splits: Splits = split(images, counts, pixels=config.pixels, device=self.device, dtype=torch.float32)
 
     def network(self, precision: str) -> ImageNetwork:
         config, train = self.config, self.splits.train
@@ -63,20 +50,18 @@ class Bench:
 
     def training(self, method: str, precision: str, *, lr: float = 1e-3, seed: int = 0) -> Classification:
         make = functools.partial(baselines.optimizer, method, lr=lr, decay=Decay(), weight_decay=0.0)
-        batches = Batches(self.splits.train, self.change, self.config.batch, Seeds(seed, seed + 1, seed + 2))
+        batches = Batches(self.splits.train, Augmentation(), self.config.batch, Seeds(seed, seed + 1, seed + 2))
         schedule, smoothing = Schedule(self.config.limit), self.config.smoothing
         return Classification(self.network(precision), make, batches, schedule, smoothing=smoothing)
 
 
-def plain_loop(
-    splits: Splits, model: torch.nn.Module, forward: Forward, *, batch: int, precision: str, lr: float = 1e-3
-) -> stopwatch.Step:
+def plain_loop(splits: Splits, model: torch.nn.Module, forward: Forward, *, batch: int, precision: str) -> stopwatch.Step:
     """A training step as one writes it by hand for images on the device: nothing here is ours but the network.
 
     The flip is drawn for each image; shift and cutout, for the sake of speed, once for the batch.
     """
     data, labels = splits.train.images.permute(0, 3, 1, 2).contiguous(), splits.train.labels
-    optimizer = torch.optim.Adam(model.parameters(), lr=lr)
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
     side, change = data.shape[-1], Augmentation()
 
     def step() -> None:
@@ -106,29 +91,26 @@ def hand_made(bench: Bench, precision: str) -> tuple[torch.nn.Module, stopwatch.
 
 
 def _loops(bench: Bench) -> xr.Dataset:
-    clock = bench.clock
-    steps = {p: {"ours": clock.step(bench.training("Adam", p).step), "plain": hand_made(bench, p)[1]} for p in PRECISIONS}
-    rate = bench.config.batch / clock.seconds(steps)
-    return xr.Dataset(
-        {"rate": (("precision", "loop", "round"), rate)}, coords={"precision": list(PRECISIONS), "loop": list(LOOPS)}
-    )
+    steps = {p: {"ours": bench.step(bench.training("Adam", p).step), "plain": hand_made(bench, p)[1]} for p in PRECISIONS}
+    rate = bench.config.batch / bench.seconds(steps)
+    coords = {"precision": list(PRECISIONS), "loop": list(LOOPS)}
+    return xr.Dataset({"rate": ((*coords, "round"), rate)}, coords)
 
 
 def _parts(bench: Bench) -> xr.Dataset:
-    return bench.clock.parts("precision", {precision: bench.training("Adam", precision) for precision in PRECISIONS})
+    return bench.parts("precision", {precision: bench.training("Adam", precision) for precision in PRECISIONS})
 
 
 def _costs(bench: Bench) -> xr.Dataset:
     names = [*BASELINES, *(baselines.kadam_name(k, STRATEGY) for k in bench.config.ks if k > 1)]
-    found = bench.clock.costs({name: bench.training(name, bench.config.precision) for name in names})
+    found = bench.costs({name: bench.training(name, bench.config.precision) for name in names})
     return found.assign_coords(k=("optimizer", [baselines.stages_of(name)[0] for name in names]))
 
 
 def _races(bench: Bench) -> xr.Dataset:
     seeds = range(bench.config.seed, bench.config.seed + bench.config.seeds)
-    races = np.array(
-        [[race(bench, name, lr, seed) for seed in seeds] for name, lr in zip(RACERS, bench.config.rates, strict=True)]
-    )
+    rates = zip(RACERS, bench.config.rates, strict=True)
+    races = np.array([[race(bench, name, lr, seed) for seed in seeds] for name, lr in rates])
     names = ("race_steps", "race_s", "race_looking_s", "race_accuracy")
     values = {name: (("racer", "race"), races[..., i]) for i, name in enumerate(names)}
     return xr.Dataset(values, coords={"racer": list(RACERS), "race": list(seeds)})
@@ -141,17 +123,12 @@ def race(bench: Bench, method: str, lr: float, seed: int) -> tuple[float, float,
     training_s = looking_s = accuracy = 0.0
     for n in range(0, config.limit, config.every):
         last = min(n + config.every, config.limit)
-        training_s += stopwatch.seconds(functools.partial(_take, training, range(n, last)), device=config.device)
+        training_s += stopwatch.seconds(functools.partial(list, map(training.step, range(n, last))), device=config.device)
         found, took = stopwatch.timed(lambda: training.evaluate(bench.splits.test), device=config.device)
         accuracy, looking_s = found["accuracy"], looking_s + took
         if accuracy >= config.target:
             return last, training_s, looking_s, accuracy
     return np.nan, training_s, looking_s, accuracy
-
-
-def _take(training: Classification, steps: range) -> None:
-    for n in steps:
-        training.step(n)
 
 
 UNITS = loops.UNITS | {

@@ -20,7 +20,7 @@ from kadam.lab.data import text as corpora
 from kadam.lab.data.text import Corpus, load_corpus
 from kadam.lab.data.windows import BLOCK, Windows, spaced_windows
 
-REAL_FOLDER = Path(os.environ.get("KADAM_DATA") or Path(__file__).parents[2] / "shared" / "data")
+REAL_FOLDER = Path(os.environ.get("KADAM_DATA") or Path(__file__).parents[3] / "shared" / "data")
 ARCHIVE = "small.tar.gz"
 PACKED = ("train.txt.xz", "valid.txt.xz")
 

@@ -190,7 +190,7 @@ def slurm(tmp_path):
 
 def documented_configuration():
     """The job file of the book's page on clusters."""
-    page = (Path(__file__).parents[1] / "book" / "cluster.md").read_text()
+    page = (Path(__file__).parents[2] / "book" / "cluster.md").read_text()
     return page.split("```yaml\n")[1].split("```")[0]
 
 

@@ -13,7 +13,7 @@ from packaging.requirements import Requirement
 
 from kadam import __version__
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[1]
 CORE = ("torch", "numpy", "scipy")
 
 USER_SCRIPT = """\

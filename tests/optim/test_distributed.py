@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from distributed_worker import CASES, PATIENCE
 
-WORKER = Path(__file__).with_name("distributed_worker.py")
+WORKER = Path(__file__).parents[1].joinpath("distributed_worker.py")
 RANKS = (0, 1)
 
 

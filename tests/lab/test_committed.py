@@ -112,4 +112,4 @@ def test_every_damage_is_refused_with_the_file_the_reason_and_the_repair(folder,
 
 
 def test_the_repository_has_a_manifest_to_lose():
-    assert results.manifest(Path(__file__).parents[1] / "results")
+    assert results.manifest(Path(__file__).parents[2] / "results")

@@ -18,7 +18,7 @@ from kadam import cli
 from kadam.lab.data import images
 from kadam.lab.data import sources as data
 
-REAL_FOLDER = Path(os.environ.get("KADAM_DATA") or Path(__file__).parents[2] / "shared" / "data")
+REAL_FOLDER = Path(os.environ.get("KADAM_DATA") or Path(__file__).parents[3] / "shared" / "data")
 PACKED = "small.npz"
 ARCHIVE = "small.tar.gz"
 LOSSY = {"lossy_train": np.array([1, 4], np.int32), "lossy_test": np.array([2], np.int32)}

@@ -12,7 +12,7 @@ import pytest
 
 from kadam.lab.data import sources as data
 
-REAL_FOLDER = Path(os.environ.get("KADAM_DATA") or Path(__file__).parents[2] / "shared" / "data")
+REAL_FOLDER = Path(os.environ.get("KADAM_DATA") or Path(__file__).parents[3] / "shared" / "data")
 CONTENT = "To be, or not to be\n" * 20
 
 

@@ -9,7 +9,7 @@ from kadam import book, chapters
 from kadam.lab.records import closure
 from kadam.lab.records.closure import PACKAGE, files_of, imported, source_hash
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 PAGES = {source.stem: book.Page(source) for source in sorted((ROOT / "notebooks").glob("*.md"))}
 RUNS = {name: experiment.module_name("run") for name, experiment in chapters.CATALOGUE.items()}
 

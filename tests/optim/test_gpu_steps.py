@@ -5,7 +5,7 @@ import copy
 import pytest
 import torch
 from problems import gradients, owned, parameters, run
-from test_fused_cuda import LR, device, fused, interpreted  # noqa: F401
+from test_cuda import LR, device, fused, interpreted  # noqa: F401
 
 from kadam import KAdam
 from kadam.optim import cpu, steps

@@ -146,10 +146,10 @@ def test_a_run_that_downloads_its_data_still_finds_its_record(kadam, tmp_path, m
 
     monkeypatch.setitem(growth.PROFILES, "laptop", growth.Config(points=2, seeds=1, steps=10, width=8, layers=1))
     excerpt = data.load_text(embedded=True)
-    there = []
-    monkeypatch.setattr(data, "_try_download", lambda source: there.append(1) or ("download", tmp_path / "text"))
-    monkeypatch.setattr(data, "locate", lambda source: ("cache", tmp_path / "text") if there else None)
-    monkeypatch.setattr(data, "_verified", lambda path, sha256: excerpt.characters[:500].encode())
+    there, path = [], tmp_path / data.TINY_SHAKESPEARE.files[0].name
+    monkeypatch.setattr(data, "_try_download", lambda source: there.append(1) or ("download", path))
+    monkeypatch.setattr(data, "locate", lambda source: ("cache", path) if there else None)
+    monkeypatch.setattr(data, "verify", lambda source, path: excerpt.characters[:500].encode())
     result = kadam("run", "growth", "--jobs", "1", "--out", str(tmp_path / "out"))
     assert result.exit_code == 0, result.output
     assert there

@@ -92,7 +92,7 @@ def test_data_that_arrives_later_is_a_new_computation(monkeypatch):
     assert chapters.obtain("growth", "laptop").attrs["data_origin"] == "embedded"
     before = chapters.request("growth", "laptop").path
     monkeypatch.setattr("kadam.lab.data.sources.locate", lambda source: ("folder", REAL))
-    monkeypatch.setattr("kadam.lab.data.sources._verified", lambda path, sha256: b"to be or not to be " * 50)
+    monkeypatch.setattr("kadam.lab.data.sources.verify", lambda source, path: b"to be or not to be " * 50)
     assert chapters.request("growth", "laptop").path != before
     assert chapters.obtain("growth", "laptop").attrs["data_origin"] == "folder"
 

@@ -161,7 +161,7 @@ def test_the_hash_of_the_data_is_of_both_sets_and_found_without_decoding_any():
     assert len({sets(**choice).sha256 for choice in choices}) == 4
     assert [sets(**choice).origin for choice in choices] == ["folder", "embedded", "embedded", "embedded"]
     with pytest.raises(data.DataError):  # so nothing was decoded
-        _ = sets(images="real").sets[1].train
+        _ = images.configured_images(SimpleNamespace(images="real"), fetch=False).train
     assert sets(width=16, examples=32).sha256 == sets().sha256
 
 

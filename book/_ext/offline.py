@@ -13,9 +13,7 @@ from sphinx.application import Sphinx
 from sphinx.config import Config
 
 # Target under _static/: (installed package, file inside it).
-VENDORED = {
-    "vendor/mathjax.js": ("sphinx-mathjax-offline", "static/mathjax/tex-svg-full.js"),
-}
+VENDORED = {"vendor/mathjax.js": ("sphinx-mathjax-offline", "static/mathjax/tex-svg-full.js")}
 # The events at which sphinx_thebe writes its scripts into pages.
 THEBE_EVENTS = ("env-before-read-docs", "doctree-resolved")
 

@@ -10,16 +10,7 @@ import xarray as xr
 from numpy.testing import assert_allclose, assert_array_equal
 
 from kadam.chapters.contest.comparisons import COMPARISONS, overall
-from kadam.chapters.contest.trials import (
-    Piece,
-    Runs,
-    Trial,
-    crossed,
-    log_interpolation,
-    peak_rates,
-    side_by_side,
-    unfolded,
-)
+from kadam.chapters.contest.trials import Piece, Runs, Trial, crossed, log_interpolation, peak_rates, side_by_side, unfolded
 from kadam.lab.engine import state as states
 
 NAN = float("nan")
@@ -168,10 +159,7 @@ def pretended(trial, log, diverges=None):
         run.losses, run.squares = state["losses"], state["squares"]
 
     run.step, run.load_state_dict = step, load_state_dict
-    run.evaluate = lambda data: {
-        "loss": data * trial.rate + run.losses.isfinite().sum().item(),
-        "accuracy": trial.rate / 10,
-    }
+    run.evaluate = lambda data: {"loss": data * trial.rate + run.losses.isfinite().sum().item(), "accuracy": trial.rate / 10}
     run.diverged_at = lambda n: next((i for i in range(n) if not run.losses[i].isfinite()), None)
     run.watched = lambda begin, end: {
         "train_loss": run.losses[begin:end].mean().item(),

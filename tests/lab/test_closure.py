@@ -97,9 +97,7 @@ except ImportError:
 module = import_module("kadam.h.i")
 words = "see kadam.j"
 """
-    assert set(imported(source)) == {
-        *("kadam.a", "kadam.b", "kadam.b.c", "kadam.d", "kadam.d.e", "kadam.g", "kadam.h.i"),
-    }
+    assert set(imported(source)) == {*("kadam.a", "kadam.b", "kadam.b.c", "kadam.d", "kadam.d.e", "kadam.g", "kadam.h.i")}
 
 
 def test_a_package_runs_the_file_of_every_folder_above_a_module():

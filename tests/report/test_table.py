@@ -12,11 +12,7 @@ from kadam.report.table import table
 
 def test_words_stand_to_the_left_and_numbers_to_the_right():
     text = str(table(("name", "loss", "share", "note"), [("a", 0.5, "5%", "x"), ("longer", 12.25, "100%", "")], digits=".2f"))
-    assert text.splitlines() == [
-        "name     loss  share  note",
-        "a        0.50     5%  x",
-        "longer  12.25   100%",
-    ]
+    assert text.splitlines() == ["name     loss  share  note", "a        0.50     5%  x", "longer  12.25   100%"]
 
 
 @pytest.mark.parametrize(

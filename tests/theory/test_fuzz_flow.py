@@ -202,12 +202,7 @@ small = st.floats(1e-6, 0.5)
 series = st.lists(st.floats(0, 1e3) | st.sampled_from([0.0, 5e-324, 1e100]), max_size=6)
 
 
-@fuzz(
-    shape=st.tuples(st.integers(0, 4), st.integers(0, 3)),
-    eta=small,
-    weight_decay=weight_decays,
-    data=st.data(),
-)
+@fuzz(shape=st.tuples(st.integers(0, 4), st.integers(0, 3)), eta=small, weight_decay=weight_decays, data=st.data())
 def test_the_terms_of_the_norm_add_up_to_the_next_one(shape, eta, weight_decay, data):
     w, u = (data.draw(arrays(np.float64, shape, elements=st.floats(-1e6, 1e6))) for _ in range(2))
     terms = invariance.norm_terms(w, u, eta=eta, weight_decay=weight_decay)
@@ -248,12 +243,7 @@ def test_the_parts_of_the_norm_are_all_of_it(squares, eta, gamma, weight_decay, 
         assert abs(sum(part[n + 1] for part in parts) - norm) <= 1e-10 * size
 
 
-@fuzz(
-    square=st.floats(1e-10, 1e10),
-    eta=etas,
-    weight_decay=st.floats(-12, 0).map(lambda e: 0.9 * 10**e),
-    gamma=everyday_rates,
-)
+@fuzz(square=st.floats(1e-10, 1e10), eta=etas, weight_decay=st.floats(-12, 0).map(lambda e: 0.9 * 10**e), gamma=everyday_rates)
 def test_equilibrium_is_the_formula_without_cancellation(square, eta, weight_decay, gamma):
     rates = {"eta": eta, "weight_decay": weight_decay}
     E, G, q = Fraction(eta), Fraction(gamma), 1 - Fraction(eta) * Fraction(weight_decay)

@@ -700,11 +700,7 @@ def test_worst_case_puts_iterations_first(n):
 @pytest.mark.parametrize("name", ["beta", "gamma"])
 @pytest.mark.parametrize(
     "function",
-    [
-        *FUNCTIONS,
-        pytest.param(lambda **at: worst_case_gradients(7, **at), id="worst_case_gradients"),
-        stability.normal_curve,
-    ],
+    [*FUNCTIONS, pytest.param(lambda **at: worst_case_gradients(7, **at), id="worst_case_gradients"), stability.normal_curve],
 )
 def test_decay_outside_the_unit_interval_is_named(function, name, value):
     for given_as in (value, [0.5, value, 0.2]):

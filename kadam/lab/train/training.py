@@ -121,10 +121,7 @@ class Training(Stateful, ABC):
 
     def watched(self, begin: int, end: int) -> dict[str, float]:
         """What was seen from step ``begin`` up to ``end``; waits for the device."""
-        return {
-            "train_loss": float(self.losses[begin:end].mean()),
-            "update_rms": float(self.squares[begin:end].mean().sqrt()),
-        }
+        return {"train_loss": float(self.losses[begin:end].mean()), "update_rms": float(self.squares[begin:end].mean().sqrt())}
 
     def diverged_at(self, n: int) -> int | None:
         """The first of the n steps taken whose loss, or move, was not finite; waits for the device."""

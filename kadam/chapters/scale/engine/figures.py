@@ -158,11 +158,7 @@ class Precision:
 
 
 # The first two are what KAdam does with float32 and bfloat16 parameters; the third it does not do.
-PRECISIONS = {
-    "float32": Precision(4, 4),
-    "bfloat16 weights": Precision(2, 4),
-    "bfloat16 weights and state": Precision(2, 2),
-}
+PRECISIONS = {"float32": Precision(4, 4), "bfloat16 weights": Precision(2, 4), "bfloat16 weights and state": Precision(2, 2)}
 
 
 def fewest_gpus(parameters: float, k: int, precision: Precision, *, memory: float) -> int:

@@ -20,7 +20,7 @@ from kadam.chapters.speed.tokens import run as tokens
 from kadam.chapters.speed.training import config as training_config
 from kadam.chapters.speed.training import figures as training_figures
 from kadam.chapters.speed.training import run as training
-from kadam.lab.data import text as corpora
+from kadam.lab.data import sources
 from kadam.lab.data.configured import configured
 
 IMAGES, TEXTS = training_config.PROFILES["smoke"], tokens_config.PROFILES["smoke"]
@@ -293,8 +293,8 @@ def test_the_two_settings_use_their_own_text_and_precision(texts):
 
 
 def test_without_the_reviews_the_record_says_what_stands_in(monkeypatch):
-    monkeypatch.setattr(corpora, "find", lambda source, *, fetch: None)
-    with pytest.warns(corpora.StandInWarning):
+    monkeypatch.setattr(sources, "locate", lambda source: None)
+    with pytest.warns(sources.StandInWarning, match="no file, no download"):
         data = configured(tokens_config.DATA, replace(TEXTS, settings=(OTHER,), text="real"), fetch=False)
     assert data.origin == "embedded"
 

@@ -440,13 +440,14 @@ def test_the_references_arguments_are_answered_or_named(g, chain, eps):
 # Advice
 
 
-@fuzz(decay=decays | anything)
-def test_advice_is_the_theorys_and_can_be_said(decay):
+@fuzz(given=decays | anything)
+def test_advice_is_the_theorys_and_can_be_said(given):
     try:
-        advice = answer(lambda: advise(decay), "decay")
+        advice = answer(lambda: advise(given), "betas", "beta1", "beta2")
     except Refused:
-        assert not isinstance(decay, Decay)
+        assert not isinstance(given, Decay)
         return
+    decay = given if isinstance(given, Decay) else Decay.from_betas(given)
     assert f"{decay.beta:g}" in advice.sentence()
     assert advice.stable_discrete == bool(stability.is_stable(beta=decay.beta, gamma=decay.gamma))
     assert all(x is None or math.isfinite(x) for x in advice.as_dict().values())

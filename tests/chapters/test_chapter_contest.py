@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from kadam.chapters.contest import figures as contest
+from kadam.chapters.contest import looks
 from kadam.chapters.contest.cifar import figures
 from kadam.chapters.contest.comparisons import EQUAL, MATCHED, TUNED
 from kadam.lab.records.profiles import BASELINES
@@ -65,3 +66,12 @@ def test_the_setting_names_data_and_sizes(record):
     text = figures.setting(record)
     assert text.startswith("profile smoke; scikit-learn's digits, standing in for CIFAR-10")
     assert "128 images to train, 64 to validate, 64 to test; parameters: batch norm 496; no norm 482" in text
+
+
+def test_a_new_baseline_and_a_new_strategy_are_drawn_though_no_look_is_listed_for_them(record):
+    names = record.optimizer.str.replace("SGD", "Adamax").str.replace("meta", "halved")
+    strategies = record.strategy.str.replace("meta", "halved").values
+    renamed = record.assign_coords(optimizer=names, strategy=("optimizer", strategies))
+    assert {"Adamax", "2-Adam halved"} <= set(looks.of_methods(renamed))
+    legend = contest.rates(renamed).legends[0]
+    assert "Adamax" in [text.get_text() for text in legend.get_texts()]

@@ -56,7 +56,7 @@ def stages(record: xr.Dataset) -> Figure:
 def _against_k(axes: Axes, of: xr.DataArray) -> None:
     """``of``: the scores of one network in one comparison, (optimizer, seed)."""
     ks = sorted({int(k) for k in of.k.values if k >= 1})
-    for j, (strategy, colour) in enumerate((s, c) for s, c in looks.STRATEGY_COLOURS.items() if s in of.strategy.values):
+    for j, (strategy, colour) in enumerate((s, looks.colour_of(s)) for s in dict.fromkeys(of.strategy.values[of.k.values > 1])):
         mine = by_k(of, strategy)
         x, found = np.searchsorted(ks, mine.k) + 0.08 * (j - 2), np.array(mean_interval(mine))
         looks.bars(axes, x, found, "o", colour)

@@ -34,6 +34,7 @@ BASELINE_LINES = {
     "Lion": (style.GUIDE, "-"),
     "SGD": (style.GUIDE, "--"),
 }
+NEW_LINE = (style.GUIDE, ":")  # of a baseline that is not listed yet
 LARGEST = 0.05  # the largest size of a step that is drawn: beyond, nothing is learnt
 VISIBLE = 0.5  # of the way from the best loss to a guess: what is worse lies beyond the axis
 
@@ -73,10 +74,19 @@ def shades(record: xr.Dataset) -> dict[int, Any]:
 
 def of_methods(record: xr.Dataset) -> dict[str, Look]:
     """Baselines in black and grey, told apart by their line; k = 2 in the colours of the strategies."""
-    baselines = [(name, colour, line) for name, (colour, line) in BASELINE_LINES.items() if name in record.optimizer]
-    found: dict[str, Look] = {name: {"color": colour, "ls": line, "marker": "."} for name, colour, line in baselines}
-    second = two_stages(record).items()
-    return found | {method: {"color": STRATEGY_COLOURS[strategy], "marker": "o"} for strategy, method in second}
+    lines = {name: BASELINE_LINES.get(name, NEW_LINE) for name in baselines(record)}
+    found: dict[str, Look] = {name: {"color": colour, "ls": line, "marker": "."} for name, (colour, line) in lines.items()}
+    return found | {method: {"color": colour_of(strategy), "marker": "o"} for strategy, method in two_stages(record).items()}
+
+
+def baselines(record: xr.Dataset) -> list[str]:
+    """Those of a record, Adam first."""
+    names: list[str] = record.optimizer.values[record.k.values < 2].tolist()
+    return names
+
+
+def colour_of(strategy: str) -> str:
+    return STRATEGY_COLOURS.get(strategy, style.FIFTH)
 
 
 def by_network(record: xr.Dataset, *, height: float, ylabel: str = "", **options: Any) -> tuple[Figure, list[Axes]]:

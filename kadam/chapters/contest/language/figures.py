@@ -33,8 +33,8 @@ def setting(record: xr.Dataset) -> str:
 def basin(record: xr.Dataset) -> Figure:
     """How wide the range of good learning rates is, by k and strategy, and of the baselines; Adam's as a line."""
     figure, all_axes = looks.by_network(record, height=2.7, ylabel="basin of good rates\n(powers of ten)", sharey=True)
-    others = [name for name in looks.BASELINE_LINES if name in record.optimizer and name != ADAM]
-    ks, colours = [k for k in looks.shades(record) if k > 1], [looks.STRATEGY_COLOURS[name] for name in two_stages(record)]
+    others = [name for name in looks.baselines(record) if name != ADAM]
+    ks, colours = [k for k in looks.shades(record) if k > 1], [looks.colour_of(name) for name in two_stages(record)]
     for axes, network in zip(all_axes, networks(record), strict=True):
         of = measures.basin(record).sel(network=network)
         adam = of.sel(optimizer=ADAM)

@@ -61,6 +61,14 @@ class Test:
         return self.judge(dataset, **self.criterion.limits)  # type: ignore[union-attr]
 
 
+# Claims by id and source: statement, criterion, judge.
+Claims = Mapping[tuple[str, str], tuple[str, Criterion | str, Callable[..., Finding]]]
+
+
+def as_tests(claims: Claims) -> list[Test]:
+    return [Test(id, source, *rest) for (id, source), rest in claims.items()]
+
+
 @dataclass(frozen=True)
 class Claim:
     """A claim with its verdict; the fields are the columns of the ledger."""

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from kadam.report.ledger import MOST_WORDS, Criterion, Finding, Test, passes, passes_for, with_range
+from kadam.report.ledger import MOST_WORDS, Claims, Criterion, Finding, as_tests, passes, passes_for, with_range
 
 
 def relative_errors(dataset: xr.Dataset, law: str, *, setting: str = "fixed", least: float | None = None) -> xr.DataArray:
@@ -73,49 +73,38 @@ def _fresh_is_slower(dataset: xr.Dataset, *, most: float) -> Finding:
 
 OUTSIDE = "fixed batch, eps = 0, points where the exact rate is at least one e-fold in the fitted window"
 
-TESTS = [
-    Test(
-        "GT-2a",
-        "[G&T] Fig. 2, as its abstract and public reviews state it",
+CLAIMS: Claims = {
+    ("GT-2a", "[G&T] Fig. 2, as its abstract and public reviews state it"): (
         "Outside the region the logarithm of the max-update grows at the rate |C|/2",
         Criterion(f"rms relative error at most {{most:.0%}} ({OUTSIDE})", most=0.10),
         functools.partial(_law_within, law="continuous"),
     ),
-    Test(
-        "GT-2b",
-        "[G&T] Fig. 2, as its abstract and public reviews state it",
+    ("GT-2b", "[G&T] Fig. 2, as its abstract and public reviews state it"): (
         "Inside the region (C > 0) the max-update does not grow",
         "fixed batch, eps = 0: every slope at C > 0, in every seed, below one e-fold in the fitted window",
         _no_growth_inside,
     ),
-    Test(
-        "D-2c",
-        "derived here: Theory, discrete boundary",
+    ("D-2c", "derived here: Theory, discrete boundary"): (
         "The exact discrete rate ln(gamma) - ln(beta)/2 predicts the slope better than |C|/2",
         f"smaller rms relative error in every seed ({OUTSIDE})",
         _discrete_is_better,
     ),
-    Test(
-        "D-2d",
-        "derived here: Theory, silent gradient",
+    ("D-2d", "derived here: Theory, silent gradient"): (
         "The exact discrete rate with its bias correction predicts the slope",
         Criterion(f"rms relative error at most {{most:.0%}} ({OUTSIDE})", most=0.05),
         functools.partial(_law_within, law="corrected"),
     ),
-    Test(
-        "D-2e",
-        "asked in the paper's public reviews: gradient noise",
+    ("D-2e", "asked in the paper's public reviews: gradient noise"): (
         "With fresh minibatches growth still sets in outside the region and only there",
         f"mean slope over seeds at points outside above every one at C > 0; {MOST_WORDS}",
         _fresh_transition,
     ),
-    Test(
-        "D-2f",
-        "asked in the paper's public reviews: gradient noise",
+    ("D-2f", "asked in the paper's public reviews: gradient noise"): (
         "With fresh minibatches growth is slower than the exact rate",
         Criterion(
             "slope over exact rate (bias correction kept), mean over points outside, below {most:g} in every seed", most=1.0
         ),
         _fresh_is_slower,
     ),
-]
+}
+TESTS = as_tests(CLAIMS)

@@ -3,7 +3,7 @@
 import numpy as np
 import xarray as xr
 
-from kadam.report.ledger import Criterion, Finding, Test, passes
+from kadam.report.ledger import Claims, Criterion, Finding, as_tests, passes
 
 ROUNDING = 1e-12  # of float64, accumulated over a run
 
@@ -64,47 +64,36 @@ def _last_stage_bounds(dataset: xr.Dataset, *, rounding: float) -> Finding:
     return f"largest ratio {ratio:.6f}; stable stage last: {last:.2f}, first: {first:.0f}", passes(ratio <= 1 + rounding)
 
 
-TESTS = [
-    Test(
-        "GT-1a",
-        "[G&T] Eq. 6 (C is the paper's)",
+CLAIMS: Claims = {
+    ("GT-1a", "[G&T] Eq. 6 (C is the paper's)"): (
         "Inside C > 0 the max-update stays bounded",
         "no point of the grid has C > 0 and a positive exact discrete growth rate",
         _continuous_region_is_safe,
     ),
-    Test(
-        "GT-1b",
-        "[G&T] Eq. 6, read as a bound on the discrete algorithm (prefactor: our reading)",
+    ("GT-1b", "[G&T] Eq. 6, read as a bound on the discrete algorithm (prefactor: our reading)"): (
         "Taken as a bound on the discrete algorithm, the continuous expression holds at every n >= 1",
         "the algorithm's worst case stays below it at every n >= 1, for six example pairs",
         _continuous_is_no_bound,
     ),
-    Test(
-        "D-1c",
-        "derived here: Theory, discrete bound",
+    ("D-1c", "derived here: Theory, discrete bound"): (
         "The discrete bound holds for every gradient sequence",
         Criterion("no ratio |u_n|/bound_n above 1 + {rounding:g} over random and adversarial sequences", rounding=ROUNDING),
         _bound_holds,
     ),
-    Test(
-        "D-1d",
-        "derived here: Theory, tightness",
+    ("D-1d", "derived here: Theory, tightness"): (
         "The discrete bound is attained",
         Criterion("relative gap at most {most:g} for every example pair and n", most=ROUNDING),
         _bound_is_tight,
     ),
-    Test(
-        "D-1e",
-        "derived here: Theory, silent gradient",
+    ("D-1e", "derived here: Theory, silent gradient"): (
         "After the gradient falls silent u_n grows or decays exactly as (gamma/sqrt(beta))^n, bias correction aside",
         Criterion("simulated rate within {most:.0e} a step of the prediction, on both sides of beta = gamma^2", most=1e-9),
         _growth_rate_is_exact,
     ),
-    Test(
-        "D-1f",
-        "derived here: Theory, last stage",
+    ("D-1f", "derived here: Theory, last stage"): (
         "k-Adam's update obeys its last stage's bound, whatever the stages before",
         Criterion("no ratio to that bound above 1 + {rounding:g}, over random stages and sequences", rounding=ROUNDING),
         _last_stage_bounds,
     ),
-]
+}
+TESTS = as_tests(CLAIMS)

@@ -5,7 +5,7 @@ import functools
 import numpy as np
 import xarray as xr
 
-from kadam.report.ledger import MOST_WORDS, Criterion, Finding, Test, passes, passes_for
+from kadam.report.ledger import MOST_WORDS, Claims, Criterion, Finding, as_tests, passes, passes_for
 
 WITHIN = ("SignGD", "equal", "Adam")  # one stage, gamma <= beta
 STAGED = ("2-Adam inverse_exp", "2-Adam meta", "unstable, then equal")  # two, the last with gamma <= beta
@@ -83,54 +83,40 @@ XL = "[X&L] abstract, as we read it"
 HERE = "derived here: The box"
 SETTLED = f"of runs whose weights go no further than {STILL} of the box's radius in the last half"
 
-TESTS = [
-    Test(
-        "XL-8b",
-        XL,
+CLAIMS: Claims = {
+    ("XL-8b", XL): (
         "AdamW with gamma <= beta and rates of divergent sum, if it converges, ends at the minimum within the box",
         Criterion(f"{SETTLED} all are within {{most}} of scipy's bounded minimum; {MOST_WORDS}", most=NEAR),
         functools.partial(_of_settled, settings=WITHIN, value="distance"),
     ),
-    Test(
-        "XL-8c",
-        XL,
+    ("XL-8c", XL): (
         "Weights that the box holds back end at +-1/lambda",
         Criterion(f"{SETTLED} all such weights are within {{most}} of the boundary", most=STILL),
         functools.partial(_of_settled, settings=WITHIN, value="active_gap"),
     ),
-    Test(
-        "XL-8d",
-        XL,
+    ("XL-8d", XL): (
         "The Frank-Wolfe gap vanishes",
         Criterion(f"{SETTLED} all have a gap of at most {{most}} of the first", most=1e-3),
         functools.partial(_of_settled, settings=WITHIN, value="relative_gap"),
     ),
-    Test(
-        "XL-8e",
-        "control, chosen so that it must fail",
+    ("XL-8e", "control, chosen so that it must fail"): (
         "With learning rates of finite sum it may stop anywhere",
         Criterion(
             "rates that cannot reach the boundary: runs settle further than {least} from the bounded minimum", least=NEAR
         ),
         _control_fails,
     ),
-    Test(
-        "XL-8f",
-        XL,
+    ("XL-8f", XL): (
         "With gamma <= beta the weights end within the box",
         Criterion(f"{SETTLED} none has a weight above {{most}} radii", most=OUTSIDE),
         functools.partial(_of_settled, settings=WITHIN, value="size"),
     ),
-    Test(
-        "D-8g",
-        f"{HERE}, the radius that decay enforces",
+    ("D-8g", f"{HERE}, the radius that decay enforces"): (
         "No weight ever leaves the radius of the max-update bound, which is 1/lambda exactly where gamma = beta",
         "no run that starts at zero exceeds it, at any step, in any stable setting; nor the box at gamma = beta",
         _radius_holds,
     ),
-    Test(
-        "D-8h",
-        "asked here: chapter 8",
+    ("D-8h", "asked here: chapter 8"): (
         "With gamma a little above beta the box is left on the way, and the end is the same",
         Criterion(
             "largest weight above {least} in some run; settled runs within {most} of the bounded minimum",
@@ -139,30 +125,22 @@ TESTS = [
         ),
         _above_leaves_on_the_way,
     ),
-    Test(
-        "D-8i",
-        "asked here: chapter 8",
+    ("D-8i", "asked here: chapter 8"): (
         "Outside of the stable region every run leaves the box, and none settles",
         Criterion("largest weight above {least} in every run of divergent sum, none of which settles", least=OUTSIDE),
         _unstable_leaves,
     ),
-    Test(
-        "D-8j",
-        f"{HERE}, k-Adam",
+    ("D-8j", f"{HERE}, k-Adam"): (
         "k-Adam has the same box, if the last stage has gamma <= beta",
         Criterion(f"{SETTLED} with two stages, all are within {{most}} of the bounded minimum", most=NEAR),
         functools.partial(_of_settled, settings=STAGED, value="distance"),
     ),
-    Test(
-        "D-8k",
-        f"{HERE}, k-Adam",
+    ("D-8k", f"{HERE}, k-Adam"): (
         "Only the last stage decides whether k-Adam's weights may leave the box",
         "an unstable stage before one with gamma = beta: never outside; the other way round: outside in some run",
         _last_stage_decides,
     ),
-    Test(
-        "XL-8l",
-        XL,
+    ("XL-8l", XL): (
         "Adam with L2 regularisation ends somewhere else: at the minimum of the regularised loss",
         Criterion(
             "all runs settle, within {most} of that minimum and further than {least} from the bounded one",
@@ -171,4 +149,5 @@ TESTS = [
         ),
         _regularised_ends_elsewhere,
     ),
-]
+}
+TESTS = as_tests(CLAIMS)

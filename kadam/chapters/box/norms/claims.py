@@ -4,7 +4,7 @@ import numpy as np
 import xarray as xr
 
 from kadam.chapters.box.norms.config import BASES
-from kadam.report.ledger import MOST_WORDS, Criterion, Finding, Test, below, on_enough_seeds, passes, passes_for
+from kadam.report.ledger import MOST_WORDS, Claims, Criterion, Finding, as_tests, below, on_enough_seeds, passes, passes_for
 from kadam.report.statistics import rank_correlation
 
 
@@ -57,40 +57,31 @@ def _theorem_holds(dataset: xr.Dataset) -> Finding:
 
 XL = "[X&L] abstract and introduction, as we read them"
 
-TESTS = [
-    Test(
-        "XL-8a",
-        "[X&L] abstract; equality derived here",
+CLAIMS: Claims = {
+    ("XL-8a", "[X&L] abstract; equality derived here"): (
         "SignGD with decoupled decay takes Frank & Wolfe's steps on the box",
         Criterion("optimizer with betas (0, 0) and Frank & Wolfe: at every step at most {most:g} radii apart", most=1e-12),
         _is_frank_wolfe,
     ),
-    Test(
-        "XL-8m",
-        XL,
+    ("XL-8m", XL): (
         "On a loss smoother in l_inf, steepest descent with decay is faster in l_inf than in l_2, the more the dimensions",
         "steps to the level: fewer in every dimension with every seed, and rank correlation of their ratio with d above 0",
         _faster_in_its_norm,
     ),
-    Test(
-        "D-8n",
-        "control, asked here: chapter 8",
+    ("D-8n", "control, asked here: chapter 8"): (
         "In a random basis the advantage of l_inf is gone",
         f"l_2 takes no more steps than l_inf there, median over seeds, in every dimension; {MOST_WORDS}",
         _not_in_another_basis,
     ),
-    Test(
-        "XL-8o",
-        XL,
+    ("XL-8o", XL): (
         "Adam belongs to l_inf: AdamW goes with SignGD, not with the twin in l_2",
         "steps of AdamW with equal decays nearer to those in l_inf than in l_2, in logarithm, in all runs along the axes",
         _adam_goes_with_signs,
     ),
-    Test(
-        "D-8p",
-        "Frank & Wolfe's theorem",
+    ("D-8p", "Frank & Wolfe's theorem"): (
         "Loss is below 2 H (2R)^2/(n+2) at every step, in either norm",
         "no loss above its bound, with the exact smoothness H in l_2 and the bound sum |A_ij| in l_inf",
         _theorem_holds,
     ),
-]
+}
+TESTS = as_tests(CLAIMS)

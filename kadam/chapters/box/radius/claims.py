@@ -6,7 +6,17 @@ import math
 import numpy as np
 import xarray as xr
 
-from kadam.report.ledger import MOST_WORDS, Criterion, Finding, Test, on_enough_seeds, passes, passes_for, with_range
+from kadam.report.ledger import (
+    MOST_WORDS,
+    Claims,
+    Criterion,
+    Finding,
+    as_tests,
+    on_enough_seeds,
+    passes,
+    passes_for,
+    with_range,
+)
 from kadam.report.statistics import rank_correlation
 
 Names = tuple[str, ...]
@@ -73,17 +83,13 @@ def _window_decides(dataset: xr.Dataset, *, least: float, most: float, narrow: f
 
 XL = "[X&L] abstract, as we read it"
 
-TESTS = [
-    Test(
-        "XL-8q",
-        XL,
+CLAIMS: Claims = {
+    ("XL-8q", XL): (
         "Of a network on one full batch the Frank-Wolfe gap falls under AdamW with gamma <= beta",
         Criterion(f"smallest gap so far at most {{most:.0%}} of the first, in all runs; {MOST_WORDS}", most=0.1),
         _gap_falls,
     ),
-    Test(
-        "XL-8r",
-        XL,
+    ("XL-8r", XL): (
         "With gamma <= beta a network's weights end within the box, whatever lambda",
         Criterion(
             f"largest weight at the end at most {{most}} radii, on a full batch and on fresh ones, in all runs; {MOST_WORDS}",
@@ -91,37 +97,27 @@ TESTS = [
         ),
         functools.partial(_largest_weights, shown=BELOW, judged=BELOW),
     ),
-    Test(
-        "XL-8s",
-        "[X&L] abstract: a tight bound on the average update; ours is derived here: The box",
+    ("XL-8s", "[X&L] abstract: a tight bound on the average update; ours is derived here: The box"): (
         "In training the mean square of a weight's updates obeys the average bound",
         "at most the bound on every followed weight that the first gradient reaches, gamma <= beta, full and fresh batches",
         _average_is_bounded,
     ),
-    Test(
-        "D-8t",
-        "derived here: The box, the radius that decay enforces",
+    ("D-8t", "derived here: The box, the radius that decay enforces"): (
         "No weight of the network ever leaves the radius of the max-update bound",
         "no weight above the larger of that radius and the largest first weight, at any step, in any stable setting",
         _radius_holds,
     ),
-    Test(
-        "D-8u",
-        "asked here: chapter 8",
+    ("D-8u", "asked here: chapter 8"): (
         "Outside of the stable region the network's weights end outside of the box",
         Criterion(f"largest weight at the end above {{least}} radii in all runs; {MOST_WORDS}", least=OUTSIDE),
         functools.partial(_largest_weights, shown=("above", "unstable"), judged=("unstable",), digits=".4g"),
     ),
-    Test(
-        "D-8v",
-        "derived here: The box, k-Adam",
+    ("D-8v", "derived here: The box, k-Adam"): (
         "2-Adam's weights end within the same box",
         Criterion(f"largest weight at the end at most {{most}} radii in all runs; {MOST_WORDS}", most=OUTSIDE),
         functools.partial(_largest_weights, shown=("2-Adam", "Adam"), judged=("2-Adam",)),
     ),
-    Test(
-        "D-8w",
-        "derived here: The box, a constant rate; asked after a look at seeds 10 to 12",
+    ("D-8w", "derived here: The box, a constant rate; asked after a look at seeds 10 to 12"): (
         "How far outside the weights stay follows from eta lambda K: the window of the decay against that of the average",
         Criterion(
             "full batch, gamma <= beta: rank correlation of largest weight with window excess at least {least}; at most {most} "
@@ -133,4 +129,5 @@ TESTS = [
         ),
         _window_decides,
     ),
-]
+}
+TESTS = as_tests(CLAIMS)

@@ -8,7 +8,7 @@ import xarray as xr
 
 from kadam.chapters.continuous_time.flows import BOTH
 from kadam.chapters.continuous_time.orders.config import JUDGED
-from kadam.report.ledger import Criterion, Finding, Test, passes
+from kadam.report.ledger import Claims, Criterion, Finding, as_tests, passes
 
 # An order is judged over at least so many learning rates.
 ENOUGH = 5
@@ -69,17 +69,13 @@ def _integrator_is_silent(dataset: xr.Dataset, *, most: float) -> Finding:
 
 ON_THREE = "slope of log error against log eta over all learning rates, on quadratic, perceptron and transformer"
 
-TESTS = [
-    Test(
-        "D-3e",
-        "derived here: Continuous time, order of the paper's equation",
+CLAIMS: Claims = {
+    ("D-3e", "derived here: Continuous time, order of the paper's equation"): (
         "The paper's equation follows Adam to first order in the learning rate",
         Criterion(f"{ON_THREE}: {{order:g}} +- {{most:g}}; two of three: partly", order=1, most=0.15),
         _paper_is_first_order,
     ),
-    Test(
-        "D-3f",
-        "derived here: Continuous time, order of the half-step flow",
+    ("D-3f", "derived here: Continuous time, order of the half-step flow"): (
         "The half-step flow follows Adam to second order",
         Criterion(
             f"{ON_THREE}: at least {{least:g}}, and {{clean:g}} +- {{most:g}} on the quadratic, whose first gradients keep "
@@ -90,16 +86,12 @@ TESTS = [
         ),
         _flow_is_of_second_order,
     ),
-    Test(
-        "D-3g",
-        "derived here: Continuous time",
+    ("D-3g", "derived here: Continuous time"): (
         "At the smallest learning rate the half-step flow is at least ten times closer to Adam than the paper's equation",
         Criterion("ratio of the errors on quadratic, perceptron and transformer at least {least:g}", least=10),
         _flow_is_closer,
     ),
-    Test(
-        "D-3h",
-        "derived here: Continuous time, what limits the order",
+    ("D-3h", "derived here: Continuous time, what limits the order"): (
         "Where first gradients crowd around zero the order falls to 3/2, and the median weight keeps order 2",
         Criterion(
             "on independent weights with first gradients evenly spaced from zero: {whole:g} +- {most:g} and "
@@ -110,9 +102,7 @@ TESTS = [
         ),
         _crowding_costs_half_an_order,
     ),
-    Test(
-        "D-3i",
-        "derived here: numerics",
+    ("D-3i", "derived here: numerics"): (
         "The integrator's own error is negligible in these errors",
         Criterion(
             "halving its substeps changes no error of the two flows at the largest learning rate by more than {most:.0%}",
@@ -120,4 +110,5 @@ TESTS = [
         ),
         _integrator_is_silent,
     ),
-]
+}
+TESTS = as_tests(CLAIMS)

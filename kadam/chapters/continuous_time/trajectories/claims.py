@@ -7,7 +7,7 @@ import numpy as np
 import xarray as xr
 
 from kadam.chapters.continuous_time.flows import BOTH
-from kadam.report.ledger import Criterion, Finding, Test, below, passes
+from kadam.report.ledger import Claims, Criterion, Finding, as_tests, below, passes
 
 
 def path_errors(dataset: xr.Dataset) -> xr.DataArray:
@@ -53,10 +53,8 @@ def _closer(dataset: xr.Dataset, *, errors: Callable[[xr.Dataset], xr.DataArray]
 
 CLOSER = Criterion("ratio of the errors above {above:g} at every learning rate", above=1)
 
-TESTS = [
-    Test(
-        "GT-3a",
-        "[G&T] Fig. 1, as its abstract and public reviews state it",
+CLAIMS: Claims = {
+    ("GT-3a", "[G&T] Fig. 1, as its abstract and public reviews state it"): (
         "The second-order differential equation follows Adam's discrete path closely on a transformer",
         Criterion(
             "of the 16 weights shown, the median of (largest gap / range of Adam's path) at most {most:.0%}; "
@@ -66,9 +64,7 @@ TESTS = [
         ),
         _paper_follows,
     ),
-    Test(
-        "GT-3b",
-        "[G&T] Section 2 with t_n = n eta^p; asked for in the public reviews: several p",
+    ("GT-3b", "[G&T] Section 2 with t_n = n eta^p; asked for in the public reviews: several p"): (
         "The exponent p of the paper's time does not matter",
         Criterion(
             "solutions in the paper's own time for every p agree at t_n with the equation without p to {most:g} of the way",
@@ -76,18 +72,15 @@ TESTS = [
         ),
         _p_drops_out,
     ),
-    Test(
-        "D-3c",
-        "derived here: Continuous time; asked for in the public reviews: all parameters, several learning rates",
+    ("D-3c", "derived here: Continuous time; asked for in the public reviews: all parameters, several learning rates"): (
         "Over all weights of the transformer the half-step flow is closer to Adam than the paper's equation",
         CLOSER,
         functools.partial(_closer, errors=path_errors),
     ),
-    Test(
-        "D-3d",
-        "asked in the paper's public reviews: gradient noise",
+    ("D-3d", "asked in the paper's public reviews: gradient noise"): (
         "With minibatches, the same ones for Adam and the flows, the half-step flow stays the closer one",
         CLOSER,
         functools.partial(_closer, errors=noise_errors, setting="minibatches"),
     ),
-]
+}
+TESTS = as_tests(CLAIMS)

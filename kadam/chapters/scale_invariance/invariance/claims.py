@@ -7,7 +7,7 @@ import numpy as np
 import xarray as xr
 
 from kadam.chapters.scale_invariance.invariance.config import LAGS
-from kadam.report.ledger import MOST_WORDS, Criterion, Finding, Test, passes, passes_for, with_range
+from kadam.report.ledger import MOST_WORDS, Claims, Criterion, Finding, as_tests, passes, passes_for, with_range
 
 USUAL = 0.9  # the gamma at which the paper's claims are judged
 
@@ -88,52 +88,38 @@ EVERY = "every weight, batch and seed"
 MEAN = "mean over seeds, for every"
 CASES = f"{MEAN} gamma, decay, weight and batch; {MOST_WORDS}"
 
-TESTS = [
-    Test(
-        "GT-5a",
-        "[G&T] Section 4.2, Eqs. 10-11 as we read them",
+CLAIMS: Claims = {
+    ("GT-5a", "[G&T] Section 4.2, Eqs. 10-11 as we read them"): (
         "Without decay |W|^2 of a scale-invariant weight grows by eta^2 |u|^2 a step",
         Criterion(f"growth after the burn-in over eta^2 sum |u|^2 within {{most:.0%}} of 1 {HERE}, {EVERY}", most=0.1),
         _paper_growth,
     ),
-    Test(
-        "GT-5b",
-        "[G&T] Section 4.2, assumption A1",
+    ("GT-5b", "[G&T] Section 4.2, assumption A1"): (
         "W is nearly orthogonal to u and to all gradients up to now",
         Criterion(f"mean |cosine| at most {{most}} {HERE}, {LAGS[0]} to {LAGS[-1]} steps back, {EVERY}", most=0.15),
         _nearly_orthogonal,
     ),
-    Test(
-        "D-5c",
-        PREFIX + "the factor",
+    ("D-5c", PREFIX + "the factor"): (
         "It grows (1+gamma)/(1-gamma) times faster than that",
         Criterion(f"measured growth over this within {{most:.0%}}, {MEAN} gamma, weight and batch; {MOST_WORDS}", most=0.15),
         functools.partial(_law_holds, ratio=growth_over_law, what="corrected growth"),
     ),
-    Test(
-        "D-5d",
-        PREFIX + "norm law",
+    ("D-5d", PREFIX + "norm law"): (
         "The law with the cross term predicts |W|^2 at the end of a run from |u|^2",
         Criterion(f"within {{most:.0%}}, {CASES}", most=0.1),
         _norms,
     ),
-    Test(
-        "D-5e",
-        PREFIX + "equilibrium",
+    ("D-5e", PREFIX + "equilibrium"): (
         "With decay a step turns the weight by arccos((q+gamma)/(1+gamma q))",
         Criterion(f"late mean angle within {{most:.0%}}, {CASES}", most=0.1),
         functools.partial(_law_holds, ratio=functools.partial(turn_over, law="law"), what="predicted angle"),
     ),
-    Test(
-        "D-5f",
-        PREFIX + "exact for Adam itself",
+    ("D-5f", PREFIX + "exact for Adam itself"): (
         "<W, m^> follows its recursion exactly",
         Criterion("largest gap along every run below {most:g} of the largest |W| |m^|", most=1e-9),
         _momentum,
     ),
-    Test(
-        "GT-5g",
-        "[G&T] Section 4.2, assumption A2",
+    ("GT-5g", "[G&T] Section 4.2, assumption A2"): (
         "For the norm, one second moment may stand for all of a weight's",
         Criterion(
             f"unequal and changing v give at most {{most:.0%}} of |W|^2 at the end {HERE}, {MEAN} weight and batch; "
@@ -142,9 +128,7 @@ TESTS = [
         ),
         _one_moment,
     ),
-    Test(
-        "GT-5h",
-        "a reviewer's question on [G&T] Section 4.2, as we read it",
+    ("GT-5h", "a reviewer's question on [G&T] Section 4.2, as we read it"): (
         "|W'| is |u|: over ten steps a weight goes as far as its updates are long, in l_2 as in l_inf",
         Criterion(
             f"displacement over {{steps}} steps over the sum of eta |u| within {{most:.0%}} of 1 {HERE}, both norms",
@@ -153,4 +137,5 @@ TESTS = [
         ),
         _displacement,
     ),
-]
+}
+TESTS = as_tests(CLAIMS)

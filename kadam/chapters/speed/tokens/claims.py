@@ -1,13 +1,12 @@
 """What is claimed of tokens, and how a record decides it."""
 
 import functools
-from collections.abc import Callable
 
 import xarray as xr
 
 from kadam.chapters.speed.measures import as_fast, each, step_over
 from kadam.chapters.speed.tokens.config import FUSED
-from kadam.report.ledger import NOT_RUN, Criterion, Finding, Test, passes_each
+from kadam.report.ledger import NOT_RUN, Claims, Criterion, Finding, as_tests, passes_each
 
 
 def _cheap(dataset: xr.Dataset, *, most: float) -> Finding:
@@ -32,7 +31,7 @@ def _arithmetic(dataset: xr.Dataset, *, least: float) -> Finding:
 EACH = "in every setting; in some: partly"
 REACHED = 0.4  # of the arithmetic, on a GPU
 
-CLAIMS: dict[tuple[str, str], tuple[str, Criterion, Callable[..., Finding]]] = {
+CLAIMS: Claims = {
     ("D-7s", "measured here"): (
         "Our training loop on text is as fast as a plain one written by hand",
         Criterion(f"tokens a second at least {{least:g}} of the plain loop's, median of paired rounds, {EACH}", least=0.9),
@@ -53,4 +52,4 @@ CLAIMS: dict[tuple[str, str], tuple[str, Criterion, Callable[..., Finding]]] = {
         _arithmetic,
     ),
 }
-TESTS = [Test(id, source, *claim) for (id, source), claim in CLAIMS.items()]
+TESTS = as_tests(CLAIMS)

@@ -1,13 +1,12 @@
 """What is claimed of training, and how a record decides it."""
 
 import functools
-from collections.abc import Callable
 
 import xarray as xr
 
 from kadam.chapters.speed.measures import as_fast, each, step_over
 from kadam.chapters.speed.training.config import REFERENCE_ACCURACY, REFERENCE_SECONDS
-from kadam.report.ledger import NOT_RUN, Criterion, Finding, Test, passes, passes_each
+from kadam.report.ledger import NOT_RUN, Claims, Criterion, Finding, as_tests, passes, passes_each
 
 
 def _cheap(dataset: xr.Dataset, *, most: float) -> Finding:
@@ -25,7 +24,7 @@ def _speed_run(dataset: xr.Dataset, *, accuracy: float, most: float) -> Finding:
     return f"{each(seconds)} s", passes_each((seconds <= most).values.tolist())
 
 
-CLAIMS: dict[tuple[str, str], tuple[str, Criterion, Callable[..., Finding]]] = {
+CLAIMS: Claims = {
     ("D-6s", "measured here"): (
         "Our training loop is as fast as a plain one written by hand",
         Criterion(
@@ -49,4 +48,4 @@ CLAIMS: dict[tuple[str, str], tuple[str, Criterion, Callable[..., Finding]]] = {
         _speed_run,
     ),
 }
-TESTS = [Test(id, source, *claim) for (id, source), claim in CLAIMS.items()]
+TESTS = as_tests(CLAIMS)

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from kadam.decay import Decay
-from kadam.optim import cpu, cuda, update
+from kadam.optim import cpu, update
 from kadam.optim.arguments import Group, Hyper
 from kadam.optim.batch import Ages, Batch, as_reals, is_distributed, local, side_by_side
 from kadam.optim.state import state_dtype
@@ -63,9 +63,11 @@ def counts_on_device(group: Group, param: Tensor) -> bool:
 @cache
 def has_fused(device_type: str) -> bool:
     """Whether there is a fused step for this kind of device: the CPU, and CUDA where Triton is installed."""
-    if device_type == "cpu":
-        return cpu.available()
-    return device_type == "cuda" and cuda.available()
+    if device_type != "cuda":
+        return device_type == "cpu" and cpu.available()
+    from kadam.optim import cuda  # Triton, which it imports, is slow to load
+
+    return cuda.available()
 
 
 def _instead_of_fused(device_type: str) -> Path:
@@ -107,6 +109,8 @@ def device_step(batch: Batch, hyper: Hyper, path: Path) -> None:
 
 def cuda_step(batch: Batch, hyper: Hyper) -> None:
     """One launch; the kernel reads the step counters, which lie on the device."""
+    from kadam.optim import cuda
+
     torch._foreach_add_(batch.steps, 1)
     can, cannot = side_by_side(local(as_reals(batch)))
     if can is not None:

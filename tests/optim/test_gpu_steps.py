@@ -7,8 +7,8 @@ import torch
 from problems import gradients, owned, parameters, run
 from test_cuda import LR, device, fused, interpreted  # noqa: F401
 
-from kadam import KAdam
-from kadam.optim import cpu, steps
+from kadam import KAdam, optim
+from kadam.optim import cpu, cuda, steps  # noqa: F401
 
 FUSED_AND_PLAIN = ({"fused": True}, {"foreach": False})
 
@@ -18,7 +18,7 @@ def on_this_device(device, fused, monkeypatch):  # noqa: F811
     """KAdam's fused steps take the GPU's way; on the CPU through the interpreter."""
     if device == "cpu":
         monkeypatch.setattr(steps, "on_gpu", lambda tensor: True)
-        monkeypatch.setattr(steps, "cuda", fused)
+        monkeypatch.setattr(optim, "cuda", fused)
         with cpu.chain_only():  # no step to repeat
             yield device
     else:

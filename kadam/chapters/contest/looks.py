@@ -81,8 +81,7 @@ def of_methods(record: xr.Dataset) -> dict[str, Look]:
 
 def baselines(record: xr.Dataset) -> list[str]:
     """Those of a record, Adam first."""
-    names: list[str] = record.optimizer.values[record.k.values < 2].tolist()
-    return names
+    return list(record.optimizer.values[record.k.values < 2].tolist())
 
 
 def colour_of(strategy: str) -> str:

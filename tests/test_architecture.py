@@ -176,6 +176,15 @@ def test_what_a_page_draws_is_imported_without_torch(place):
     assert without_torch([f"kadam.chapters.{place}.{part}" for part in ("config", "claims", "figures")])
 
 
+def test_the_package_loads_torch_and_the_optimizer_triton_only_when_they_are_needed():
+    code = (
+        "import sys, kadam; a = 'torch' in sys.modules; kadam.KAdam; print(a, 'triton' in sys.modules, 'scipy' in sys.modules)"
+    )
+    assert (
+        subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "False False False\n"
+    )
+
+
 UNSAFE = {"pickle", "dill", "cloudpickle", "shelve", "marshal"}
 
 

@@ -133,3 +133,10 @@ def test_a_changed_configuration_code_or_data_changes_the_local_path(monkeypatch
     others = [path(config=Config(size=4)), path(data="b" * 64), path(data=""), path("stability")]
     monkeypatch.setattr(store, "source_hash", lambda run: "00000000")
     assert len({first.name, path().name, *(other.name for other in others)}) == 6
+
+
+def test_a_record_goes_where_the_code_that_was_asked_for_says_though_it_is_edited_meanwhile(monkeypatch):
+    wanted = store.Request("growth", "smoke", Config(), "kadam.chapters.growth.run")
+    before = wanted.path
+    monkeypatch.setattr(store, "source_hash", lambda run: "edited00")
+    assert wanted.path == before

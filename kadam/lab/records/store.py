@@ -6,6 +6,7 @@ Its name says what decides its numbers: configuration, data, and the code that t
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ class Request:
     run: str  # the module that computes it
     data_sha256: str = ""
 
-    @property
+    @cached_property  # of the code as it was when the record was asked for: it may be edited while a run goes on
     def path(self) -> Path:
         """Of the local record: any change of an input, or of code that could change a number, changes it."""
         code, data = source_hash(self.run), (self.data_sha256 or "nodata")[:8]
@@ -65,7 +66,6 @@ def _compute(wanted: Request, run: record.Run, *, fresh: bool, jobs: int) -> Non
     checkpoint = cache_folder() / "checkpoints" / wanted.path.stem / wanted.name
     if fresh:
         shutil.rmtree(checkpoint, ignore_errors=True)
-    dataset = run(wanted.config, checkpoint=checkpoint, jobs=jobs)
     files.remove_leftovers(wanted.path)
-    record.save(dataset, wanted.path)
+    record.save(run(wanted.config, checkpoint=checkpoint, jobs=jobs), wanted.path)
     shutil.rmtree(checkpoint, ignore_errors=True)

@@ -1,9 +1,11 @@
 """A sweep gives the same bits wherever its pieces are computed, keeps what is finished, and goes on from there."""
 
 import os
+import sys
 import threading
 import time
 
+import cloudpickle
 import numpy as np
 import pytest
 import torch
@@ -65,6 +67,24 @@ def test_results_come_in_order_with_their_seconds():
 @pytest.mark.parametrize("jobs", [2, 3, 8])
 def test_the_number_of_processes_changes_no_bit(jobs, tmp_path):
     assert_equal(run(jobs=jobs, checkpoint=tmp_path), run())
+
+
+HOARD = []
+
+
+def hoarding(piece, progress):
+    HOARD.append(np.ones(50_000_000))
+    time.sleep(0.6)
+    return work(piece, progress)
+
+
+@pytest.mark.filterwarnings("error", "ignore::ResourceWarning")
+def test_a_process_that_hoards_memory_is_replaced_and_nobody_waits_for_it(tmp_path):
+    """Where the pool's remark on this is an error, as in these tests, its own thread would end, and the sweep never."""
+    cloudpickle.register_pickle_by_value(sys.modules[__name__])
+    pieces = list("abcdefgh")
+    results = sweep(pieces, hoarding, steps=3, title="test", jobs=2)
+    assert list(results) == pieces
 
 
 def test_an_interrupted_sweep_goes_on_where_it_stopped(tmp_path):

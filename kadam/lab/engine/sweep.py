@@ -4,6 +4,7 @@ import functools
 import os
 import threading
 import time
+import warnings
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -124,7 +125,9 @@ def _results(pieces: Sequence[P], work: Work[P], bar: Bar, jobs: int) -> Iterato
                 yield piece, work.here(piece, functools.partial(bar.at, piece))
         return
     notes = {piece: path for piece in pieces if (path := work.path(piece, "steps")) is not None}
-    with bar.following(notes):
+    with bar.following(notes), warnings.catch_warnings():
+        # A worker whose memory grew is replaced, unless this warning is an error: then loky waits for it for ever.
+        warnings.filterwarnings("ignore", message="A worker stopped while some jobs were given")
         if client is not None:
             yield from cluster.results(client, work.elsewhere, pieces)
         else:

@@ -31,6 +31,18 @@ SMALL = 32_768  # elements below which waking other threads costs more than they
 strict: Callable[..., Any] = numba.njit(nogil=True, error_model="numpy")
 
 
+def kept(**options: Any) -> Callable[..., Any]:
+    """The same for what is launched, whose machine code is kept on disk for the next process, if it may be written anywhere."""
+
+    def compile(function: Callable[..., Any]) -> Any:
+        try:
+            return numba.njit(nogil=True, error_model="numpy", cache=True, **options)(function)
+        except RuntimeError:  # neither beside this file nor in the user's own cache
+            return numba.njit(nogil=True, error_model="numpy", **options)(function)
+
+    return compile
+
+
 @intrinsic  # type: ignore[untyped-decorator]
 def _pointer(typing_context: Any, address: Any) -> Any:
     """An address as a pointer."""
@@ -100,7 +112,7 @@ def _stretch(p_at, g_at, moments_at, start, stop, stages, scalars, scratch):  # 
                 _last(p[a:b], u, m, v, stage, lr, keep, eps)
 
 
-@strict
+@kept()
 def _share(addresses, sizes, rows, stages, scalars, thread, threads):  # type: ignore[no-untyped-def]
     """What one thread does: its share of the elements of all parameters."""
     n, k = len(sizes), stages.shape[1]
@@ -117,7 +129,7 @@ def _share(addresses, sizes, rows, stages, scalars, thread, threads):  # type: i
         before += sizes[t]
 
 
-@numba.njit(nogil=True, error_model="numpy", parallel=True)
+@kept(parallel=True)
 def _shares(addresses, sizes, rows, stages, scalars, threads):  # type: ignore[no-untyped-def]
     for thread in numba.prange(threads):
         _share(addresses, sizes, rows, stages, scalars, thread, threads)

@@ -1,5 +1,6 @@
 # make book   the environment, every experiment at the laptop profile, and the book in _build/html
 # make test   everything that CI checks
+# make check  lint, types, and the tests of theory and optimizer: for every edit
 # make fuzz   the nightly setting of the fuzz tests: 10,000 cases and more
 # Needs Python 3.11 or newer, make and git.
 
@@ -9,7 +10,7 @@ READY := .venv/.ready
 DEV := .venv/.dev
 KADAM := $(BIN)/python -m kadam
 
-.PHONY: help env dev book test lint types unit fuzz notebooks smoke-book update-smoke records paper serve pdf bench lock clean
+.PHONY: help env dev book test check lint types unit check fuzz notebooks smoke-book update-smoke records paper serve pdf bench lock clean
 
 help:
 	@sed -n 's/^# \(make .*\)/\1/p' Makefile
@@ -45,12 +46,17 @@ types: dev
 	$(BIN)/mypy
 
 # Tests and smoke notebooks keep their records apart from the user's own.
-unit fuzz notebooks smoke-book update-smoke: export KADAM_CACHE := $(CURDIR)/.cache
+unit check fuzz notebooks smoke-book update-smoke: export KADAM_CACHE := $(CURDIR)/.cache
 
 # The processes share the cores, so each computes in one thread.
-unit: export OMP_NUM_THREADS := 1
+unit check notebooks: export OMP_NUM_THREADS := 1
+PARALLEL := -n auto --maxprocesses 4
+
 unit: dev
-	$(BIN)/python -m pytest tests -n auto --maxprocesses 4 --dist worksteal
+	$(BIN)/python -m pytest tests $(PARALLEL) --dist loadgroup
+
+check: lint types
+	$(BIN)/python -m pytest tests/theory tests/optim tests/test_decay.py tests/test_advice.py $(PARALLEL) --dist loadgroup
 
 # Other cases every time; a failure prints how to repeat it.
 fuzz: dev
@@ -58,7 +64,7 @@ fuzz: dev
 
 # Strict: every printed number must be the committed one.
 notebooks: dev
-	$(BIN)/python -m pytest --nbval --nbval-current-env -p no:cacheprovider notebooks/smoke
+	$(BIN)/python -m pytest --nbval --nbval-current-env -p no:cacheprovider $(PARALLEL) --dist loadfile notebooks/smoke
 
 smoke-book: env
 	$(KADAM) book --profile smoke

@@ -3,8 +3,11 @@
 Without the laboratory's libraries, as on a bare GPU machine, the tests of the core run and the others are counted.
 """
 
+import os
 import re
 from importlib.util import find_spec
+from pathlib import Path
+from unittest import mock
 
 import pytest
 from fuzzing import register_profiles
@@ -12,6 +15,7 @@ from fuzzing import register_profiles
 LAB = all(find_spec(name) for name in ("filelock", "h5netcdf", "matplotlib", "platformdirs", "pooch", "tqdm", "xarray"))
 NEEDS_LAB = re.compile(r"kadam(\.| import )(lab|report|chapters|book|cli)\b|^import jupytext", re.M)
 LEFT_OUT = []
+KEPT = os.environ.get("KADAM_CACHE")  # of whoever started the tests; each of them has its own
 
 register_profiles()  # HYPOTHESIS_PROFILE, or --hypothesis-profile, takes another than quick
 
@@ -68,15 +72,33 @@ def offline(monkeypatch):
 
 
 class SmokeRecords(dict):
-    """The record of every experiment at the smoke profile, each computed when it is first asked for."""
+    """The record of every experiment at the smoke profile: computed when it is first asked for, once for all processes."""
+
+    def __init__(self, cache):
+        super().__init__()
+        self.cache = cache
 
     def __missing__(self, name):
         from kadam import chapters
 
-        self[name] = chapters.find(name).part("run").run(chapters.request(name, "smoke").config)
+        with mock.patch.dict(os.environ, KADAM_CACHE=str(self.cache)):
+            self[name] = chapters.obtain(name, "smoke")
         return self[name]
 
 
 @pytest.fixture(scope="session")
-def smoke_records():
-    return SmokeRecords()
+def shared_cache(tmp_path_factory):
+    """Where the processes of this run keep what they share: the cache that `make test` names, else a folder of the run."""
+    base = tmp_path_factory.getbasetemp()
+    return Path(KEPT) if KEPT else (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "shared-cache"
+
+
+@pytest.fixture(scope="session")
+def shared_book(shared_cache):
+    """Where executed notebooks lie: `make test` builds its book of them, so that they are executed once."""
+    return Path(__file__).parents[1] if KEPT else shared_cache
+
+
+@pytest.fixture(scope="session")
+def smoke_records(shared_cache):
+    return SmokeRecords(shared_cache)

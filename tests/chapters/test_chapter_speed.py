@@ -18,9 +18,9 @@ from kadam.optim import cpu
 from kadam.optim.chain import BLOCK
 
 
-@pytest.fixture(scope="module")
-def record():
-    return speed.run(config.PROFILES["smoke"])
+@pytest.fixture
+def record(smoke_records):
+    return smoke_records["speed"]
 
 
 def test_the_networks_have_the_sizes_they_are_known_by():
@@ -88,16 +88,6 @@ def test_the_record_holds_every_way_k_and_round(record):
     assert int(absent.sum()) == 3
     assert record.attrs["device"].endswith("2 threads")
     assert record.attrs["profile"] == "smoke"
-
-
-def test_threads_are_given_back(record):
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        speed.run(dataclasses.replace(config.PROFILES["smoke"], rounds=1))
-        assert torch.get_num_threads() == 1
-    finally:
-        torch.set_num_threads(before)
 
 
 @pytest.mark.parametrize(
@@ -183,11 +173,13 @@ def test_tables_and_figures_show_the_record(record):
     assert figures.ratio_table(record, "ResNet-18").rows[1][3] == f"{float(ratio):.2f}"
 
 
-def test_the_command_measures_and_keeps_a_record(monkeypatch):
-    tiny = dataclasses.replace(config.PROFILES["smoke"], rounds=1, memory=1000)
+def test_the_command_measures_and_keeps_a_record_and_gives_back_the_threads(monkeypatch):
+    before = torch.get_num_threads()
+    tiny = dataclasses.replace(config.PROFILES["smoke"], rounds=1, memory=1000, threads=before + 1)
     monkeypatch.setitem(config.PROFILES, "smoke", tiny)
     result = CliRunner().invoke(cli.commands, ["bench", "optimizer", "--profile", "smoke", "--json"])
     assert result.exit_code == 0, result.output
+    assert torch.get_num_threads() == before
     assert set(json.loads(result.stdout)) == {"20k", "ResNet-18", "tiny network"}
     path = chapters.request("speed", "smoke").path
     assert records.read(path, command="x").attrs["experiment"] == "speed"

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -361,3 +362,36 @@ def test_versions_move_on_the_way_of_the_last_step_too():
     run(optimizer, gradients(dense_parameters()[:2], 1))
     after = [t._version for p in owned(optimizer) for t in (p, *moments(optimizer.state[p], 2))]
     assert all(b > a for a, b in zip(before, after, strict=True))
+
+
+FIRST_STEP = """
+import torch
+from kadam import KAdam
+p = torch.nn.Parameter(torch.ones(8))
+p.grad = torch.ones(8)
+KAdam([p], fused=True).step()
+from kadam.optim.numba_kernel import _share
+print(len(_share.stats.cache_hits), len(_share.stats.cache_misses))
+"""
+
+
+def test_what_one_process_compiled_another_finds_on_disk(tmp_path):
+    pytest.importorskip("numba")
+    command, environment = [sys.executable, "-c", FIRST_STEP], {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)}
+    said = [subprocess.run(command, capture_output=True, text=True, check=True, env=environment).stdout for _ in range(2)]
+    assert said == ["0 1\n", "1 0\n"]
+
+
+def test_a_kernel_that_can_be_kept_nowhere_is_compiled_all_the_same(monkeypatch):
+    numba = pytest.importorskip("numba")
+    from kadam.optim import numba_kernel
+
+    def njit(*, cache=False, **options):
+        if cache:
+            raise RuntimeError("cannot cache function: no locator available")
+        return lambda function: (function, options)
+
+    monkeypatch.setattr(numba, "njit", njit)
+    function, options = numba_kernel.kept(parallel=True)(len)
+    assert function is len
+    assert options["parallel"]

@@ -92,20 +92,12 @@ def by_network(record: xr.Dataset, *, height: float, ylabel: str = "", **options
     """A panel a network, two in a row of this height, the first of each with a label; the axes of the networks in order."""
     names = networks(record)
     rows, columns = -(-len(names) // 2), min(2, len(names))
-    figure, all_axes = style.panels(rows, columns, height=rows * height, squeeze=False, **options)
+    figure, all_axes = style.panels(rows, columns, height=rows * height, squeeze=False, **options, ylabel=ylabel)
     for axes in all_axes.flat[len(names) :]:
         axes.set_visible(False)
     for axes, network in zip(all_axes.flat, names, strict=False):
         axes.set_title(network)
-    for axes in all_axes[:, 0]:
-        axes.set_ylabel(ylabel)
     return figure, list(all_axes.flat[: len(names)])
-
-
-def named(figure: Figure, axes: Axes, **legend: Any) -> Figure:
-    """The figure with one legend above all panels, of what is drawn in ``axes``."""
-    figure.legend(*axes.get_legend_handles_labels(), loc="outside upper center", **legend)
-    return figure
 
 
 def end_at_a_guess(axes: Axes, record: xr.Dataset, network: str) -> None:

@@ -17,7 +17,7 @@ import numpy as np
 import xarray as xr
 
 from kadam.chapters.scale_invariance.invariance.config import LAGS, PROFILES, WINDOWS, Config
-from kadam.chapters.scale_invariance.watch import Array, Trace, Watch
+from kadam.chapters.scale_invariance.watch import Trace, Watch
 from kadam.decay import Decay
 from kadam.lab.engine.progress import Progress
 from kadam.lab.engine.state import Stateful
@@ -26,6 +26,7 @@ from kadam.lab.records.record import recorded, with_units
 from kadam.lab.train.ensemble import Ensemble
 from kadam.lab.train.tasks import Inputs
 from kadam.theory import invariance as theory
+from kadam.theory.arguments import Array
 
 NETWORKS = ("language", "images")
 SETTINGS = ("small batches", "larger batches", "one fixed batch")

@@ -8,18 +8,9 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from kadam.chapters.contest import measures
 from kadam.chapters.contest.comparisons import ADAM, EQUAL, MATCHED, TUNED, overall
-from kadam.chapters.contest.measures import (
-    by_k,
-    ended,
-    gain,
-    gains,
-    networks,
-    scale,
-    search_score,
-    second_and_first,
-    two_stages,
-)
+from kadam.chapters.contest.measures import ended, gain, gains, networks, scale, two_stages
 from kadam.decay import STRATEGIES
 from kadam.report.ledger import MOST_WORDS, Claims, Criterion, Finding, on_enough_seeds, passes_each, passes_for, with_range
 from kadam.report.statistics import LEVEL
@@ -83,7 +74,7 @@ def graceful(dataset: xr.Dataset, *, comparison: str, most: float) -> Finding:
     if int(dataset.k.max()) <= 2:
         return "no k above 2", "not run at this profile"
     of, mean = scale(dataset), ended(dataset).sel(comparison=comparison).mean("seed")
-    each = [by_k(of.sign * mean, strategy)[1:] for strategy in two_stages(dataset)]
+    each = [measures.by_k(of.sign * mean, strategy)[1:] for strategy in two_stages(dataset)]
     falls = xr.concat([-one.diff("optimizer").min("optimizer") for one in each if len(one) > 1], "strategy")
     diverged = int(np.isfinite(dataset.diverged_at.sel(comparison=comparison).where(dataset.k > 1)).sum())
     good = float((falls <= most).mean()) if not diverged else 0.0
@@ -105,7 +96,7 @@ def only_size(dataset: xr.Dataset, *, most: float) -> Finding:
 
 
 def larger_steps(dataset: xr.Dataset, *, least: float) -> Finding:
-    second, adam = second_and_first(overall(dataset.update_rms).sel(comparison=EQUAL).mean("seed"))
+    second, adam = measures.second_and_first(overall(dataset.update_rms).sel(comparison=EQUAL).mean("seed"))
     words = f"rms of u: Adam {with_range(adam)}, k = 2 {with_range(second)}"
     return words, passes_for(float((second >= least * adam).mean()))
 
@@ -113,7 +104,7 @@ def larger_steps(dataset: xr.Dataset, *, least: float) -> Finding:
 @on_enough_seeds
 def best_of_all(dataset: xr.Dataset) -> Finding:
     """The best k = 2 against the best baseline, both chosen in the search."""
-    found = search_score(dataset).mean("tuning_seed").max("rate")
+    found = measures.search_score(dataset).mean("tuning_seed").max("rate")
     words, held = [], []
     for network in networks(dataset):
         of, here = found.sel(network=network), dataset.sel(network=[network])
@@ -124,7 +115,7 @@ def best_of_all(dataset: xr.Dataset) -> Finding:
 
 
 def inside_the_grid(dataset: xr.Dataset) -> Finding:
-    best = search_score(dataset).mean("tuning_seed").argmax("rate")
+    best = measures.search_score(dataset).mean("tuning_seed").argmax("rate")
     inside = (best > 0) & (best < dataset.sizes["rate"] - 1)
     outside, share = dataset.optimizer.values[(~inside).any("network").values], float(inside.mean())
     return f"inside for {share:.0%}; at an end: {', '.join(outside) or 'none'}", passes_for(share)

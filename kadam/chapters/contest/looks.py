@@ -88,11 +88,11 @@ def colour_of(strategy: str) -> str:
     return STRATEGY_COLOURS.get(strategy, style.FIFTH)
 
 
-def by_network(record: xr.Dataset, *, height: float, ylabel: str = "", **options: Any) -> tuple[Figure, list[Axes]]:
-    """A panel a network, two in a row of this height, the first of each with a label; the axes of the networks in order."""
+def by_network(record: xr.Dataset, *, height: float, **options: Any) -> tuple[Figure, list[Axes]]:
+    """A panel a network, two in a row of this height, with the options of :func:`style.panels`; the networks' axes in order."""
     names = networks(record)
     rows, columns = -(-len(names) // 2), min(2, len(names))
-    figure, all_axes = style.panels(rows, columns, height=rows * height, squeeze=False, **options, ylabel=ylabel)
+    figure, all_axes = style.panels(rows, columns, height=rows * height, squeeze=False, **options)
     for axes in all_axes.flat[len(names) :]:
         axes.set_visible(False)
     for axes, network in zip(all_axes.flat, names, strict=False):

@@ -36,9 +36,8 @@ PHASES = ("early", "late")  # before and after the burn-in
 PARTS = ("start", *theory.NormParts._fields)  # of |W|^2 at the end
 
 # The dimension of a variable besides those by which all are ordered, and its values.
-DIMS = dict.fromkeys(("norm", "norm_paper", "norm_corrected"), ("step",)) | dict.fromkeys(
-    ("moved", "moved_largest"), ("window",)
-)
+DIMS = dict.fromkeys(("norm", "norm_paper", "norm_corrected"), ("step",))
+DIMS |= dict.fromkeys(("moved", "moved_largest"), ("window",))
 DIMS |= {"departure": ("phase",), "parts": ("part",), "past_cosine": ("lag",)}
 COORDS = {"phase": list(PHASES), "part": list(PARTS), "lag": list(LAGS), "window": list(WINDOWS)}
 

@@ -41,32 +41,9 @@ class Criterion:
         return self.words.format(**self.limits)
 
 
-@dataclass(frozen=True)
-class Test:
-    """A claim before its run. ``judge`` turns a record, and the criterion's limits, into what was measured and the verdict."""
-
-    __test__ = False  # not a pytest class
-
-    id: str
-    source: str  # paper and place, or where it is derived
-    statement: str  # in our words
-    criterion: Criterion | str  # words alone where no number decides
-    judge: Callable[..., Finding]
-
-    def __post_init__(self) -> None:
-        if isinstance(self.criterion, str):
-            object.__setattr__(self, "criterion", Criterion(self.criterion))
-
-    def decide(self, dataset: xr.Dataset) -> Finding:
-        return self.judge(dataset, **self.criterion.limits)  # type: ignore[union-attr]
-
-
-# Claims by id and source: statement, criterion, judge.
+# Claims before their run, by id and source (paper and place, or where it is derived): the statement in our words; the
+# criterion, words alone where no number decides; and a judge, which makes a finding of a record and the criterion's limits.
 Claims = Mapping[tuple[str, str], tuple[str, Criterion | str, Callable[..., Finding]]]
-
-
-def as_tests(claims: Claims) -> list[Test]:
-    return [Test(id, source, *rest) for (id, source), rest in claims.items()]
 
 
 @dataclass(frozen=True)
@@ -84,13 +61,14 @@ class Claim:
     notebook: str
 
 
-def judge_all(tests: Sequence[Test], dataset: xr.Dataset | None, *, profile: str, notebook: str) -> list[Claim]:
+def judge_all(tests: Claims, dataset: xr.Dataset | None, *, profile: str, notebook: str) -> list[Claim]:
     """The claims that a record decides; without a record each is "not run at this profile"."""
     where = (profile, "-") if dataset is None else (str(dataset.attrs["profile"]), record_name(dataset))
     claims = []
-    for test in tests:
-        measured, verdict = NOT_RUN if dataset is None else test.decide(dataset)
-        claims.append(Claim(test.id, test.source, test.statement, measured, str(test.criterion), verdict, *where, notebook))
+    for (id, source), (statement, given, judge) in tests.items():
+        criterion = Criterion(given) if isinstance(given, str) else given
+        measured, verdict = NOT_RUN if dataset is None else judge(dataset, **criterion.limits)
+        claims.append(Claim(id, source, statement, measured, str(criterion), verdict, *where, notebook))
     return claims
 
 

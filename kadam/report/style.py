@@ -79,9 +79,17 @@ def styled(draw: Callable[P, Figure]) -> Callable[P, Figure]:
     return draw_in_style
 
 
-def panels(rows: int, columns: int, *, height: float, **options: Any) -> tuple[Figure, Any]:
-    """A figure as wide as the text, ``height`` inches high, and its axes."""
-    return plt.subplots(rows, columns, figsize=(WIDTH, height), layout="constrained", **options)
+def panels(rows: int, columns: int, *, height: float, ylabel: str = "", **options: Any) -> tuple[Figure, Any]:
+    """A figure as wide as the text, ``height`` inches high, and its axes; ``ylabel``: of those on the left."""
+    figure, axes = plt.subplots(rows, columns, figsize=(WIDTH, height), layout="constrained", **options)
+    plt.setp(figure.axes[::columns], ylabel=ylabel)
+    return figure, axes
+
+
+def with_legend(figure: Figure, axes: Axes, **legend: Any) -> Figure:
+    """The figure with one legend for all panels, of what is drawn in ``axes``; above them unless ``loc`` says otherwise."""
+    figure.legend(*axes.get_legend_handles_labels(), **{"loc": "outside upper center", **legend})
+    return figure
 
 
 def rate_axis(axes: Axes, rates: Sequence[float], label: str = "learning rate") -> None:

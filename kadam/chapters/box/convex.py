@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from kadam.decay import Decay
@@ -16,8 +15,7 @@ from kadam.lab.data.images import Images, standardised
 from kadam.lab.engine.state import Stateful
 from kadam.lab.train.ensemble import TINY
 from kadam.optim.update import StageAtStep, kadam_update
-
-Array = NDArray[np.float64]
+from kadam.theory.arguments import Array
 
 
 @dataclass(frozen=True)

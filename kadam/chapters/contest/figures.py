@@ -29,7 +29,7 @@ def advantage(record: xr.Dataset) -> Figure:
     for axes in all_axes:
         axes.axhline(0, color=style.GUIDE, lw=0.8)
         axes.set_xticks(range(len(methods)), list(methods), fontsize=7)
-    return looks.named(figure, all_axes[0], ncols=3)
+    return style.with_legend(figure, all_axes[0], ncols=3)
 
 
 def advantage_table(record: xr.Dataset) -> Table:
@@ -50,7 +50,7 @@ def stages(record: xr.Dataset) -> Figure:
             axes.set(title=f"{network}, {comparison}", xlabel="k (1 is Adam)" if network == networks(record)[-1] else "")
         row[0].set_ylabel(looks.label(record))
         looks.end_at_a_guess(row[0], record, network)
-    return looks.named(figure, all_axes[0, 0], ncols=5)
+    return style.with_legend(figure, all_axes[0, 0], ncols=5)
 
 
 def _against_k(axes: Axes, of: xr.DataArray) -> None:
@@ -94,7 +94,7 @@ def rates(record: xr.Dataset) -> Figure:
         below.set(xscale="log", xlabel=size_label, xlim=(0.8 * float(size.min().fillna(1e-4)), looks.LARGEST))
     for axes in all_axes[:, 0]:
         axes.set_ylabel(looks.label(record, "validation"))
-    return looks.named(figure, all_axes[0, 0], ncols=4, fontsize=7)
+    return style.with_legend(figure, all_axes[0, 0], ncols=4, fontsize=7)
 
 
 def rate_table(record: xr.Dataset) -> Table:
@@ -121,7 +121,7 @@ def rates_by_k(record: xr.Dataset) -> Figure:
             axes.set(xscale="log", title=strategy, xlabel="learning rate" if network == networks(record)[-1] else "")
         ylabel = textwrap.fill(looks.label(record, f"{network}:"), 26)
         row[0].set(ylabel=ylabel, ylim=looks.limits(record, network, staged))
-    return looks.named(figure, all_axes[0, 0], ncols=len(colours))
+    return style.with_legend(figure, all_axes[0, 0], ncols=len(colours))
 
 
 @style.styled
@@ -167,7 +167,7 @@ def sizes(record: xr.Dataset) -> Figure:
             axes.plot(one.evaluation, one, marker=".", color=shade, lw=1, label=f"k = {k}")
         axes.set(title=strategy, xlabel="step")
     all_axes[0, 0].set(ylabel="rms of u", ylim=(0, None))
-    return looks.named(figure, all_axes[0, 0], ncols=len(looks.shades(record)))
+    return style.with_legend(figure, all_axes[0, 0], ncols=len(looks.shades(record)))
 
 
 def size_table(record: xr.Dataset) -> Table:
@@ -180,10 +180,8 @@ def size_table(record: xr.Dataset) -> Table:
 @style.styled
 def curves(record: xr.Dataset, *, methods: Sequence[str]) -> Figure:
     """What runs score on test data over training, at equal rates above and tuned rates below; bands are 95% intervals."""
-    known, columns = (
-        looks.of_methods(record),
-        [(n, by) for n in networks(record) for name, by in SCALES.items() if name in record],
-    )
+    known = looks.of_methods(record)
+    columns = [(network, by) for network in networks(record) for name, by in SCALES.items() if name in record]
     figure, all_axes = style.panels(2, len(columns), height=4.6, sharex=True, sharey="col", squeeze=False)
     for (network, by), pair in zip(columns, all_axes.T, strict=True):
         for axes, comparison in zip(pair, (EQUAL, TUNED), strict=True):
@@ -195,7 +193,7 @@ def curves(record: xr.Dataset, *, methods: Sequence[str]) -> Figure:
         pair[1].set_xlabel("step")
     for axes, comparison in zip(all_axes[:, 0], (EQUAL, TUNED), strict=True):
         axes.set_ylabel(comparison)
-    return looks.named(figure, all_axes[0, 0], ncols=6)
+    return style.with_legend(figure, all_axes[0, 0], ncols=6)
 
 
 def curve_table(record: xr.Dataset, *, methods: Sequence[str]) -> Table:

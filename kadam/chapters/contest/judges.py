@@ -1,25 +1,18 @@
 """How a record of any contest of optimizers decides what is claimed: k-Adam with two stages against Adam and other rivals."""
 
 import functools
-from collections.abc import Callable, Mapping
+import itertools
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import xarray as xr
 
+from kadam.chapters.contest import measures
 from kadam.chapters.contest.comparisons import ADAM, EQUAL, MATCHED, TUNED, overall
-from kadam.chapters.contest.measures import (
-    by_k,
-    ended,
-    gain,
-    gains,
-    networks,
-    scale,
-    search_score,
-    second_and_first,
-    two_stages,
-)
+from kadam.chapters.contest.measures import ended, gain, gains, networks, scale, two_stages
 from kadam.decay import STRATEGIES
-from kadam.report.ledger import MOST_WORDS, Criterion, Finding, Test, on_enough_seeds, passes_each, passes_for, with_range
+from kadam.report.ledger import MOST_WORDS, Claims, Criterion, Finding, on_enough_seeds, passes_each, passes_for, with_range
 from kadam.report.statistics import LEVEL
 
 QUESTION = "a question from the paper's public reviews"
@@ -33,42 +26,35 @@ HOW = {
 }
 
 
-def rivalries(claim: str, criterion: str, places: Mapping[str, tuple[str, str]]) -> list[Test]:
-    """One test a comparison and strategy; ``places``: the number and the source of each comparison's."""
-    return [
-        Test(
-            f"{number} {strategy}",
-            source,
-            claim.format(strategy=strategy, how=HOW[comparison]),
-            criterion,
-            functools.partial(second_stage, strategy=strategy, comparison=comparison),
-        )
-        for comparison, (number, source) in places.items()
-        for strategy in STRATEGIES
-    ]
+def rivalries(claim: str, criterion: str, places: Mapping[str, tuple[str, str]]) -> Claims:
+    """One claim a comparison and strategy; ``places``: the number and the source of each comparison's."""
+    found: dict[Any, Any] = {}
+    for (comparison, (number, source)), strategy in itertools.product(places.items(), STRATEGIES):
+        judge = functools.partial(second_stage, strategy=strategy, comparison=comparison)
+        found[f"{number} {strategy}", source] = claim.format(strategy=strategy, how=HOW[comparison]), criterion, judge
+    return found
 
 
-def declines(number: str, source: str, claim: str, criterion: Criterion, comparison: str) -> Test:
-    """The test of what happens beyond k = 2."""
-    return Test(number, source, claim, criterion, functools.partial(graceful, comparison=comparison))
+def declines(number: str, source: str, claim: str, criterion: Criterion, comparison: str) -> Claims:
+    """The claim of what happens beyond k = 2."""
+    return {(number, source): (claim, criterion, functools.partial(graceful, comparison=comparison))}
 
 
-def common(claims: Mapping[str, str], *, each: str, network: str, data: str, ahead: str) -> list[Test]:
-    """The tests of the size of steps, of the best of all and of the search; ``claims``: number -> statement, in this order.
+def common(claims: Mapping[str, str], *, each: str, network: str, data: str, ahead: str) -> Claims:
+    """The claims of the size of steps, of the best of all and of the search; ``claims``: number -> statement, in this order.
 
     Their words: held in ``each`` network, or in some; how a ``network`` and the ``data`` are called; what counts as ``ahead``.
     """
     left = f"mean over strategies: at most {{most:g}} of a positive advantage is left, in {each}: partly"
     larger = f"at least {{least:g}} times, for every strategy and {network}; {MOST_WORDS}"
     best = f"strategy and rival chosen on validation {data}; {INTERVAL} of the paired difference {ahead}"
-    decided: list[tuple[str, Criterion, Callable[..., Finding]]] = [
-        (SIZE, Criterion(left, most=0.25), only_size),
-        (SIZE, Criterion(larger, least=2), larger_steps),
-        (QUESTION, Criterion(best), best_of_all),
-        ("checked here", Criterion(f"for every method and {network}; {MOST_WORDS}"), inside_the_grid),
-    ]
-    tests = zip(claims.items(), decided, strict=True)
-    return [Test(number, source, claim, criterion, judge) for (number, claim), (source, criterion, judge) in tests]
+    size, steps, rivals, inside = claims
+    return {
+        (size, SIZE): (claims[size], Criterion(left, most=0.25), only_size),
+        (steps, SIZE): (claims[steps], Criterion(larger, least=2), larger_steps),
+        (rivals, QUESTION): (claims[rivals], best, best_of_all),
+        (inside, "checked here"): (claims[inside], f"for every method and {network}; {MOST_WORDS}", inside_the_grid),
+    }
 
 
 @on_enough_seeds
@@ -88,7 +74,7 @@ def graceful(dataset: xr.Dataset, *, comparison: str, most: float) -> Finding:
     if int(dataset.k.max()) <= 2:
         return "no k above 2", "not run at this profile"
     of, mean = scale(dataset), ended(dataset).sel(comparison=comparison).mean("seed")
-    each = [by_k(of.sign * mean, strategy)[1:] for strategy in two_stages(dataset)]
+    each = [measures.by_k(of.sign * mean, strategy)[1:] for strategy in two_stages(dataset)]
     falls = xr.concat([-one.diff("optimizer").min("optimizer") for one in each if len(one) > 1], "strategy")
     diverged = int(np.isfinite(dataset.diverged_at.sel(comparison=comparison).where(dataset.k > 1)).sum())
     good = float((falls <= most).mean()) if not diverged else 0.0
@@ -110,7 +96,7 @@ def only_size(dataset: xr.Dataset, *, most: float) -> Finding:
 
 
 def larger_steps(dataset: xr.Dataset, *, least: float) -> Finding:
-    second, adam = second_and_first(overall(dataset.update_rms).sel(comparison=EQUAL).mean("seed"))
+    second, adam = measures.second_and_first(overall(dataset.update_rms).sel(comparison=EQUAL).mean("seed"))
     words = f"rms of u: Adam {with_range(adam)}, k = 2 {with_range(second)}"
     return words, passes_for(float((second >= least * adam).mean()))
 
@@ -118,7 +104,7 @@ def larger_steps(dataset: xr.Dataset, *, least: float) -> Finding:
 @on_enough_seeds
 def best_of_all(dataset: xr.Dataset) -> Finding:
     """The best k = 2 against the best baseline, both chosen in the search."""
-    found = search_score(dataset).mean("tuning_seed").max("rate")
+    found = measures.search_score(dataset).mean("tuning_seed").max("rate")
     words, held = [], []
     for network in networks(dataset):
         of, here = found.sel(network=network), dataset.sel(network=[network])
@@ -129,7 +115,7 @@ def best_of_all(dataset: xr.Dataset) -> Finding:
 
 
 def inside_the_grid(dataset: xr.Dataset) -> Finding:
-    best = search_score(dataset).mean("tuning_seed").argmax("rate")
+    best = measures.search_score(dataset).mean("tuning_seed").argmax("rate")
     inside = (best > 0) & (best < dataset.sizes["rate"] - 1)
     outside, share = dataset.optimizer.values[(~inside).any("network").values], float(inside.mean())
     return f"inside for {share:.0%}; at an end: {', '.join(outside) or 'none'}", passes_for(share)

@@ -88,8 +88,8 @@ def colour_of(strategy: str) -> str:
     return STRATEGY_COLOURS.get(strategy, style.FIFTH)
 
 
-def by_network(record: xr.Dataset, *, height: float, ylabel: str = "", **options: Any) -> tuple[Figure, list[Axes]]:
-    """A panel a network, two in a row of this height, the first of each with a label; the axes of the networks in order."""
+def by_network(record: xr.Dataset, *, height: float, **options: Any) -> tuple[Figure, list[Axes]]:
+    """A panel a network, two in a row of this height, with the options of :func:`style.panels`; the networks' axes in order."""
     names = networks(record)
     rows, columns = -(-len(names) // 2), min(2, len(names))
     figure, all_axes = style.panels(rows, columns, height=rows * height, squeeze=False, **options)
@@ -97,15 +97,7 @@ def by_network(record: xr.Dataset, *, height: float, ylabel: str = "", **options
         axes.set_visible(False)
     for axes, network in zip(all_axes.flat, names, strict=False):
         axes.set_title(network)
-    for axes in all_axes[:, 0]:
-        axes.set_ylabel(ylabel)
     return figure, list(all_axes.flat[: len(names)])
-
-
-def named(figure: Figure, axes: Axes, **legend: Any) -> Figure:
-    """The figure with one legend above all panels, of what is drawn in ``axes``."""
-    figure.legend(*axes.get_legend_handles_labels(), loc="outside upper center", **legend)
-    return figure
 
 
 def end_at_a_guess(axes: Axes, record: xr.Dataset, network: str) -> None:

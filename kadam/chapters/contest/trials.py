@@ -7,13 +7,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import xarray as xr
-from numpy.typing import NDArray
 
 from kadam.chapters.contest.comparisons import ADAM, COMPARISONS
 from kadam.lab.engine.state import Stateful
 from kadam.lab.train.training import Training
-
-Array = NDArray[np.float64]
+from kadam.theory.arguments import Array
 
 
 class Piece(NamedTuple):

@@ -6,13 +6,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from kadam.decay import Decay
+from kadam.theory.arguments import Array
 from kadam.theory.flow import Gradient, adam, adam_flow
 from kadam.theory.neighbours import classical_limit
 
-Array = NDArray[np.float64]
 Grads = Gradient | Sequence[Gradient]  # one for all iterations, or one an iteration
 
 FLOWS: dict[str, Callable[..., Array]] = {

@@ -8,7 +8,7 @@ import numpy as np
 import xarray as xr
 
 from kadam.chapters.generalization.config import CHOICES, NORMAL
-from kadam.report.ledger import MOST_WORDS, Criterion, Finding, Test, on_enough_seeds, passes_each, passes_for
+from kadam.report.ledger import MOST_WORDS, Claims, Criterion, Finding, on_enough_seeds, passes_each, passes_for
 from kadam.report.statistics import LEVEL, Interval, earlier, mean_interval, rank_correlation, ranks_last, share_between
 
 BAD = 0.1  # nats above the median inside: a run that ends there ends badly
@@ -156,13 +156,13 @@ BADLY = Criterion(f"every run ends {{bad:g}} nats above the median at C > 0, or 
 WELL = Criterion(f"every run ends at most {{bad:g}} nats above the median at C > 0, and none diverges; {MOST_WORDS}", bad=BAD)
 
 
-def _claim(number: str, source: str, statement: str, choice: str, criterion: Criterion, judge: Any, **what: Any) -> Test:
+def _claim(number: str, source: str, statement: str, choice: str, criterion: Criterion, judge: Any, **what: Any) -> Any:
     """A claim about one choice of the learning rate."""
-    return Test(number, source, f"{statement} ({choice} learning rate)", criterion, partial(judge, choice=choice, **what))
+    return (number, source), (f"{statement} ({choice} learning rate)", criterion, partial(judge, choice=choice, **what))
 
 
-TESTS = [
-    *(
+TESTS: Claims = {
+    **dict(
         _claim(number, source, statement, choice, criterion, _at_each_target, what=what, measure=measure)
         for number, source, statement, choice, criterion, what, measure in (
             ("GT-4a", FIGURE_3, ALONG, "fixed", MONOTONE, "rank correlation of C with speed", on_normal_curve),
@@ -173,7 +173,7 @@ TESTS = [
             ("GT-4c", FIGURE_3, OUTSIDE, "fixed", FIRST, "probability", inside_first),
         )
     ),
-    *(
+    **dict(
         _claim(f"{number}{choice}", source, statement, choice, criterion, _ends, region=region, badly=criterion is BADLY)
         for number, source, statement, criterion, region in (
             ("D-4f paper's, ", QUESTION, ENDS.format("paper's"), BADLY, "paper's"),
@@ -182,9 +182,7 @@ TESTS = [
         )
         for choice in CHOICES
     ),
-    Test(
-        "D-4h",
-        "related work on equal betas, tested along the normal curve",
+    ("D-4h", "related work on equal betas, tested along the normal curve"): (
         "Equal betas are as good as the best pair of the normal curve",
         Criterion(
             "final loss, mean over seeds, within {close:g} nats of the best or among the best {best:.0%}, at both choices; "
@@ -194,7 +192,7 @@ TESTS = [
         ),
         _equal_betas,
     ),
-    *(
+    **dict(
         _claim(number, source, f"{words} {BETTER}", choice, STRONGER, _at_each_target, what="larger by", measure=measure)
         for number, source, words, choice, measure in (
             ("D-4j", "derived here", "The size of the update, the rms of u,", "fixed", partial(beats_c, name="rms_u")),
@@ -202,11 +200,9 @@ TESTS = [
             ("D-4l tuned", LATER, "The momentum gamma alone", "tuned", partial(beats_c, name="gamma")),
         )
     ),
-    Test(
-        "D-4k",
-        "the design of this comparison",
+    ("D-4k", "the design of this comparison"): (
         "The range of learning rates holds the best one",
         f"best mean final loss not at an end of the range, for all pairs with C > 0; {MOST_WORDS}",
         _rates_inside,
     ),
-]
+}

@@ -64,13 +64,12 @@ def memory(of: xr.Dataset | xr.DataArray) -> xr.DataArray:
 @style.styled
 def normal_curve(record: xr.Dataset) -> Figure:
     """Validation loss over training, a line per pair of the normal curve, at one learning rate and at tuned ones."""
-    figure, both = style.panels(1, 2, height=3.6, sharey=True)
+    figure, both = style.panels(1, 2, height=3.6, sharey=True, ylabel="validation loss (nats a character)")
     curve = on(record, NORMAL)
     scale = style.along_curve(curve.coefficient.values)
     for axes, (choice, title) in zip(both, TITLES.items(), strict=True):
         _loss_lines(axes, curve, choice, scale.to_rgba(curve.coefficient.values))
         axes.set_title(title)
-    both[0].set_ylabel("validation loss (nats a character)")
     both[0].plot([], [], "--", color=style.MEASURED, label="equal betas")
     both[0].legend(loc="upper right")
     figure.colorbar(scale, ax=both, label="C  (red: outside the region)", pad=0.02, ticks=[-0.04, -0.02, 0, 0.1, 0.2])
@@ -116,7 +115,7 @@ def _words(iterations: xr.DataArray) -> list[str]:
 def level_curves(record: xr.Dataset) -> Figure:
     """The same along level curves, a column a curve, a row a choice of learning rate; coloured by the memory of momentum."""
     names = level_names(record)
-    figure, grid = style.panels(2, len(names), height=4.6, sharex=True, sharey=True, squeeze=False)
+    figure, grid = style.panels(2, len(names), height=4.6, sharex=True, sharey=True, squeeze=False, ylabel="validation loss")
     longest = max(float(memory(on(record, name)).max()) for name in names)
     scale = ScalarMappable(LogNorm(2, longest), mpl.colormaps["viridis_r"])
     for row, choice in zip(grid, TITLES, strict=True):
@@ -124,7 +123,6 @@ def level_curves(record: xr.Dataset) -> Figure:
             pairs = on(record, name)
             _loss_lines(axes, pairs, choice, scale.to_rgba(memory(pairs).values))
             axes.set(title=f"{name}, {choice}", xlabel="iteration" if choice == "tuned" else "")
-        row[0].set_ylabel("validation loss")
     figure.colorbar(scale, ax=grid, label=MEMORY, pad=0.02, ticks=MEMORIES, format="%g").minorticks_off()
     return figure
 
@@ -147,17 +145,15 @@ def _at_middle(record: xr.Dataset, measure: claims.Measure) -> list[str]:
 @style.styled
 def speed(record: xr.Dataset) -> Figure:
     """Iterations to each target against C on the normal curve, means with 95% intervals over seeds; both choices."""
-    figure, both = style.panels(1, 2, height=3.6)
+    figure, both = style.panels(1, 2, height=3.6, ylabel="iterations to the target")
     curve = on(record, NORMAL)
     for axes, (choice, title) in zip(both, TITLES.items(), strict=True):
         for i, (target, colour) in enumerate(zip(curve.target.values, TARGETS, strict=False)):
             _speed_points(axes, claims.at(curve, "iterations", choice).sel(target=target), colour, height=0.97 - 0.025 * i)
         style.against_c(axes, title=title, ylim=(0, 1.05 * record.attrs["steps"]))
-    both[0].set_ylabel("iterations to the target")
     both[1].plot([], [], "*", color=style.MEASURED, ms=8, label="equal betas")
     both[1].plot([], [], "x", color=style.MEASURED, ms=4, label="not by every seed")
-    figure.legend(*both[1].get_legend_handles_labels(), loc="outside upper center", ncols=5)
-    return figure
+    return style.with_legend(figure, both[1], ncols=5)
 
 
 def _speed_points(axes: Axes, iterations: xr.DataArray, colour: str, *, height: float) -> None:
@@ -205,8 +201,7 @@ def causes(record: xr.Dataset) -> Figure:
                 axes.axvline(0, color=style.GUIDE, lw=0.8)
         row[0].set(ylabel=TO_TARGET.format(claims.middle(record)), title=title)
     grid[0, 0].invert_xaxis()
-    figure.legend(*grid[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=5)
-    return figure
+    return style.with_legend(figure, grid[0, 0], ncols=5)
 
 
 def cause_table(record: xr.Dataset) -> Table:
@@ -223,7 +218,7 @@ def cause_table(record: xr.Dataset) -> Table:
 @style.styled
 def plane(record: xr.Dataset) -> Figure:
     """All pairs by the memories of momentum and second moment, coloured by iterations to the middle target."""
-    figure, both = style.panels(1, 2, height=3.9, sharey=True)
+    figure, both = style.panels(1, 2, height=3.9, sharey=True, ylabel=r"memory of $v$, $1/(1-\beta)$")
     x, y = memory(record).values, 1 / (1 - record.beta.values)
     gamma = 1 - 1 / np.geomspace(min(x), max(x), 100)
     for axes, (choice, title) in zip(both, TITLES.items(), strict=True):
@@ -239,9 +234,7 @@ def plane(record: xr.Dataset) -> Figure:
         axes.plot(x[never], y[never], "x", ms=5, color=style.MEASURED, label="not by every seed", zorder=3)
         axes.set(xscale="log", yscale="log", xlabel=MEMORY, title=title, ylim=(1.3, 2500))
         figure.colorbar(dots, ax=axes, label=TO_TARGET.format(claims.middle(record)), pad=0.02)
-    both[0].set_ylabel(r"memory of $v$, $1/(1-\beta)$")
-    figure.legend(*both[1].get_legend_handles_labels(), loc="outside upper center", ncols=4)
-    return figure
+    return style.with_legend(figure, both[1], ncols=4)
 
 
 def plane_table(record: xr.Dataset, *, shown: int = 3) -> Table:
@@ -275,8 +268,7 @@ def unstable(record: xr.Dataset) -> Figure:
         axes.set(xlim=NEAR, xlabel=r"exact rate $\ln\gamma - \frac{1}{2}\ln\beta$ (right of 0: unstable)")
     loss.set(ylabel="final loss above the median inside (nats)")
     update.set(yscale="log", ylabel="largest |u| of the run (learning rates)")
-    figure.legend(*loss.get_legend_handles_labels(), loc="outside upper center", ncols=record.sizes["rate"])
-    return figure
+    return style.with_legend(figure, loss, ncols=record.sizes["rate"])
 
 
 def unstable_table(record: xr.Dataset) -> Table:

@@ -25,6 +25,7 @@ from kadam.lab.train.ensemble import Ensemble
 from kadam.lab.train.networks import next_token_loss
 from kadam.lab.train.tasks import Batches, character_model
 from kadam.theory import stability
+from kadam.theory.arguments import Array
 
 # PyTorch's, as in ordinary training; the theory's setting, eps = 0, is chapter 2's.
 EPS = 1e-8
@@ -33,7 +34,6 @@ EPS = 1e-8
 # On a level curve momentum remembers 2 iterations or more, up to 100, or as far as v remembers 1000, which is Adam's.
 SHORTEST, LONGEST, LONGEST_SQUARE = 2.0, 100.0, 1000.0
 
-Array = NDArray[np.float64]
 Pairs = tuple[NDArray[np.str_], Array, Array, Array]  # equally long: the curve's name, beta, gamma, C
 Piece = tuple[int, int]  # a chunk of the members of a seed: the seed, and the first one's number; they are counted rate by rate
 

@@ -23,14 +23,13 @@ TITLES = {"fixed": "one fixed batch", "fresh": "fresh minibatches"}
 @style.styled
 def curves(record: xr.Dataset, *, seed: int = 0) -> Figure:
     """The largest update over iterations, a line per point of the normal curve, on a fixed batch and on fresh ones."""
-    figure, both = style.panels(1, 2, height=3.6, sharey=True)
+    figure, both = style.panels(1, 2, height=3.6, sharey=True, ylabel="largest |u| (learning rates)")
     scale = style.along_curve(record.coefficient.values)
     for axes, (setting, title) in zip(both, TITLES.items(), strict=True):
         one = record.max_update.sel(setting=setting).isel(seed=seed)
         for point, colour in zip(record.point.values, scale.to_rgba(record.coefficient.values), strict=True):
             axes.plot(one.iteration, one.sel(point=point), color=colour, lw=0.8)
         axes.set(yscale="log", xlabel="iteration", title=title)
-    both[0].set_ylabel("largest |u| (learning rates)")
     ticks = [-0.04, -0.02, 0, 0.05, 0.1, 0.15, 0.2]
     figure.colorbar(scale, ax=both, label="C  (red: outside the region)", pad=0.02, ticks=ticks)
     return figure
@@ -39,7 +38,7 @@ def curves(record: xr.Dataset, *, seed: int = 0) -> Figure:
 @style.styled
 def slopes(record: xr.Dataset) -> Figure:
     """The slope at the end against C, mean and range over seeds, beside the three laws; fixed and fresh batches."""
-    figure, both = style.panels(1, 2, height=3.6, sharey=True)
+    figure, both = style.panels(1, 2, height=3.6, sharey=True, ylabel="slope of log max|u|  (a step)")
     for axes, (setting, title) in zip(both, TITLES.items(), strict=True):
         for law, (colour, line, label) in LAWS.items():
             axes.plot(record.coefficient, record[f"rate_{law}"], line, color=colour, label=label)
@@ -48,7 +47,6 @@ def slopes(record: xr.Dataset) -> Figure:
         looks = {"fmt": ".", "ms": 4, "lw": 0.8, "color": style.MEASURED, "label": "measured (mean, range over seeds)"}
         axes.errorbar(record.coefficient, slope.mean("seed"), np.abs(ends), **looks)
         style.against_c(axes, title=title)
-    both[0].set_ylabel("slope of log max|u|  (a step)")
     both[0].legend(loc="upper left")
     return figure
 

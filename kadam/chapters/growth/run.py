@@ -24,8 +24,8 @@ from kadam.lab.train.ensemble import Ensemble
 from kadam.lab.train.networks import next_token_loss
 from kadam.lab.train.tasks import character_model, text_batches
 from kadam.theory import stability
+from kadam.theory.arguments import Array
 
-Array = NDArray[np.float64]
 Piece = tuple[str, int, int]  # a chunk of the points: their setting, seed, and the first one's place
 
 # One fixed batch with eps = 0, the theory's setting; fresh minibatches with eps = 0; the fixed batch with PyTorch's eps.

@@ -3,9 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from matplotlib.axes import Axes
 from matplotlib.axis import Axis
-from matplotlib.figure import Figure
 
 from kadam.report import style
 
@@ -24,9 +22,3 @@ def plain_ticks(axis: Axis, values: Sequence[Any]) -> None:
     """Ticks at these numbers, written out, and no others; call it after the scale is set."""
     axis.set_ticks(values, labels=[f"{value:g}" for value in values])
     axis.set_ticks([], minor=True)
-
-
-def with_legend(figure: Figure, axes: Axes, columns: int) -> Figure:
-    """The figure with one legend for all panels, of what is drawn in ``axes``."""
-    figure.legend(*axes.get_legend_handles_labels(), loc="outside upper center", ncols=columns)
-    return figure

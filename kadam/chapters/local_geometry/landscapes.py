@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -18,8 +17,7 @@ from kadam.lab.train.ensemble import Ensemble, Loss, member_losses
 from kadam.lab.train.networks import CharTransformer, ConvNet, Perceptron, classification_loss, initialise, next_token_loss
 from kadam.lab.train.tasks import Inputs
 from kadam.theory import geometry as theory
-
-Array = NDArray[np.float64]
+from kadam.theory.arguments import Array
 
 EXACT = 10**12  # probes: no layer has more weights
 MEMBERS = 5  # whose Hessians are computed together

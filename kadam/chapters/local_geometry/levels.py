@@ -10,8 +10,7 @@ from torch import Tensor
 
 from kadam.lab.engine.state import Stateful
 from kadam.lab.train.ensemble import Ensemble
-
-Array = NDArray[np.float64]
+from kadam.theory.arguments import Array
 
 
 class Reached(Stateful):

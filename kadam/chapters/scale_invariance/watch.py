@@ -6,13 +6,11 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from kadam.lab.engine.state import Stateful
 from kadam.lab.train.ensemble import TINY, Ensemble
-
-Array = NDArray[np.float64]
+from kadam.theory.arguments import Array
 
 
 @dataclass(frozen=True)

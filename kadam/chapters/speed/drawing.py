@@ -61,8 +61,7 @@ def split(record: xr.Dataset) -> Figure:
         axes.barh(names, width, left=left, color=colour, label=part, height=0.6)
         left += width
     axes.set(xlabel="share of a training step (%)", xlim=(0, 100))
-    figure.legend(loc="outside upper center", ncols=len(COLOURS))
-    return figure
+    return style.with_legend(figure, axes, ncols=len(COLOURS))
 
 
 def by_k(axes: Axes, ks: Iterable[int], label: str, largest: float) -> None:

@@ -36,7 +36,7 @@ WINDOWS = {
 @style.styled
 def region(record: xr.Dataset) -> Figure:
     """The (gamma, beta) plane and its corner: growth rate, boundaries, level curves of C, the normal curve, known pairs."""
-    figure, both = style.panels(1, 2, height=4.1)
+    figure, both = style.panels(1, 2, height=4.1, ylabel=style.BETA_LABEL)
     for axes, (window, (title, low, levels)) in zip(both, WINDOWS.items(), strict=True):
         shading = _map(axes, record.sel(window=window), levels)
         gamma, paper = record.boundary_gamma, r"the paper's, $C=0$: $\beta=\gamma/(2-\gamma)$"
@@ -45,10 +45,8 @@ def region(record: xr.Dataset) -> Figure:
         axes.plot(record.normal_gamma, record.normal_beta, ":", color=style.MEASURED, label="normal curve through Adam")
         axes.set(xlim=(low, 1), ylim=(low, 1), xlabel=style.GAMMA_LABEL, title=title)
         _mark(axes, record, window)
-    both[0].set_ylabel(style.BETA_LABEL)
     figure.colorbar(shading, ax=both[1], label="exact growth rate of log|u| a step", extend="max", pad=0.02)
-    figure.legend(*both[0].get_legend_handles_labels(), loc="outside upper center", ncols=3)
-    return figure
+    return style.with_legend(figure, both[0], ncols=3)
 
 
 def _map(axes: Axes, window: xr.Dataset, levels: Sequence[float]) -> Any:
@@ -125,8 +123,7 @@ def bounds(record: xr.Dataset) -> Figure:
             axes.set_yscale("log")
     figure.supxlabel("iteration n", fontsize=9)
     figure.supylabel("largest possible |u| (learning rates)", fontsize=9)
-    figure.legend(*grid.flat[0].get_legend_handles_labels(), loc="outside upper center", ncols=3)
-    return figure
+    return style.with_legend(figure, grid.flat[0], ncols=3)
 
 
 def bound_table(record: xr.Dataset, n: int) -> Table:

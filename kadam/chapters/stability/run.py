@@ -9,16 +9,14 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
-from numpy.typing import NDArray
 from tqdm import tqdm
 
 from kadam.chapters.stability.config import PROFILES, Config
 from kadam.decay import Decay
 from kadam.lab.records.record import recorded
 from kadam.theory import stability
+from kadam.theory.arguments import Array
 from kadam.theory.reference import kadam_updates
-
-Array = NDArray[np.float64]
 
 # Pairs (beta, gamma) that people use or might, and where they come from. PyTorch's order would be (gamma, beta).
 PRACTICE = {

@@ -5,7 +5,7 @@ import functools
 import numpy as np
 import xarray as xr
 
-from kadam.report.ledger import MOST_WORDS, Claims, Criterion, Finding, as_tests, passes, passes_for
+from kadam.report.ledger import MOST_WORDS, Claims, Criterion, Finding, passes, passes_for
 
 WITHIN = ("SignGD", "equal", "Adam")  # one stage, gamma <= beta
 STAGED = ("2-Adam inverse_exp", "2-Adam meta", "unstable, then equal")  # two, the last with gamma <= beta
@@ -83,7 +83,7 @@ XL = "[X&L] abstract, as we read it"
 HERE = "derived here: The box"
 SETTLED = f"of runs whose weights go no further than {STILL} of the box's radius in the last half"
 
-CLAIMS: Claims = {
+TESTS: Claims = {
     ("XL-8b", XL): (
         "AdamW with gamma <= beta and rates of divergent sum, if it converges, ends at the minimum within the box",
         Criterion(f"{SETTLED} all are within {{most}} of scipy's bounded minimum; {MOST_WORDS}", most=NEAR),
@@ -150,4 +150,3 @@ CLAIMS: Claims = {
         _regularised_ends_elsewhere,
     ),
 }
-TESTS = as_tests(CLAIMS)

@@ -48,8 +48,7 @@ def gaps(record: xr.Dataset) -> Figure:
                 axes.plot(record.step, np.exp(relative.sel(setting=setting)), line, color=colour, label=label)
             axes.set(xscale="log", yscale="log", xlabel="step", ylabel="gap / first gap", title=f"{kind}, rates {schedule}")
             axes.label_outer()
-    figure.legend(*all_axes[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=4, fontsize=8)
-    return figure
+    return style.with_legend(figure, all_axes[0, 0], ncols=4, fontsize=8)
 
 
 def _kind(record: xr.Dataset, kind: str) -> xr.Dataset:
@@ -110,7 +109,7 @@ def sizes(record: xr.Dataset, *, schedule: str = "1/sqrt(n)") -> Figure:
 
     A line ends where all weights are within the box.
     """
-    figure, both = style.panels(1, 2, height=3.6, sharey=True)
+    figure, both = style.panels(1, 2, height=3.6, sharey=True, ylabel="largest weight, beyond the box\n(radii 1/lambda)")
     for axes, (title, settings) in zip(both, SHOWN_SIZES.items(), strict=True):
         for setting in settings:
             colour, line, label = LINES[setting]
@@ -121,14 +120,13 @@ def sizes(record: xr.Dataset, *, schedule: str = "1/sqrt(n)") -> Figure:
                 axes.axhline(allowed, ls=":", lw=0.9, color=colour)
         axes.set(xscale="log", yscale="log", xlabel="step", title=title, ylim=(LEAST, 1e4))
         axes.legend(fontsize=7, loc="upper left")
-    both[0].set_ylabel("largest weight, beyond the box\n(radii 1/lambda)")
     return figure
 
 
 @style.styled
 def contrast(record: xr.Dataset, *, schedule: str = "1/n") -> Figure:
     """Distance from the bounded minimum and from the regularised one, AdamW beside Adam with L2; mean over problems."""
-    figure, both = style.panels(1, 2, height=3.2, sharey=True)
+    figure, both = style.panels(1, 2, height=3.2, sharey=True, ylabel="distance over 1/lambda")
     ends = {"distance": (style.EXACT, "bounded minimum"), "ridge_distance": (style.PAPER, "minimum of the L2-regularised loss")}
     for axes, kind in zip(both, KINDS, strict=True):
         for (setting, name), line in zip(CONTRAST.items(), ("-", "--"), strict=True):
@@ -136,9 +134,7 @@ def contrast(record: xr.Dataset, *, schedule: str = "1/n") -> Figure:
             for end, (colour, words) in ends.items():
                 axes.plot(record.step, one[end].mean("problem"), line, color=colour, label=f"{name}: to {words}")
         axes.set(xscale="log", yscale="log", xlabel="step", title=kind)
-    both[0].set_ylabel("distance over 1/lambda")
-    figure.legend(*both[0].get_legend_handles_labels(), loc="outside upper center", ncols=2, fontsize=8)
-    return figure
+    return style.with_legend(figure, both[0], ncols=2, fontsize=8)
 
 
 def contrast_table(record: xr.Dataset, *, schedule: str = "1/n") -> Table:

@@ -14,7 +14,6 @@ from pathlib import Path
 import numpy as np
 import torch
 import xarray as xr
-from numpy.typing import NDArray
 
 from kadam.chapters.box.box.config import PROFILES, Config
 from kadam.chapters.box.convex import Convex, ConvexDescent, Quadratics, Regularised, random_quadratic, two_classes
@@ -27,8 +26,8 @@ from kadam.lab.engine.sweep import computed_s, one_thread, sweep
 from kadam.lab.records.record import recorded, with_units
 from kadam.lab.train.schedule import falling, kept_steps
 from kadam.theory import box as theory
+from kadam.theory.arguments import Array
 
-Array = NDArray[np.float64]
 Piece = tuple[str, str]  # the kind of losses, and the setting; with all schedules
 
 CATS_AND_DOGS = (3, 5)  # in CIFAR-10; the digits that stand in for it have a 3 and a 5 as well

@@ -39,7 +39,7 @@ def identity_line(record: xr.Dataset) -> str:
 @style.styled
 def losses(record: xr.Dataset) -> Figure:
     """Loss along the axes and in a random basis in the largest dimension, with Frank & Wolfe's bounds; median over seeds."""
-    figure, both = style.panels(1, 2, height=3.4, sharey=True)
+    figure, both = style.panels(1, 2, height=3.4, sharey=True, ylabel="loss / first loss")
     largest = record.isel(dimension=-1).median("seed")
     titles = {"axes": "curvature along the axes", "rotated": "the same in a random basis"}
     for axes, basis in zip(both, record.basis.values, strict=True):
@@ -49,9 +49,7 @@ def losses(record: xr.Dataset) -> Figure:
             if descent.startswith("l_"):
                 axes.plot(record.step, one.bound, ":", color=colour, lw=1)
         axes.set(xscale="log", yscale="log", ylim=(1e-6, 1e3), xlabel="step", title=titles[str(basis)])
-    both[0].set_ylabel("loss / first loss")
-    figure.legend(*both[0].get_legend_handles_labels(), loc="outside upper center", ncols=4, fontsize=8)
-    return figure
+    return style.with_legend(figure, both[0], ncols=4, fontsize=8)
 
 
 def step_table(record: xr.Dataset) -> Table:

@@ -14,7 +14,6 @@ from pathlib import Path
 import numpy as np
 import torch
 import xarray as xr
-from numpy.typing import NDArray
 
 from kadam.chapters.box.convex import ConvexDescent, EuclideanDescent, Quadratics, random_quadratic
 from kadam.chapters.box.norms.config import BASES, PROFILES, Config
@@ -25,8 +24,8 @@ from kadam.lab.records.record import recorded, with_units
 from kadam.lab.train.schedule import falling, kept_steps
 from kadam.optim import KAdam
 from kadam.theory import box as theory
+from kadam.theory.arguments import Array
 
-Array = NDArray[np.float64]
 Piece = tuple[int, str]  # the dimension and the method; in both bases and with all seeds
 
 METHODS = {"l_inf": SIGNS, "l_2": SIGNS, "AdamW, equal": EQUAL, "AdamW, default": ADAM}  # steepest descent has no memory

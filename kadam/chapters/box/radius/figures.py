@@ -45,8 +45,7 @@ def paths(record: xr.Dataset, *, batches: str = "full batch") -> Figure:
     grid[1, 0].set(ylim=(0.3, 20), yticks=[0.5, 1, 2, 5, 10, 20])
     grid[1, 0].yaxis.set_major_formatter(ScalarFormatter())
     grid[1, 0].yaxis.minorticks_off()
-    figure.legend(*grid[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=3, fontsize=8)
-    return figure
+    return style.with_legend(figure, grid[0, 0], ncols=3, fontsize=8)
 
 
 def _each(record: xr.Dataset, *settings: str) -> list[xr.Dataset]:
@@ -67,7 +66,7 @@ def end_table(record: xr.Dataset) -> Table:
 @style.styled
 def window(record: xr.Dataset) -> Figure:
     """How far outside of the box the largest weight ends, against what the window of the decay allows; a symbol a run."""
-    figure, both = style.panels(1, 2, height=3.4, sharey=True)
+    figure, both = style.panels(1, 2, height=3.4, sharey=True, ylabel="largest weight, beyond the box\n(radii 1/lambda)")
     for axes, batches in zip(both, record.batches.values, strict=True):
         for setting, marker in MARKERS.items():
             one = record.isel(kept=-1).sel(batches=batches, setting=setting)
@@ -76,7 +75,6 @@ def window(record: xr.Dataset) -> Figure:
             axes.plot(excess.values.ravel(), outside.values.ravel(), marker, ms=4, alpha=0.7, color=colour, label=words)
         axes.axvline(1, color=style.GUIDE, lw=0.8)
         axes.set(xscale="log", yscale="log", xlabel="window excess at the last rate", title=str(batches), ylim=(LEAST / 2, 20))
-    both[0].set_ylabel("largest weight, beyond the box\n(radii 1/lambda)")
     both[0].legend(fontsize=8, loc="upper left")
     return figure
 
@@ -93,7 +91,7 @@ def window_table(record: xr.Dataset) -> Table:
 @style.styled
 def averages(record: xr.Dataset) -> Figure:
     """The mean square of a weight's updates against the theory's bound on it, one symbol a weight, run and weight decay."""
-    figure, both = style.panels(1, 2, height=3.4, sharey=True)
+    figure, both = style.panels(1, 2, height=3.4, sharey=True, ylabel="mean of u^2 over all steps")
     for axes, batches in zip(both, record.batches.values, strict=True):
         for setting in BOUNDED:
             colour, words = COLOURS[setting]
@@ -104,7 +102,6 @@ def averages(record: xr.Dataset) -> Figure:
         axes.plot(ends, ends, color=style.GUIDE, lw=0.8)
         axes.set(xscale="log", yscale="log", xlabel="bound on the mean", title=str(batches), xlim=(0.02, 5), ylim=(1e-4, 5))
         axes.legend(fontsize=8, loc="lower left", markerscale=3)
-    both[0].set_ylabel("mean of u^2 over all steps")
     return figure
 
 

@@ -11,7 +11,6 @@ from pathlib import Path
 import numpy as np
 import torch
 import xarray as xr
-from numpy.typing import NDArray
 
 from kadam.chapters.box.pairs import ABOVE, ADAM, EQUAL, SHORT, UNSTABLE
 from kadam.chapters.box.radius.config import PROFILES, Config
@@ -27,8 +26,8 @@ from kadam.lab.train.networks import CharTransformer, initialise, next_token_los
 from kadam.lab.train.schedule import falling, kept_steps
 from kadam.lab.train.tasks import text_batches
 from kadam.theory import box as theory
+from kadam.theory.arguments import Array
 
-Array = NDArray[np.float64]
 Piece = tuple[str, int, int]  # the kind of batches, the number of stages, the repetition; all their settings and weight decays
 
 SETTINGS: dict[str, tuple[Decay, ...]] = {

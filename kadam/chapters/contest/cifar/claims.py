@@ -6,7 +6,7 @@ from kadam.chapters.contest import judges
 from kadam.chapters.contest.comparisons import ADAM, EQUAL, MATCHED, TUNED
 from kadam.chapters.contest.judges import INTERVAL, QUESTION
 from kadam.chapters.contest.measures import ended, gain, in_words, networks, two_stages
-from kadam.report.ledger import MOST_WORDS, Criterion, Finding, Test, on_enough_seeds, passes, passes_each
+from kadam.report.ledger import MOST_WORDS, Claims, Criterion, Finding, on_enough_seeds, passes, passes_each
 from kadam.report.statistics import mean_interval
 
 
@@ -47,29 +47,25 @@ COMMON = {
     "D-6k": "Every method's best learning rate lies inside the range that was searched",
 }
 
-TESTS = [
-    *judges.rivalries(
+TESTS: Claims = {
+    **judges.rivalries(
         "k = 2 with strategy {strategy} is more accurate than Adam {how}",
         f"{INTERVAL} over seeds of the paired difference in test accuracy above 0, in both networks; in one: partly",
         {EQUAL: ("GT-6a", FIGURE_4), TUNED: ("D-6b", QUESTION), MATCHED: ("D-6c", QUESTION)},
     ),
-    Test(
-        "GT-6d",
-        FIGURE_4,
+    ("GT-6d", FIGURE_4): (
         "At the same learning rate k = 2 beats k = 1 under most strategies",
         Criterion(MOSTLY, least=0.75),
         _most_strategies,
     ),
-    judges.declines("GT-6e", FIGURE_4, "At the same learning rate accuracy declines gracefully for k > 2", GRACEFUL, EQUAL),
-    judges.declines(
+    **judges.declines("GT-6e", FIGURE_4, "At the same learning rate accuracy declines gracefully for k > 2", GRACEFUL, EQUAL),
+    **judges.declines(
         "D-6f", QUESTION, "With tuned learning rates, too, accuracy declines gracefully for k > 2", GRACEFUL, TUNED
     ),
-    Test(
-        "GT-6g",
-        "[G&T] Section 4.2, what would follow",
+    ("GT-6g", "[G&T] Section 4.2, what would follow"): (
         "2-Adam (strategy meta) gives a network without normalisation what normalisation gives under Adam",
         Criterion(CLOSED, least=0.5),
         _instead_of_normalisation,
     ),
-    *judges.common(COMMON, each="both networks; in one", network="network", data="images", ahead="above 0, in both networks"),
-]
+    **judges.common(COMMON, each="both networks; in one", network="network", data="images", ahead="above 0, in both networks"),
+}

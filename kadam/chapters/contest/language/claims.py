@@ -9,7 +9,7 @@ from kadam.chapters.contest import judges
 from kadam.chapters.contest.comparisons import EQUAL, MATCHED, TUNED
 from kadam.chapters.contest.judges import INTERVAL, QUESTION
 from kadam.chapters.contest.measures import BASIN, at_most_a_guess, basin, gain, networks, second_and_first, two_stages
-from kadam.report.ledger import MOST_WORDS, Criterion, Finding, Test, on_enough_seeds, passes, passes_for, with_range
+from kadam.report.ledger import MOST_WORDS, Claims, Criterion, Finding, on_enough_seeds, passes, passes_for, with_range
 
 
 @on_enough_seeds
@@ -77,43 +77,35 @@ COMMON = {
 }
 *SIZE_AND_RIVALS, INSIDE = judges.common(
     COMMON, each="every setting; in some", network="setting", data="text", ahead="in its favour, in every setting"
-)
+).items()
 
-TESTS = [
-    *judges.rivalries(
+TESTS: Claims = {
+    **judges.rivalries(
         "On text, k = 2 with strategy {strategy} is better than Adam {how}",
         f"{INTERVAL} over seeds of the paired difference in test loss in its favour, in every setting; in some: partly",
         {EQUAL: ("D-7a", QUESTION), TUNED: ("D-7b", QUESTION), MATCHED: ("D-7c", QUESTION)},
     ),
-    Test(
-        "D-7d",
-        "asked here: does what CIFAR-10 said of k hold?",
+    ("D-7d", "asked here: does what CIFAR-10 said of k hold?"): (
         "On text, too, no second stage is ahead of Adam once both are tuned",
         f"{INTERVAL} of the paired difference in test loss not above 0, {ANY}",
         _none_ahead,
     ),
-    judges.declines("D-7e", QUESTION, "On text, with tuned learning rates, loss grows gracefully for k > 2", GRACEFUL, TUNED),
-    *SIZE_AND_RIVALS,
-    Test(
-        "D-7i",
-        HERE,
+    **judges.declines("D-7e", QUESTION, "On text, with tuned learning rates, loss grows gracefully for k > 2", GRACEFUL, TUNED),
+    **dict(SIZE_AND_RIVALS),
+    ("D-7i", HERE): (
         "On text, a second stage leaves the basin of good learning rates as wide as Adam's",
         Criterion(WIDE, least=0.9),
         _as_wide,
     ),
-    Test(
-        "D-7j",
-        HERE,
+    ("D-7j", HERE): (
         "On text, with tuned learning rates, k = 2 has no more spikes in its training loss than Adam",
         f"mean number a run, {ANY}",
         _no_more_spikes,
     ),
-    INSIDE,
-    Test(
-        "D-7l",
-        "derived here: Theory, k-Adam's bound",
+    **dict([INSIDE]),
+    ("D-7l", "derived here: Theory, k-Adam's bound"): (
         "In training on text no update exceeds the bound of its last stage",
         Criterion(BOUNDED, rounding=0.02),
         _bounded,
     ),
-]
+}

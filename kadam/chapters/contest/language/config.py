@@ -2,16 +2,8 @@
 
 from dataclasses import dataclass
 
-from kadam.lab.records.profiles import (
-    BASELINES,
-    CORPORA,
-    PRECISIONS,
-    Contestants,
-    Shape,
-    check_choice,
-    check_counts,
-    check_rates,
-)
+from kadam.lab.records import profiles
+from kadam.lab.records.profiles import CORPORA, PRECISIONS, Shape, check_choice, check_counts, check_rates
 
 SMALL = Shape(width=64, layers=2, heads=2)
 MILLION = Shape(width=192, layers=2, heads=3)
@@ -40,7 +32,7 @@ MILLION_REVIEWS = Setting("reviews, 1M weights", "reviews", MILLION, precision="
 
 
 @dataclass(frozen=True)
-class Config(Contestants):
+class Config(profiles.Contestants):
     """What is trained; the defaults are the laptop profile. After its rise the learning rate falls as a cosine."""
 
     settings: tuple[Setting, ...] = (CHARACTERS, NORMALISED_REVIEWS)
@@ -70,7 +62,7 @@ class Config(Contestants):
         if "Adam" not in self.baselines:
             raise ValueError(f"baselines must hold Adam, with which all is compared, got {self.baselines!r}")
         for name in self.baselines:
-            check_choice("baselines", name, BASELINES)
+            check_choice("baselines", name, profiles.BASELINES)
 
 
 TINY = Shape(width=8, layers=1, heads=2)

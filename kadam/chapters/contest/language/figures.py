@@ -51,7 +51,7 @@ def basin(record: xr.Dataset) -> Figure:
     all_axes[0].plot([], [], color=style.MEASURED, lw=1, label="Adam")
     cut = "at least so wide: the search ends"
     all_axes[0].plot([], [], "o:", ms=4, lw=1, color=style.MEASURED, markerfacecolor="white", label=cut)
-    return looks.named(figure, all_axes[0], ncols=4)
+    return style.with_legend(figure, all_axes[0], ncols=4)
 
 
 def _dot(axes: Axes, x: float, of: xr.Dataset, marker: str, colour: str) -> None:
@@ -100,7 +100,7 @@ def updates(record: xr.Dataset, *, methods: Sequence[str]) -> Figure:
     first.yaxis.set(major_locator=LogLocator(subs=(1, 2, 5)), major_formatter="{x:g}", minor_locator=NullLocator())
     for kind, line in KINDS.items():
         first.plot([], [], color=style.GUIDE, label=kind, **line)
-    return looks.named(figure, first, ncols=4)
+    return style.with_legend(figure, first, ncols=4)
 
 
 def update_table(record: xr.Dataset, *, methods: Sequence[str]) -> Table:

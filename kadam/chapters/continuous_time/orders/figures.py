@@ -22,7 +22,7 @@ TITLES = {"transformer": "transformer, beta = 0.99", "transformer, default": "tr
 @style.styled
 def errors(record: xr.Dataset) -> Figure:
     """Error against learning rate for every case, both logarithmic, with lines of slope 1 and 2 (3/2 for the crowd)."""
-    figure, all_axes = style.panels(2, 3, height=5.2)
+    figure, all_axes = style.panels(2, 3, height=5.2, ylabel="error of the path")
     for axes, case in zip(all_axes.flat, record.case.values, strict=False):
         one = record.sel(case=case).dropna("rate", how="all", subset=["error"])
         slopes = {"paper": 1.0, "second": 1.5 if case == "crowd" else 2.0}
@@ -35,7 +35,6 @@ def errors(record: xr.Dataset) -> Figure:
             axes.plot(one.eta, one["median"].sel(flow=MEDIANS[case]), "o--", ms=3, color=style.CORRECTED, label="median weight")
         axes.set(yscale="log", title=TITLES.get(case, case))
         style.rate_axis(axes, list(one.eta.values))
-    plt.setp(all_axes[:, 0], ylabel="error of the path")
     plt.setp(all_axes[0, :2], xlabel="")
     handles = {label: h for axes in all_axes.flat for h, label in zip(*axes.get_legend_handles_labels(), strict=True)}
     all_axes[1, 2].axis("off")

@@ -7,7 +7,7 @@ import numpy as np
 import xarray as xr
 
 from kadam.chapters.continuous_time.flows import BOTH
-from kadam.report.ledger import Claims, Criterion, Finding, as_tests, below, passes
+from kadam.report.ledger import Claims, Criterion, Finding, below, passes
 
 
 def path_errors(dataset: xr.Dataset) -> xr.DataArray:
@@ -53,7 +53,7 @@ def _closer(dataset: xr.Dataset, *, errors: Callable[[xr.Dataset], xr.DataArray]
 
 CLOSER = Criterion("ratio of the errors above {above:g} at every learning rate", above=1)
 
-CLAIMS: Claims = {
+TESTS: Claims = {
     ("GT-3a", "[G&T] Fig. 1, as its abstract and public reviews state it"): (
         "The second-order differential equation follows Adam's discrete path closely on a transformer",
         Criterion(
@@ -83,4 +83,3 @@ CLAIMS: Claims = {
         functools.partial(_closer, errors=noise_errors, setting="minibatches"),
     ),
 }
-TESTS = as_tests(CLAIMS)

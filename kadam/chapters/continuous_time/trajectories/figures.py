@@ -30,8 +30,7 @@ def weights(record: xr.Dataset) -> Figure:
         axes.tick_params(labelsize=6)
     for axes in all_axes[-1]:
         axes.set_xlabel("time, steps * eta", fontsize=7)
-    figure.legend(*all_axes[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=3)
-    return figure
+    return style.with_legend(figure, all_axes[0, 0], ncols=3)
 
 
 def weight_table(record: xr.Dataset) -> Table:
@@ -85,7 +84,7 @@ def longer_table(record: xr.Dataset) -> Table:
 @style.styled
 def betas(record: xr.Dataset) -> Figure:
     """The error of each flow over a grid of (beta, gamma); frames mark pairs outside the exact stable region."""
-    figure, both = style.panels(1, 2, height=3.6, sharey=True)
+    figure, both = style.panels(1, 2, height=3.6, sharey=True, ylabel=style.BETA_LABEL)
     for axes, flow in zip(both, BOTH, strict=True):
         errors = record.map_error.sel(flow=flow).transpose("beta", "gamma")
         shown = errors.where(np.isfinite(errors), 1e3)
@@ -95,7 +94,6 @@ def betas(record: xr.Dataset) -> Figure:
         axes.set(xlabel=style.GAMMA_LABEL, title=WORDS[flow])
         axes.spines[:].set_visible(False)
     both[0].set_yticks(range(record.sizes["beta"]), [f"{x:g}" for x in record.beta.values])
-    both[0].set_ylabel(style.BETA_LABEL)
     figure.colorbar(image, ax=both, label="error of the path", extend="both", pad=0.02)
     figure.supxlabel("a perceptron on random numbers; no data set", fontsize=8, color=style.GUIDE, x=0.99, ha="right")
     return figure

@@ -15,7 +15,7 @@ import numpy as np
 import xarray as xr
 
 from kadam.chapters.continuous_time import problems
-from kadam.chapters.continuous_time.flows import BOTH, FLOWS, Array, Compared, compare, distance
+from kadam.chapters.continuous_time.flows import BOTH, FLOWS, Compared, compare, distance
 from kadam.chapters.continuous_time.trajectories.config import PROFILES, Config
 from kadam.decay import Decay
 from kadam.flat import FlatLoss
@@ -23,6 +23,7 @@ from kadam.lab.data.sources import Text, configured_text, describe
 from kadam.lab.engine.progress import Progress
 from kadam.lab.engine.sweep import computed_s, sweep
 from kadam.lab.records.record import recorded, with_units
+from kadam.theory.arguments import Array
 from kadam.theory.flow import Diverged, adam, adam_flow
 from kadam.theory.neighbours import paper_flow_in_time
 

@@ -8,17 +8,7 @@ import xarray as xr
 from kadam.chapters.local_geometry.curvature.config import USUAL
 from kadam.chapters.local_geometry.measures import distances, listed, log_ratio, logs
 from kadam.chapters.local_geometry.methods import NETWORKS, RELATIVES
-from kadam.report.ledger import (
-    MOST_WORDS,
-    Claims,
-    Criterion,
-    Finding,
-    as_tests,
-    on_enough_seeds,
-    passes,
-    passes_each,
-    passes_for,
-)
+from kadam.report.ledger import MOST_WORDS, Claims, Criterion, Finding, on_enough_seeds, passes, passes_each, passes_for
 from kadam.report.statistics import mean_interval, rank_correlation
 
 
@@ -134,7 +124,7 @@ JML, ASKED = "[JML] abstract, as we read it", "asked here: chapter 9"
 JUDGED = "usual initial weights, every network and layer, lowest loss that all reach"
 ESTIMATE_WITHIN = 0.1
 
-CLAIMS: Claims = {
+TESTS: Claims = {
     ("JML-9f", JML): (
         "On real networks, per layer at the same loss, Adam's R_med is below that of SGD with momentum",
         f"{JUDGED}: interval over seeds of the paired difference of log R_med above 0; {MOST_WORDS}",
@@ -179,4 +169,3 @@ CLAIMS: Claims = {
         _slowly,
     ),
 }
-TESTS = as_tests(CLAIMS)

@@ -11,7 +11,7 @@ from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 
 from kadam.chapters.local_geometry.curvature import claims
 from kadam.chapters.local_geometry.curvature.config import USUAL
-from kadam.chapters.local_geometry.drawing import LOOKS, plain_ticks, with_legend
+from kadam.chapters.local_geometry.drawing import LOOKS, plain_ticks
 from kadam.chapters.local_geometry.measures import logs
 from kadam.chapters.local_geometry.methods import METHODS, NETWORKS, PAIR
 from kadam.report import style
@@ -36,7 +36,7 @@ def paths(record: xr.Dataset) -> Figure:
         axes.set_xlabel("loss / initial", fontsize=7.5)
     for axes in all_axes[:, 0]:
         axes.set_ylabel("R_med", fontsize=7.5)
-    return with_legend(figure, all_axes.flat[0], len(LOOKS))
+    return style.with_legend(figure, all_axes.flat[0], ncols=len(LOOKS))
 
 
 def _path(axes: Axes, mean: xr.DataArray) -> None:
@@ -104,7 +104,7 @@ def differences(record: xr.Dataset) -> Figure:
     axes.set_xlabel("log R_med of SGD less that of Adam; right of 0, Adam's is smaller")
     for words, marker in MARKERS.items():
         axes.plot([], [], marker, ms=4, color=style.GUIDE, mfc="white" if marker == "D" else style.GUIDE, label=words)
-    return with_legend(figure, axes, len(MARKERS))
+    return style.with_legend(figure, axes, ncols=len(MARKERS))
 
 
 def difference_table(record: xr.Dataset) -> Table:
@@ -124,7 +124,7 @@ def _interval(found: xr.DataArray | None) -> str:
 @style.styled
 def scales(record: xr.Dataset) -> Figure:
     """The same difference at the lowest loss against the size of the initial weights, a line a layer; median over seeds."""
-    figure, all_axes = style.panels(1, len(NETWORKS), height=3.6, sharey=True)
+    figure, all_axes = style.panels(1, len(NETWORKS), height=3.6, sharey=True, ylabel="log R_med, SGD less Adam")
     for axes, network in zip(all_axes, NETWORKS, strict=True):
         axes.set_prop_cycle(color=LAYER_COLOURS)
         points = {place: gap.median("seed").values for place, gap in enumerate(_by_scale(record, network)) if gap is not None}
@@ -134,7 +134,6 @@ def scales(record: xr.Dataset) -> Figure:
         axes.set_xticks(range(record.sizes["scale"]), [f"{scale:g}" for scale in record.scale.values])
         axes.set(xlabel="size of the initial weights", title=network)
         axes.legend(fontsize=6.5, ncols=2, loc="best", columnspacing=0.8, handlelength=1.2)
-    all_axes[0].set_ylabel("log R_med, SGD less Adam")
     return figure
 
 
@@ -173,7 +172,7 @@ def estimates(record: xr.Dataset) -> Figure:
     ends = [float(record.exact.min()) / 1.3, float(record.exact.max()) * 1.3]
     right.plot(ends, ends, color=style.GUIDE, lw=0.8)
     right.set(xscale="log", yscale="log", xlabel="exact R_med", ylabel=f"estimated, {record.attrs['probes']} probes")
-    return with_legend(figure, left, 3)
+    return style.with_legend(figure, left, ncols=3)
 
 
 def estimate_table(record: xr.Dataset) -> Table:
@@ -192,7 +191,7 @@ def training_error(record: xr.Dataset) -> str:
 def region(record: xr.Dataset) -> Figure:
     """R_med of the perceptron's layers along the normal curve at every loss, against C; mean and interval over seeds."""
     layers = record.curve_layer.values
-    figure, all_axes = style.panels(1, len(layers), height=3.4, sharex=True)
+    figure, all_axes = style.panels(1, len(layers), height=3.4, sharex=True, ylabel="R_med")
     for axes, layer in zip(all_axes, layers, strict=True):
         for level, colour in zip(record.level.values, LAYER_COLOURS, strict=False):
             by_seed = logs(record.curve_r_med.sel(curve_layer=layer, level=level)).transpose("point", "seed").values
@@ -202,8 +201,7 @@ def region(record: xr.Dataset) -> Figure:
             axes.fill_between(record.coefficient, np.exp(low), np.exp(high), color=colour, alpha=0.15, lw=0)
         axes.axvline(0, color=style.GUIDE, lw=0.8)
         axes.set(xlabel="C", title=str(layer))
-    all_axes[0].set_ylabel("R_med")
-    return with_legend(figure, all_axes[0], record.sizes["level"])
+    return style.with_legend(figure, all_axes[0], ncols=record.sizes["level"])
 
 
 def region_table(record: xr.Dataset) -> Table:

@@ -7,7 +7,7 @@ import xarray as xr
 
 from kadam.chapters.local_geometry.geometry.config import LAYERS, LEVELS, STARTS
 from kadam.chapters.local_geometry.measures import distances, listed, logs
-from kadam.report.ledger import MOST_WORDS, Claims, Criterion, Finding, as_tests, on_enough_seeds, passes, passes_for
+from kadam.report.ledger import MOST_WORDS, Claims, Criterion, Finding, on_enough_seeds, passes, passes_for
 from kadam.report.statistics import rank_correlation
 
 END = LEVELS[-1]
@@ -80,7 +80,7 @@ AT_END = f"at {END:.0%} of the initial loss"
 POOLED = f"pooled, {AT_END}: Adam's R_med above SGD's, median over seeds, every dimension"
 LAW_WITHIN = 0.1  # both laws
 
-CLAIMS: Claims = {
+TESTS: Claims = {
     ("JML-9a", JML): (
         "Two-layer linear network, small start: Adam ends where R_med is small, SGD with momentum where it is large",
         Criterion(
@@ -126,4 +126,3 @@ CLAIMS: Claims = {
         functools.partial(_pooled, start=SMALLEST),
     ),
 }
-TESTS = as_tests(CLAIMS)

@@ -4,7 +4,7 @@ import numpy as np
 import xarray as xr
 from matplotlib.figure import Figure
 
-from kadam.chapters.local_geometry.drawing import LOOKS, plain_ticks, with_legend
+from kadam.chapters.local_geometry.drawing import LOOKS, plain_ticks
 from kadam.chapters.local_geometry.geometry.claims import BOTH, END, SMALLEST, at_end, law_errors
 from kadam.chapters.local_geometry.geometry.config import LAWS
 from kadam.chapters.local_geometry.measures import log_ratio
@@ -25,7 +25,7 @@ def losses(record: xr.Dataset) -> Figure:
     Median over seeds; the band is Adam's and SGD's middle half.
     """
     one = record.sel(dimension=record.dimension.max(), start=SMALLEST)
-    figure, all_axes = style.panels(2, record.sizes["layer"], height=5.2, sharey=True)
+    figure, all_axes = style.panels(2, record.sizes["layer"], height=5.2, sharey=True, ylabel="R_med")
     for layer, above, below in zip(record.layer.values, *all_axes, strict=True):
         for name, (colour, marker) in LOOKS.items():
             values = one.r_med.sel(optimizer=name, layer=layer).transpose("level", "seed")
@@ -37,9 +37,7 @@ def losses(record: xr.Dataset) -> Figure:
         below.set(xlabel="steps", yscale="log")
         plain_ticks(above.xaxis, (0.9, 0.3, 0.1, 0.03, 0.01))
         above.invert_xaxis()  # as training goes
-    for axes in all_axes[:, 0]:
-        axes.set_ylabel("R_med")
-    return with_legend(figure, all_axes[0, 0], len(LOOKS))
+    return style.with_legend(figure, all_axes[0, 0], ncols=len(LOOKS))
 
 
 def loss_table(record: xr.Dataset) -> Table:
@@ -54,7 +52,7 @@ def loss_table(record: xr.Dataset) -> Table:
 @style.styled
 def dimensions(record: xr.Dataset) -> Figure:
     """R_med of both layers at the end against the dimension, smallest start; median and range over seeds."""
-    figure, all_axes = style.panels(1, 2, height=3.6, sharey=True)
+    figure, all_axes = style.panels(1, 2, height=3.6, sharey=True, ylabel=AT_END)
     for axes, layer in zip(all_axes, BOTH, strict=True):
         for i, (name, (colour, marker)) in enumerate(LOOKS.items()):
             middle, *ends = at_end(record).sel(optimizer=name, layer=layer).quantile([0.5, 0, 1], "seed").values
@@ -65,8 +63,7 @@ def dimensions(record: xr.Dataset) -> Figure:
         axes.set(xscale="log", yscale="log", xlabel="dimension d", title=layer)
         plain_ticks(axes.xaxis, record.dimension.values)
         plain_ticks(axes.yaxis, RATIOS)
-    all_axes[0].set_ylabel(AT_END)
-    return with_legend(figure, all_axes[0], 4)
+    return style.with_legend(figure, all_axes[0], ncols=4)
 
 
 def dimension_table(record: xr.Dataset) -> Table:
@@ -82,7 +79,7 @@ def dimension_table(record: xr.Dataset) -> Table:
 @style.styled
 def laws(record: xr.Dataset) -> Figure:
     """SGD's R_med at the end against both laws from the initial weights: every dimension, start and seed."""
-    figure, all_axes = style.panels(1, 2, height=3.6, sharex=True, sharey=True)
+    figure, all_axes = style.panels(1, 2, height=3.6, sharex=True, sharey=True, ylabel="measured R_med, SGD")
     measured = record.r_med.sel(optimizer="SGD", level=END)
     ends = [1, 2.0 * float(measured.sel(layer=BOTH).max())]
     for axes, (law, words) in zip(all_axes, LAWS.items(), strict=True):
@@ -95,8 +92,7 @@ def laws(record: xr.Dataset) -> Figure:
         axes.set(xscale="log", yscale="log", xlabel="predicted R_med", title=words)
         for axis in (axes.xaxis, axes.yaxis):
             plain_ticks(axis, RATIOS)
-    all_axes[0].set_ylabel("measured R_med, SGD")
-    return with_legend(figure, all_axes[0], 3)
+    return style.with_legend(figure, all_axes[0], ncols=3)
 
 
 def law_table(record: xr.Dataset) -> Table:
@@ -109,7 +105,7 @@ def law_table(record: xr.Dataset) -> Table:
 @style.styled
 def starts(record: xr.Dataset) -> Figure:
     """R_med at the end against the variance of the initial weights, Adam and SGD, every dimension."""
-    figure, all_axes = style.panels(1, record.sizes["layer"], height=3.4, sharey=True)
+    figure, all_axes = style.panels(1, record.sizes["layer"], height=3.4, sharey=True, ylabel=AT_END)
     dimensions = record.dimension.values
     for axes, layer in zip(all_axes, record.layer.values, strict=True):
         for name in PAIR:
@@ -121,8 +117,7 @@ def starts(record: xr.Dataset) -> Figure:
                 axes.plot(one, marker=marker, ms=4, lw=1, color=colour, alpha=strength, label=label)
         axes.set_xticks(range(len(STARTS)), list(STARTS))
         axes.set(yscale="log", xlabel="initial variance", title=str(layer))
-    all_axes[0].set_ylabel(AT_END)
-    return with_legend(figure, all_axes[0], 4)
+    return style.with_legend(figure, all_axes[0], ncols=4)
 
 
 def start_table(record: xr.Dataset) -> Table:

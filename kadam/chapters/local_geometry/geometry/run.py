@@ -13,7 +13,6 @@ from typing import NamedTuple
 import numpy as np
 import torch
 import xarray as xr
-from numpy.typing import NDArray
 from torch import Tensor
 
 from kadam.chapters.local_geometry.geometry.config import LAWS, LAYERS, LEVELS, PROFILES, STARTS, Config
@@ -27,8 +26,7 @@ from kadam.lab.records.record import recorded, with_units
 from kadam.lab.train.ensemble import keep_freed_memory
 from kadam.optim.update import StageAtStep, kadam_update
 from kadam.theory import geometry as theory
-
-Array = NDArray[np.float64]
+from kadam.theory.arguments import Array
 
 EPS = 1e-30  # the theory has none; it turns 0/0 into 0
 

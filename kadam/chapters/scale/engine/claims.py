@@ -6,7 +6,7 @@ from collections.abc import Callable
 import xarray as xr
 
 from kadam.chapters.scale.engine.config import ROUNDINGS
-from kadam.report.ledger import NOT_RUN, Criterion, Finding, Test, passes, passes_each
+from kadam.report.ledger import NOT_RUN, Claims, Criterion, Finding, passes, passes_each
 
 
 def per_task(dataset: xr.Dataset) -> xr.DataArray:
@@ -110,5 +110,5 @@ CLAIMS: dict[str, tuple[str, str, dict[str, float], Callable[..., Finding]]] = {
         _bfloat16,
     ),
 }
-SOURCE = "measured here: Scale"
-TESTS = [Test(id, SOURCE, claim, Criterion(words, **limits), judge) for id, (claim, words, limits, judge) in CLAIMS.items()]
+HERE = "measured here: Scale"
+TESTS: Claims = {(id, HERE): (claim, Criterion(words, **of), judge) for id, (claim, words, of, judge) in CLAIMS.items()}

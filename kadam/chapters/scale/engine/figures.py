@@ -52,8 +52,7 @@ def engine(record: xr.Dataset) -> Figure:
         low, high = axes.get_ylim()
         axes.set_ylim(low / 1.2, high * 1.2)
         axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
-    figure.legend(*tasks.get_legend_handles_labels(), loc="outside lower center", ncols=5, columnspacing=1.2)
-    return figure
+    return style.with_legend(figure, tasks, loc="outside lower center", ncols=5, columnspacing=1.2)
 
 
 def middle(record: xr.Dataset) -> xr.Dataset:
@@ -79,8 +78,7 @@ def moments(record: xr.Dataset) -> Figure:
         axes.set(xlabel="step", title=f"gradients {gradients}", ylim=(-0.03, 1.1))
         axes.grid(True)
     both[0].set_ylabel(f"v with beta2 = {float(v.beta2):g}")
-    figure.legend(*both[0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
-    return figure
+    return style.with_legend(figure, both[0], loc="outside lower center", ncols=3)
 
 
 def medians(record: xr.Dataset) -> dict[str, Any]:

@@ -154,7 +154,7 @@ def moved_table(record: xr.Dataset) -> Table:
 @style.styled
 def causes(record: xr.Dataset) -> Figure:
     """What |W|^2 at the end of training without decay is made of, mean over seeds: one bar a weight and kind of batch."""
-    figure, all_axes = style.panels(1, record.sizes["setting"], height=3.4, sharey=True)
+    figure, all_axes = style.panels(1, record.sizes["setting"], height=3.4, sharey=True, ylabel="share of |W|^2 at the end")
     shares, names = usual(record).parts.mean("seed"), [name.replace("olution", ".") for name in record.weight.values]
     for axes, setting in zip(all_axes, record.setting.values, strict=True):
         above, below = np.zeros(len(names)), np.zeros(len(names))
@@ -165,9 +165,7 @@ def causes(record: xr.Dataset) -> Figure:
         axes.tick_params("x", rotation=60)
         axes.axhline(0, color="black", lw=0.6)
         axes.set_title(setting)
-    all_axes[0].set_ylabel("share of |W|^2 at the end")
-    figure.legend(*all_axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=len(PARTS), fontsize=7)
-    return figure
+    return style.with_legend(figure, all_axes[0], ncols=len(PARTS), fontsize=7)
 
 
 def causes_table(record: xr.Dataset) -> Table:
@@ -180,12 +178,11 @@ def causes_table(record: xr.Dataset) -> Table:
 @style.styled
 def departure(record: xr.Dataset) -> Figure:
     """Measured growth without decay over that of the law with the cross term, before and after the burn-in."""
-    figure, both = style.panels(1, 2, height=3.4, sharey=True)
+    figure, both = style.panels(1, 2, height=3.4, sharey=True, ylabel="growth of |W|^2 / the law's")
     for axes, phase in zip(both, record.phase.values, strict=True):
         axes.axhline(1, color=style.EXACT, lw=1, label="law with the cross term")
         _points(axes, record.departure.sel(weight_decay=0.0, phase=phase))
         axes.set_title(f"{phase} in training")
-    both[0].set_ylabel("growth of |W|^2 / the law's")
     _key(figure, both[0], record)
     return figure
 

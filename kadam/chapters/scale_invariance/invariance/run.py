@@ -17,7 +17,7 @@ import numpy as np
 import xarray as xr
 
 from kadam.chapters.scale_invariance.invariance.config import LAGS, PROFILES, WINDOWS, Config
-from kadam.chapters.scale_invariance.watch import Array, Trace, Watch
+from kadam.chapters.scale_invariance.watch import Trace, Watch
 from kadam.decay import Decay
 from kadam.lab.engine.progress import Progress
 from kadam.lab.engine.state import Stateful
@@ -26,6 +26,7 @@ from kadam.lab.records.record import recorded, with_units
 from kadam.lab.train.ensemble import Ensemble
 from kadam.lab.train.tasks import Inputs
 from kadam.theory import invariance as theory
+from kadam.theory.arguments import Array
 
 NETWORKS = ("language", "images")
 SETTINGS = ("small batches", "larger batches", "one fixed batch")
@@ -35,9 +36,8 @@ PHASES = ("early", "late")  # before and after the burn-in
 PARTS = ("start", *theory.NormParts._fields)  # of |W|^2 at the end
 
 # The dimension of a variable besides those by which all are ordered, and its values.
-DIMS = dict.fromkeys(("norm", "norm_paper", "norm_corrected"), ("step",)) | dict.fromkeys(
-    ("moved", "moved_largest"), ("window",)
-)
+DIMS = dict.fromkeys(("norm", "norm_paper", "norm_corrected"), ("step",))
+DIMS |= dict.fromkeys(("moved", "moved_largest"), ("window",))
 DIMS |= {"departure": ("phase",), "parts": ("part",), "past_cosine": ("lag",)}
 COORDS = {"phase": list(PHASES), "part": list(PARTS), "lag": list(LAGS), "window": list(WINDOWS)}
 

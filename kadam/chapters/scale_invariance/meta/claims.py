@@ -6,7 +6,7 @@ import numpy as np
 import xarray as xr
 
 from kadam.chapters.scale_invariance.meta.config import NETWORKS
-from kadam.report.ledger import MOST_WORDS, Criterion, Finding, Test, passes, passes_for, with_range
+from kadam.report.ledger import MOST_WORDS, Claims, Criterion, Finding, passes, passes_for, with_range
 
 
 def _history(dataset: xr.Dataset, *, name: str, most: float) -> Finding:
@@ -78,30 +78,22 @@ DIRECTIONS = [  # id, source, the rule that is judged, and what is claimed of it
     ("GT-5o", A2, "one v", "The direction moves as under Adam with one second moment for the whole weight"),
 ]
 
-TESTS = [
-    Test(
-        "GT-5i",
-        FOUR_TWO,
+TESTS: Claims = {
+    ("GT-5i", FOUR_TWO): (
         "|W|^2 follows the history of |u|^2 (by the law with the cross term), also when gradients change on purpose",
         HISTORY,
         partial(_history, name="|u|^2"),
     ),
-    Test(
-        "D-5j", SECOND, "|W|^2 follows the history of |g/sqrt(v)|^2 as well", HISTORY, partial(_history, name="|g/sqrt(v)|^2")
-    ),
-    Test(
-        "D-5k",
-        SECOND,
+    ("D-5j", SECOND): ("|W|^2 follows the history of |g/sqrt(v)|^2 as well", HISTORY, partial(_history, name="|g/sqrt(v)|^2")),
+    ("D-5k", SECOND): (
         "Where nothing changes on purpose, |u|^2 is constant enough to predict |W|^2",
         Criterion(
             "root mean square error of log |W|^2 with a constant |u|^2 at most {most} without a change, every weight", most=0.1
         ),
         _constant,
     ),
-    *(Test(id, source, statement, ANGLE, partial(_close, rule=rule)) for id, source, rule, statement in DIRECTIONS),
-    Test(
-        "GT-5p",
-        FOUR_TWO + ", what would follow",
+    **{(id, source): (statement, ANGLE, partial(_close, rule=rule)) for id, source, rule, statement in DIRECTIONS},
+    ("GT-5p", FOUR_TWO + ", what would follow"): (
         "A second Adam (strategy meta) gives a network without normalisation what normalisation gives",
         Criterion(
             "at tuned learning rates, 2-Adam closes at least {least:.0%} of the gap between plain and normalised, mean over "
@@ -110,4 +102,4 @@ TESTS = [
         ),
         _without_normalisation,
     ),
-]
+}

@@ -31,7 +31,7 @@ NETWORKS = {
 @style.styled
 def histories(record: xr.Dataset, *, weight: str = "query") -> Figure:
     """|W|^2 of one weight through every change, first seed, beside what three histories make of it."""
-    figure, all_axes = style.panels(2, 3, height=4.8, sharex=True)
+    figure, all_axes = style.panels(2, 3, height=4.8, sharex=True, ylabel="|W|^2")
     steps = np.arange(record.sizes["step"]) * int(record.attrs["every"])
     for axes, change in zip(all_axes.flat, record.change.values, strict=True):
         one = record.sel(change=change, weight=weight).isel(seed=0)
@@ -40,10 +40,8 @@ def histories(record: xr.Dataset, *, weight: str = "query") -> Figure:
             axes.plot(steps, one.norm_predicted.sel(history=history), line, color=colour, label=f"from {history}")
         axes.axvline(int(record.attrs["change"]), color=style.GUIDE, lw=0.6)
         axes.set(yscale="log", title=f"change: {change}")
-    plt.setp(all_axes[:, 0], ylabel="|W|^2")
     plt.setp(all_axes[-1], xlabel="step")
-    figure.legend(*all_axes[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=4, fontsize=8)
-    return figure
+    return style.with_legend(figure, all_axes[0, 0], ncols=4, fontsize=8)
 
 
 def history_table(record: xr.Dataset) -> Table:
@@ -57,7 +55,7 @@ def history_table(record: xr.Dataset) -> Table:
 @style.styled
 def directions(record: xr.Dataset) -> Figure:
     """How far the directions of other rules are from AdamW's, after three of the changes; mean over weights and seeds."""
-    figure, all_axes = style.panels(1, len(SHOWN_CHANGES), height=3.8, sharey=True)
+    figure, all_axes = style.panels(1, len(SHOWN_CHANGES), height=3.8, sharey=True, ylabel="angle to AdamW / AdamW's own turn")
     apart = over_own_turn(record.angle).mean("weight")
     since = np.arange(record.sizes["since"]) * int(record.attrs["every"]) + 1
     for axes, change in zip(all_axes, SHOWN_CHANGES, strict=True):
@@ -65,9 +63,7 @@ def directions(record: xr.Dataset) -> Figure:
             axes.plot(since, apart.sel(change=change, rule=rule), line, color=colour, label=rule)
         axes.axvline(int(record.attrs["horizon"]), color=style.GUIDE, lw=0.6)
         axes.set(xscale="log", yscale="log", ylim=(2e-3, 4), xlabel="steps since the change", title=f"change: {change}")
-    all_axes[0].set_ylabel("angle to AdamW / AdamW's own turn")
-    figure.legend(*all_axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=4, fontsize=8)
-    return figure
+    return style.with_legend(figure, all_axes[0], ncols=4, fontsize=8)
 
 
 def direction_table(record: xr.Dataset) -> Table:
@@ -85,14 +81,13 @@ def moment_table(record: xr.Dataset) -> Table:
 @style.styled
 def networks(record: xr.Dataset) -> Figure:
     """Late training loss of the convolutional networks against the learning rate; mean and range over seeds."""
-    figure, axes = style.panels(1, 1, height=3.4)
+    figure, axes = style.panels(1, 1, height=3.4, ylabel="training loss, last quarter (nats)")
     for network, (colour, marker, label) in NETWORKS.items():
         loss = record.network_loss.sel(network=network)
         mean = loss.mean("seed")
         reach = np.abs(np.stack([mean - loss.min("seed"), loss.max("seed") - mean]))
         axes.errorbar(record.rate, mean, reach, fmt=f"-{marker}", ms=4, lw=1, color=colour, label=label)
     style.rate_axis(axes, record.rate.values.tolist())
-    axes.set_ylabel("training loss, last quarter (nats)")
     axes.legend(fontsize=8)
     return figure
 

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from kadam.chapters.scale_invariance.meta.config import CHANGES, NETWORKS, PROFILES, Config
 from kadam.chapters.scale_invariance.rules import Constant, Normed, OneSecondMoment, Rule, SecondAdam, obey
-from kadam.chapters.scale_invariance.watch import Array, Trace, Watch
+from kadam.chapters.scale_invariance.watch import Trace, Watch
 from kadam.decay import Decay, stages
 from kadam.lab.engine.progress import Progress
 from kadam.lab.engine.state import Stateful
@@ -32,6 +32,7 @@ from kadam.lab.records.record import recorded, with_units
 from kadam.lab.train.ensemble import Ensemble, Loss
 from kadam.lab.train.tasks import Inputs
 from kadam.theory import invariance as theory
+from kadam.theory.arguments import Array
 
 HISTORIES = ("|u|^2", "|g/sqrt(v)|^2", "constant")
 RULES = ("AdamW", "1% larger", "law's norm", "paper's norm", "constant norm", "2-Adam", "2-Adam, paper's rate", "one v")

@@ -1,12 +1,12 @@
 """What is claimed of the speed of a step, and how a record decides it."""
 
 import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import xarray as xr
 
 from kadam.chapters.speed.speed.config import CEILING, TORCH
-from kadam.report.ledger import NOT_RUN, Criterion, Finding, Test, passes, passes_each
+from kadam.report.ledger import NOT_RUN, Claims, Criterion, Finding, passes, passes_each
 
 LARGE = ("10M", "100M")  # single tensors that no cache holds
 
@@ -44,20 +44,21 @@ def _little_memory(dataset: xr.Dataset, *, blocks: float, counting: float) -> Fi
     return (f"at most {peak:.1f} MiB", passes(peak <= blocks + counting)) if peak == peak else NOT_RUN
 
 
+HERE = "measured here: Speed"
 ON_LARGE = "for k = 1, 2, 4 (10M and 100M parameters)"
 
-CLAIMS: dict[str, tuple[str, Criterion, Callable[..., Finding]]] = {
-    "D-11a": (
+TESTS: Claims = {
+    ("D-11a", HERE): (
         "On CPU a fused step of k stages takes little more time than its memory traffic asks for",
         Criterion(f"with numba at most {{k1}}, {{k2}} and {{k4}} times torch's fused AdamW {ON_LARGE}", k1=1.0, k2=1.7, k4=3.1),
         functools.partial(_near_torch, cases=LARGE, way="fused"),
     ),
-    "D-11b": (
+    ("D-11b", HERE): (
         "Without numba the chain of torch's fused steps is nearly as fast",
         Criterion(f"at most {{k1}}, {{k2}} and {{k4}} times torch's fused AdamW {ON_LARGE}", k1=1.0, k2=1.9, k4=3.6),
         functools.partial(_near_torch, cases=LARGE, way="chained"),
     ),
-    "D-11c": (
+    ("D-11c", HERE): (
         "The fused step moves its bytes at nearly the speed of scaling a tensor in place",
         Criterion(
             "at least {k1:.0%}, {k2:.0%} and {k4:.0%} of that speed for k = 1, 2, 4, that is times at most one over that",
@@ -67,24 +68,24 @@ CLAIMS: dict[str, tuple[str, Criterion, Callable[..., Finding]]] = {
         ),
         _near_bandwidth,
     ),
-    "D-11d": (
+    ("D-11d", HERE): (
         "A whole step of ResNet-18's 62 tensors with two stages takes little more than their memory traffic",
         Criterion("k = 2 at most {k2} times torch's fused AdamW", k2=1.8),
         functools.partial(_near_torch, cases=["ResNet-18"], way="fused"),
     ),
-    "D-11e": (
+    ("D-11e", HERE): (
         "A whole step of a network of 8 small tensors is as fast as torch's fused AdamW",
         Criterion("at most {k1} and {k2} times torch's fused AdamW for k = 1, 2", k1=1.0, k2=1.2),
         functools.partial(_near_torch, cases=["tiny network"], way="fused"),
     ),
-    "D-11f": (
+    ("D-11f", HERE): (
         "The path that KAdam chooses by itself is never slower than foreach",
         Criterion(
             "ratio at most {most:g} in every case measured, for both fused steps and k >= 2 (for k = 1 it is foreach)", most=1.0
         ),
         _never_slower_than_foreach,
     ),
-    "D-11g": (
+    ("D-11g", HERE): (
         "A fused step takes two scratch blocks of memory beyond the state",
         Criterion(
             "peak at most {blocks} MiB (two blocks of 2^20 float32) and {counting} MiB for the system's counting",
@@ -94,4 +95,3 @@ CLAIMS: dict[str, tuple[str, Criterion, Callable[..., Finding]]] = {
         _little_memory,
     ),
 }
-TESTS = [Test(id, "measured here: Speed", *claim) for id, claim in CLAIMS.items()]

@@ -103,7 +103,8 @@ def test_a_users_script_runs_on_the_core_and_its_types_hold(installed, tmp_path)
     wrong.write_text(USER_SCRIPT.replace("k=2).stable_discrete", "k='2').stable_discrete"))
     types = ["--strict", "--python-executable", str(installed), "--cache-dir", str(ROOT / ".mypy_cache" / "core")]
     checked = run(Path(sys.executable), "-m", "mypy", *types, str(script), str(wrong)).stdout
-    assert [line.partition(":")[0] for line in checked.splitlines() if "error:" in line] == [str(wrong)], checked
+    # What mypy has kept of an earlier run names the file where it lay then.
+    assert [Path(line.partition(":")[0]).name for line in checked.splitlines() if "error:" in line] == ["wrong.py"], checked
 
 
 def test_every_part_of_the_core_can_be_imported_without_the_laboratory(installed):

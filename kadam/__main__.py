@@ -5,6 +5,7 @@ import json
 import sys
 from collections.abc import Sequence
 
+from kadam import __version__
 from kadam.decay import STRATEGIES
 
 # Which extra brings what a command may miss; all that is not listed comes with the laboratory.
@@ -12,7 +13,7 @@ EXTRAS = {
     "book": ("IPython", "ipykernel", "jupyter_book", "jupytext", "myst_nb", "nbformat", "papermill", "traitlets"),
     "cluster": ("dask", "dask_jobqueue", "distributed"),
 }
-USAGE = "usage: kadam stability --betas BETA1 BETA2\n\nAll other commands need the laboratory: pip install 'kadam[lab]'"
+USAGE = "usage: kadam stability --betas BETA1 BETA2 | --version\n\nAll else needs the laboratory: pip install 'kadam[lab]'"
 
 
 def main() -> None:
@@ -20,6 +21,9 @@ def main() -> None:
     given = sys.argv[1:]
     if given[:1] == ["stability"]:
         stability(given[1:])
+        return
+    if given == ["--version"]:
+        print(f"kadam {__version__}")
         return
     try:
         from kadam.cli import commands

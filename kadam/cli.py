@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 
+from kadam import __version__
 from kadam.lab.engine.cluster import CLUSTERS, ClusterError, chosen
 from kadam.lab.records.profiles import CPU, PROFILES
 
@@ -25,6 +26,7 @@ class Commands(click.Group):
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, message="kadam %(version)s")
 def commands() -> None:
     """Adam in continuous time, made executable."""
 

@@ -8,7 +8,8 @@ from dataclasses import replace
 import pytest
 from click.testing import CliRunner
 
-from kadam import cli
+from kadam import __version__, cli
+from kadam.__main__ import main
 from kadam.lab.data import sources as data
 from kadam.lab.records import record as records
 
@@ -156,6 +157,15 @@ def test_a_run_that_downloads_its_data_still_finds_its_record(kadam, tmp_path, m
 def test_python_m_kadam_is_the_command_line():
     run = subprocess.run([sys.executable, "-m", "kadam", "--help"], capture_output=True, text=True, check=True)
     assert all(command in run.stdout for command in ("run", "book", "claims", "stability", "data"))
+
+
+def test_the_version_is_told(kadam, monkeypatch, capsys):
+    assert kadam("--version").output == f"kadam {__version__}\n"
+    monkeypatch.setattr(sys, "argv", ["kadam", "--version"])
+    monkeypatch.setitem(sys.modules, "click", None)  # as in a core installation
+    monkeypatch.delitem(sys.modules, "kadam.cli")
+    main()
+    assert capsys.readouterr().out == f"kadam {__version__}\n"
 
 
 def test_a_run_of_cifar_says_its_plan_before_it_starts_and_only_then(kadam, offline, monkeypatch):

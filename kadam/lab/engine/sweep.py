@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 from kadam.lab.engine import cluster
 from kadam.lab.engine.progress import KEEP_EVERY_S, Bar, Note, Progress, Tell
-from kadam.lab.records.closure import package_hash
+from kadam.lab.records.closure import check_unedited, package_hash
 from kadam.lab.records.record import read, save
 
 P = TypeVar("P", bound=Hashable)  # what a piece goes by: a tuple with named parts, or a word
@@ -90,9 +90,10 @@ class Work(Generic[P]):
         return read(path, command=f"rm '{path}', then the same command again", expected={"piece": name_of(piece)})
 
     def keep(self, piece: P, result: xr.Dataset) -> None:
-        """Write a finished piece; only then is its state not needed any more."""
+        """Write a finished piece, of code that nobody edited meanwhile; only then is its state not needed any more."""
         path = self.path(piece, "nc")
         if path is not None:
+            check_unedited(_module(self.compute), name_of(piece))
             save(result.assign_attrs(piece=name_of(piece)), path)
             for suffix in ("state", "steps"):
                 path.with_suffix(f".{suffix}").unlink(missing_ok=True)
@@ -113,6 +114,11 @@ class Work(Generic[P]):
         threadpool_limits(1)  # for good: this process computes pieces only
         path = self.path(piece, "steps")  # without it the bar moves when the piece is done
         return piece, self.here(piece, (lambda steps: None) if path is None else Note(path))
+
+
+def _module(compute: Any) -> str:
+    """Where the function of a piece stands, whatever arguments it was given."""
+    return _module(compute.func) if isinstance(compute, functools.partial) else str(compute.__module__)
 
 
 def _results(pieces: Sequence[P], work: Work[P], bar: Bar, jobs: int) -> Iterator[tuple[P, xr.Dataset]]:

@@ -4,8 +4,9 @@ import functools
 import os
 import threading
 import time
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+import warnings
+from collections.abc import Callable, Generator, Hashable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -14,10 +15,9 @@ import torch
 import xarray as xr
 from joblib import Parallel, cpu_count, delayed
 from threadpoolctl import threadpool_limits
-from tqdm import tqdm
 
 from kadam.lab.engine import cluster
-from kadam.lab.engine.progress import KEEP_EVERY_S, Bar, Note, Progress, Tell
+from kadam.lab.engine.progress import KEEP_EVERY_S, Bar, Note, Progress, Tell, drawn
 from kadam.lab.records.closure import check_unedited, package_hash
 from kadam.lab.records.record import read, save
 
@@ -56,12 +56,14 @@ def sweep(
     done = {piece: work.finished(piece) for piece in pieces}
     todo = [piece for piece in pieces if done[piece] is None]
     total = len(pieces) * steps
-    with tqdm(total=total, initial=total - len(todo) * steps, desc=title, unit="step", disable=None) as shown:
+    with drawn(title, total=total, done=total - len(todo) * steps) as shown, warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=r"\d+ tasks (have been|which were)")  # of joblib: they ended with the sweep
         bar = Bar(shown)
-        for piece, result in _results(todo, work, bar, jobs):
-            work.keep(piece, result)
-            bar.at(piece, steps)
-            done[piece] = result
+        with closing(_results(todo, work, bar, jobs)) as results:  # whatever ends the sweep ends its processes
+            for piece, result in results:
+                work.keep(piece, result)
+                bar.at(piece, steps)
+                done[piece] = result
     return {piece: result for piece, result in done.items() if result is not None}
 
 
@@ -121,7 +123,7 @@ def _module(compute: Any) -> str:
     return _module(compute.func) if isinstance(compute, functools.partial) else str(compute.__module__)
 
 
-def _results(pieces: Sequence[P], work: Work[P], bar: Bar, jobs: int) -> Iterator[tuple[P, xr.Dataset]]:
+def _results(pieces: Sequence[P], work: Work[P], bar: Bar, jobs: int) -> Generator[tuple[P, xr.Dataset], None, None]:
     """(piece, result) as they finish."""
     client = cluster.active()
     if client is None and min(jobs, len(pieces)) <= 1:

@@ -2,8 +2,12 @@
 
 import argparse
 import json
+import os
+import signal
 import sys
+import threading
 from collections.abc import Sequence
+from typing import Any
 
 from kadam import __version__
 from kadam.decay import STRATEGIES
@@ -16,9 +20,43 @@ EXTRAS = {
 USAGE = "usage: kadam stability --betas BETA1 BETA2 | --version\n\nAll else needs the laboratory: pip install 'kadam[lab]'"
 
 
+class Interrupted(SystemExit):
+    """Ctrl-C or SIGTERM: every block on the way out puts its things in order, and the process ends with the shell's status."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(128 + number)
+        self.number = number
+
+
 def main() -> None:
+    """Run a command; an interrupt ends it in one line."""
+    sys.unraisablehook = _unraisable
+    for number in (signal.SIGINT, signal.SIGTERM):
+        if signal.getsignal(number) is not signal.SIG_IGN:  # as a shell's background jobs have it
+            signal.signal(number, _interrupt)
+    try:
+        command(sys.argv[1:])
+    except Interrupted:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_IGN)
+        print("interrupted; the same command goes on", file=sys.stderr)
+        raise
+
+
+def _interrupt(number: int, frame: Any) -> None:
+    raise Interrupted(number)
+
+
+def _unraisable(lost: Any) -> None:
+    """An interrupt that struck where Python cannot raise, as in a destructor, comes again a little later."""
+    if isinstance(lost.exc_value, Interrupted):
+        threading.Timer(0.1, os.kill, (os.getpid(), lost.exc_value.number)).start()
+    else:
+        sys.__unraisablehook__(lost)
+
+
+def command(given: list[str]) -> None:
     """Run a command. ``kadam stability`` needs the core alone; what else is missing is named with the extra that brings it."""
-    given = sys.argv[1:]
     if given[:1] == ["stability"]:
         stability(given[1:])
         return

@@ -67,9 +67,12 @@ def _compute(wanted: Request, run: record.Run, *, fresh: bool, jobs: int) -> Non
     checkpoint = cache_folder() / "checkpoints" / wanted.path.stem / wanted.name
     if fresh:
         shutil.rmtree(checkpoint, ignore_errors=True)
-    files.remove_leftovers(wanted.path)
+    files.remove_leftovers(wanted.path.parent, wanted.path.name)
     check_unedited(wanted.run, wanted.name)
-    result = run(wanted.config, checkpoint=checkpoint, jobs=jobs)
+    try:
+        result = run(wanted.config, checkpoint=checkpoint, jobs=jobs)
+    finally:
+        files.remove_leftovers(checkpoint)
     check_unedited(wanted.run, wanted.name)
     record.save(result, wanted.path)
     shutil.rmtree(checkpoint, ignore_errors=True)

@@ -30,7 +30,6 @@ class Interrupted(SystemExit):
 
 def main() -> None:
     """Run a command; an interrupt ends it in one line."""
-    sys.unraisablehook = _unraisable
     for number in (signal.SIGINT, signal.SIGTERM):
         if signal.getsignal(number) is not signal.SIG_IGN:  # as a shell's background jobs have it
             signal.signal(number, _interrupt)
@@ -44,15 +43,14 @@ def main() -> None:
 
 
 def _interrupt(number: int, frame: Any) -> None:
+    sys.unraisablehook = _unraisable
     raise Interrupted(number)
 
 
 def _unraisable(lost: Any) -> None:
-    """An interrupt that struck where Python cannot raise, as in a destructor, comes again a little later."""
+    """An interrupt that struck where Python cannot raise, as in a destructor, comes again; half-made objects end silently."""
     if isinstance(lost.exc_value, Interrupted):
         threading.Timer(0.1, os.kill, (os.getpid(), lost.exc_value.number)).start()
-    else:
-        sys.__unraisablehook__(lost)
 
 
 def command(given: list[str]) -> None:

@@ -2,6 +2,7 @@
 
 import os
 import random
+import re
 import resource
 import signal
 import subprocess
@@ -166,7 +167,9 @@ def test_an_interrupted_command_says_one_line_and_leaves_no_process_and_no_half_
     half = next((cache / "checkpoints").rglob("*.nc")).with_name(".0.piece.state")
     half.touch()
     (os.killpg if everyone else os.kill)(process.pid, number)
-    assert process.communicate() == ("", "interrupted; the same command goes on\n")
+    output, complaints = process.communicate()
+    said = [line for line in complaints.splitlines() if not re.fullmatch(r"growth: \d+ of 600 steps, .* left", line)]
+    assert (output, said) == ("", ["interrupted; the same command goes on"])  # a busy machine may tell its progress
     assert process.returncode == 128 + number
     time.sleep(1.2)
     assert workers
@@ -188,8 +191,13 @@ class Fragile:
         os.kill(os.getpid(), signal.SIGTERM)
         time.sleep(0)  # here the signal is heard
 
+class HalfMade:
+    def __del__(self):
+        self.missing
+
 def command(given):
     Fragile()
+    half_made = HalfMade()
     time.sleep(20)
 
 __main__.command = command

@@ -2,9 +2,14 @@
 
 import argparse
 import json
+import os
+import signal
 import sys
+import threading
 from collections.abc import Sequence
+from typing import Any
 
+from kadam import __version__
 from kadam.decay import STRATEGIES
 
 # Which extra brings what a command may miss; all that is not listed comes with the laboratory.
@@ -12,14 +17,49 @@ EXTRAS = {
     "book": ("IPython", "ipykernel", "jupyter_book", "jupytext", "myst_nb", "nbformat", "papermill", "traitlets"),
     "cluster": ("dask", "dask_jobqueue", "distributed"),
 }
-USAGE = "usage: kadam stability --betas BETA1 BETA2\n\nAll other commands need the laboratory: pip install 'kadam[lab]'"
+USAGE = "usage: kadam stability --betas BETA1 BETA2 | --version\n\nAll else needs the laboratory: pip install 'kadam[lab]'"
+
+
+class Interrupted(SystemExit):
+    """Ctrl-C or SIGTERM: every block on the way out puts its things in order, and the process ends with the shell's status."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(128 + number)
+        self.number = number
 
 
 def main() -> None:
+    """Run a command; an interrupt ends it in one line."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        if signal.getsignal(number) is not signal.SIG_IGN:  # as a shell's background jobs have it
+            signal.signal(number, _interrupt)
+    try:
+        command(sys.argv[1:])
+    except Interrupted:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_IGN)
+        print("interrupted; the same command goes on", file=sys.stderr)
+        raise
+
+
+def _interrupt(number: int, frame: Any) -> None:
+    sys.unraisablehook = _unraisable
+    raise Interrupted(number)
+
+
+def _unraisable(lost: Any) -> None:
+    """An interrupt that struck where Python cannot raise, as in a destructor, comes again; half-made objects end silently."""
+    if isinstance(lost.exc_value, Interrupted):
+        threading.Timer(0.1, os.kill, (os.getpid(), lost.exc_value.number)).start()
+
+
+def command(given: list[str]) -> None:
     """Run a command. ``kadam stability`` needs the core alone; what else is missing is named with the extra that brings it."""
-    given = sys.argv[1:]
     if given[:1] == ["stability"]:
         stability(given[1:])
+        return
+    if given == ["--version"]:
+        print(f"kadam {__version__}")
         return
     try:
         from kadam.cli import commands

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from decimal import ROUND_CEILING, Decimal
 from typing import Any
 
 from kadam.decay import Decay, stages
@@ -27,9 +28,9 @@ class Advice:
         return asdict(self)
 
     def sentence(self) -> str:
-        """The verdict and its reason."""
+        """The verdict and its reason. The pair is printed with every digit: a rounded one may lie across the boundary."""
         whose = "" if self.k == 1 else f"{self.k}-Adam's last stage has "
-        head = f"{whose}betas = ({self.beta1:g}, {self.beta2:g}), that is (beta, gamma) = ({self.beta2:g}, {self.beta1:g}): "
+        head = f"{whose}betas = ({self.beta1!r}, {self.beta2!r}), that is (beta, gamma) = ({self.beta2!r}, {self.beta1!r}): "
         return f"{head}stable. {self._why_stable()}" if self.stable_discrete else f"{head}UNSTABLE. {self._why_unstable()}"
 
     def _why_stable(self) -> str:
@@ -37,7 +38,7 @@ class Advice:
         return (
             f"No gradient sequence can make a step longer than {self.largest_update:.3g} learning rates: "
             "momentum forgets faster than the square root of the second moment "
-            f"(beta2 = {self.beta2:g} against beta1^2 = {self.smallest_stable_beta2:.4g}).{narrow}"
+            f"(beta2 = {self.beta2!r} against beta1^2 = {self._boundary()}).{narrow}"
         )
 
     def _why_unstable(self) -> str:
@@ -46,11 +47,21 @@ class Advice:
         elif self.growth_rate == 0:
             speed = "like the square root of the number of steps"
         else:
-            speed = f"by a factor e every {1 / self.growth_rate:.0f} steps"
+            speed = f"by a factor e every {Decimal(f'{1 / self.growth_rate:.3g}'):,f} steps"
         return (
             f"Where gradients shrink, updates can grow {speed}: the second moment forgets faster than the momentum. "
-            f"Choose beta2 above beta1^2 = {self.smallest_stable_beta2:.4g}."
+            f"Choose {'' if self.k == 1 else 'its '}beta2 above beta1^2 = {self._boundary()}."
         )
+
+    def _boundary(self) -> str:
+        """beta1^2 to four digits of it and of its distance to 1, or more: never below it, and on its side of beta2."""
+        exact = Decimal(repr(self.smallest_stable_beta2))
+        last = min(exact.adjusted(), (1 - exact).adjusted()) - 3
+        for place in range(last, last - 20, -1):
+            shown = exact.quantize(Decimal((0, (1,), place)), ROUND_CEILING)
+            if (float(shown) < self.beta2) == self.stable_discrete:
+                break
+        return f"{float(shown)!r}"
 
 
 def advise(betas: Decay | Sequence[float], *, k: int = 1, strategy: str = "inverse_exp") -> Advice:

@@ -1,5 +1,6 @@
 """The command line of the laboratory: run experiments, build the book, print the ledger, measure this machine."""
 
+import errno
 import json
 import shutil
 from collections.abc import Callable
@@ -10,7 +11,9 @@ from typing import Any
 
 import click
 
+from kadam import __version__
 from kadam.lab.engine.cluster import CLUSTERS, ClusterError, chosen
+from kadam.lab.records.cache import cache_folder
 from kadam.lab.records.profiles import CPU, PROFILES
 
 
@@ -21,10 +24,20 @@ class Commands(click.Group):
         try:
             return super().invoke(context)
         except (ValueError, OSError, ClusterError) as error:
-            raise click.ClickException(str(error)) from error
+            raise click.ClickException(_complaint(error)) from error
+
+
+def _complaint(error: Exception) -> str:
+    """What went wrong; where the cache refused to be written also how to have another."""
+    match error:
+        case OSError(errno=errno.EACCES | errno.EPERM | errno.EROFS, filename=str(path)):
+            if Path(path).is_relative_to(cache_folder()):
+                return f"{path}: {error.strerror}; the environment variable KADAM_CACHE may name another folder"
+    return str(error)
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, message="kadam %(version)s")
 def commands() -> None:
     """Adam in continuous time, made executable."""
 
@@ -142,6 +155,8 @@ def claims(profile: str, as_json: bool, markdown: bool) -> None:
     from kadam.lab.records.committed import results_folder
     from kadam.report.ledger import plain_table, short_table
 
+    if as_json and markdown:
+        raise click.UsageError("--json and --markdown are two forms of one list; give one of them")
     ledger = chapters.ledger(profile, results_folder())
     if as_json:
         click.echo(json.dumps([asdict(claim) for claim in ledger], indent=2))
@@ -168,13 +183,27 @@ def status() -> None:
     """For each data set: where it was found and whether it is the right one."""
     from kadam.lab.data import sources
 
-    for source in sources.SOURCES.values():
+    sources.data_folder()  # a wrong folder is named once, not with every data set
+    sources.download_folder()
+    states = [_state(source) for source in sources.SOURCES.values()]
+    for sound, state in states:
+        click.secho(state, fg=None if sound else "red")
+    if not all(sound for sound, _ in states):
+        raise click.exceptions.Exit(1)
+
+
+def _state(source: Any) -> tuple[bool, str]:
+    """Whether a data set is as it should be, and the line that says where it is, or what is wrong with it."""
+    from kadam.lab.data import sources
+
+    try:
         if (found := sources.locate(source)) is None:
-            click.echo(f"{source.name}: not on this machine; `kadam data fetch` downloads it, else a stand-in is used")
-        else:
-            origin, path = found
-            sources.verify(source, path)
-            click.echo(f"{source.name}: {path} ({origin}), sha256 verified{_remark(source, path)}")
+            return True, f"{source.name}: not on this machine; `kadam data fetch` downloads it, else a stand-in is used"
+        origin, path = found
+        sources.verify(source, path)
+        return True, f"{source.name}: {path} ({origin}), sha256 verified{_remark(source, path)}"
+    except (ValueError, OSError) as error:
+        return False, f"{source.name}: WRONG: {error}"
 
 
 def _remark(source: Any, path: Path) -> str:

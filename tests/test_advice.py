@@ -1,6 +1,11 @@
 """Are these betas safe? The answer is the theory's, with its reason, for Adam and for k-Adam."""
 
+import math
+import re
+
 import pytest
+from fuzzing import fuzz
+from hypothesis import strategies as st
 
 import kadam
 from kadam import Decay, stages
@@ -14,6 +19,10 @@ from kadam.theory import stability as theory
         ((0.9, 0.999), ["stable", "7.27 learning rates"]),
         ((0.95, 0.95), ["stable", "1 learning rates"]),
         ((0.98, 0.95), ["UNSTABLE", "factor e every 184 steps", "beta1^2 = 0.9604"]),
+        ((0.99999, 0.9), ["UNSTABLE", "factor e every 19 steps", "beta1^2 = 0.99998001."]),
+        ((0.9, 0.8099999999), ["betas = (0.9, 0.8099999999), ", "UNSTABLE", "factor e every 16,200,000,000 steps", "= 0.81."]),
+        ((0.001, 1e-300), ["UNSTABLE", "factor e every 0.00295 steps"]),
+        ((0.123456, 0.0152414), ["stable", "beta2 = 0.0152414 against beta1^2 = 0.01524139"]),
         ((0.9, 0.81), ["UNSTABLE", "square root of the number of steps"]),
         ((0.9, 0.815), ["stable", "outside the paper's narrower region"]),
         ((0.5, 0.0), ["UNSTABLE", "without any limit"]),
@@ -24,6 +33,29 @@ def test_advice_gives_the_verdict_with_its_reason(betas, words):
     sentence = advise(Decay.from_betas(betas)).sentence()
     assert all(word in sentence for word in words)
     assert ("UNSTABLE" in sentence) == ("UNSTABLE" in words)
+
+
+rates = st.floats(0, 1, exclude_max=True)
+
+
+@st.composite
+def pairs(draw):
+    """Any pair, or one whose beta2 lies a few floats, or a little, beside the boundary beta1^2."""
+    beta1 = draw(rates | rates.map(lambda x: 1 - x**8).filter(lambda x: x < 1))
+    near = beta1**2 + draw(st.integers(-3, 3)) * max(math.ulp(beta1**2), draw(st.sampled_from((0.0, 1e-12, 1e-9, 1e-6))))
+    return beta1, draw(rates) if draw(st.booleans()) else min(max(near, 0.0), math.nextafter(1, 0))
+
+
+@fuzz(betas=pairs())
+def test_what_is_printed_is_the_given_pair_on_its_side_of_the_boundary_and_the_advice_can_be_followed_to_the_letter(betas):
+    sentence = advise(betas).sentence()
+    beta1, beta2 = map(float, re.search(r"betas = \((.*?), (.*?)\)", sentence).groups())
+    boundary = float(re.search(r"beta1\^2 = ([\d.e-]+?)[.)]+(?: |$)", sentence)[1])
+    assert (beta1, beta2) == betas
+    assert boundary == pytest.approx(beta1**2, rel=1.1e-3)
+    assert 1 - boundary == pytest.approx(1 - beta1**2, rel=1.1e-3)
+    assert beta1 == 0 or (beta2 > boundary) == (": stable" in sentence)
+    assert advise((beta1, math.nextafter(boundary, 1))).stable_discrete
 
 
 def test_advice_as_data_is_the_theorys():

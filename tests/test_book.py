@@ -85,6 +85,7 @@ def test_what_a_page_depends_on_executes_it_again(page, used, tmp_path):
 
 def test_a_newly_committed_record_executes_pages_again(page, used, tmp_path, monkeypatch):
     before = book._key(page(), {}, used)
+    (tmp_path / "manifest.json").write_text("{}")
     monkeypatch.setattr(book.committed, "results_folder", lambda: tmp_path)
     assert book._key(page(), {}, used) != before
 

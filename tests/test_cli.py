@@ -8,7 +8,8 @@ from dataclasses import replace
 import pytest
 from click.testing import CliRunner
 
-from kadam import cli
+from kadam import __version__, cli
+from kadam.__main__ import main
 from kadam.lab.data import sources as data
 from kadam.lab.records import record as records
 
@@ -81,6 +82,7 @@ def test_run_all_runs_every_experiment(kadam, monkeypatch):
         (("book", "--profile", "smoke", "--set", "profil=smoke"), "no parameter 'profil'; it has: profile, example_iteration"),
         (("book", "--set", "profile"), "--set takes NAME=VALUE, got 'profile'"),
         (("book", "--update-smoke"), "--update-smoke goes with --profile smoke"),
+        (("claims", "--json", "--markdown"), "--json and --markdown are two forms of one list; give one of them"),
         (("clams",), "No such command 'clams'"),
     ],
 )
@@ -122,6 +124,57 @@ def test_data_status_says_where_data_is_or_how_to_get_it(kadam, tmp_path, monkey
     assert data.TINY_SHAKESPEARE.files[0].sha256 in result.output
 
 
+def test_data_status_tells_of_every_data_set_and_what_is_wrong_with_each_bad_one(kadam, tmp_path, monkeypatch):
+    monkeypatch.setenv("KADAM_DATA", str(tmp_path))
+    excerpt = replace(data.TINY_SHAKESPEARE, files=(data.TINY_SHAKESPEARE.excerpt,))
+    monkeypatch.setattr(data, "SOURCES", {"sound": replace(excerpt, name="sound"), **data.SOURCES})
+    (tmp_path / excerpt.files[0].name).write_bytes(data.packaged(excerpt.files[0]))
+    for name in ("tinyshakespeare.txt", "cifar10.npz"):
+        (tmp_path / name).write_text("something else")
+    result = kadam("data", "status")
+    assert [line.split(":")[0] for line in result.output.splitlines()] == list(data.SOURCES)
+    wrong = [line for line in result.output.splitlines() if ": WRONG: " in line]
+    assert [line.split(":")[0] for line in wrong] == ["tinyshakespeare", "cifar10"]
+    assert all("sha256 is " in line and "put the right one there" in line for line in wrong)
+    assert result.exit_code == 1
+
+
+RUN, STATUS = ("run", "growth", "--profile", "smoke"), ("data", "status")
+
+
+@pytest.mark.parametrize(
+    ("variable", "below", "command"),
+    [("KADAM_DATA", "", STATUS), ("KADAM_CACHE", "", STATUS), ("KADAM_CACHE", "", RUN), ("KADAM_CACHE", "a/b", RUN)],
+)
+def test_a_file_where_a_folder_should_be_is_named_once_with_its_variable(
+    kadam, tmp_path, monkeypatch, variable, below, command
+):
+    file = tmp_path / "file"
+    file.touch()
+    monkeypatch.setenv(variable, str(file / below))
+    result = kadam(*command)
+    assert result.exit_code == 1
+    assert result.output.startswith(f"Error: {variable} must name a folder, got {str(file / below)!r}")
+    assert result.output.count("\n") == 1
+
+
+def test_a_cache_that_cannot_be_written_is_named_with_the_variable_that_moves_it(kadam, tmp_path, monkeypatch):
+    def refuse(path, **options):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr("pathlib.Path.mkdir", refuse)
+    result = kadam("run", "stability", "--profile", "smoke")
+    remedy = "the environment variable KADAM_CACHE may name another folder"
+    assert result.output == f"Error: {tmp_path}/cache/locks: Permission denied; {remedy}\n"
+
+
+def test_claims_without_the_committed_records_say_what_is_missing(kadam, tmp_path, monkeypatch):
+    monkeypatch.setattr("kadam.lab.records.committed.results_folder", lambda: tmp_path / "results")
+    result = kadam("claims")
+    assert result.exit_code == 1
+    assert result.output.startswith(f"Error: {tmp_path / 'results'}: missing; bring it back with: git checkout")
+
+
 def test_data_fetch_without_a_network_says_so(kadam, offline):
     result = kadam("data", "fetch")
     assert result.exit_code == 1
@@ -156,6 +209,15 @@ def test_a_run_that_downloads_its_data_still_finds_its_record(kadam, tmp_path, m
 def test_python_m_kadam_is_the_command_line():
     run = subprocess.run([sys.executable, "-m", "kadam", "--help"], capture_output=True, text=True, check=True)
     assert all(command in run.stdout for command in ("run", "book", "claims", "stability", "data"))
+
+
+def test_the_version_is_told(kadam, monkeypatch, capsys):
+    assert kadam("--version").output == f"kadam {__version__}\n"
+    monkeypatch.setattr(sys, "argv", ["kadam", "--version"])
+    monkeypatch.setitem(sys.modules, "click", None)  # as in a core installation
+    monkeypatch.delitem(sys.modules, "kadam.cli")
+    main()
+    assert capsys.readouterr().out == f"kadam {__version__}\n"
 
 
 def test_a_run_of_cifar_says_its_plan_before_it_starts_and_only_then(kadam, offline, monkeypatch):

@@ -119,6 +119,7 @@ def test_the_command_answers_what_the_core_can_and_says_what_it_lacks(installed)
     answer = run(kadam, "stability", "--betas", "0.9", "0.999")
     assert (answer.returncode, answer.stderr) == (0, "")
     assert "stable" in answer.stdout
+    assert run(kadam, "--version").stdout == f"kadam {__version__}\n"
     refused = run(kadam, "run", "growth")
     assert refused.returncode == 1
     assert "pip install 'kadam[lab]'" in refused.stderr

@@ -1,6 +1,7 @@
 """The repository's records are what the manifest says, and every way in which they are not is refused with a repair."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -84,6 +85,15 @@ DAMAGES = {
         lambda folder: lie(folder, dict.clear),
         r"smoke-12345678.nc: the manifest does not list it; .*kadam run counting --profile smoke --commit",
     ),
+    "the manifest is gone": (
+        lambda folder: (folder / "manifest.json").unlink(),
+        r"manifest.json: missing; .*git checkout -- .*manifest.json \(an archive: unpack it again\)",
+    ),
+    "all is gone": (shutil.rmtree, r": missing; bring it back with: git checkout -- .* \(an archive: unpack it again\)"),
+    "the manifest is empty": (
+        lambda folder: (folder / "manifest.json").write_text(""),
+        r"manifest.json: cannot be read .*git checkout -- .*manifest.json",
+    ),
     "the manifest lists two": (
         lambda folder: lie(folder, lambda listed: listed.update({"counting/smoke-87654321.nc": "0" * 64})),
         r"manifest.json: lists 2 records of counting at smoke; .*git checkout -- .*manifest.json",
@@ -109,6 +119,13 @@ def test_every_damage_is_refused_with_the_file_the_reason_and_the_repair(folder,
     harm(folder)
     with pytest.raises(RecordError, match=refusal):
         committed(folder)
+
+
+def test_a_record_is_not_put_beside_others_whose_manifest_is_gone(folder):
+    (folder / "manifest.json").unlink()
+    with pytest.raises(RecordError, match=r"manifest.json: missing; .*git checkout"):
+        results.commit(record(profile="laptop"), folder)
+    assert [path.name for path in folder.rglob("*.nc")] == ["smoke-12345678.nc"]
 
 
 def test_the_repository_has_a_manifest_to_lose():

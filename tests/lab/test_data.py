@@ -4,6 +4,7 @@ import hashlib
 import http.server
 import os
 import threading
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -69,6 +70,44 @@ def test_without_network_an_excerpt_stands_in_with_a_warning_and_a_label(offline
         text = data.load_text()
     assert text.stand_in
     assert text.label == "embedded excerpt of tiny Shakespeare (65,536 characters)"
+
+
+@pytest.fixture
+def servers(monkeypatch):
+    """The servers that were asked for a connection. None answers, and this process and its children forget it afterwards."""
+    asked = []
+    monkeypatch.setenv(data.UNREACHABLE, "")
+    monkeypatch.setattr(data, "getproxies", dict)
+    monkeypatch.setattr(data, "_accepts", lambda host: asked.append(host))
+    return asked
+
+
+def test_a_server_out_of_reach_is_asked_once_by_a_command_and_all_processes_that_it_starts(servers, retrieve):
+    with pytest.warns(data.StandInWarning, match="for real data: kadam data fetch"):
+        data.find(data.REVIEWS[0], fetch=True, instead="an excerpt")
+    with pytest.warns(data.StandInWarning):
+        data.find(data.REVIEWS[1], fetch=True, instead="an excerpt")  # from the same server
+    assert servers == ["ai.stanford.edu"]
+    data._try_download.cache_clear()  # as in a process that this one starts
+    with pytest.warns(data.StandInWarning):
+        data.load_text()
+    assert data._try_download(data.REVIEWS[0]) is None
+    assert servers == ["ai.stanford.edu", "raw.githubusercontent.com"]
+    assert os.environ[data.UNREACHABLE].split() == servers
+
+
+def test_a_network_that_swallows_everything_costs_seconds_not_minutes(servers, monkeypatch):
+    monkeypatch.setattr(data, "CONNECT_S", 0.05)
+    monkeypatch.setattr(data, "_accepts", lambda host: threading.Event().wait(20))
+    begin = time.monotonic()
+    assert data._try_download(data.TINY_SHAKESPEARE) is None
+    assert time.monotonic() - begin < 5
+
+
+def test_behind_a_proxy_the_proxy_is_asked(servers, monkeypatch):
+    monkeypatch.setattr(data, "getproxies", lambda: {"https": "http://proxy:3128"})
+    assert data._reachable("example.org")
+    assert servers == []
 
 
 def test_asking_for_the_excerpt_needs_no_network_and_warns_of_nothing(offline):

@@ -51,7 +51,7 @@ def test_a_full_disk_is_an_error_that_names_the_file_and_leaves_the_old_one(tmp_
 def test_what_killed_processes_left_of_a_file_is_removed_and_nothing_else(tmp_path):
     for name in ("x", ".0123.x", "y", ".0123.y"):
         (tmp_path / name).write_text(name)
-    files.remove_leftovers(tmp_path / "x")
+    files.remove_leftovers(tmp_path, "x")
     assert sorted(path.name for path in tmp_path.iterdir()) == [".0123.y", "x", "y"]
 
 

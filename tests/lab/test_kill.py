@@ -2,6 +2,7 @@
 
 import os
 import random
+import re
 import resource
 import signal
 import subprocess
@@ -153,6 +154,64 @@ def test_an_experiment_that_is_killed_goes_on(smoke_records):
     assert output == f"growth: {growth_path()}\n", complaints
     assert_is_growth(smoke_records)
     assert not list(checkpoint.rglob("*.nc"))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="looks for processes in /proc")
+@pytest.mark.parametrize(("number", "everyone"), [(signal.SIGTERM, False), (signal.SIGINT, True)])
+def test_an_interrupted_command_says_one_line_and_leaves_no_process_and_no_half_file(smoke_records, number, everyone):
+    """SIGTERM as a batch system sends it, SIGINT as a terminal does, to all processes."""
+    process = kadam("run", "growth", "--profile", "smoke", "--jobs", "2", start_new_session=True, preexec_fn=hear_the_keyboard)
+    cache = Path(os.environ["KADAM_CACHE"])
+    while not list((cache / "checkpoints").rglob("*.nc")):
+        assert process.poll() is None
+        time.sleep(0.005)
+    workers = workers_of(process.pid)
+    half = next((cache / "checkpoints").rglob("*.nc")).with_name(".0.piece.state")
+    half.touch()
+    (os.killpg if everyone else os.kill)(process.pid, number)
+    output, complaints = process.communicate()
+    said = [line for line in complaints.splitlines() if not re.fullmatch(r"growth: \d+ of 600 steps, .* left", line)]
+    assert (output, said) == ("", ["interrupted; the same command goes on"])  # a busy machine may tell its progress
+    assert process.returncode == 128 + number
+    time.sleep(1.2)
+    assert workers
+    assert not [pid for pid in workers if lives(pid)]
+    assert not list(cache.rglob(".*"))
+
+
+def hear_the_keyboard():
+    """A shell's background job ignores Ctrl-C, and so would all that it starts."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+INTERRUPTED_IN_A_DESTRUCTOR = """
+import os, signal, sys, time
+from kadam import __main__
+
+class Fragile:
+    def __del__(self):
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(0)  # here the signal is heard
+
+class HalfMade:
+    def __del__(self):
+        self.missing
+
+def command(given):
+    Fragile()
+    half_made = HalfMade()
+    time.sleep(20)
+
+__main__.command = command
+__main__.main()
+"""
+
+
+def test_an_interrupt_that_strikes_in_a_destructor_is_not_lost():
+    begin = time.monotonic()
+    ended = subprocess.run([sys.executable, "-c", INTERRUPTED_IN_A_DESTRUCTOR], capture_output=True, text=True)
+    assert (ended.returncode, ended.stderr) == (143, "interrupted; the same command goes on\n")
+    assert time.monotonic() - begin < 15
 
 
 def test_two_runs_of_one_experiment_at_once_compute_it_once(smoke_records):

@@ -1,6 +1,7 @@
 """A piece's steps are counted once wherever it is computed, and its loop goes on from the state that was kept."""
 
 import io
+import sys
 import time
 
 import numpy as np
@@ -8,7 +9,7 @@ import pytest
 import torch
 from tqdm import tqdm
 
-from kadam.lab.engine.progress import Bar, Note, Progress
+from kadam.lab.engine.progress import Bar, Note, Progress, drawn
 
 
 def walk(progress, steps, *, stop=None):
@@ -81,6 +82,37 @@ def test_a_bar_counts_every_step_of_every_piece_once():
         for piece, steps in (("a", 3), ("b", 2), ("a", 10), ("b", 2), ("b", 10)):
             bar.at(piece, steps)
         assert inner.n == 20
+
+
+def test_without_a_terminal_a_sweep_tells_a_line_a_minute_with_the_minutes_left(clock, capsys):
+    with drawn("growth", total=4000, done=1000) as lines:
+        bar = Bar(lines)
+        for steps in range(0, 3000, 10):
+            clock[0] += 1
+            bar.at("a", steps)
+    assert capsys.readouterr().err.splitlines() == [
+        "growth: 1,590 of 4,000 steps, 4 min left",
+        "growth: 2,190 of 4,000 steps, 3 min left",
+        "growth: 2,790 of 4,000 steps, 2 min left",
+        "growth: 3,390 of 4,000 steps, 1 min left",
+        "growth: 3,990 of 4,000 steps, less than a minute left",
+    ]
+
+
+def test_what_takes_less_than_a_minute_or_gets_nowhere_tells_nothing(clock, capsys):
+    for minutes, steps in ((0.9, 10), (5, 0)):
+        with drawn("short", total=10, done=0) as lines:
+            clock[0] += 60 * minutes
+            lines.update(steps)
+    assert capsys.readouterr().err == ""
+
+
+def test_on_a_terminal_a_bar_is_drawn(monkeypatch):
+    monkeypatch.setattr(sys, "stderr", terminal := io.StringIO())
+    terminal.isatty = lambda: True
+    with drawn("growth", total=40, done=30) as bar:
+        bar.update(10)
+    assert "growth: 100%" in terminal.getvalue()
 
 
 def test_a_bar_believes_notes_from_elsewhere(tmp_path, monkeypatch):

@@ -448,7 +448,7 @@ def test_advice_is_the_theorys_and_can_be_said(given):
         assert not isinstance(given, Decay)
         return
     decay = given if isinstance(given, Decay) else Decay.from_betas(given)
-    assert f"{decay.beta:g}" in advice.sentence()
+    assert f"({decay.beta!r}, {decay.gamma!r})" in advice.sentence()
     assert advice.stable_discrete == bool(stability.is_stable(beta=decay.beta, gamma=decay.gamma))
     assert all(x is None or math.isfinite(x) for x in advice.as_dict().values())
     if advice.stable_discrete and decay.gamma > 0 and decay.beta - decay.gamma**2 > 1e-6 * decay.beta:

@@ -15,12 +15,16 @@ import codecs
 import functools
 import hashlib
 import os
+import socket
 import warnings
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.resources import files
 from pathlib import Path
+from threading import Thread
 from typing import Any, NamedTuple
+from urllib.parse import urlsplit
+from urllib.request import getproxies
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,6 +33,11 @@ from kadam.lab.records.cache import cache_folder
 
 # Seconds without an answer after which a download counts as impossible.
 DOWNLOAD_TIMEOUT = 10
+
+# Seconds in which a server must accept a connection, looking up its name included; and the environment variable that tells the
+# processes which this one starts what servers did not.
+CONNECT_S = 5
+UNREACHABLE = "KADAM_UNREACHABLE"
 
 ADVICE = "; remove the file, or put the right one there"
 
@@ -246,7 +255,8 @@ def find(source: Source, *, fetch: bool, instead: str) -> tuple[str, Path] | Non
     if found is None and fetch:
         found = _try_download(source)
     if found is None:
-        warnings.warn(f"{source.title}: no file, no download; using {instead}", StandInWarning, stacklevel=3)
+        remedy = "for real data: kadam data fetch, then a new process"
+        warnings.warn(f"{source.title}: no file, no download; using {instead}; {remedy}", StandInWarning, stacklevel=3)
     return found
 
 
@@ -261,6 +271,7 @@ def download(source: Source) -> Path:
     """Fetch a source into the cache over TLS, whole or not at all; ``OSError`` without a network, ``DataError`` if wrong."""
     import pooch  # slow to import, and only needed here
 
+    pooch.get_logger().setLevel("WARNING")  # the bar says what it would
     file = source.download
     over_tls = pooch.HTTPDownloader(progressbar=True, timeout=DOWNLOAD_TIMEOUT, hooks={"response": _refuse_plain_http})
     try:
@@ -298,9 +309,33 @@ def download_folder() -> Path:
 @functools.cache  # a network that is not there is asked once
 def _try_download(source: Source) -> tuple[str, Path] | None:
     try:
-        return "download", download(source)
+        return ("download", download(source)) if _reachable(str(urlsplit(source.download.url).hostname)) else None
     except OSError:
         return None
+
+
+def _reachable(host: str) -> bool:
+    """Whether a server accepts connections. One that does not costs ``CONNECT_S`` at most, once for a command's processes."""
+    known = os.environ.get(UNREACHABLE, "").split()
+    if host in known:
+        return False
+    if getproxies().get("https"):
+        return True  # the proxy knows
+    answers: list[bool] = []
+    thread = Thread(target=lambda: answers.append(_accepts(host)), daemon=True)  # looking up a name has no time limit
+    thread.start()
+    thread.join(CONNECT_S)
+    if not any(answers):
+        os.environ[UNREACHABLE] = " ".join((*known, host))
+    return any(answers)
+
+
+def _accepts(host: str) -> bool:
+    try:
+        socket.create_connection((host, 443), CONNECT_S).close()
+        return True
+    except OSError:
+        return False
 
 
 def packaged(file: File) -> bytes:

@@ -1,5 +1,6 @@
 """How far a piece of a long computation is: steps counted for a bar, and a state kept so that a killed run goes on."""
 
+import sys
 import time
 from collections.abc import Callable, Hashable, Iterator, Mapping
 from contextlib import contextmanager
@@ -14,6 +15,7 @@ from kadam.lab.engine.state import can_be_set, load_into, save
 KEEP_EVERY_S = 30.0  # seconds of work between two states of a piece, which is what a kill may cost
 KEEPING_SHARE = 0.05  # of the time at most goes into that: large states are kept more rarely
 TELL_EVERY_S = 1.0
+LINE_EVERY_S = 60.0  # where no bar can be drawn
 
 Tell = Callable[[int], object]
 
@@ -75,10 +77,38 @@ class Note:
             self.path.write_text(str(steps))
 
 
+@contextmanager
+def drawn(title: str, *, total: int, done: int) -> Iterator["tqdm[None] | Lines"]:
+    """A bar of so many steps on a terminal, a line a minute elsewhere."""
+    if sys.stderr.isatty():
+        with tqdm(total=total, initial=done, desc=title, unit="step") as bar:
+            yield bar
+    else:
+        yield Lines(title, total, done)
+
+
+class Lines:
+    """What a bar tells, as a line at most once a minute, and so none of what is shorter."""
+
+    def __init__(self, title: str, total: int, done: int) -> None:
+        self.title, self.total, self.n, self._before = title, total, done, done
+        self._begin = self._told = time.monotonic()
+
+    def update(self, steps: int) -> None:
+        """So many steps more are done."""
+        self.n += steps
+        now = time.monotonic()
+        if now - self._told >= LINE_EVERY_S and self.n > self._before:
+            self._told = now
+            left = (self.total - self.n) * (now - self._begin) / (self.n - self._before) / 60
+            time_left = f"{left:,.0f} min left" if left >= 1 else "less than a minute left"
+            print(f"{self.title}: {self.n:,} of {self.total:,} steps, {time_left}", file=sys.stderr, flush=True)
+
+
 class Bar:
     """One bar with the time left for all pieces together, wherever they are computed."""
 
-    def __init__(self, bar: "tqdm[None]") -> None:
+    def __init__(self, bar: "tqdm[None] | Lines") -> None:
         self._bar, self._steps, self._lock = bar, dict[Hashable, int](), Lock()
 
     def at(self, piece: Hashable, steps: int) -> None:

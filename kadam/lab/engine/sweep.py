@@ -5,8 +5,8 @@ import os
 import threading
 import time
 import warnings
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Hashable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -15,11 +15,10 @@ import torch
 import xarray as xr
 from joblib import Parallel, cpu_count, delayed
 from threadpoolctl import threadpool_limits
-from tqdm import tqdm
 
 from kadam.lab.engine import cluster
-from kadam.lab.engine.progress import KEEP_EVERY_S, Bar, Note, Progress, Tell
-from kadam.lab.records.closure import package_hash
+from kadam.lab.engine.progress import KEEP_EVERY_S, Bar, Note, Progress, Tell, drawn
+from kadam.lab.records.closure import check_unedited, package_hash
 from kadam.lab.records.record import read, save
 
 P = TypeVar("P", bound=Hashable)  # what a piece goes by: a tuple with named parts, or a word
@@ -57,12 +56,16 @@ def sweep(
     done = {piece: work.finished(piece) for piece in pieces}
     todo = [piece for piece in pieces if done[piece] is None]
     total = len(pieces) * steps
-    with tqdm(total=total, initial=total - len(todo) * steps, desc=title, unit="step", disable=None) as shown:
+    with drawn(title, total=total, done=total - len(todo) * steps) as shown, warnings.catch_warnings():
+        # Of joblib: tasks that ended with the sweep, and a worker that is replaced since its memory grew. Were the latter an
+        # error, its thread would end, and the sweep would wait for ever.
+        warnings.filterwarnings("ignore", message=r"\d+ tasks (have been|which were)|A worker stopped while some jobs")
         bar = Bar(shown)
-        for piece, result in _results(todo, work, bar, jobs):
-            work.keep(piece, result)
-            bar.at(piece, steps)
-            done[piece] = result
+        with closing(_results(todo, work, bar, jobs)) as results:  # whatever ends the sweep ends its processes
+            for piece, result in results:
+                work.keep(piece, result)
+                bar.at(piece, steps)
+                done[piece] = result
     return {piece: result for piece, result in done.items() if result is not None}
 
 
@@ -91,9 +94,10 @@ class Work(Generic[P]):
         return read(path, command=f"rm '{path}', then the same command again", expected={"piece": name_of(piece)})
 
     def keep(self, piece: P, result: xr.Dataset) -> None:
-        """Write a finished piece; only then is its state not needed any more."""
+        """Write a finished piece, of code that nobody edited meanwhile; only then is its state not needed any more."""
         path = self.path(piece, "nc")
         if path is not None:
+            check_unedited(_module(self.compute), name_of(piece))
             save(result.assign_attrs(piece=name_of(piece)), path)
             for suffix in ("state", "steps"):
                 path.with_suffix(f".{suffix}").unlink(missing_ok=True)
@@ -116,7 +120,12 @@ class Work(Generic[P]):
         return piece, self.here(piece, (lambda steps: None) if path is None else Note(path))
 
 
-def _results(pieces: Sequence[P], work: Work[P], bar: Bar, jobs: int) -> Iterator[tuple[P, xr.Dataset]]:
+def _module(compute: Any) -> str:
+    """Where the function of a piece stands, whatever arguments it was given."""
+    return _module(compute.func) if isinstance(compute, functools.partial) else str(compute.__module__)
+
+
+def _results(pieces: Sequence[P], work: Work[P], bar: Bar, jobs: int) -> Generator[tuple[P, xr.Dataset], None, None]:
     """(piece, result) as they finish."""
     client = cluster.active()
     if client is None and min(jobs, len(pieces)) <= 1:
@@ -125,9 +134,7 @@ def _results(pieces: Sequence[P], work: Work[P], bar: Bar, jobs: int) -> Iterato
                 yield piece, work.here(piece, functools.partial(bar.at, piece))
         return
     notes = {piece: path for piece in pieces if (path := work.path(piece, "steps")) is not None}
-    with bar.following(notes), warnings.catch_warnings():
-        # A worker whose memory grew is replaced, unless this warning is an error: then loky waits for it for ever.
-        warnings.filterwarnings("ignore", message="A worker stopped while some jobs were given")
+    with bar.following(notes):
         if client is not None:
             yield from cluster.results(client, work.elsewhere, pieces)
         else:

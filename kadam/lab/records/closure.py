@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
 
+from kadam.lab.records.files import RecordError
+
 PACKAGE = Path(__file__).parents[2]
 NAME = PACKAGE.name
 LIBRARIES = ("numpy", "scipy", "torch")
@@ -23,10 +25,26 @@ LISTS = (NAME, f"{NAME}.chapters")
 # What cannot change a number in any room: figures, verdicts, pages and commands.
 SHOWN = ("claims.py", "figures.py", "cli.py", "book.py")
 
+# Every file as it was when this process began to load the laboratory: the code that it runs.
+LOADED = {path: hashlib.sha256(path.read_bytes()).digest() for path in PACKAGE.rglob("*.py")}
+
 
 def source_hash(module: str, package: Path = PACKAGE) -> str:
     """Eight hex digits over the code that the numbers of this ``run`` module depend on, and the libraries' versions."""
     return code_of(files_of(module, package, without=HARMLESS), package)
+
+
+def check_unedited(module: str, what: str) -> None:
+    """``RecordError`` where code that ``module`` depends on is not what this process loaded: nobody knows which of them ran."""
+    for path in _needed(module):
+        if hashlib.sha256(path.read_bytes()).digest() != LOADED.get(path):
+            remedy = "run again, and in a notebook restart the kernel first"
+            raise RecordError(f"{path}: was edited while {what} ran, or after it was imported; {remedy}")
+
+
+@functools.cache  # long sweeps ask often; an edit that adds an import is found in the file that it edits
+def _needed(module: str) -> tuple[Path, ...]:
+    return tuple(sorted(files_of(module, without=HARMLESS)))
 
 
 @functools.cache  # of the code as it was when this process first asked

@@ -40,10 +40,11 @@ def committed(folder: Path, experiment: str, profile: str) -> xr.Dataset | None:
 
 
 def manifest(folder: Path) -> dict[str, str]:
-    """Name and sha256 of every record in the folder; ``RecordError`` for a manifest that is none."""
+    """Name and sha256 of every record in the folder; ``RecordError`` for a manifest that is none, or missing."""
     path = folder / MANIFEST
     if not path.exists():
-        return {}
+        missing = path if folder.exists() else folder
+        raise RecordError(f"{missing}: missing; bring it back with: git checkout -- {missing} (an archive: unpack it again)")
     try:
         listed = json.loads(path.read_bytes())
     except ValueError as error:
@@ -73,8 +74,9 @@ def commit(dataset: xr.Dataset, folder: Path) -> Path:
     name = _name(dataset)
     earlier = f"{dataset.attrs['experiment']}/{dataset.attrs['profile']}-"
     with files.locked(folder / ".lock"):
+        listed = manifest(folder) if (folder / MANIFEST).exists() or any(folder.glob("*/*.nc")) else {}
         save(dataset, folder / name)
-        kept = {old: sha256 for old, sha256 in manifest(folder).items() if not old.startswith(earlier)}
+        kept = {old: sha256 for old, sha256 in listed.items() if not old.startswith(earlier)}
         listed = dict(sorted({**kept, name: _sha256(folder / name)}.items()))
         with files.whole_file(folder / MANIFEST) as aside:
             aside.write_text(json.dumps(listed, indent=2) + "\n")

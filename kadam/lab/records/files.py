@@ -37,9 +37,9 @@ def whole_file(path: Path) -> Iterator[Path]:
         aside.unlink(missing_ok=True)
 
 
-def remove_leftovers(path: Path) -> None:
-    """Remove what killed processes left of this file. Only under a lock: another process may be writing."""
-    for aside in path.parent.glob(f".*.{path.name}"):
+def remove_leftovers(folder: Path, name: str = "*") -> None:
+    """Remove what killed processes left of files of this name. Only under a lock: another process may be writing."""
+    for aside in folder.rglob(f".*.{name}"):
         aside.unlink(missing_ok=True)
 
 

@@ -14,7 +14,7 @@ import xarray as xr
 
 from kadam.lab.records import committed, files, record
 from kadam.lab.records.cache import cache_folder
-from kadam.lab.records.closure import source_hash
+from kadam.lab.records.closure import check_unedited, source_hash
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,8 @@ class Request:
 def obtain(wanted: Request, run: Callable[[], record.Run], *, fresh: bool, jobs: int) -> xr.Dataset:
     """The local record, computed by what ``run()`` imports where there is none, or with ``fresh`` in any case.
 
-    Of two processes that want the same record one computes it and the other waits. ``RecordError`` for a damaged one.
+    Of two processes that want the same record one computes it and the other waits. ``RecordError`` for a damaged one, and where
+    code was edited between its import and the end of the run, so that the record's name might not be that of what ran.
     """
     if fresh or not wanted.path.exists():
         with files.locked(cache_folder() / "locks" / f"{wanted.name}-{wanted.path.stem}.lock"):
@@ -66,6 +67,12 @@ def _compute(wanted: Request, run: record.Run, *, fresh: bool, jobs: int) -> Non
     checkpoint = cache_folder() / "checkpoints" / wanted.path.stem / wanted.name
     if fresh:
         shutil.rmtree(checkpoint, ignore_errors=True)
-    files.remove_leftovers(wanted.path)
-    record.save(run(wanted.config, checkpoint=checkpoint, jobs=jobs), wanted.path)
+    files.remove_leftovers(wanted.path.parent, wanted.path.name)
+    check_unedited(wanted.run, wanted.name)
+    try:
+        result = run(wanted.config, checkpoint=checkpoint, jobs=jobs)
+    finally:
+        files.remove_leftovers(checkpoint)
+    check_unedited(wanted.run, wanted.name)
+    record.save(result, wanted.path)
     shutil.rmtree(checkpoint, ignore_errors=True)

@@ -13,8 +13,7 @@ import torch
 import yaml
 from packaging.specifiers import SpecifierSet
 
-from kadam import Decay, __version__, chapters
-from kadam.advice import advise
+from kadam import __version__, chapters
 from kadam.lab.records import committed as results
 from kadam.report.ledger import short_table
 
@@ -98,12 +97,6 @@ def test_a_theory_page_names_functions_and_tests_that_exist(page, tests):
     functions = re.findall(r"`(stability|reference|flow|neighbours|exponential|invariance)\.(\w+)", page)
     assert functions
     assert [f for m, f in functions if not hasattr(import_module(f"kadam.theory.{m}"), f)] == []
-
-
-def test_what_the_readme_says_the_command_line_answers_is_what_it_answers():
-    readme = (ROOT / "README.md").read_text()
-    ((betas, answer),) = re.findall(r"\$ kadam stability --betas ([\d. ]+)\n(.*?)```", readme, flags=re.S)
-    assert " ".join(answer.split()) == advise(Decay.from_betas([float(b) for b in betas.split()])).sentence()
 
 
 def test_the_readmes_example_of_a_flow_runs():

@@ -20,6 +20,7 @@ import nbformat
 import pytest
 import torch
 import yaml
+from tex import rows
 
 import kadam
 from kadam import KAdam, chapters, cli
@@ -145,14 +146,6 @@ def test_commands_are_found():
     for wrong in (["runn", "growth"], ["run", "growth", "--job", "x"], ["bench", "optimiser"], ["run", "grwth"]):
         with pytest.raises((AssertionError, click.UsageError)):
             _parse(cli.commands, wrong)
-
-
-def rows(page, first):
-    """The rows of the table on a page whose head begins with these cells, as lists of cells."""
-    lines = TEXTS[page].splitlines()
-    (at,) = [i for i, line in enumerate(lines) if line.startswith(f"| {first} |")]
-    table = itertools.takewhile(lambda line: line.startswith("|"), lines[at + 2 :])
-    return [[cell.strip() for cell in line.strip("|").split("|")] for line in table]
 
 
 def state_bytes(k):

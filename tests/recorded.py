@@ -8,12 +8,14 @@ import re
 from inspect import Parameter, signature
 from pathlib import Path
 
+import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.colors import to_hex
 from matplotlib.container import ErrorbarContainer
 
 from kadam import chapters
 from kadam.chapters.contest import figures as contest
+from kadam.lab.records import committed
 
 FOLDER = Path(__file__).parent
 DRAWN_BY_ALL = {"cifar": contest, "language": contest}  # besides what an experiment draws by itself
@@ -71,10 +73,12 @@ def _mean(heights):
     return np.mean(numbers[np.isfinite(numbers)]) if np.isfinite(numbers).any() else 0.0
 
 
-def all_looks(records):
-    """By experiment and figure; ``records``: of the smallest profile, by experiment."""
-    drawings = {name: {f: looks(drawn(draw, records[name])) for f, draw in figures(name).items()} for name in chapters.NAMES}
-    return {name: {f: shown for f, shown in by.items() if shown} for name, by in drawings.items()}
+def looks_of(name):
+    """The looks of an experiment's figures that have a legend, drawn from its committed record."""
+    record = committed.committed(FOLDER.parent / "results", name, "laptop")
+    shown = {f: looks(drawn(draw, record)) for f, draw in figures(name).items()}
+    plt.close("all")
+    return {f: labels for f, labels in shown.items() if labels}
 
 
 def write(name, content):
@@ -89,8 +93,6 @@ def _on_one_line(text):
 
 
 if __name__ == "__main__":
-    import matplotlib
-
-    matplotlib.use("Agg")
+    plt.switch_backend("Agg")
     write("criteria", criteria())
-    write("looks", all_looks({name: chapters.obtain(name, "smoke") for name in chapters.NAMES}))
+    write("looks", {name: looks_of(name) for name in chapters.CATALOGUE})

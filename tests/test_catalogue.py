@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import xarray as xr
+from recorded import criteria, read
 
 from kadam import chapters
 from kadam.lab.records import committed as results
@@ -44,6 +45,11 @@ def test_no_recorded_verdict_has_changed_in_a_larger_committed_record():
             claims = chapters.claims(name, record)
             found[record.attrs["profile"]][name] = {claim.id: claim.verdict for claim in claims}
     assert found == {profile: VERDICTS[profile] for profile in chapters.LARGER if profile in VERDICTS}
+
+
+def test_no_criterion_has_changed():
+    """They are fixed before a run: a change is a visible difference in criteria.json."""
+    assert criteria() == read("criteria")
 
 
 def test_every_committed_record_is_small_and_verified():

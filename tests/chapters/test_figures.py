@@ -1,35 +1,22 @@
 """Every figure of every experiment draws from the record alone, labels stand-in data, and leaves matplotlib as it found it."""
 
-import functools
-from inspect import Parameter, signature
+from inspect import signature
+from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
+from recorded import drawn, figures, looks_of, read
 
 from kadam import chapters
-from kadam.chapters.contest import figures as contest
+from kadam.lab.records import committed
 from kadam.report import style
 
-DRAWN_BY_ALL = {"cifar": contest, "language": contest}  # besides what an experiment draws by itself
-METHODS = ["Adam", "Lion", "2-Adam meta"]  # for the figures that want some
+RESULTS = Path(__file__).parents[2] / "results"
 WITHOUT_DATA = ("betas",)  # maps that say themselves that no data set is behind them
 STAND_IN = ("stand-in data: scikit-learn", "stand-in data: embedded excerpt of tiny")
 LEAST = {"stability": 4, "growth": 4, "trajectories": 4, "generalization": 6, "invariance": 6, "cifar": 7, "language": 9}
-
-
-@functools.cache
-def figures(name):
-    """The figures of an experiment: functions decorated as such, whose first argument, if any, is the record."""
-    modules = [chapters.find(name).part("figures"), *([DRAWN_BY_ALL[name]] if name in DRAWN_BY_ALL else [])]
-    return {f.__name__: f for module in modules for f in vars(module).values() if getattr(f, "draws", False)}
-
-
-def drawn(draw, record):
-    parameters = signature(draw).parameters
-    wanted = {"methods": METHODS} if parameters.get("methods", Parameter).default is Parameter.empty else {}
-    return draw(*([record] if "record" in parameters else []), **wanted)
 
 
 @pytest.mark.parametrize("name", chapters.NAMES)
@@ -68,3 +55,40 @@ def test_drawing_keeps_what_a_notebooks_backend_sets_meanwhile():
         assert plt.rcParams["interactive"]
     finally:
         plt.rcParams["interactive"] = before
+
+
+@pytest.mark.parametrize("name", chapters.CATALOGUE)
+def test_every_figure_draws_what_its_legend_names_in_the_recorded_colour(name):
+    """A swapped colour, label or line is a visible difference in looks.json."""
+    shown, recorded = looks_of(name), read("looks")[name]
+    assert {f: list(labels) for f, labels in shown.items()} == {f: list(labels) for f, labels in recorded.items()}
+    for f, labels in shown.items():
+        for label, places in labels.items():
+            assert [place[:2] for place in places] == [place[:2] for place in recorded[f][label]], (f, label)
+            heights = [place[2] for place in places]
+            assert heights == pytest.approx([place[2] for place in recorded[f][label]], rel=1e-3), (f, label)
+
+
+# Of the main figures: which variable of the record a label names, and its colour.
+LAWS = {
+    ("growth", "slopes", "the paper's |C|/2"): (style.PAPER, lambda r: r.rate_continuous),
+    ("growth", "slopes", "exact rate"): (style.EXACT, lambda r: r.rate_discrete),
+    ("growth", "slopes", "exact rate with bias correction"): (style.CORRECTED, lambda r: r.rate_corrected),
+    ("stability", "region", r"exact boundary $\beta=\gamma^2$"): (style.EXACT, lambda r: r.boundary_discrete),
+    ("stability", "bounds", "exact bound"): (style.EXACT, lambda r: r.bound_discrete.isel(example=0)),
+    ("stability", "bounds", "the paper's expression"): (style.PAPER, lambda r: r.bound_continuous.isel(example=0)),
+    ("stability", "bounds", "reached by the algorithm"): (style.MEASURED, lambda r: r.attained.isel(example=0)),
+}
+
+
+@pytest.mark.parametrize(("name", "figure", "label"), LAWS)
+def test_a_law_is_drawn_from_its_own_variable_in_its_own_colour(name, figure, label):
+    """From a record in which no two laws are the same."""
+    record = committed.committed(RESULTS, name, "laptop").copy(deep=True)
+    for i, variable in enumerate(v for v in record.data_vars if record[v].dtype.kind == "f"):
+        record[variable] = record[variable] * (1 + i / 100)
+    colour, numbers = LAWS[name, figure, label]
+    axes = drawn(figures(name)[figure], record).axes[0]
+    (line,) = [one for one, text in zip(*axes.get_legend_handles_labels(), strict=True) if text == label]
+    assert line.get_color() == colour
+    np.testing.assert_array_equal(line.get_ydata(), numbers(record).values)

@@ -1,0 +1,98 @@
+"""What a change must show as a visible difference: every criterion, and how every figure draws what its legend names.
+
+``python tests/recorded.py`` writes ``criteria.json`` and ``looks.json`` anew.
+"""
+
+import json
+import re
+from inspect import Parameter, signature
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.colors import to_hex
+from matplotlib.container import ErrorbarContainer
+
+from kadam import chapters
+from kadam.chapters.contest import figures as contest
+from kadam.lab.records import committed
+
+FOLDER = Path(__file__).parent
+DRAWN_BY_ALL = {"cifar": contest, "language": contest}  # besides what an experiment draws by itself
+METHODS = ["Adam", "Lion", "2-Adam meta"]  # for the figures that want some
+
+
+def read(name):
+    return json.loads((FOLDER / f"{name}.json").read_text())
+
+
+def criteria():
+    """By experiment and claim, the criterion in words."""
+    parts = {name: chapters.find(name).part("claims") for name in chapters.CATALOGUE}
+    return {name: {test.id: str(test.criterion) for test in part.TESTS} for name, part in parts.items()}
+
+
+def figures(name):
+    """The figures of an experiment: functions decorated as such, whose first argument, if any, is the record."""
+    modules = [chapters.find(name).part("figures"), *([DRAWN_BY_ALL[name]] if name in DRAWN_BY_ALL else [])]
+    return {f.__name__: f for module in modules for f in vars(module).values() if getattr(f, "draws", False)}
+
+
+def drawn(draw, record):
+    parameters = signature(draw).parameters
+    wanted = {"methods": METHODS} if parameters.get("methods", Parameter).default is Parameter.empty else {}
+    return draw(*([record] if "record" in parameters else []), **wanted)
+
+
+def looks(figure):
+    """By label, what each panel draws under it: the colour, and the mean of the heights."""
+    found = {}
+    for panel, axes in enumerate(figure.axes):
+        for artist, label in zip(*axes.get_legend_handles_labels(), strict=True):
+            colour, heights = _look(artist)
+            found.setdefault(label, []).append([panel, colour, float(f"{heights:.4g}")])
+    return found
+
+
+def _look(artist):
+    if isinstance(artist, ErrorbarContainer):
+        artist = artist.lines[0]
+    elif hasattr(artist, "patches"):
+        return to_hex(artist.patches[0].get_facecolor()), _mean([patch.get_height() for patch in artist.patches])
+    if hasattr(artist, "get_ydata"):
+        return to_hex(artist.get_color()), _mean(artist.get_ydata())
+    colours = artist.get_facecolor()
+    colour = to_hex(np.reshape(colours, (-1, 4))[0] if np.size(colours) else artist.get_edgecolor()[0])
+    offsets = artist.get_offsets() if hasattr(artist, "get_offsets") else np.zeros((0, 2))
+    paths = [path.vertices[:, 1] for path in artist.get_paths()] if hasattr(artist, "get_paths") else [[0.0]]
+    return colour, _mean(np.concatenate(paths) if len(offsets) < 2 else offsets[:, 1])
+
+
+def _mean(heights):
+    numbers = np.asarray(np.ma.filled(np.ma.asarray(heights, float), np.nan))
+    return np.mean(numbers[np.isfinite(numbers)]) if np.isfinite(numbers).any() else 0.0
+
+
+def looks_of(name):
+    """The looks of an experiment's figures that have a legend, drawn from its committed record."""
+    record = committed.committed(FOLDER.parent / "results", name, "laptop")
+    shown = {f: looks(drawn(draw, record)) for f, draw in figures(name).items()}
+    plt.close("all")
+    return {f: labels for f, labels in shown.items() if labels}
+
+
+def write(name, content):
+    text = json.dumps(content, indent=1, ensure_ascii=False)
+    text = text if name == "criteria" else _on_one_line(text)
+    (FOLDER / f"{name}.json").write_text(text + "\n")
+
+
+def _on_one_line(text):
+    """The innermost lists on a line each."""
+    return re.sub(r"\[\n\s*(-?[\d.e+-]+),\n\s*(\"[^\"]*\"),\n\s*(-?[\d.e+-]+)\n\s*\]", r"[\1, \2, \3]", text)
+
+
+if __name__ == "__main__":
+    plt.switch_backend("Agg")
+    write("criteria", criteria())
+    write("looks", {name: looks_of(name) for name in chapters.CATALOGUE})

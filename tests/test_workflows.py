@@ -1,0 +1,163 @@
+"""What CI runs is all of the checks, and none of them can fail unseen: the workflows, `.ci/run` and the Makefile."""
+
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[1]
+WORKFLOWS = {path.stem: yaml.safe_load(path.read_text()) for path in (ROOT / ".github" / "workflows").glob("*.yml")}
+JOBS = {(name, job): flow["jobs"][job] for name, flow in WORKFLOWS.items() for job in flow["jobs"]}
+TORCH_FOR_CPUS = {"PIP_EXTRA_INDEX_URL": "https://download.pytorch.org/whl/cpu"}
+
+# The majors that GitHub's runners still start (they dropped Node 20 in 2026).
+ACTIONS = {
+    "actions/checkout@v7",
+    "actions/setup-python@v7",
+    "actions/upload-artifact@v7",
+    "actions/download-artifact@v8",
+    "actions/upload-pages-artifact@v5",
+    "actions/deploy-pages@v5",
+}
+RUNS = {("ci", "tests"): ["make test"], ("ci", "book"): ["make book"], ("ci", "deploy"): [], ("nightly", "fuzz"): ["make fuzz"]}
+
+# What `make test` consists of: a part's name, and words of its command.
+PARTS = {
+    "ruff check": "ruff check .",
+    "ruff format": "ruff format --check .",
+    "types": "mypy",
+    "unit tests": "-m pytest tests",
+    "notebooks": "-m pytest --nbval",
+    "smoke book": "-m kadam book --profile smoke",
+}
+
+
+def test_every_job_runs_its_command_and_nothing_else():
+    assert {key: [str(step["run"]).strip() for step in job["steps"] if "run" in step] for key, job in JOBS.items()} == RUNS
+
+
+@pytest.mark.parametrize("key", JOBS, ids="-".join)
+def test_no_step_can_be_left_out_or_fail_unseen(key):
+    job = JOBS[key]
+    assert not {"continue-on-error", "defaults", "container"} & set(job) | {"defaults"} & set(WORKFLOWS[key[0]])
+    for step in job["steps"]:
+        assert set(step) <= {"id", "uses", "with", "run"}
+        assert step.get("uses", next(iter(ACTIONS))) in ACTIONS
+    assert ("if" in job) == (key == ("ci", "deploy"))
+    assert {**WORKFLOWS[key[0]].get("env", {}), **job.get("env", {})} == TORCH_FOR_CPUS
+    assert job["timeout-minutes"] <= 60
+
+
+def test_the_book_is_built_after_the_tests_kept_for_every_pull_request_and_published_from_main_alone():
+    tests, book, deploy = (JOBS["ci", name] for name in ("tests", "book", "deploy"))
+    assert (book["needs"], deploy["needs"]) == ("tests", "book")
+    (kept,) = [step["with"] for step in book["steps"] if "upload-artifact" in step.get("uses", "")]
+    assert (kept["path"], kept["if-no-files-found"]) == ("_build/html", "error")
+    assert deploy["if"] == "github.event_name == 'push' && github.ref == 'refs/heads/main'"
+    fetched, published, _ = (step.get("with", {}) for step in deploy["steps"])
+    assert (fetched["name"], fetched["path"]) == (kept["name"], published["path"])
+    assert tests["strategy"]["fail-fast"] is False
+
+
+def test_a_push_runs_once_and_main_is_never_cancelled():
+    ci = WORKFLOWS["ci"]
+    assert ci[True] == {"push": {"branches": ["main"]}, "pull_request": None}  # YAML reads the word "on" as True
+    # A pull request's runs share its number; a run of main shares its group with no other.
+    assert ci["concurrency"]["group"] == "ci-${{ github.event.pull_request.number || github.run_id }}"
+    assert JOBS["ci", "deploy"]["concurrency"] == {"group": "pages", "cancel-in-progress": False}
+
+
+def test_jobs_may_read_and_publishing_alone_may_write():
+    assert all(flow["permissions"] == {"contents": "read"} for flow in WORKFLOWS.values())
+    assert {key: job["permissions"] for key, job in JOBS.items() if "permissions" in job} == {
+        ("ci", "deploy"): {"pages": "write", "id-token": "write"}
+    }
+
+
+def test_ci_runs_the_oldest_python_that_is_allowed():
+    versions = [one["python-version"] for one in JOBS["ci", "tests"]["strategy"]["matrix"]["include"]]
+    (floor,) = re.findall(r'requires-python = ">=([\d.]+)"', (ROOT / "pyproject.toml").read_text())
+    assert versions[0] == f"{floor}.0" if floor.count(".") == 1 else floor
+
+
+class Stand:
+    """A folder in which `make` runs with programs that only note what they are asked, and fail where told to."""
+
+    def __init__(self, folder):
+        self.folder, self.log, self.programs = folder, folder / "log", folder / ".venv" / "bin"
+        self.programs.mkdir(parents=True)
+        for name in ("Makefile", "pyproject.toml", "constraints.txt"):
+            shutil.copyfile(ROOT / name, folder / name)
+        note = '#!/bin/sh\nline="$(basename "$0") $*"\necho "$line" >> log\n'
+        note += 'test -z "$FAIL" && exit 0\ncase "$line" in *"$FAIL"*) exit 1;; esac\n'
+        for name in ("python", "python3", "ruff", "mypy", "make"):
+            (self.programs / name).write_text(note)
+            (self.programs / name).chmod(0o755)
+
+    def run(self, *command, fail="", **environment):
+        plain = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}
+        given = {**plain, **environment, "FAIL": fail}
+        result = subprocess.run(command, cwd=self.folder, env=given, capture_output=True, text=True)
+        return result, self.log.read_text().splitlines() if self.log.exists() else []
+
+    def make(self, target, fail=""):
+        return self.run("make", "PYTHON=.venv/bin/python3", target, fail=fail)
+
+
+@pytest.fixture
+def stand(tmp_path):
+    return Stand(tmp_path / 'a folder für "it\'s"')
+
+
+def test_make_test_runs_every_part(stand):
+    result, asked = stand.make("test")
+    assert result.returncode == 0, result.stderr
+    assert [part for part, words in PARTS.items() if not any(words in line for line in asked)] == []
+    (unit,) = [line for line in asked if PARTS["unit tests"] in line]
+    assert not re.search(r"--(ignore|deselect|collect-only|co\b)| -[km] ", unit.partition(" tests")[2])
+    (notebooks,) = [line for line in asked if PARTS["notebooks"] in line]
+    assert notebooks.endswith(" notebooks/smoke")
+    assert "lax" not in notebooks
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_make_test_fails_where_a_part_fails(stand, part):
+    result, asked = stand.make("test", fail=PARTS[part])
+    assert any(PARTS[part] in line for line in asked)
+    assert result.returncode != 0
+
+
+def test_make_book_computes_and_builds(stand):
+    result, asked = stand.make("book")
+    assert result.returncode == 0, result.stderr
+    assert any("-m kadam" in line and "book" in line and "laptop" in line for line in asked)
+    assert stand.make("book", fail="-m kadam")[0].returncode != 0
+
+
+def test_the_script_of_ci_is_make_test_and_fails_with_it(stand):
+    script = stand.folder / ".ci" / "run"
+    script.parent.mkdir()
+    shutil.copyfile(ROOT / ".ci" / "run", script)
+    path = f"{stand.programs}{os.pathsep}{os.environ['PATH']}"
+    result, asked = stand.run("bash", str(script), PATH=path)
+    assert (result.returncode, asked) == (0, ["make test"])
+    assert stand.run("bash", str(script), PATH=path, fail="make test")[0].returncode != 0
+
+
+def test_every_target_that_the_makefile_describes_is_one():
+    makefile = (ROOT / "Makefile").read_text()
+    described = re.findall(r"^# make (\w[\w-]*) ", makefile, flags=re.M)
+    assert len(described) >= 3
+    for target in described:
+        assert re.search(rf"^{target}:", makefile, flags=re.M)
+
+
+def test_conda_takes_a_python_that_ci_runs():
+    environment = yaml.safe_load((ROOT / "environment.yml").read_text())
+    (python,) = [part for part in environment["dependencies"] if str(part).startswith("python")]
+    (of_the_book,) = [step["with"]["python-version"] for step in JOBS["ci", "book"]["steps"] if "setup-python" in str(step)]
+    assert python == f"python={of_the_book}"

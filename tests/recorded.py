@@ -28,8 +28,7 @@ def read(name):
 
 def criteria():
     """By experiment and claim, the criterion in words."""
-    parts = {name: chapters.find(name).part("claims") for name in chapters.CATALOGUE}
-    return {name: {test.id: str(test.criterion) for test in part.TESTS} for name, part in parts.items()}
+    return {name: {claim.id: claim.criterion for claim in chapters.claims(name, None)} for name in chapters.CATALOGUE}
 
 
 def figures(name):

@@ -257,8 +257,8 @@ def printed():
                 data = output.get("data", {})
                 yield data.get("text/markdown", "") + data.get("text/html", "")
     for name in chapters.CATALOGUE:
-        for test in chapters.find(name).part("claims").TESTS:
-            yield f"{test.statement} {test.criterion} {test.source}"
+        for claim in chapters.claims(name, None):
+            yield f"{claim.statement} {claim.criterion} {claim.source}"
 
 
 def signs(text):

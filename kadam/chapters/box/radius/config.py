@@ -13,7 +13,7 @@ class Config:
     eta: float = 0.01  # the first learning rate
     bend: float = 200.0  # it falls like eta/(1 + n/bend)^power
     power: float = 0.5
-    steps: int = 500
+    steps: int = 200
     kept: int = 40  # steps at which values are kept
     followed: int = 60  # weights whose gradients and updates are kept at every step
     seeds: int = 3

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import xarray as xr
 
-from kadam import book, chapters
+from kadam import chapters, notebooks
 from kadam.lab.records import record as records
 
 NOTEBOOKS = Path(__file__).parents[1] / "notebooks"
@@ -30,20 +30,20 @@ def executed(smoke_records, tmp_path):
             wanted = chapters.request(name, "smoke")
             records.save(smoke_records[name], wanted.path)
             used[name] = wanted.read()
-        return book.execute(page, book.known_to(page, {"profile": "smoke"}), used, tmp_path / folder)
+        return notebooks.execute(page, notebooks.known_to(page, {"profile": "smoke"}), used, tmp_path / folder)
 
     return execute
 
 
 @pytest.mark.parametrize("source", SOURCES, ids=lambda path: path.stem)
 def test_a_notebook_is_executed_to_the_bytes_that_are_committed(source, executed):
-    text = book.as_text(book.without_images(executed(book.Page(source))))
+    text = notebooks.as_text(notebooks.without_images(executed(notebooks.Page(source))))
     assert text == (NOTEBOOKS / "smoke" / f"{source.stem}.ipynb").read_text()
 
 
 def test_pictures_are_equal_to_the_byte_too(executed):
-    page = book.Page(SOURCES[0])
-    once, twice = (book.as_text(executed(page, folder)) for folder in ("once", "twice"))
+    page = notebooks.Page(SOURCES[0])
+    once, twice = (notebooks.as_text(executed(page, folder)) for folder in ("once", "twice"))
     assert "image/png" in once
     assert once.replace(*_seconds(once)) == twice.replace(*_seconds(twice))
 

@@ -21,7 +21,7 @@ HARMLESS = (f"{NAME}.lab.engine", f"{NAME}.lab.records")
 LISTS = (NAME, f"{NAME}.chapters")
 
 # What cannot change a number in any room: figures, verdicts, pages and commands.
-SHOWN = ("claims.py", "figures.py", "cli.py", "book.py")
+SHOWN = ("claims.py", "figures.py", "cli.py", "book.py", "notebooks.py", "kernel.py")
 
 
 def source_hash(module: str, package: Path = PACKAGE) -> str:

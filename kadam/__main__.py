@@ -2,7 +2,9 @@
 
 import argparse
 import json
+import os
 import sys
+import warnings
 from collections.abc import Sequence
 
 from kadam.decay import STRATEGIES
@@ -21,6 +23,7 @@ def main() -> None:
     if given[:1] == ["stability"]:
         stability(given[1:])
         return
+    _be_quiet()
     try:
         from kadam.cli import commands
 
@@ -33,6 +36,13 @@ def main() -> None:
             sys.exit(USAGE)
         extra = next((extra for extra, modules in EXTRAS.items() if missing in modules), "lab")
         sys.exit(f"kadam {' '.join(given[:1])}: needs {missing}, which is not installed: pip install 'kadam[{extra}]'")
+
+
+def _be_quiet() -> None:
+    """Python's warnings are for those who change the code: here, and in processes begun here, only who asks for them sees them."""
+    if not sys.warnoptions:
+        warnings.simplefilter("ignore")
+        os.environ["PYTHONWARNINGS"] = "ignore"
 
 
 def stability(arguments: Sequence[str]) -> None:

@@ -39,7 +39,7 @@ def main() -> None:
 
 
 def _be_quiet() -> None:
-    """Python's warnings are for those who change the code: here, and in processes begun here, only who asks for them sees them."""
+    """Python's warnings are for those who change the code: only who asks sees them, here and in processes begun here."""
     if not sys.warnoptions:
         warnings.simplefilter("ignore")
         os.environ["PYTHONWARNINGS"] = "ignore"

@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 import time
+from threading import Thread
 
 import nbformat
 import pytest
@@ -226,6 +227,20 @@ def test_the_html_is_made_again_only_when_what_it_is_made_of_has_changed_or_a_pa
     assert len(built) == 3
     book.build("smoke", {"size": 5})
     assert len(built) == 4
+
+
+def test_of_two_builds_in_one_folder_one_waits_for_the_other(small_book, monkeypatch):
+    folder, built = small_book
+    executed = nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell("# A page")])
+    monkeypatch.setattr(book.notebooks, "execute_all", lambda *given: [executed])
+    with book.files.locked(folder / "_build" / "book.lock"):
+        other = Thread(target=book.build, args=("smoke", {}))
+        other.start()
+        other.join(0.3)
+        assert other.is_alive()
+        assert built == []
+    other.join()
+    assert len(built) == 1
 
 
 def test_a_build_that_failed_is_done_again(small_book, monkeypatch):

@@ -81,28 +81,28 @@ def build(profile: str, parameters: Mapping[str, Any], *, update_smoke: bool = F
     notebooks.check_settings(pages, parameters)
     output = root if profile == "laptop" else root / "_build" / profile
     html = output / "_build" / "html"
+    stamp, given = html.with_name("html.stamp"), {"profile": profile, **parameters}
     with files.locked(root / "_build" / "book.lock"):
-        stages = Stages(root / "_build" / f"seconds-{profile}.json")
         missing = [name for name in chapters.NAMES if not chapters.request(name, profile).path.exists()]
+        whole = not (missing or update_smoke) and _is_whole(html, root) and stamp.exists()
+        if whole and stamp.read_text() == _made_of(root, given):
+            say("nothing has changed since the book was built")
+            return html / "index.html"
+        stamp.unlink(missing_ok=True)
+        stages = Stages(root / "_build" / f"seconds-{profile}.json")
         with stages("records", kept=bool(missing)):
             used = records(profile, root / "results", missing)
-        given = {"profile": profile, **parameters}
-        made_of = _made_of(root, pages, given, used)
-        stamp = html.with_name("html.stamp")
-        if update_smoke or not _is_whole(html, root) or not stamp.exists() or stamp.read_text() != made_of:
-            stamp.unlink(missing_ok=True)
-            with stages("notebooks"):
-                executed = notebooks.execute_all(pages, given, used, root)
-            _write_pages(profile, dict(zip(pages, executed, strict=True)), used, root, stages.seconds)
-            if update_smoke:
-                for page, notebook in zip(pages, executed, strict=True):
-                    write(root / "notebooks" / "smoke" / f"{page.name}.ipynb", as_text(notebooks.without_images(notebook)))
-            with stages("html"):
-                _render(root, output)
-            _fill_in(html / "status.html", stages.seconds["html"])
-            write(stamp, made_of)
-        else:
-            say("html: nothing has changed")
+        made_of = _made_of(root, given)
+        with stages("notebooks"):
+            executed = dict(zip(pages, notebooks.execute_all(pages, given, used, root), strict=True))
+        _write_pages(profile, executed, used, root, stages.seconds)
+        if update_smoke:
+            for page, notebook in executed.items():
+                write(root / "notebooks" / "smoke" / f"{page.name}.ipynb", as_text(notebooks.without_images(notebook)))
+        with stages("html"):
+            _render(root, output)
+        _fill_in(html / "status.html", stages.seconds["html"])
+        write(stamp, made_of)
     return html / "index.html"
 
 
@@ -121,15 +121,18 @@ def records(profile: str, results: Path, missing: Sequence[str]) -> dict[str, xr
     return used | {f"{r.attrs['experiment']}, {r.attrs['profile']}": r for r in larger if r is not None}
 
 
-def _made_of(root: Path, pages: Sequence[Page], given: Mapping[str, Any], used: Mapping[str, xr.Dataset]) -> str:
-    """A hash over all that the html is made of: notebooks, records, code, the other pages, and the tools' versions."""
+def _made_of(root: Path, given: Mapping[str, Any]) -> str:
+    """A hash over all that the html is made of: pages, parameters, records, code, and the tools' versions."""
     digest = hashlib.sha256(repr([sys.version, *map(version, TOOLS), code_of(set(PACKAGE.rglob("*.py")), PACKAGE)]).encode())
-    digest.update("".join(notebooks.key(page, notebooks.known_to(page, given), used) for page in pages).encode())
-    digest.update(repr([(name, *map(record.attrs.get, ("sha256", "date"))) for name, record in used.items()]).encode())
-    made = (root / "book" / "generated", root / "book" / "notebooks")
-    sources = (path for path in (root / "book").rglob("*") if path.suffix != ".pyc" and not set(made) & set(path.parents))
-    for path in sorted([root / "_config.yml", *filter(Path.is_file, sources)]):
-        digest.update(path.relative_to(root).as_posix().encode() + b"\0" + path.read_bytes())
+    digest.update(json.dumps(dict(given), sort_keys=True).encode())
+    wanted = [chapters.request(name, given["profile"]).path for name in chapters.NAMES]
+    wanted += [chapters.request(name, chapters.MEASURED_PROFILE).path for name in chapters.MEASURED]
+    made = {root / "book" / "generated", root / "book" / "notebooks", root / "notebooks" / "smoke"}
+    sources = (path for folder in ("book", "notebooks", "results") for path in (root / folder).rglob("*"))
+    kept = [path for path in sources if path.suffix != ".pyc" and path.name != ".lock" and not made & set(path.parents)]
+    for path in sorted([root / "_config.yml", *wanted, *kept]):
+        if path.is_file():
+            digest.update(str(path).encode() + b"\0" + path.read_bytes())
     return digest.hexdigest()
 
 

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import subprocess
 import sys
 import time
@@ -211,6 +212,9 @@ def small_book(tmp_path, monkeypatch, page, used):
     monkeypatch.setattr(book, "records", lambda profile, results, missing: used)
     monkeypatch.setattr(book, "_render", render)
     monkeypatch.setattr(book.chapters, "NAMES", ("stability",))
+    record = book.chapters.request("stability", "smoke").path
+    record.parent.mkdir(parents=True)
+    shutil.copyfile(tmp_path / "stability.nc", record)
     return tmp_path, built
 
 
@@ -227,6 +231,9 @@ def test_the_html_is_made_again_only_when_what_it_is_made_of_has_changed_or_a_pa
     assert len(built) == 3
     book.build("smoke", {"size": 5})
     assert len(built) == 4
+    book.chapters.request("stability", "smoke").path.write_bytes(b"no record")
+    with pytest.raises(book.files.RecordError, match="make it anew"):
+        book.build("smoke", {"size": 5})
 
 
 def test_of_two_builds_in_one_folder_one_waits_for_the_other(small_book, monkeypatch):

@@ -81,7 +81,7 @@ def test_run_all_runs_every_experiment(kadam, monkeypatch):
         (("run", "growth", "--cluster", "moon"), "'moon' is not 'slurm'"),
         (
             ("book", "--profile", "smoke", "--set", "profil=smoke"),
-            "no parameter 'profil'; they have: example_iteration, shown_seed",
+            "no parameter 'profil'; they have: example_iteration",
         ),
         (("book", "--set", "profile"), "--set takes NAME=VALUE, got 'profile'"),
         (("book", "--update-smoke"), "--update-smoke goes with --profile smoke"),

@@ -1,8 +1,24 @@
-# make book   the environment, every experiment at the laptop profile, and the book in _build/html
-# make test   everything that CI checks
-# make check  lint, types, and the tests of theory and optimizer: for every edit
-# make fuzz   the nightly setting of the fuzz tests: 10,000 cases and more
-# Needs Python 3.11 or newer, make and git.
+# make book          the environment, every experiment at the laptop profile, and the book in _build/html
+# make serve         the book in a browser, at an address of this machine alone
+# make pdf           the book as one PDF, printed by an installed chromium
+# make test          everything that CI checks
+# make check         lint, types, and the tests of theory and optimizer: for every edit
+# make lint          ruff: what reads wrong, and how it is laid out
+# make types         what mypy finds in the types
+# make unit          the tests, in several processes
+# make notebooks     the numbers in the smoke notebooks, computed again and compared
+# make smoke-book    the book at its smallest, built strictly
+# make fuzz          the nightly setting of the fuzz tests: 10,000 cases and more
+# make update-smoke  rewrite the smoke notebooks that CI compares with
+# make records       run every experiment at the laptop profile again and commit its record
+# make paper         every experiment at the paper's profile, which wants a GPU, and the book of it
+# make bench         measure this machine
+# make env           the environment alone, in .venv
+# make dev           the same with what checks the repository
+# make lock          the exact versions of everything, into constraints.txt
+# make clean         remove what can be made again, but for .venv and records
+# make help          this list
+# Needs Python 3.11 or newer and make; with git, records name the commit they were made at.
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -10,30 +26,30 @@ READY := .venv/.ready
 DEV := .venv/.dev
 KADAM := $(BIN)/python -m kadam
 
-.PHONY: help env dev book test check lint types unit check fuzz notebooks smoke-book update-smoke records paper serve pdf bench lock clean
+.PHONY: help env dev book test check lint types unit fuzz notebooks smoke-book update-smoke records paper serve pdf bench lock clean
 
 help:
-	@sed -n 's/^# \(make .*\)/\1/p' Makefile
+	@sed -n 's/^# \(make .*\)/\1/p' $(firstword $(MAKEFILE_LIST))
 
 env: $(READY)
 
 dev: $(DEV)
 
-# pip says what it downloads; the mark comes last, so that an interrupted installation is done again.
-INSTALL = $(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt
+# pip says what it downloads; the mark comes last, so that an interrupted installation is done again. It holds the seconds.
+# Nothing is compiled ahead: Python does that with what it loads, a small part of all that is installed.
+INSTALL = $(BIN)/python -m pip install --disable-pip-version-check --no-compile -c constraints.txt
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "kadam needs Python 3.11 or newer, this is " + sys.version.split()[0])'
 	$(PYTHON) -m venv .venv
 	$(INSTALL) -e '.[lab,book]'
-	touch $@
+	$(BIN)/python -c "import os, time; print(round(time.time() - os.path.getmtime('.venv/pyvenv.cfg')))" > $@
 
 $(DEV): $(READY)
 	$(INSTALL) -e '.[dev]'
 	touch $@
 
 book: env
-	$(KADAM) run all --profile laptop
 	$(KADAM) book --profile laptop
 
 test: lint types unit notebooks smoke-book
@@ -76,14 +92,16 @@ update-smoke: env
 records: env
 	$(KADAM) run all --profile laptop --commit
 	$(BIN)/python -c "from kadam import chapters; from kadam.chapters.growth import figures; \
-	  figures.slopes(chapters.obtain('growth', 'laptop')).savefig('book/images/growth.png')"
+	  figures.slopes(chapters.shown('growth', 'laptop')).savefig('book/images/growth.png')"
 
 paper: env
 	$(KADAM) run all --profile paper
 	$(KADAM) book --profile paper
 
-serve: env
-	$(BIN)/python -m http.server --directory _build/html 8000
+# At a free port, which it prints; PORT=8000 takes that one.
+serve:
+	@test -f _build/html/index.html || { echo "There is no book in _build/html yet; build it with: make book" >&2; exit 1; }
+	@$(PYTHON) -m http.server --bind 127.0.0.1 --directory _build/html $(or $(PORT),0)
 
 # One page, printed by a browser that is installed already.
 pdf: env

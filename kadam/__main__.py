@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 import threading
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -61,6 +62,7 @@ def command(given: list[str]) -> None:
     if given == ["--version"]:
         print(f"kadam {__version__}")
         return
+    _be_quiet()
     try:
         from kadam.cli import commands
 
@@ -73,6 +75,13 @@ def command(given: list[str]) -> None:
             sys.exit(USAGE)
         extra = next((extra for extra, modules in EXTRAS.items() if missing in modules), "lab")
         sys.exit(f"kadam {' '.join(given[:1])}: needs {missing}, which is not installed: pip install 'kadam[{extra}]'")
+
+
+def _be_quiet() -> None:
+    """Python's warnings are for those who change the code: only who asks sees them, here and in processes begun here."""
+    if not sys.warnoptions:
+        warnings.simplefilter("ignore")
+        os.environ["PYTHONWARNINGS"] = "ignore"
 
 
 def stability(arguments: Sequence[str]) -> None:

@@ -1,68 +1,66 @@
 """From records to pages: execute the notebooks, put a badge on each, generate the ledger and status pages, build.
 
-A notebook is executed again only when its source, the package's code, its parameters or the records behind it have
-changed. Whatever is interrupted leaves no half-written file and goes on at the next call.
+Only what has changed is made again. Whatever is interrupted leaves no half-written file and goes on at the next call.
 """
 
-import ast
 import hashlib
 import json
 import platform
+import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import jupytext
 import nbformat
-import papermill
 import xarray as xr
-from tqdm import tqdm
-from traitlets.config import Config
+from joblib import cpu_count
 
-from kadam import chapters
-from kadam.lab.engine.sweep import all_cores
+from kadam import chapters, notebooks
 from kadam.lab.records import committed, files
-from kadam.lab.records.closure import PACKAGE, code_of, files_of, imported
+from kadam.lab.records.closure import PACKAGE, code_of
 from kadam.lab.records.record import device_name, save
+from kadam.notebooks import BookError, Notebook, Page, as_text, say, write
 from kadam.report import explorer
 from kadam.report.ledger import Claim, Verdict, short_table
 from kadam.report.table import table
 
-Notebook = nbformat.NotebookNode
+# What turns pages into html; another version of one makes the html anew.
+TOOLS = (
+    "jupyter-book",
+    "myst-nb",
+    "pydata-sphinx-theme",
+    "sphinx",
+    "sphinx-book-theme",
+    "sphinx-mathjax-offline",
+    "sphinx-proof",
+)
+
+PENDING = "known when it is done"  # stands on the machine page for the seconds of the html, until it is
 
 
-class BookError(ValueError):
-    """The book cannot be built, and why."""
+class Stages:
+    """The parts of a build: each says that it begins and how long it took, and its seconds are kept for the machine page."""
 
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.seconds: dict[str, float] = json.loads(path.read_text()) if path.exists() else {}
 
-# Kernels are spoken to through files: no ports, so none that another process could take or listen to.
-# They log only what is critical: at shutdown they would complain of being interrupted.
-KERNEL: Any = {
-    "kernel_name": "python3",
-    "config": Config({"KernelManager": {"transport": "ipc"}}),
-    "extra_arguments": ["--log-level=CRITICAL"],
-}
-
-
-@dataclass(frozen=True)
-class Page:
-    """A notebook of the book: its MyST source and the experiments whose records it shows."""
-
-    source: Path
-
-    @property
-    def name(self) -> str:
-        return self.source.stem
-
-    def read(self) -> Notebook:
-        return jupytext.read(self.source)
-
-    def experiments(self) -> list[str]:
-        return list(self.read().metadata.get("experiments", []))
+    @contextmanager
+    def __call__(self, name: str, *, kept: bool = True) -> Iterator[None]:
+        """``kept``: whether there is enough to do for its seconds to say something."""
+        say(f"{name} ...")
+        begin = time.perf_counter()
+        yield
+        seconds = round(time.perf_counter() - begin, 1)
+        say(f"{name}: {seconds} s")
+        if kept:
+            self.seconds[name] = seconds
+            write(self.path, json.dumps(self.seconds))
 
 
 def repository() -> Path:
@@ -74,118 +72,91 @@ def repository() -> Path:
 
 
 def build(profile: str, parameters: Mapping[str, Any], *, update_smoke: bool = False) -> Path:
-    """Make the book at a profile; returns its front page. Raises ``BookError`` where the strict build fails."""
+    """Make the book at a profile; returns its front page. Raises ``BookError`` where the strict build fails.
+
+    Of two processes that build in one folder one waits for the other.
+    """
     root = repository()
     pages = [Page(source) for source in sorted((root / "notebooks").glob("*.md"))]
-    _check_names("the notebooks", [name for page in pages for name in parameter_names(page)], parameters)
-    used = {name: chapters.obtain(name, profile, jobs=all_cores()) for name in chapters.NAMES}
-    used |= {name: chapters.measured(name) for name in chapters.MEASURED}
-    larger = [chapters.larger(name, root / "results") for name in chapters.NAMES]
-    used |= {f"{r.attrs['experiment']}, {r.attrs['profile']}": r for r in larger if r is not None}
-    generated = root / "book" / "generated"
-    seconds = {}
-    for page in tqdm(pages, desc="notebooks", unit="page", disable=None):
-        executed = execute(page, {"profile": profile, **known_to(page, parameters)}, used, root)
-        seconds[page.name] = executed.metadata.get("seconds", 0.0)
-        _write(root / "book" / "notebooks" / f"{page.name}.ipynb", as_text(with_badge(executed, page, used, generated)))
+    notebooks.check_settings(pages, parameters)
+    output = root if profile == "laptop" else root / "_build" / profile
+    html = output / "_build" / "html"
+    stamp, given = html.with_name("html.stamp"), {"profile": profile, **parameters}
+    with files.locked(root / "_build" / "book.lock"):
+        missing = [name for name in chapters.NAMES if not chapters.request(name, profile).path.exists()]
+        whole = not (missing or update_smoke) and _is_whole(html, root) and stamp.exists()
+        if whole and stamp.read_text() == _made_of(root, given):
+            say("nothing has changed since the book was built")
+            return html / "index.html"
+        stamp.unlink(missing_ok=True)
+        stages = Stages(root / "_build" / f"seconds-{profile}.json")
+        with stages("records", kept=bool(missing)):
+            used = records(profile, root / "results", missing)
+        made_of = _made_of(root, given)
+        with stages("notebooks"):
+            executed = dict(zip(pages, notebooks.execute_all(pages, given, used, root), strict=True))
+        _write_pages(profile, executed, used, root, stages.seconds)
         if update_smoke:
-            _write(root / "notebooks" / "smoke" / f"{page.name}.ipynb", as_text(without_images(executed)))
+            for page, notebook in executed.items():
+                write(root / "notebooks" / "smoke" / f"{page.name}.ipynb", as_text(notebooks.without_images(notebook)))
+        with stages("html"):
+            _render(root, output)
+        _fill_in(html / "status.html", stages.seconds["html"])
+        write(stamp, made_of)
+    return html / "index.html"
+
+
+def records(profile: str, results: Path, missing: Sequence[str]) -> dict[str, xr.Dataset]:
+    """All that the book is made of: this machine's records, the missing ones computed, and the larger committed ones."""
+    used = {}
+    for name in chapters.NAMES:
+        begin = time.perf_counter()
+        used[name] = chapters.obtain(name, profile, jobs=int(cpu_count()))
+        if name in missing:
+            say(f"  {name}: {time.perf_counter() - begin:.1f} s")
+    if profile != "smoke" and (stand_ins := [name for name in used if used[name].attrs["data_origin"] == "embedded"]):
+        say(f"  {', '.join(stand_ins)}: used stand-ins for real data; to have it: kadam data fetch, then the same again")
+    used |= {name: chapters.measured(name) for name in chapters.MEASURED}
+    larger = [chapters.larger(name, results) for name in chapters.NAMES]
+    return used | {f"{r.attrs['experiment']}, {r.attrs['profile']}": r for r in larger if r is not None}
+
+
+def _made_of(root: Path, given: Mapping[str, Any]) -> str:
+    """A hash over all that the html is made of: pages, parameters, records, code, and the tools' versions."""
+    digest = hashlib.sha256(repr([sys.version, *map(version, TOOLS), code_of(set(PACKAGE.rglob("*.py")), PACKAGE)]).encode())
+    digest.update(json.dumps(dict(given), sort_keys=True).encode())
+    wanted = [chapters.request(name, given["profile"]).path for name in chapters.NAMES]
+    wanted += [chapters.request(name, chapters.MEASURED_PROFILE).path for name in chapters.MEASURED]
+    made = {root / "book" / "generated", root / "book" / "notebooks", root / "notebooks" / "smoke"}
+    sources = (path for folder in ("book", "notebooks", "results") for path in (root / folder).rglob("*"))
+    kept = [path for path in sources if path.suffix != ".pyc" and path.name != ".lock" and not made & set(path.parents)]
+    for path in sorted([root / "_config.yml", *wanted, *kept]):
+        if path.is_file():
+            digest.update(str(path).encode() + b"\0" + path.read_bytes())
+    return digest.hexdigest()
+
+
+def _is_whole(html: Path, root: Path) -> bool:
+    """Whether every page of the book has its html."""
+    names = [path.stem for path in (root / "book").glob("*.md")]
+    names += [f"notebooks/{path.stem}" for path in (root / "notebooks").glob("*.md")]
+    return all((html / f"{name}.html").exists() for name in ["index", *names])
+
+
+def _write_pages(
+    profile: str, executed: Mapping[Page, Notebook], used: Mapping[str, xr.Dataset], root: Path, stages: Mapping[str, float]
+) -> None:
+    """What Sphinx reads besides the pages that are written by hand."""
+    generated = root / "book" / "generated"
+    for page, notebook in executed.items():
+        write(root / "book" / "notebooks" / f"{page.name}.ipynb", as_text(with_badge(notebook, page, used, generated)))
     ledger = chapters.ledger(profile, root / "results")
-    _write(generated / "badge.md", badge_of(used))
-    _write(generated / "claims.md", ledger_page(ledger))
-    _write(generated / "claims-short.md", short_table(ledger, mark=marked_verdict).markdown())
-    _write(generated / "status.md", status_page(used, seconds))
-    _write(generated / "explorer.md", f"```{{raw}} html\n{explorer.fragment()}\n```\n")
-    return _render(root, profile)
-
-
-def execute(page: Page, parameters: Mapping[str, Any], used: Mapping[str, xr.Dataset], root: Path) -> Notebook:
-    """The executed notebook, free of times and random ids; from ``_build/executed`` where nothing has changed."""
-    key = _key(page, parameters, used)
-    path = root / "_build" / "executed" / f"{page.name}-{key}.ipynb"
-    if not path.exists():
-        _check_names(page.name, parameter_names(page), parameters)
-        with files.whole_file(path) as aside:
-            start = time.perf_counter()
-            try:
-                done = papermill.execute_notebook(page.read(), aside, dict(parameters), progress_bar=False, **KERNEL)
-            except papermill.PapermillExecutionError as error:
-                raise BookError(f"{page.source}: cell {error.exec_count} failed with {error.ename}: {error.evalue}") from None
-            done.metadata["seconds"] = round(time.perf_counter() - start, 1)
-            aside.write_text(as_text(normalised(done)))
-    return nbformat.read(path, as_version=4)
-
-
-def _check_names(where: str, valid: Sequence[str], given: Mapping[str, Any]) -> None:
-    """``BookError`` listing the valid names if a given parameter is none of them."""
-    unknown = [name for name in given if name not in valid]
-    if unknown:
-        raise BookError(f"{where}: no parameter {unknown[0]!r}; it has: {', '.join(dict.fromkeys(valid))}")
-
-
-def known_to(page: Page, given: Mapping[str, Any]) -> dict[str, Any]:
-    """Those of the given parameters that this notebook has."""
-    return {name: value for name, value in given.items() if name in parameter_names(page)}
-
-
-def parameter_names(page: Page) -> list[str]:
-    """The names that the notebook's cell tagged ``parameters`` assigns."""
-    for cell in page.read().cells:
-        if "parameters" in cell.metadata.get("tags", []):
-            assignments = [node for node in ast.parse(cell.source).body if isinstance(node, ast.Assign)]
-            return [target.id for node in assignments for target in node.targets if isinstance(target, ast.Name)]
-    return []
-
-
-def _key(page: Page, parameters: Mapping[str, Any], used: Mapping[str, xr.Dataset]) -> str:
-    digest = hashlib.sha256(page.source.read_bytes())
-    digest.update(json.dumps(dict(parameters), sort_keys=True).encode())
-    digest.update("".join(used[name].attrs["sha256"] for name in page.experiments()).encode())
-    if folder := committed.results_folder():  # a page may read committed records too
-        digest.update(json.dumps(committed.manifest(folder)).encode())
-    digest.update(code_hash(page).encode())
-    return digest.hexdigest()[:12]
-
-
-def code_hash(page: Page, package: Path = PACKAGE) -> str:
-    """Eight hex digits over the code that a page is drawn by: what its cells import, and the claims that they print."""
-    modules = [name for cell in page.read().cells if cell.cell_type == "code" for name in imported(cell.source)]
-    modules += [chapters.find(name).module_name("claims") for name in page.experiments()]
-    return code_of(set().union(*(files_of(module, package) for module in modules)), package)
-
-
-def normalised(notebook: Notebook) -> Notebook:
-    """Without what differs from run to run: random cell ids, execution times, the injected cell's traces, pieces of text."""
-    kept = {name: value for name, value in notebook.metadata.items() if name in ("kernelspec", "experiments", "seconds")}
-    notebook.metadata = nbformat.from_dict(kept)
-    for i, cell in enumerate(notebook.cells):
-        cell.id = f"cell-{i}"
-        for name in ("papermill", "execution"):
-            cell.metadata.pop(name, None)
-        if "outputs" in cell:
-            cell.outputs = _joined(cell.outputs)
-    return notebook
-
-
-def _joined(outputs: Sequence[Notebook]) -> list[Notebook]:
-    """Printed text in one piece: a slow kernel may send it in several."""
-    whole: list[Notebook] = []
-    for output in outputs:
-        if whole and output.output_type == whole[-1].output_type == "stream" and output.name == whole[-1].name:
-            whole[-1].text += output.text
-        else:
-            whole.append(output)
-    return whole
-
-
-def without_images(notebook: Notebook) -> Notebook:
-    """A small copy for comparison: nbval compares printed numbers, not pictures."""
-    slim = nbformat.from_dict(notebook)
-    slim.metadata.pop("seconds", None)
-    for output in (output for cell in slim.cells for output in cell.get("outputs", [])):
-        if "data" in output:
-            output.data.pop("image/png", None)
-    return slim
+    seconds = {page.name: notebook.metadata.get("seconds", 0.0) for page, notebook in executed.items()}
+    write(generated / "badge.md", badge_of(used))
+    write(generated / "claims.md", ledger_page(ledger))
+    write(generated / "claims-short.md", short_table(ledger, mark=marked_verdict).markdown())
+    write(generated / "status.md", status_page(used, seconds, installed() | dict(stages)))
+    write(generated / "explorer.md", f"```{{raw}} html\n{explorer.fragment()}\n```\n")
 
 
 def with_badge(notebook: Notebook, page: Page, used: Mapping[str, xr.Dataset], generated: Path) -> Notebook:
@@ -193,7 +164,7 @@ def with_badge(notebook: Notebook, page: Page, used: Mapping[str, xr.Dataset], g
     shown = {key: record for key, record in used.items() if record.attrs["experiment"] in page.experiments()}
     for record in shown.values():
         save(record, generated / "{experiment}-{profile}.nc".format(**record.attrs))
-    _write(generated / page.source.name, page.source.read_text())
+    write(generated / page.source.name, page.source.read_text())
     source = f" · {{download}}`this page's source <../generated/{page.source.name}>`"
     badge = nbformat.v4.new_markdown_cell(badge_of(shown, folder="../generated", after=source), id="badge")
     marked = with_tables_apart(notebook)
@@ -253,37 +224,39 @@ def ledger_page(ledger: list[Claim]) -> str:
     return "\n\n".join(entries) + "\n"
 
 
-def status_page(used: Mapping[str, xr.Dataset], seconds: Mapping[str, float]) -> str:
-    """What machine and versions made this book, and how long each part took."""
+def installed() -> dict[str, float]:
+    """The seconds that ``make`` took to install this environment, where it did."""
+    mark = Path(sys.prefix) / ".ready"
+    return {"installation": float(words)} if mark.exists() and (words := mark.read_text().strip()) else {}
+
+
+def status_page(used: Mapping[str, xr.Dataset], seconds: Mapping[str, float], stages: Mapping[str, float]) -> str:
+    """What machine and versions made this book, and how long each part took when it last had something to do."""
     versions = json.loads(next(iter(used.values())).attrs["versions"])
     machine = {"platform": platform.platform(terse=True), "processor": device_name(), **versions}
     shown = ("profile", "device", "date", "commit", "wall_time_s", "data")
     records = ([name, *(record.attrs[fact] for fact in shown)] for name, record in used.items())
     tables = [
         table(("part", "value"), machine.items()),
+        table(("stage", "seconds"), {**stages, "html": PENDING}.items()),
         table(("record", *shown[:4], "seconds", "data"), records),
         table(("notebook", "seconds to execute"), seconds.items()),
     ]
     return "\n\n".join(one.markdown() for one in tables) + "\n"
 
 
-def _render(root: Path, profile: str) -> Path:
-    output = root if profile == "laptop" else root / "_build" / profile
+def _render(root: Path, output: Path) -> None:
     command = [str(Path(sys.executable).with_name("jupyter-book")), "build", "book", "--config", "_config.yml"]
     strict = ["--path-output", str(output), "-W", "-n", "--keep-going"]
     finished = subprocess.run([*command, *strict], cwd=root, capture_output=True, text=True)
     if finished.returncode != 0:
+        # Sphinx says nothing of pages that it has read before: the next build reads all of them, and complains again.
+        shutil.rmtree(output / "_build" / ".doctrees", ignore_errors=True)
         raise BookError(f"the strict build failed:\n{finished.stdout[-4000:]}\n{finished.stderr[-4000:]}")
-    return output / "_build" / "html" / "index.html"
 
 
-def as_text(notebook: Notebook) -> str:
-    """A notebook as its file holds it."""
-    return nbformat.writes(notebook) + "\n"
-
-
-def _write(path: Path, text: str) -> None:
-    """Write a file whole, and only if its text changes: Sphinx rebuilds what is newer."""
-    if not path.exists() or path.read_text() != text:
-        with files.whole_file(path) as aside:
-            aside.write_text(text)
+def _fill_in(status: Path, seconds: float) -> None:
+    """The seconds of the html, which are known only when the machine page is written."""
+    page = status.read_text(encoding="utf-8")
+    if PENDING in page:
+        status.write_text(page.replace(PENDING, f"{seconds}"), encoding="utf-8")

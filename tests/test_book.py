@@ -1,9 +1,17 @@
 """The way from records to pages: parameters are checked, nothing is half-written, badges and ledger say what is so."""
 
+import json
+import re
+import shutil
+import subprocess
+import sys
+import time
+from threading import Thread
+
 import nbformat
 import pytest
 
-from kadam import book
+from kadam import book, notebooks
 
 SOURCE = """---
 kernelspec: {{display_name: Python 3, language: python, name: python3}}
@@ -32,7 +40,7 @@ def page(tmp_path):
     def write(code="print(profile, size)"):
         source = tmp_path / "01-page.md"
         source.write_text(SOURCE.format(code=code))
-        return book.Page(source)
+        return notebooks.Page(source)
 
     return write
 
@@ -46,62 +54,104 @@ def used(smoke_records, tmp_path):
 
 
 def test_a_page_knows_its_parameters_and_experiments(page):
-    assert book.parameter_names(page()) == ["profile", "size"]
+    assert notebooks.defaults(page()) == {"profile": "laptop", "size": 3}
     assert page().experiments() == ["stability"]
 
 
-def test_an_unknown_parameter_is_refused_with_the_valid_ones(page):
-    with pytest.raises(book.BookError, match="01-page: no parameter 'sise'; it has: profile, size"):
-        book._check_names(page().name, book.parameter_names(page()), {"sise": 4})
-
-
 def test_a_parameter_goes_to_the_notebooks_that_have_it(page):
-    given = {"size": 5, "shown_seed": 1}
-    assert book.known_to(page(), given) == {"size": 5}
-    book._check_names("the notebooks", [*book.parameter_names(page()), "shown_seed"], given)
-    with pytest.raises(book.BookError, match="the notebooks: no parameter 'seed'; it has: profile, size, shown_seed"):
-        book._check_names("the notebooks", [*book.parameter_names(page()), "profile", "shown_seed"], {"seed": 1})
+    assert notebooks.known_to(page(), {"size": 5, "shown_seed": 1}) == {"size": 5}
+    notebooks.check_settings([page()], {"size": 5})
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"sise": 4}, "the notebooks: no parameter 'sise'; they have: size"),
+        ({"profile": "laptop"}, "profile is set by --profile, not by --set; got profile='laptop'"),
+        ({"size": "big"}, "01-page: size must be of the kind of 3, got 'big'"),
+        ({"size": 2.5}, "01-page: size must be of the kind of 3, got 2.5"),
+        ({"size": True}, "01-page: size must be of the kind of 3, got True"),
+    ],
+)
+def test_a_setting_that_no_page_can_take_is_refused_with_what_is_allowed(page, given, message):
+    with pytest.raises(notebooks.BookError, match=f"^{re.escape(message)}$"):
+        notebooks.check_settings([page()], given)
+
+
+@pytest.mark.parametrize(
+    ("value", "example", "like"),
+    [(1, 2, True), (1, 2.5, True), (1.5, 2, False), ([1, 2.5], [7e9], True), ([], [7e9], False), (["a"], [7e9], False)],
+)
+def test_a_value_is_of_the_kind_of_its_example(value, example, like):
+    assert notebooks._is_like(value, example) is like
 
 
 def test_a_page_is_executed_with_its_parameters_and_kept(page, used, tmp_path):
-    first = book.execute(page(), {"profile": "smoke", "size": 5}, used, tmp_path)
+    first = notebooks.execute(page(), {"profile": "smoke", "size": 5}, used, tmp_path)
     assert first.cells[-1].outputs[0].text == "smoke 5\n"
     (kept,) = (tmp_path / "_build" / "executed").iterdir()
     stamp = kept.stat().st_mtime_ns
-    book.execute(page(), {"profile": "smoke", "size": 5}, used, tmp_path)
+    notebooks.execute(page(), {"profile": "smoke", "size": 5}, used, tmp_path)
     assert kept.stat().st_mtime_ns == stamp
 
 
 def test_what_a_page_depends_on_executes_it_again(page, used, tmp_path):
     parameters = {"profile": "smoke"}
     keys = {
-        book._key(page(), parameters, used),
-        book._key(page("print(profile)"), parameters, used),
-        book._key(page(), {"profile": "laptop"}, used),
-        book._key(page(), parameters, {"stability": used["stability"].assign_attrs(sha256="other")}),
+        notebooks.key(page(), parameters, used),
+        notebooks.key(page("print(profile)"), parameters, used),
+        notebooks.key(page(), {"profile": "laptop"}, used),
+        notebooks.key(page(), parameters, {"stability": used["stability"].assign_attrs(sha256="other")}),
     }
     assert len(keys) == 4
 
 
 def test_a_newly_committed_record_executes_pages_again(page, used, tmp_path, monkeypatch):
-    before = book._key(page(), {}, used)
+    before = notebooks.key(page(), {}, used)
     (tmp_path / "manifest.json").write_text("{}")
-    monkeypatch.setattr(book.committed, "results_folder", lambda: tmp_path)
-    assert book._key(page(), {}, used) != before
+    monkeypatch.setattr(notebooks.committed, "results_folder", lambda: tmp_path)
+    assert notebooks.key(page(), {}, used) != before
 
 
 def test_two_executions_are_equal_to_the_byte(page, used, tmp_path):
     texts = []
     for folder in ("a", "b"):
-        done = book.execute(page(), {"profile": "smoke"}, used, tmp_path / folder)
-        texts.append(nbformat.writes(book.without_images(done)))
+        done = notebooks.execute(page(), {"profile": "smoke"}, used, tmp_path / folder)
+        texts.append(nbformat.writes(notebooks.without_images(done)))
     assert texts[0] == texts[1]
 
 
 def test_a_cell_that_fails_is_named_and_leaves_nothing_behind(page, used, tmp_path):
-    with pytest.raises(book.BookError, match=r"01-page.md: cell 3 failed with ZeroDivisionError: division by zero"):
-        book.execute(page("1 / 0"), {"profile": "smoke"}, used, tmp_path)
+    with pytest.raises(notebooks.BookError, match=r"01-page.md: cell 3 failed with ZeroDivisionError: division by zero"):
+        notebooks.execute(page("1 / 0"), {"profile": "smoke"}, used, tmp_path)
     assert list((tmp_path / "_build" / "executed").iterdir()) == []
+
+
+def test_two_executions_at_once_in_one_folder_do_not_meet(tmp_path):
+    execute = (
+        "import sys, pathlib; from kadam import notebooks; here = pathlib.Path.cwd(); notebooks.SOCKETS = sys.argv[2]; "
+        "done = notebooks.execute(notebooks.Page(here / sys.argv[1]), {}, {}, here); print(done.cells[-1].outputs[0].text)"
+    )
+    (tmp_path / "sockets").mkdir()
+    processes = []
+    for name in ("a", "b"):
+        source = SOURCE.format(code=f'import time; time.sleep(0.3); print("{name}")').replace("[stability]", "[]")
+        (tmp_path / f"{name}.md").write_text(source)
+        command = [sys.executable, "-c", execute, f"{name}.md", str(tmp_path / "sockets")]
+        processes.append(subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, text=True))
+    assert [process.communicate(timeout=100)[0] for process in processes] == ["a\n\n", "b\n\n"]
+    assert {path.name for path in tmp_path.iterdir()} == {"a.md", "b.md", "_build", "sockets"}
+    assert not list((tmp_path / "sockets").iterdir())
+
+
+def test_a_notebook_is_executed_by_the_python_that_builds_whatever_kernel_has_its_name(page, used, tmp_path, monkeypatch):
+    kernel = {"argv": ["false", "{connection_file}"], "display_name": "Python 3", "language": "python"}
+    folder = tmp_path / "jupyter" / "kernels" / "python3"
+    folder.mkdir(parents=True)
+    (folder / "kernel.json").write_text(json.dumps(kernel))
+    monkeypatch.setenv("JUPYTER_PATH", str(tmp_path / "jupyter"))
+    done = notebooks.execute(page("import sys; print(sys.executable)"), {"profile": "smoke"}, used, tmp_path)
+    assert done.cells[-1].outputs[0].text == f"{sys.executable}\n"
 
 
 def test_the_badge_stands_below_the_title_and_links_record_and_source(page, used, tmp_path):
@@ -118,25 +168,122 @@ def test_the_badge_stands_below_the_title_and_links_record_and_source(page, used
 def test_pictures_are_left_out_of_what_is_compared_and_only_there():
     output = nbformat.v4.new_output("display_data", data={"image/png": "xx", "text/plain": "<Figure>"})
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("", outputs=[output])])
-    assert book.without_images(notebook).cells[0].outputs[0].data == {"text/plain": "<Figure>"}
+    assert notebooks.without_images(notebook).cells[0].outputs[0].data == {"text/plain": "<Figure>"}
     assert "image/png" in notebook.cells[0].outputs[0].data
 
 
 def test_outside_a_checkout_the_book_says_what_it_needs(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(book.committed, "PACKAGE", tmp_path / "kadam")
-    with pytest.raises(book.BookError, match="inside a clone of the kadam repository"):
+    with pytest.raises(notebooks.BookError, match="inside a clone of the kadam repository"):
         book.repository()
     assert book.committed.results_folder() is None
 
 
+def test_a_stage_keeps_its_seconds_only_where_there_was_something_to_do(tmp_path):
+    path = tmp_path / "seconds.json"
+    stages = book.Stages(path)
+    with stages("records"):
+        time.sleep(0.11)
+    with stages("notebooks", kept=False):
+        pass
+    assert book.Stages(path).seconds == stages.seconds
+    assert list(stages.seconds) == ["records"]
+    assert 0.1 <= stages.seconds["records"] < 10
+
+
+@pytest.fixture
+def small_book(tmp_path, monkeypatch, page, used):
+    """A book of one page, whose html is written by a stand-in for Sphinx that counts."""
+    (tmp_path / "notebooks").mkdir()
+    (tmp_path / "book").mkdir()
+    page().source.rename(tmp_path / "notebooks" / "01-page.md")
+    (tmp_path / "_config.yml").write_text("title: a book")
+    (tmp_path / "book" / "intro.md").write_text("# A book")
+    built = []
+
+    def render(root, output):
+        built.append(output)
+        for name in ("index", "intro", "status", "notebooks/01-page"):
+            path = output / "_build" / "html" / f"{name}.html"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(f"<p>{book.PENDING}</p>")
+
+    monkeypatch.setattr(book, "repository", lambda: tmp_path)
+    monkeypatch.setattr(book, "records", lambda profile, results, missing: used)
+    monkeypatch.setattr(book, "_render", render)
+    monkeypatch.setattr(book.chapters, "NAMES", ("stability",))
+    record = book.chapters.request("stability", "smoke").path
+    record.parent.mkdir(parents=True)
+    shutil.copyfile(tmp_path / "stability.nc", record)
+    return tmp_path, built
+
+
+def test_the_html_is_made_again_only_when_what_it_is_made_of_has_changed_or_a_page_is_missing(small_book):
+    folder, built = small_book
+    front = book.build("smoke", {})
+    book.build("smoke", {})
+    assert len(built) == 1
+    (folder / "book" / "intro.md").write_text("# Another book")
+    book.build("smoke", {})
+    assert len(built) == 2
+    front.with_name("intro.html").unlink()
+    book.build("smoke", {})
+    assert len(built) == 3
+    book.build("smoke", {"size": 5})
+    assert len(built) == 4
+    book.chapters.request("stability", "smoke").path.write_bytes(b"no record")
+    with pytest.raises(book.files.RecordError, match="make it anew"):
+        book.build("smoke", {"size": 5})
+
+
+def test_of_two_builds_in_one_folder_one_waits_for_the_other(small_book, monkeypatch):
+    folder, built = small_book
+    executed = nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell("# A page")])
+    monkeypatch.setattr(book.notebooks, "execute_all", lambda *given: [executed])
+    with book.files.locked(folder / "_build" / "book.lock"):
+        other = Thread(target=book.build, args=("smoke", {}))
+        other.start()
+        other.join(0.3)
+        assert other.is_alive()
+        assert built == []
+    other.join()
+    assert len(built) == 1
+
+
+def test_a_build_that_failed_is_done_again(small_book, monkeypatch):
+    _, built = small_book
+    book.build("smoke", {})
+    render = book._render
+
+    def fail(root, output):
+        raise notebooks.BookError("a warning")
+
+    monkeypatch.setattr(book, "_render", fail)
+    with pytest.raises(notebooks.BookError, match="a warning"):
+        book.build("smoke", {"size": 5})
+    monkeypatch.setattr(book, "_render", render)
+    book.build("smoke", {})
+    assert len(built) == 2
+
+
+def test_the_machine_page_holds_the_seconds_of_the_html_that_it_is_part_of(small_book):
+    folder, _ = small_book
+    page = book.build("smoke", {}).with_name("status.html").read_text()
+    seconds = json.loads((folder / "_build" / "seconds-smoke.json").read_text())
+    assert page == f"<p>{seconds['html']}</p>"
+    status = (folder / "book" / "generated" / "status.md").read_text()
+    assert "| notebooks |" in status
+    assert f"| html | {book.PENDING} |" in status
+
+
 def test_a_file_is_rewritten_only_when_its_text_changes(tmp_path):
     path = tmp_path / "page.md"
-    book._write(path, "a")
+    notebooks.write(path, "a")
     stamp = path.stat().st_mtime_ns
-    book._write(path, "a")
+    notebooks.write(path, "a")
     assert path.stat().st_mtime_ns == stamp
-    book._write(path, "b")
+    notebooks.write(path, "b")
     assert path.read_text() == "b"
 
 
@@ -149,7 +296,7 @@ def test_printed_text_that_comes_in_pieces_is_joined_and_nothing_else_is():
     notebook = nbformat.v4.new_notebook(
         cells=[nbformat.v4.new_code_cell("1", outputs=outputs), nbformat.v4.new_markdown_cell("2")]
     )
-    found = book.normalised(notebook).cells[0].outputs
+    found = notebooks.normalised(notebook).cells[0].outputs
     assert [(x.output_type, x.get("name"), x.get("text")) for x in found] == [
         ("stream", "stdout", "ab\n"),
         ("stream", "stderr", "!"),

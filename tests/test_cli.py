@@ -1,6 +1,7 @@
 """The command line as a user meets it: what it prints, what it refuses, and with which exit status."""
 
 import json
+import os
 import subprocess
 import sys
 from dataclasses import replace
@@ -74,12 +75,12 @@ def test_run_all_runs_every_experiment(kadam, monkeypatch):
     [
         (("run", "grwth"), "box, norms, radius, geometry, curvature, speed, engine, training, tokens; got 'grwth'"),
         (("run", "growth", "--profile", "lap"), "'lap' is not one of 'smoke', 'laptop', 'paper', 'cpu'"),
-        (("run", "growth", "--profile", "cpu"), "profile must be one of smoke, laptop, paper; got 'cpu'"),
+        (("run", "stability", "--profile", "cpu"), "profile must be one of smoke, laptop, paper; got 'cpu'"),
         (("run", "growth", "--jobs", "0"), "0 is not in the range x>=1"),
         (("run", "growth", "--scheduler", "here"), "scheduler must be an address like tcp://host:8786, got 'here'"),
         (("run", "growth", "--scheduler", "tcp://x:1", "--cluster", "slurm"), "give one of them"),
         (("run", "growth", "--cluster", "moon"), "'moon' is not 'slurm'"),
-        (("book", "--profile", "smoke", "--set", "profil=smoke"), "no parameter 'profil'; it has: profile, example_iteration"),
+        (("book", "--profile", "smoke", "--set", "profil=smoke"), "no parameter 'profil'; they have: example_iteration"),
         (("book", "--set", "profile"), "--set takes NAME=VALUE, got 'profile'"),
         (("book", "--update-smoke"), "--update-smoke goes with --profile smoke"),
         (("claims", "--json", "--markdown"), "--json and --markdown are two forms of one list; give one of them"),
@@ -241,3 +242,13 @@ def test_all_experiments_at_profile_cpu_are_those_that_have_it(kadam, monkeypatc
     monkeypatch.setattr("kadam.cli._deliver", lambda *a, **k: None)
     assert kadam("run", "all", "--profile", "cpu").exit_code == 0
     assert ran == ["generalization", "cifar", "language", "box", "radius"]
+
+
+@pytest.mark.parametrize(("options", "shown"), [((), False), (("-W", "default"), True)])
+def test_the_command_and_what_it_starts_show_pythons_warnings_only_to_who_asks_for_them(options, shown):
+    begun = "import subprocess, sys; subprocess.run([sys.executable, '-c', 'import warnings; warnings.warn(str(2))'])"
+    code = f"import warnings; from kadam import __main__; __main__._be_quiet(); warnings.warn(str(1)); {begun}"
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONWARNINGS"}
+    ran = subprocess.run([sys.executable, *options, "-c", code], capture_output=True, text=True, env=environment, check=True)
+    assert ("UserWarning: 1" in ran.stderr) is shown
+    assert shown or ran.stderr == ""

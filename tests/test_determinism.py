@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import xarray as xr
 
-from kadam import book, chapters
+from kadam import chapters, notebooks
 from kadam.lab.records import record as records
 
 NOTEBOOKS = Path(__file__).parents[1] / "notebooks"
@@ -31,20 +31,20 @@ def executed(smoke_records, shared_cache, shared_book, monkeypatch):
         used |= {name: smoke_records[name] for name in set(page.experiments()) - set(used)}
         with monkeypatch.context() as shared:
             shared.setenv("KADAM_CACHE", str(shared_cache))
-            return book.execute(page, book.known_to(page, {"profile": "smoke"}), used, folder or shared_book)
+            return notebooks.execute(page, notebooks.known_to(page, {"profile": "smoke"}), used, folder or shared_book)
 
     return execute
 
 
 @pytest.mark.parametrize("source", SOURCES, ids=lambda path: path.stem)
 def test_a_notebook_is_executed_to_the_bytes_that_are_committed(source, executed):
-    text = book.as_text(book.without_images(executed(book.Page(source))))
+    text = notebooks.as_text(notebooks.without_images(executed(notebooks.Page(source))))
     assert text == (NOTEBOOKS / "smoke" / f"{source.stem}.ipynb").read_text()
 
 
 def test_pictures_are_equal_to_the_byte_too(executed, tmp_path):
-    page = book.Page(SOURCES[0])
-    once, twice = (book.as_text(executed(page, folder)) for folder in (None, tmp_path))
+    page = notebooks.Page(SOURCES[0])
+    once, twice = (notebooks.as_text(executed(page, folder)) for folder in (None, tmp_path))
     assert "image/png" in once
     assert once.replace(*_seconds(once)) == twice.replace(*_seconds(twice))
 

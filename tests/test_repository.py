@@ -3,6 +3,7 @@
 import contextlib
 import doctest
 import re
+import subprocess
 import tomllib
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, distribution
@@ -83,6 +84,24 @@ def _committed_claims(name):
     if record is None:
         record = results.committed(ROOT / "results", name, "laptop")
     return chapters.claims(name, record)
+
+
+def make(target, folder):
+    command = ["make", "--silent", "--file", str(ROOT / "Makefile"), target]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True)
+
+
+def test_make_help_has_a_line_about_every_target(tmp_path):
+    (targets,) = re.findall(r"^.PHONY: (.*)$", (ROOT / "Makefile").read_text(), flags=re.M)
+    lines = make("help", tmp_path).stdout.splitlines()
+    assert sorted(line.split()[1] for line in lines) == sorted(targets.split())
+    assert all(len(line.split()) > 3 for line in lines)
+
+
+def test_serving_a_book_that_is_not_there_says_how_to_build_it(tmp_path):
+    served = make("serve", tmp_path)
+    assert served.returncode != 0
+    assert "There is no book in _build/html yet; build it with: make book" in served.stderr
 
 
 @pytest.mark.parametrize(

@@ -5,14 +5,14 @@ from pathlib import Path
 
 import pytest
 
-from kadam import book, chapters
+from kadam import chapters, notebooks
 from kadam.lab.records import closure
 from kadam.lab.records.closure import PACKAGE, files_of, imported, source_hash
 
 pytestmark = pytest.mark.xdist_group("closure")
 
 ROOT = Path(__file__).parents[2]
-PAGES = {source.stem: book.Page(source) for source in sorted((ROOT / "notebooks").glob("*.md"))}
+PAGES = {source.stem: notebooks.Page(source) for source in sorted((ROOT / "notebooks").glob("*.md"))}
 RUNS = {name: experiment.module_name("run") for name, experiment in chapters.CATALOGUE.items()}
 
 
@@ -36,7 +36,9 @@ def edited(copy, path):
 
 
 def state(copy):
-    return {name: source_hash(run, copy) for name, run in RUNS.items()}, {n: book.code_hash(p, copy) for n, p in PAGES.items()}
+    return {name: source_hash(run, copy) for name, run in RUNS.items()}, {
+        n: notebooks.code_hash(p, copy) for n, p in PAGES.items()
+    }
 
 
 @pytest.mark.parametrize(
@@ -50,6 +52,8 @@ def state(copy):
         ("lab/engine/sweep.py", set()),
         ("cli.py", set()),
         ("book.py", set()),
+        ("notebooks.py", set()),
+        ("kernel.py", set()),
         ("__main__.py", set()),
         ("__init__.py", set()),
         ("chapters/__init__.py", set(PAGES)),

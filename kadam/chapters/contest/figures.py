@@ -180,6 +180,8 @@ def size_table(record: xr.Dataset) -> Table:
 @style.styled
 def curves(record: xr.Dataset, *, methods: Sequence[str]) -> Figure:
     """What runs score on test data over training, at equal rates above and tuned rates below; bands are 95% intervals."""
+    if not methods:
+        raise ValueError(f"methods must hold one or more of {', '.join(record.optimizer.values)}; got none of them")
     known = looks.of_methods(record)
     columns = [(network, by) for network in networks(record) for name, by in SCALES.items() if name in record]
     figure, all_axes = style.panels(2, len(columns), height=4.6, sharex=True, sharey="col", squeeze=False)

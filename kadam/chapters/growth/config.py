@@ -3,12 +3,12 @@
 import math
 from dataclasses import dataclass
 
-from kadam.lab.records.profiles import check_choice, check_counts
+from kadam.lab.records.profiles import CPU, check_choice, check_counts
 
 
 @dataclass(frozen=True)
 class Config:
-    """What a growth run is made of; the defaults are the laptop profile."""
+    """What a growth run is made of; the defaults are profile cpu."""
 
     points: int = 64  # pairs (beta, gamma) along the normal curve through Adam's default, as in [G&T, Fig. 2]
     seeds: int = 3  # weights and batches, repeated
@@ -38,7 +38,9 @@ class Config:
 
 PROFILES = {
     "smoke": Config(points=12, seeds=2, eps_every=4, steps=120, width=8, layers=1, dtype="float64", text="embedded"),
-    "laptop": Config(),
+    "laptop": Config(points=16, seeds=2, chunk=16, steps=300),
+    # The reference: two minutes of one core.
+    CPU: Config(),
     "paper": Config(seeds=5, eps_every=1, batch=32, context=64, width=64, layers=4, heads=4, device="cuda"),
 }
 

@@ -7,6 +7,7 @@ from matplotlib.figure import Figure
 
 from kadam.chapters.growth.claims import relative_errors
 from kadam.report import style
+from kadam.report.selection import selected
 from kadam.report.table import Table, table
 
 LAWS = {
@@ -24,9 +25,9 @@ TITLES = {"fixed": "one fixed batch", "fresh": "fresh minibatches"}
 def curves(record: xr.Dataset, *, seed: int = 0) -> Figure:
     """The largest update over iterations, a line per point of the normal curve, on a fixed batch and on fresh ones."""
     figure, both = style.panels(1, 2, height=3.6, sharey=True, ylabel="largest |u| (learning rates)")
-    scale = style.along_curve(record.coefficient.values)
+    scale, run = style.along_curve(record.coefficient.values), selected(record, seed=seed)
     for axes, (setting, title) in zip(both, TITLES.items(), strict=True):
-        one = record.max_update.sel(setting=setting).isel(seed=seed)
+        one = run.max_update.sel(setting=setting)
         for point, colour in zip(record.point.values, scale.to_rgba(record.coefficient.values), strict=True):
             axes.plot(one.iteration, one.sel(point=point), color=colour, lw=0.8)
         axes.set(yscale="log", xlabel="iteration", title=title)

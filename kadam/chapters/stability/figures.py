@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 
 from kadam.chapters.stability.claims import ROUNDING, at_most, boundary_gap, rate_error
 from kadam.report import style
+from kadam.report.selection import selected
 from kadam.report.table import Table, table
 from kadam.theory import stability
 
@@ -130,7 +131,7 @@ def bound_table(record: xr.Dataset, n: int) -> Table:
     """Both bounds and what is reached at iteration n, one pair a row."""
     names = ("example_beta", "example_gamma", "attained", "bound_discrete", "bound_continuous")
     head = ("beta", "gamma", f"reached at n = {n}", "exact bound", "paper's expression")
-    return table(head, zip(*(record.sel(n=n)[name].values for name in names), strict=True), digits=".5g")
+    return table(head, zip(*(selected(record, n=n)[name].values for name in names), strict=True), digits=".5g")
 
 
 @style.styled

@@ -69,13 +69,13 @@ class Shape:
 class Contestants:
     """The optimizers of a contest and how they are compared; the defaults are those of the laptop profile."""
 
-    ks: tuple[int, ...] = (1, 2, 4)
+    ks: tuple[int, ...] = (1, 2)
     strategies: tuple[str, ...] = STRATEGIES
     beta: float = 0.999
     gamma: float = 0.9
     equal_rate: float = 1e-3  # the learning rate of the comparison at equal rates
     tuning_seeds: int = 1
-    seeds: int = 2  # of the comparisons
+    seeds: int = 1  # of the comparisons
     evaluations: int = 3  # on the way, at equal distances
     warmup: float = 0.1  # share of the steps in which the learning rate rises
     compiler: str = ""

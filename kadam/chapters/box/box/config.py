@@ -9,7 +9,7 @@ from kadam.lab.records.profiles import check_choice, check_counts, check_rates
 class Config:
     """What this experiment is made of; the defaults are the laptop profile."""
 
-    steps: int = 6000
+    steps: int = 2000
     kept: int = 60  # steps at which values are kept
     rate: float = 0.05  # the first learning rate, in units of the box's radius
     bend: float = 40.0  # the rate falls after so many steps: rate/(1 + n/bend), a power of it

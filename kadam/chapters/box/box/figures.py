@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from kadam.chapters.box import pairs
 from kadam.chapters.box.box.claims import STILL
 from kadam.report import style
+from kadam.report.selection import selected
 from kadam.report.table import Table, table
 from kadam.theory import box as theory
 
@@ -113,7 +114,7 @@ def sizes(record: xr.Dataset, *, schedule: str = "1/sqrt(n)") -> Figure:
     for axes, (title, settings) in zip(both, SHOWN_SIZES.items(), strict=True):
         for setting in settings:
             colour, line, label = LINES[setting]
-            one = record.sel(setting=setting, schedule=schedule)
+            one = selected(record, setting=setting, schedule=schedule)
             outside, allowed = one["size"].max("problem") - 1, float(one.radius) - 1
             axes.plot(record.step, outside.where(outside > LEAST), line, color=colour, label=label)
             if LEAST < allowed < np.inf:

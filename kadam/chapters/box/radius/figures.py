@@ -10,6 +10,7 @@ from matplotlib.ticker import ScalarFormatter
 from kadam.chapters.box.radius.claims import relative_gap, share_of_bound
 from kadam.report import style
 from kadam.report.ledger import with_range
+from kadam.report.selection import selected
 from kadam.report.table import Table, table
 
 COLOURS = {
@@ -29,7 +30,7 @@ LEAST = 1e-4  # where a weight this near to the box, or inside, is drawn
 def paths(record: xr.Dataset, *, batches: str = "full batch") -> Figure:
     """Gap (its smallest size so far), largest weight and loss over the steps, a column a weight decay; median over seeds."""
     figure, grid = style.panels(3, record.sizes["weight_decay"], height=6.0, sharex=True, sharey="row", squeeze=False)
-    runs = record.sel(batches=batches)
+    runs = selected(record, batches=batches)
     labels = ("smallest gap / first", "largest weight\nover 1/lambda", "loss (nats)")
     middles = [values.median("seed") for values in (relative_gap(runs), runs["size"], runs.loss)]
     for column, decay in zip(grid.T, record.weight_decay.values, strict=True):

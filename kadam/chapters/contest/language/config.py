@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from kadam.lab.records import profiles
 from kadam.lab.records.profiles import CORPORA, PRECISIONS, Shape, check_choice, check_counts, check_rates
 
+LITTLE = Shape(width=32, layers=1, heads=2)
 SMALL = Shape(width=64, layers=2, heads=2)
 MILLION = Shape(width=192, layers=2, heads=3)
 LARGE = Shape(width=512, layers=7, heads=8)
@@ -25,6 +26,8 @@ class Setting:
         check_choice("precision", self.precision, PRECISIONS)
 
 
+LITTLE_CHARACTERS = Setting("characters", "shakespeare", LITTLE)
+LITTLE_REVIEWS = Setting("reviews, q/k norm", "reviews", LITTLE, normalised=True)
 CHARACTERS = Setting("characters", "shakespeare")
 NORMALISED_CHARACTERS = Setting("characters, q/k norm", "shakespeare", normalised=True)
 NORMALISED_REVIEWS = Setting("reviews, q/k norm", "reviews", normalised=True)
@@ -35,12 +38,12 @@ MILLION_REVIEWS = Setting("reviews, 1M weights", "reviews", MILLION, precision="
 class Config(profiles.Contestants):
     """What is trained; the defaults are the laptop profile. After its rise the learning rate falls as a cosine."""
 
-    settings: tuple[Setting, ...] = (CHARACTERS, NORMALISED_REVIEWS)
+    settings: tuple[Setting, ...] = (LITTLE_CHARACTERS, LITTLE_REVIEWS)
     baselines: tuple[str, ...] = ("Adam", "AdamW", "NAdam", "Lion")
     weight_decay: float = 0.1  # of AdamW alone
-    rates: tuple[float, ...] = (1e-3, 3e-3, 9e-3)  # Adam's in the search; other methods' are a factor times these
-    tuning_steps: int = 80
-    steps: int = 80
+    rates: tuple[float, ...] = (3e-3, 9e-3)  # Adam's in the search; other methods' are a factor times these
+    tuning_steps: int = 25
+    steps: int = 25
     batch: int = 8  # windows of text
     context: int = 32  # tokens a window
     end: float = 0.1  # the share of its peak to which the learning rate falls
@@ -77,6 +80,7 @@ PROFILES = {
         strategies=("inverse_exp", "meta"),
         rates=(4e-3, 1.6e-2),
         tuning_steps=8,
+        seeds=2,
         steps=8,
         batch=4,
         context=8,

@@ -166,6 +166,8 @@ def fewest_gpus(parameters: float, k: int, precision: Precision, *, memory: floa
 
 def memory_table(parameters: Sequence[float], *, gpu: float) -> Table:
     """GB of weights, gradients and state of networks of so many parameters, and the fewest GPUs of ``gpu`` bytes."""
+    if min(*parameters, gpu) <= 0:
+        raise ValueError(f"parameters and gpu must be > 0, got {parameters} and {gpu}")
     rows = []
     for n, (name, precision), k in itertools.product(parameters, PRECISIONS.items(), STAGES):
         kept = precision.kept(k)

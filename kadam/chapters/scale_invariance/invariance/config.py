@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from kadam.lab.records.profiles import LAPTOP, PAPER, SMOKE, Sizes, check_counts
+from kadam.lab.records.profiles import CPU, LAPTOP, PAPER, SMOKE, Sizes, check_counts
 
 LAGS = (0, 1, 2, 5, 10, 20, 50)  # steps back to the gradients that a weight is compared with
 WINDOWS = (1, 10, 50)  # steps over which a weight's displacement is compared with its updates
@@ -10,7 +10,7 @@ WINDOWS = (1, 10, 50)  # steps over which a weight's displacement is compared wi
 
 @dataclass(frozen=True)
 class Config:
-    """What this experiment is made of; the defaults are the laptop profile."""
+    """What this experiment is made of; the defaults are profile cpu."""
 
     beta: float = 0.999
     eta: float = 2e-3
@@ -37,7 +37,9 @@ class Config:
 
 PROFILES = {
     "smoke": Config(steps=60, burn_in=20, late=20, every=5, sizes=SMOKE, seeds=1, small=3, large=4, fixed=4),
-    "laptop": Config(),
+    "laptop": Config(seeds=1, steps=300, burn_in=100, late=100),
+    # The reference: a minute and a half of one core.
+    CPU: Config(),
     "paper": Config(sizes=PAPER, steps=10000, burn_in=1000, late=5000, every=200, small=16, large=64, fixed=256),
 }
 

@@ -14,6 +14,7 @@ from matplotlib.lines import Line2D
 from kadam.chapters.scale_invariance.invariance.claims import USUAL, end_errors, growth_over_law, turn_over, usual
 from kadam.report import style
 from kadam.report.ledger import with_range
+from kadam.report.selection import selected
 from kadam.report.table import Table, table
 
 MARKERS = ("o", "s", "^")  # of the kinds of batch
@@ -87,7 +88,7 @@ def norms(record: xr.Dataset, *, weight: str = "hidden", gamma: float = USUAL) -
     steps = np.arange(record.sizes["step"]) * int(record.attrs["every"])
     for row, weight_decay in zip(all_axes, record.weight_decay.values[[0, -1]], strict=True):
         for axes, setting in zip(row, record.setting.values, strict=True):
-            one = record.sel(setting=setting, weight=weight, gamma=gamma, weight_decay=weight_decay).isel(seed=0)
+            one = selected(record, setting=setting, weight=weight, gamma=gamma, weight_decay=weight_decay).isel(seed=0)
             axes.plot(steps, one.norm, color=style.MEASURED, lw=2, label="measured")
             axes.plot(steps, one.norm_corrected, "--", color=style.EXACT, label="law with the cross term")
             axes.plot(steps, one.norm_paper, color=style.PAPER, label="paper's law")

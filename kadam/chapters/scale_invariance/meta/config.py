@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from kadam.lab.records.profiles import LAPTOP, PAPER, SMOKE, Sizes, check_counts
+from kadam.lab.records.profiles import CPU, LAPTOP, PAPER, SMOKE, Sizes, check_counts
 
 # What may change on purpose in the middle of training; then the convolutional networks.
 CHANGES = ("none", "loss x 10", "loss / 10", "larger batches", "smaller batches", "other letters")
@@ -11,7 +11,7 @@ NETWORKS = ("normalised, Adam", "plain, Adam", "plain, 2-Adam")
 
 @dataclass(frozen=True)
 class Config:
-    """What this experiment is made of; the defaults are the laptop profile."""
+    """What this experiment is made of; the defaults are profile cpu."""
 
     beta: float = 0.999
     gamma: float = 0.9
@@ -49,7 +49,9 @@ PROFILES = {
     "smoke": Config(
         steps=40, change=20, around=5, horizon=15, every=5, sizes=SMOKE, seeds=1, small=2, large=4, rates=(1e-3, 4e-3), batch=8
     ),
-    "laptop": Config(),
+    "laptop": Config(seeds=1, steps=300, change=150),
+    # The reference: a minute of one core.
+    CPU: Config(),
     "paper": Config(
         sizes=PAPER,
         steps=10000,

@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 from kadam.chapters.scale_invariance.meta.claims import at_best_rates, over_own_turn
 from kadam.report import style
 from kadam.report.ledger import with_range
+from kadam.report.selection import selected
 from kadam.report.table import Table, table
 
 HISTORIES = {"|u|^2": (style.EXACT, "--"), "|g/sqrt(v)|^2": (style.CORRECTED, "-."), "constant": (style.GUIDE, ":")}
@@ -34,7 +35,7 @@ def histories(record: xr.Dataset, *, weight: str = "query") -> Figure:
     figure, all_axes = style.panels(2, 3, height=4.8, sharex=True, ylabel="|W|^2")
     steps = np.arange(record.sizes["step"]) * int(record.attrs["every"])
     for axes, change in zip(all_axes.flat, record.change.values, strict=True):
-        one = record.sel(change=change, weight=weight).isel(seed=0)
+        one = selected(record, change=change, weight=weight).isel(seed=0)
         axes.plot(steps, one.norm, color=style.MEASURED, lw=2, label="measured")
         for history, (colour, line) in HISTORIES.items():
             axes.plot(steps, one.norm_predicted.sel(history=history), line, color=colour, label=f"from {history}")

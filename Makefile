@@ -69,10 +69,10 @@ unit check notebooks: export OMP_NUM_THREADS := 1
 PARALLEL := -n auto --maxprocesses 4
 
 unit: dev
-	$(BIN)/python -m pytest tests $(PARALLEL) --dist loadgroup
+	$(BIN)/python -m pytest tests $(PARALLEL)
 
 check: lint types
-	$(BIN)/python -m pytest tests/theory tests/optim tests/test_decay.py tests/test_advice.py $(PARALLEL) --dist loadgroup
+	$(BIN)/python -m pytest tests/theory tests/optim tests/test_decay.py tests/test_advice.py $(PARALLEL)
 
 # Other cases every time; a failure prints how to repeat it.
 fuzz: dev

@@ -13,8 +13,19 @@ import pytest
 from fuzzing import register_profiles
 
 LAB = all(find_spec(name) for name in ("filelock", "h5netcdf", "matplotlib", "platformdirs", "pooch", "tqdm", "xarray"))
-NEEDS_LAB = re.compile(r"kadam(\.| import )(lab|report|chapters|book|cli)\b|^import jupytext", re.M)
+NEEDS_LAB = re.compile(r"kadam(\.| import )(lab|report|chapters|book|cli|notebooks|kernel)\b|^import jupytext", re.M)
 LEFT_OUT = []
+
+# Files whose tests run one after another in one process: they share what is costly, or kill processes and heed the time.
+TOGETHER = {
+    "lab/test_kill.py": "processes",
+    "lab/test_cluster.py": "processes",
+    "optim/test_distributed.py": "processes",
+    **{f"{name}.py": name for name in ("lab/test_closure", "optim/test_cuda", "test_installation", "chapters/test_curvature")},
+    **{f"theory/test_{name}.py": name for name in ("flow", "geometry")},
+    "chapters/test_chapter_speed_loops.py": "loops",
+    "chapters/test_chapter_contest.py": "contest",
+}
 KEPT = os.environ.get("KADAM_CACHE")  # of whoever started the tests; each of them has its own
 
 register_profiles()  # HYPOTHESIS_PROFILE, or --hypothesis-profile, takes another than quick
@@ -41,6 +52,18 @@ def pytest_ignore_collect(collection_path):
 def pytest_terminal_summary(terminalreporter):
     if LEFT_OUT:
         terminalreporter.write_line(f"{len(LEFT_OUT)} test files left out: they need kadam[lab], which is not installed")
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """Tests go to whichever process is free, those that belong together as one, and first."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class Together(LoadScopeScheduling):
+        def _split_scope(self, nodeid):
+            return TOGETHER.get(nodeid.partition("::")[0].removeprefix("tests/"), nodeid)
+
+    return Together(config, log)
 
 
 @pytest.fixture(autouse=True)

@@ -73,8 +73,10 @@ def _mean(heights):
 
 
 def looks_of(name):
-    """The looks of an experiment's figures that have a legend, drawn from its committed record."""
-    record = committed.committed(FOLDER.parent / "results", name, "laptop")
+    """The looks of an experiment's figures that have a legend, drawn from the committed record that its page shows."""
+    results = FOLDER.parent / "results"
+    larger = chapters.larger(name, results)
+    record = committed.committed(results, name, "laptop") if larger is None else larger
     shown = {f: looks(drawn(draw, record)) for f, draw in figures(name).items()}
     plt.close("all")
     return {f: labels for f, labels in shown.items() if labels}

@@ -197,6 +197,8 @@ def small_book(tmp_path, monkeypatch, page, used):
     """A book of one page, whose html is written by a stand-in for Sphinx that counts."""
     (tmp_path / "notebooks").mkdir()
     (tmp_path / "book").mkdir()
+    (tmp_path / "results").mkdir()
+    (tmp_path / "results" / "manifest.json").write_text("{}")
     page().source.rename(tmp_path / "notebooks" / "01-page.md")
     (tmp_path / "_config.yml").write_text("title: a book")
     (tmp_path / "book" / "intro.md").write_text("# A book")

@@ -13,8 +13,6 @@ from packaging.requirements import Requirement
 
 from kadam import __version__
 
-pytestmark = pytest.mark.xdist_group("installation")
-
 ROOT = Path(__file__).parents[1]
 CORE = ("torch", "numpy", "scipy")
 

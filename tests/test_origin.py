@@ -30,12 +30,12 @@ print(app.config.html_theme_options["use_repository_button"], app.config.html_th
 
 # A notebook from its source to its execution, at the smallest profile.
 NOTEBOOK = """\
-from kadam import book, chapters
+from kadam import book, chapters, notebooks
 
 root = book.repository()
-page = book.Page(root / "notebooks" / "01-stability-region.md")
+page = notebooks.Page(root / "notebooks" / "01-stability-region.md")
 used = {name: chapters.obtain(name, "smoke") for name in page.experiments()}
-print(root == root.cwd(), len(book.execute(page, {"profile": "smoke"}, used, root).cells) > 10)
+print(root == root.cwd(), len(notebooks.execute(page, {"profile": "smoke"}, used, root).cells) > 10)
 """
 
 

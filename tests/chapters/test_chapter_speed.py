@@ -186,6 +186,7 @@ def test_the_command_measures_and_keeps_a_record_and_gives_back_the_threads(monk
 
 
 def test_where_no_record_is_the_command_that_makes_one_is_named(tmp_path, monkeypatch):
+    (tmp_path / "manifest.json").write_text("{}")
     monkeypatch.setattr("kadam.lab.records.committed.results_folder", lambda: tmp_path)
     with pytest.raises(records.RecordError, match=r"speed: no record.*kadam run speed --profile laptop"):
         chapters.measured("speed")

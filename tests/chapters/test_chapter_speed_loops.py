@@ -23,8 +23,6 @@ from kadam.chapters.speed.training import run as training
 from kadam.lab.data import sources
 from kadam.lab.data.configured import configured
 
-pytestmark = pytest.mark.xdist_group("loops")
-
 IMAGES, TEXTS = training_config.PROFILES["smoke"], tokens_config.PROFILES["smoke"]
 SMALL, OTHER = TEXTS.settings
 

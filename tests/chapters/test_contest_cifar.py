@@ -252,6 +252,7 @@ def test_at_the_laptop_profile_the_ledger_takes_a_larger_committed_record(tmp_pa
 
 
 def test_an_experiment_without_a_profile_is_not_run_at_it(tmp_path):
+    (tmp_path / "manifest.json").write_text("{}")
     assert {c.verdict for c in chapters.ledger("cpu", tmp_path)} == {"not run at this profile"}
     with pytest.raises(ValueError, match="profile must be one of smoke, laptop, paper; got 'cpu'"):
-        chapters.request("growth", "cpu")
+        chapters.request("stability", "cpu")

@@ -9,8 +9,6 @@ from kadam import chapters, notebooks
 from kadam.lab.records import closure
 from kadam.lab.records.closure import PACKAGE, files_of, imported, source_hash
 
-pytestmark = pytest.mark.xdist_group("closure")
-
 ROOT = Path(__file__).parents[2]
 PAGES = {source.stem: notebooks.Page(source) for source in sorted((ROOT / "notebooks").glob("*.md"))}
 RUNS = {name: experiment.module_name("run") for name, experiment in chapters.CATALOGUE.items()}

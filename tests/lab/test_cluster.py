@@ -20,8 +20,6 @@ from kadam.lab.engine import cluster
 from kadam.lab.engine import sweep as engine
 from kadam.lab.records import record as records
 
-pytestmark = pytest.mark.xdist_group("processes")
-
 SWEEP = Path(long_sweep.__file__)
 TOTAL = len(long_sweep.PIECES) * long_sweep.STEPS
 

@@ -18,8 +18,6 @@ import xarray as xr
 from kadam import chapters
 from kadam.lab.records import record as records
 
-pytestmark = pytest.mark.xdist_group("processes")
-
 SWEEP = Path(long_sweep.__file__)
 
 

@@ -18,8 +18,6 @@ from kadam.optim.batch import Batch
 from kadam.optim.update import StageAtStep, kadam_step_
 from kadam.theory.reference import kadam_moments, kadam_updates
 
-pytestmark = pytest.mark.xdist_group("cuda")
-
 triton = pytest.importorskip("triton")
 
 LR = 2**-7  # exact in float32 too

@@ -10,8 +10,6 @@ from pathlib import Path
 import pytest
 from distributed_worker import CASES, PATIENCE
 
-pytestmark = pytest.mark.xdist_group("distributed")
-
 WORKER = Path(__file__).parents[1].joinpath("distributed_worker.py")
 RANKS = (0, 1)
 

@@ -20,8 +20,6 @@ from kadam.theory.flow import Diverged, adam, adam_flow, exact_rate, lead
 from kadam.theory.neighbours import classical_limit, paper_flow_in_time
 from kadam.theory.reference import kadam_updates
 
-pytestmark = pytest.mark.xdist_group("flow")
-
 DEFAULT = Decay()
 PAIRS = [
     DEFAULT,

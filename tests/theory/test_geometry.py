@@ -9,8 +9,6 @@ from kadam.chapters.local_geometry.geometry.claims import BOTH, at_end
 from kadam.chapters.local_geometry.geometry.config import Config
 from kadam.theory import geometry as theory
 
-pytestmark = pytest.mark.xdist_group("geometry")
-
 
 @pytest.mark.parametrize(
     ("diagonal", "value"),

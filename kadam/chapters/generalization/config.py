@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from kadam.decay import Decay
-from kadam.lab.records.profiles import check_choice, check_counts, check_rates
+from kadam.lab.records.profiles import Checked
 
 NORMAL = "normal"  # the name of the normal curve
 ADAM = Decay(beta=0.999, gamma=0.9)  # through which it goes
@@ -13,7 +13,7 @@ CHOICES = ("fixed", "tuned")  # of the learning rate: one for all pairs, or each
 
 
 @dataclass(frozen=True)
-class Config:
+class Config(Checked):
     """What is trained; the defaults are the laptop profile."""
 
     normal: int = 32  # pairs on the normal curve, one of them with equal betas
@@ -39,13 +39,8 @@ class Config:
     seed: int = 200  # of the first repetition; sizes, rates and targets were chosen on seeds 0 to 2
 
     def __post_init__(self) -> None:
-        counts = ("normal", "level", "seeds", "chunk", "steps", "evaluations", "batch", "context", "windows", "width", "layers")
-        check_counts(self, *counts, "heads")
-        check_choice("dtype", self.dtype, ("float32", "float64"))
-        check_choice("text", self.text, ("real", "embedded"))
-        for name in ("rates", "targets"):
-            values = getattr(self, name)
-            check_rates(name, values)
+        super().__post_init__()
+        for name, values in (("rates", self.rates), ("targets", self.targets)):
             if len(set(values)) != len(values):
                 raise ValueError(f"{name} must hold each number once, got {values!r}")
         if self.fixed_rate not in self.rates:

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from kadam.lab.records.profiles import Contestants, check_choice, check_counts, check_rates
+from kadam.lab.records.profiles import Contestants
 
 
 @dataclass(frozen=True)
@@ -28,9 +28,6 @@ class Config(Contestants):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_counts(self, "steps", "batch", "train", "validation", "test", "pixels", "width", "depth")
-        check_choice("images", self.images, ("real", "embedded"))
-        check_rates("rates", self.rates)
         if self.evaluations > self.steps:
             raise ValueError(f"evaluations must be at most steps, {self.steps}, got {self.evaluations}")
 

@@ -2,8 +2,7 @@
 
 from dataclasses import dataclass
 
-from kadam.lab.records import profiles
-from kadam.lab.records.profiles import CORPORA, PRECISIONS, Shape, check_choice, check_counts, check_rates
+from kadam.lab.records.profiles import BASELINES, Checked, Contestants, Shape, check_choice
 
 SMALL = Shape(width=64, layers=2, heads=2)
 MILLION = Shape(width=192, layers=2, heads=3)
@@ -11,7 +10,7 @@ LARGE = Shape(width=512, layers=7, heads=8)
 
 
 @dataclass(frozen=True)
-class Setting:
+class Setting(Checked):
     """A network on a text; it goes by its name in the record."""
 
     name: str
@@ -19,10 +18,6 @@ class Setting:
     shape: Shape = SMALL
     normalised: bool = False  # queries and keys
     precision: str = "float32"  # bfloat16 pays from a width of about 200 on
-
-    def __post_init__(self) -> None:
-        check_choice("corpus", self.corpus, CORPORA)
-        check_choice("precision", self.precision, PRECISIONS)
 
 
 CHARACTERS = Setting("characters", "shakespeare")
@@ -32,7 +27,7 @@ MILLION_REVIEWS = Setting("reviews, 1M weights", "reviews", MILLION, precision="
 
 
 @dataclass(frozen=True)
-class Config(profiles.Contestants):
+class Config(Contestants):
     """What is trained; the defaults are the laptop profile. After its rise the learning rate falls as a cosine."""
 
     settings: tuple[Setting, ...] = (CHARACTERS, NORMALISED_REVIEWS)
@@ -50,9 +45,6 @@ class Config(profiles.Contestants):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_counts(self, "tuning_steps", "steps", "batch", "context", "train", "windows")
-        check_choice("text", self.text, ("real", "embedded"))
-        check_rates("rates", self.rates)
         names = [setting.name for setting in self.settings]
         if not names or len(set(names)) < len(names):
             raise ValueError(f"settings must have different names, and be one or more, got {names}")
@@ -62,7 +54,7 @@ class Config(profiles.Contestants):
         if "Adam" not in self.baselines:
             raise ValueError(f"baselines must hold Adam, with which all is compared, got {self.baselines!r}")
         for name in self.baselines:
-            check_choice("baselines", name, profiles.BASELINES)
+            check_choice("baselines", name, BASELINES)
 
 
 TINY = Shape(width=8, layers=1, heads=2)

@@ -2,14 +2,14 @@
 
 from dataclasses import dataclass
 
-from kadam.lab.records.profiles import check_choice, check_counts
+from kadam.lab.records.profiles import Checked
 
 # The cases in which orders are judged; the others show what disturbs them: a long memory, and gradients crowded around zero.
 JUDGED = ("quadratic", "perceptron", "transformer")
 
 
 @dataclass(frozen=True)
-class Config:
+class Config(Checked):
     """What this experiment is made of; the defaults are the laptop profile."""
 
     beta: float = 0.999
@@ -31,9 +31,7 @@ class Config:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        check_counts(self, "substeps", "first_steps", "rates", "seeds", "small_first_steps", "small_rates", "crowd")
-        check_counts(self, "width", "batch", "context")
-        check_choice("text", self.text, ("real", "embedded"))
+        super().__post_init__()
         if min(self.rates, self.small_rates) < 2:
             raise ValueError(f"rates and small_rates must be at least 2, got {self.rates} and {self.small_rates}")
 

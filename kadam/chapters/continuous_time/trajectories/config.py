@@ -3,11 +3,11 @@
 from dataclasses import dataclass
 
 from kadam.decay import Decay
-from kadam.lab.records.profiles import check_choice, check_counts
+from kadam.lab.records.profiles import Checked
 
 
 @dataclass(frozen=True)
-class Config:
+class Config(Checked):
     """What this experiment is made of; the defaults are the laptop profile. A learning rate is a time over its steps."""
 
     beta: float = 0.999
@@ -37,9 +37,7 @@ class Config:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        check_counts(self, "substeps", "width", "layers", "heads", "batch", "context", "weights")
-        check_counts(self, "shown_steps", "long_steps", "map_steps", "p_steps")
-        check_choice("text", self.text, ("real", "embedded"))
+        super().__post_init__()
         if self.substeps % 2:
             raise ValueError(f"substeps must be even, for minibatches change between two of them; got {self.substeps}")
         if self.shown_steps not in self.path_steps:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from kadam.lab.records.profiles import Sizes, check_choice, check_counts
+from kadam.lab.records.profiles import Checked, Sizes
 
 USUAL = 1.0  # the scale of all initial weights at which all methods are run
 
@@ -13,7 +13,7 @@ LARGE = Sizes(context=64, width=64, layers=2, heads=4, channels=16, pixels=16, e
 
 
 @dataclass(frozen=True)
-class Config:
+class Config(Checked):
     """What this experiment is made of; the defaults are the laptop profile."""
 
     beta: float = 0.999
@@ -35,8 +35,7 @@ class Config:
     dtype: str = "float32"
 
     def __post_init__(self) -> None:
-        check_counts(self, "steps", "probes", "points", "curve_steps", "slow_steps", "search_seeds", "seeds")
-        check_choice("dtype", self.dtype, ("float32", "float64"))
+        super().__post_init__()
         if USUAL not in self.scales:
             raise ValueError(f"scales must hold {USUAL}, the usual one, got {self.scales}")
         if self.seed < self.search_seeds:

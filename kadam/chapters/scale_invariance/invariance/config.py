@@ -2,14 +2,14 @@
 
 from dataclasses import dataclass
 
-from kadam.lab.records.profiles import LAPTOP, PAPER, SMOKE, Sizes, check_counts
+from kadam.lab.records.profiles import LAPTOP, PAPER, SMOKE, Checked, Sizes
 
 LAGS = (0, 1, 2, 5, 10, 20, 50)  # steps back to the gradients that a weight is compared with
 WINDOWS = (1, 10, 50)  # steps over which a weight's displacement is compared with its updates
 
 
 @dataclass(frozen=True)
-class Config:
+class Config(Checked):
     """What this experiment is made of; the defaults are the laptop profile."""
 
     beta: float = 0.999
@@ -28,7 +28,7 @@ class Config:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        check_counts(self, "steps", "burn_in", "late", "every", "seeds", "small", "large", "fixed")
+        super().__post_init__()
         if max(self.burn_in, self.late) >= self.steps:
             raise ValueError(f"burn_in and late must be below steps = {self.steps}, got {self.burn_in} and {self.late}")
         if self.steps - self.every <= max(LAGS + WINDOWS):

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from kadam.lab.records.profiles import LAPTOP, PAPER, SMOKE, Sizes, check_counts
+from kadam.lab.records.profiles import LAPTOP, PAPER, SMOKE, Checked, Sizes
 
 # What may change on purpose in the middle of training; then the convolutional networks.
 CHANGES = ("none", "loss x 10", "loss / 10", "larger batches", "smaller batches", "other letters")
@@ -10,7 +10,7 @@ NETWORKS = ("normalised, Adam", "plain, Adam", "plain, 2-Adam")
 
 
 @dataclass(frozen=True)
-class Config:
+class Config(Checked):
     """What this experiment is made of; the defaults are the laptop profile."""
 
     beta: float = 0.999
@@ -32,7 +32,7 @@ class Config:
     seed: int = 10  # the criteria below were chosen on seeds 0 to 2
 
     def __post_init__(self) -> None:
-        check_counts(self, "steps", "change", "around", "horizon", "every", "seeds", "small", "large", "batch")
+        super().__post_init__()
         if not self.around < self.change < self.steps - self.around:
             got = f"{self.change}, {self.around}, {self.steps}"
             raise ValueError(f"change must lie between around and steps - around, got {got}")

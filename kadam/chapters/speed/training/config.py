@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from kadam.lab.records.profiles import check_choice, check_counts, check_rates
+from kadam.lab.records.profiles import Checked, check_choice
 
 PRECISIONS = ("float32", "bfloat16")
 RACERS = ("Adam", "2-Adam meta")
@@ -13,7 +13,7 @@ REFERENCE_ACCURACY, REFERENCE_SECONDS = 0.94, 2.59
 
 
 @dataclass(frozen=True)
-class Config:
+class Config(Checked):
     """What is measured; the defaults are the laptop profile."""
 
     rounds: int = 15  # paired rounds; in each every way is timed once
@@ -39,16 +39,11 @@ class Config:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        check_counts(self, "rounds", "repeats", "limit", "every", "seeds", "batch", "train", "validation", "test", "pixels")
-        check_counts(self, "width", "depth")
-        check_choice("images", self.images, ("real", "embedded"))
         check_choice("device", self.device, ("cpu", "cuda"))
         check_choice("precision", self.precision, PRECISIONS)
+        super().__post_init__()
         if not 0 < self.target < 1:
             raise ValueError(f"target must be a share of the test images in (0, 1), got {self.target!r}")
-        check_rates("rates", self.rates)
-        if not self.ks or min(self.ks) < 1:
-            raise ValueError(f"ks must hold one whole number >= 1 or more, got {self.ks!r}")
 
 
 # Images and network of the two other profiles, and how the larger is computed.

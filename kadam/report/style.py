@@ -8,10 +8,10 @@ from typing import Any, ParamSpec
 import matplotlib.pyplot as plt
 import numpy as np
 import xarray as xr
-from matplotlib.axes import Axes
+from matplotlib.axes import Axes as Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import TwoSlopeNorm
-from matplotlib.figure import Figure
+from matplotlib.figure import Figure as Figure
 from numpy.typing import NDArray
 
 P = ParamSpec("P")

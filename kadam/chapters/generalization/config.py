@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from kadam.decay import Decay
-from kadam.lab.records.profiles import Checked
+from kadam.lab.records.profiles import Checked, Fields
 
 NORMAL = "normal"  # the name of the normal curve
 ADAM = Decay(beta=0.999, gamma=0.9)  # through which it goes
@@ -49,44 +49,19 @@ class Config(Checked):
             raise ValueError(f"evaluations must be at most steps, {self.steps}, got {self.evaluations}")
 
 
+# Pairs and rates, training, and the network: of the three other profiles.
+FEW: Fields = {"normal": 6, "level": 2, "levels": (ADAM_C, -0.03), "rates": (3e-3, 1e-2, 3e-2), "fixed_rate": 3e-3}
+SHORT: Fields = {"chunk": 10, "steps": 60, "evaluations": 6, "batch": 4, "context": 8, "windows": 16, "width": 8}
+LONGER: Fields = {"chunk": 32, "steps": 1000, "layers": 2, "width": 32, "windows": 128}
+LONG: Fields = {"chunk": 128, "steps": 3000, "evaluations": 30, "batch": 32, "context": 64, "windows": 256}
+LARGE: Fields = {"width": 128, "layers": 4, "heads": 4, "device": "cuda"}
+
 PROFILES = {
-    "smoke": Config(
-        normal=6,
-        level=2,
-        levels=(ADAM_C, -0.03),
-        rates=(3e-3, 1e-2, 3e-2),
-        fixed_rate=3e-3,
-        targets=(4.0, 3.5),
-        chunk=10,
-        steps=60,
-        evaluations=6,
-        batch=4,
-        context=8,
-        windows=16,
-        width=8,
-        dtype="float64",
-        text="embedded",
-    ),
+    "smoke": Config(targets=(4.0, 3.5), dtype="float64", text="embedded", **FEW, **SHORT),
     "laptop": Config(),
     # What one core does in about twenty minutes.
-    "cpu": Config(
-        rates=(3e-4, 1e-3, 3e-3, 1e-2), targets=(2.8, 2.6, 2.5), seeds=5, chunk=32, steps=1000, layers=2, width=32, windows=128
-    ),
-    "paper": Config(
-        rates=(1e-4, 3e-4, 1e-3, 3e-3),
-        targets=(2.2, 2.0, 1.9),
-        seeds=5,
-        chunk=128,
-        steps=3000,
-        evaluations=30,
-        batch=32,
-        context=64,
-        windows=256,
-        width=128,
-        layers=4,
-        heads=4,
-        device="cuda",
-    ),
+    "cpu": Config(rates=(3e-4, 1e-3, 3e-3, 1e-2), targets=(2.8, 2.6, 2.5), seeds=5, **LONGER),
+    "paper": Config(rates=(1e-4, 3e-4, 1e-3, 3e-3), targets=(2.2, 2.0, 1.9), seeds=5, **LONG, **LARGE),
 }
 
 DATA = "text"

@@ -24,6 +24,8 @@ CHOICES = {"text": ORIGINS, "images": ORIGINS, "corpus": CORPORA, "precision": P
 POSITIVE = ("eta", "equal_rate", "rates", "decays", "targets")
 NOT_COUNTS = ("seed", "shift", "cutout")
 
+Fields = dict[str, Any]  # some fields of a configuration, by name
+
 C = TypeVar("C")
 
 

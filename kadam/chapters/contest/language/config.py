@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from kadam.lab.records.profiles import BASELINES, Checked, Contestants, Shape, check_choice
+from kadam.lab.records.profiles import BASELINES, Checked, Contestants, Fields, Shape, check_choice
 
 SMALL = Shape(width=64, layers=2, heads=2)
 MILLION = Shape(width=192, layers=2, heads=3)
@@ -58,58 +58,33 @@ class Config(Contestants):
 
 
 TINY = Shape(width=8, layers=1, heads=2)
+TINY_SETTINGS = (
+    Setting("characters", "shakespeare", TINY, precision="float64"),
+    Setting("reviews, q/k norm", "reviews", TINY, normalised=True, precision="float64"),
+)
+LARGE_SETTINGS = (
+    Setting("reviews", "reviews", LARGE, precision="bfloat16"),
+    Setting("reviews, q/k norm", "reviews", LARGE, normalised=True, precision="bfloat16"),
+)
+FOUR_SETTINGS = (CHARACTERS, NORMALISED_CHARACTERS, NORMALISED_REVIEWS, MILLION_REVIEWS)
+TWO = ("inverse_exp", "meta")
+
+# Steps and text of the three other profiles.
+SHORT: Fields = {"tuning_steps": 8, "steps": 8, "evaluations": 2}
+LONGER: Fields = {"tuning_steps": 400, "seeds": 3, "steps": 400, "evaluations": 5}
+LONG: Fields = {"tuning_steps": 1000, "seeds": 1, "steps": 10_000, "warmup": 0.02, "evaluations": 10}
+FEW: Fields = {"batch": 4, "context": 8, "windows": 16, "text": "embedded"}
+MORE: Fields = {"train": 16_000_000, "windows": 192}
+MOST: Fields = {"batch": 16, "context": 256, "train": 60_000_000, "windows": 256}
+GPU: Fields = {"compiler": "inductor", "device": "cuda"}
 
 PROFILES = {
-    "smoke": Config(
-        settings=(
-            Setting("characters", "shakespeare", TINY, precision="float64"),
-            Setting("reviews, q/k norm", "reviews", TINY, normalised=True, precision="float64"),
-        ),
-        ks=(1, 2, 3),
-        strategies=("inverse_exp", "meta"),
-        rates=(4e-3, 1.6e-2),
-        tuning_steps=8,
-        steps=8,
-        batch=4,
-        context=8,
-        evaluations=2,
-        windows=16,
-        text="embedded",
-    ),
+    "smoke": Config(settings=TINY_SETTINGS, ks=(1, 2, 3), strategies=TWO, rates=(4e-3, 1.6e-2), **SHORT, **FEW),
     "laptop": Config(),
     # What two cores do in an hour.
-    "cpu": Config(
-        settings=(CHARACTERS, NORMALISED_CHARACTERS, NORMALISED_REVIEWS, MILLION_REVIEWS),
-        ks=(1, 2, 3, 4),
-        rates=(3e-4, 1e-3, 3e-3, 9e-3, 2.7e-2),
-        tuning_steps=400,
-        seeds=3,
-        steps=400,
-        evaluations=5,
-        train=16_000_000,
-        windows=192,
-    ),
+    "cpu": Config(settings=FOUR_SETTINGS, ks=(1, 2, 3, 4), rates=(3e-4, 1e-3, 3e-3, 9e-3, 2.7e-2), **LONGER, **MORE),
     # 22 million weights and 10,000 steps, for which only a few methods fit into 20 minutes of one GPU.
-    "paper": Config(
-        settings=(
-            Setting("reviews", "reviews", LARGE, precision="bfloat16"),
-            Setting("reviews, q/k norm", "reviews", LARGE, normalised=True, precision="bfloat16"),
-        ),
-        ks=(1, 2),
-        strategies=("inverse_exp", "meta"),
-        rates=(3e-4, 1e-3, 3e-3),
-        tuning_steps=1000,
-        seeds=1,
-        steps=10_000,
-        batch=16,
-        context=256,
-        warmup=0.02,
-        evaluations=10,
-        train=60_000_000,
-        windows=256,
-        compiler="inductor",
-        device="cuda",
-    ),
+    "paper": Config(settings=LARGE_SETTINGS, ks=(1, 2), strategies=TWO, rates=(3e-4, 1e-3, 3e-3), **LONG, **MOST, **GPU),
 }
 
 DATA = "corpora"

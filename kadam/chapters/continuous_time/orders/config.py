@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from kadam.lab.records.profiles import Checked
+from kadam.lab.records.profiles import Checked, Fields
 
 # The cases in which orders are judged; the others show what disturbs them: a long memory, and gradients crowded around zero.
 JUDGED = ("quadratic", "perceptron", "transformer")
@@ -36,18 +36,10 @@ class Config(Checked):
             raise ValueError(f"rates and small_rates must be at least 2, got {self.rates} and {self.small_rates}")
 
 
+SHORT: Fields = {"time": 0.02, "first_steps": 5, "small_first_steps": 4, "small_factor": 2.0}
+
 PROFILES = {
-    "smoke": Config(
-        time=0.02,
-        rates=3,
-        first_steps=5,
-        seeds=1,
-        small_rates=2,
-        small_first_steps=4,
-        small_factor=2.0,
-        crowd=200,
-        text="embedded",
-    ),
+    "smoke": Config(rates=3, seeds=1, small_rates=2, crowd=200, text="embedded", **SHORT),
     "laptop": Config(),
     "paper": Config(rates=9, small_rates=9, width=16, batch=16),
 }

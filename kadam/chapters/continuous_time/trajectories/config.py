@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from kadam.decay import Decay
-from kadam.lab.records.profiles import Checked
+from kadam.lab.records.profiles import Checked, Fields
 
 
 @dataclass(frozen=True)
@@ -48,28 +48,14 @@ class Config(Checked):
         return Decay(beta=self.beta, gamma=self.gamma)
 
 
+# Network and data, lengths of the runs, and what varies, of the smoke profile.
+SMALL: Fields = {"width": 8, "heads": 1, "batch": 2, "context": 8, "text": "embedded"}
+TIMES: Fields = {"path_time": 0.004, "long_time": 0.01, "noise_time": 0.002, "map_time": 0.04, "p_time": 0.02}
+STEPS: Fields = {"path_steps": (8, 16), "shown_steps": 16, "long_steps": 10, "noise_steps": (4, 8), "map_steps": 10}
+FEW: Fields = {"map_betas": (0.5, 0.95, 0.999), "map_gammas": (0.0, 0.9, 0.99), "exponents": (0.0, 2.0), "p_steps": 10}
+
 PROFILES = {
-    "smoke": Config(
-        width=8,
-        heads=1,
-        batch=2,
-        context=8,
-        path_time=0.004,
-        path_steps=(8, 16),
-        shown_steps=16,
-        long_time=0.01,
-        long_steps=10,
-        noise_time=0.002,
-        noise_steps=(4, 8),
-        map_betas=(0.5, 0.95, 0.999),
-        map_gammas=(0.0, 0.9, 0.99),
-        map_time=0.04,
-        map_steps=10,
-        exponents=(0.0, 2.0),
-        p_time=0.02,
-        p_steps=10,
-        text="embedded",
-    ),
+    "smoke": Config(**SMALL, **TIMES, **STEPS, **FEW),
     "laptop": Config(),
     "paper": Config(width=64, layers=4, heads=4, batch=32, context=64, long_time=2.0, long_steps=2000),
 }

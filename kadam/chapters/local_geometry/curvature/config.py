@@ -1,9 +1,8 @@
 """What curvature runs, at which profile."""
 
 from dataclasses import dataclass
-from typing import Any
 
-from kadam.lab.records.profiles import Checked, Sizes
+from kadam.lab.records.profiles import Checked, Fields, Sizes
 
 USUAL = 1.0  # the scale of all initial weights at which all methods are run
 
@@ -42,7 +41,7 @@ class Config(Checked):
             raise ValueError(f"seed must be at least search_seeds = {self.search_seeds}, got {self.seed}")
 
 
-FEW: dict[str, Any] = {"steps": 30, "slow_steps": 60, "examples": (8, 2, 4), "probes": 16, "probe_counts": (4, 16), "points": 4}
+FEW: Fields = {"steps": 30, "slow_steps": 60, "examples": (8, 2, 4), "probes": 16, "probe_counts": (4, 16), "points": 4}
 
 PROFILES = {
     "smoke": Config(scales=(1.0, 2.0), levels=(0.9, 0.7), search_seeds=1, seeds=3, sizes=SMALL, dtype="float64", **FEW),

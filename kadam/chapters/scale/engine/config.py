@@ -1,9 +1,8 @@
 """What is measured of the engine and of moments in bfloat16, at which profile."""
 
 from dataclasses import dataclass
-from typing import Any
 
-from kadam.lab.records.profiles import Checked
+from kadam.lab.records.profiles import Checked, Fields
 
 ROUNDINGS = ("float32", "bfloat16, nearest", "bfloat16, stochastic")
 
@@ -34,7 +33,7 @@ class Config(Checked):
         super().__post_init__()
 
 
-FEW: dict[str, Any] = {"rounds": 2, "most": 32, "most_kept": 32, "saves": 2, "commits": 2, "moments": 10, "moment_steps": 100}
+FEW: Fields = {"rounds": 2, "most": 32, "most_kept": 32, "saves": 2, "commits": 2, "moments": 10, "moment_steps": 100}
 
 PROFILES = {
     # Dask's workers take longer to start than the first has.

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from kadam.lab.records.profiles import LAPTOP, PAPER, SMOKE, Checked, Sizes
+from kadam.lab.records.profiles import LAPTOP, PAPER, SMOKE, Checked, Fields, Sizes
 
 # What may change on purpose in the middle of training; then the convolutional networks.
 CHANGES = ("none", "loss x 10", "loss / 10", "larger batches", "smaller batches", "other letters")
@@ -45,23 +45,13 @@ class Config(Checked):
         return self.eta / (2 * self.weight_decay)
 
 
+SHORT: Fields = {"steps": 40, "change": 20, "around": 5, "horizon": 15, "every": 5}
+LONG: Fields = {"steps": 10000, "change": 5000, "around": 500, "horizon": 250, "every": 100}
+
 PROFILES = {
-    "smoke": Config(
-        steps=40, change=20, around=5, horizon=15, every=5, sizes=SMOKE, seeds=1, small=2, large=4, rates=(1e-3, 4e-3), batch=8
-    ),
+    "smoke": Config(sizes=SMOKE, seeds=1, small=2, large=4, rates=(1e-3, 4e-3), batch=8, **SHORT),
     "laptop": Config(),
-    "paper": Config(
-        sizes=PAPER,
-        steps=10000,
-        change=5000,
-        around=500,
-        horizon=250,
-        every=100,
-        weight_decay=0.5,
-        small=16,
-        large=64,
-        batch=64,
-    ),
+    "paper": Config(sizes=PAPER, weight_decay=0.5, small=16, large=64, batch=64, **LONG),
 }
 
 DATA = "text and images"

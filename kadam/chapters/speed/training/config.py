@@ -1,9 +1,8 @@
 """What is measured of how fast images train, at which profile."""
 
 from dataclasses import dataclass
-from typing import Any
 
-from kadam.lab.records.profiles import Checked, check_choice
+from kadam.lab.records.profiles import Checked, Fields, check_choice
 
 PRECISIONS = ("float32", "bfloat16")
 RACERS = ("Adam", "2-Adam meta")
@@ -47,9 +46,9 @@ class Config(Checked):
 
 
 # Images and network of the two other profiles, and how the larger is computed.
-SMALL: dict[str, Any] = {"batch": 16, "train": 128, "validation": 64, "test": 64, "pixels": 8, "width": 2, "images": "embedded"}
+SMALL: Fields = {"batch": 16, "train": 128, "validation": 64, "test": 64, "pixels": 8, "width": 2, "images": "embedded"}
 LARGE = {"batch": 512, "train": 45000, "validation": 5000, "test": 10000, "pixels": 32, "width": 64, "depth": 2}
-GPU: dict[str, Any] = {"smoothing": 0.1, "compiler": "inductor", "precision": "bfloat16", "device": "cuda"}
+GPU: Fields = {"smoothing": 0.1, "compiler": "inductor", "precision": "bfloat16", "device": "cuda"}
 
 PROFILES = {
     "smoke": Config(rounds=2, repeats=2, ks=(1, 2), target=0.05, limit=4, every=2, seeds=1, **SMALL),

@@ -47,7 +47,7 @@ class Config(Checked):
 
 # Images and network of the two other profiles, and how the larger is computed.
 SMALL: Fields = {"batch": 16, "train": 128, "validation": 64, "test": 64, "pixels": 8, "width": 2, "images": "embedded"}
-LARGE = {"batch": 512, "train": 45000, "validation": 5000, "test": 10000, "pixels": 32, "width": 64, "depth": 2}
+LARGE: Fields = {"batch": 512, "train": 45000, "validation": 5000, "test": 10000, "pixels": 32, "width": 64, "depth": 2}
 GPU: Fields = {"smoothing": 0.1, "compiler": "inductor", "precision": "bfloat16", "device": "cuda"}
 
 PROFILES = {

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from kadam.decay import Decay
-from kadam.lab.records.profiles import Checked, Fields
+from kadam.lab.records.profiles import Checked, Fields, require
 
 NORMAL = "normal"  # the name of the normal curve
 ADAM = Decay(beta=0.999, gamma=0.9)  # through which it goes
@@ -38,15 +38,12 @@ class Config(Checked):
     text: str = "real"  # "real", or "embedded" for the excerpt that ships with the package
     seed: int = 200  # of the first repetition; sizes, rates and targets were chosen on seeds 0 to 2
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
+    def check(self) -> None:
         for name, values in (("rates", self.rates), ("targets", self.targets)):
-            if len(set(values)) != len(values):
-                raise ValueError(f"{name} must hold each number once, got {values!r}")
-        if self.fixed_rate not in self.rates:
-            raise ValueError(f"fixed_rate must be one of rates {self.rates!r}, got {self.fixed_rate!r}")
-        if self.evaluations > self.steps:
-            raise ValueError(f"evaluations must be at most steps, {self.steps}, got {self.evaluations}")
+            require(len(set(values)) == len(values), f"{name} must hold each number once, got {values!r}")
+        fixed = self.fixed_rate
+        require(fixed in self.rates, f"fixed_rate must be one of rates {self.rates!r}, got {fixed!r}")
+        require(self.evaluations <= self.steps, f"evaluations must be at most steps, {self.steps}, got {self.evaluations}")
 
 
 # Pairs and rates, training, and the network: of the three other profiles.

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from kadam.lab.records.profiles import Checked
+from kadam.lab.records.profiles import Checked, require
 
 
 @dataclass(frozen=True)
@@ -25,10 +25,8 @@ class Config(Checked):
     text: str = "real"  # "real", or "embedded" for the excerpt that ships with the package
     seed: int = 0  # of the first repetition
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.steps < 10:
-            raise ValueError(f"steps must be at least 10 for a slope to be fitted, got {self.steps}")
+    def check(self) -> None:
+        require(self.steps >= 10, f"steps must be at least 10 for a slope to be fitted, got {self.steps}")
 
 
 PROFILES = {

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from kadam.lab.records.profiles import Checked
+from kadam.lab.records.profiles import Checked, require
 
 
 @dataclass(frozen=True)
@@ -15,10 +15,8 @@ class Config(Checked):
     pairs: int = 400  # pairs (beta, gamma) whose growth is simulated, around both boundaries
     seed: int = 0
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.length < 20:
-            raise ValueError(f"length must be at least 20, got {self.length}")
+    def check(self) -> None:
+        require(self.length >= 20, f"length must be at least 20, got {self.length}")
 
 
 PROFILES = {

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from kadam.lab.records.profiles import Contestants, Fields
+from kadam.lab.records.profiles import Contestants, Fields, require
 
 
 @dataclass(frozen=True)
@@ -26,10 +26,9 @@ class Config(Contestants):
     precision: str = "float32"
     images: str = "real"  # "real", or "embedded" for scikit-learn's digits
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.evaluations > self.steps:
-            raise ValueError(f"evaluations must be at most steps, {self.steps}, got {self.evaluations}")
+    def check(self) -> None:
+        super().check()
+        require(self.evaluations <= self.steps, f"evaluations must be at most steps, {self.steps}, got {self.evaluations}")
 
 
 # Images, how they change, and the network: of the three other profiles.

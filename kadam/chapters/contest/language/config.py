@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from kadam.lab.records.profiles import BASELINES, Checked, Contestants, Fields, Shape, check_choice
+from kadam.lab.records.profiles import BASELINES, Checked, Contestants, Fields, Shape, check_choice, require
 
 SMALL = Shape(width=64, layers=2, heads=2)
 MILLION = Shape(width=192, layers=2, heads=3)
@@ -43,16 +43,13 @@ class Config(Contestants):
     windows: int = 64  # to evaluate on, as many each for validation and test
     text: str = "real"  # "real", or "embedded" for the excerpt that ships with the package
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
+    def check(self) -> None:
+        super().check()
         names = [setting.name for setting in self.settings]
-        if not names or len(set(names)) < len(names):
-            raise ValueError(f"settings must have different names, and be one or more, got {names}")
-        least = min(self.steps, self.tuning_steps)
-        if self.evaluations > least:
-            raise ValueError(f"evaluations must be at most the steps of a run, {least}, got {self.evaluations}")
-        if "Adam" not in self.baselines:
-            raise ValueError(f"baselines must hold Adam, with which all is compared, got {self.baselines!r}")
+        require(0 < len(set(names)) == len(names), f"settings must have different names, and be one or more, got {names}")
+        least, found = min(self.steps, self.tuning_steps), self.evaluations
+        require(found <= least, f"evaluations must be at most the steps of a run, {least}, got {found}")
+        require("Adam" in self.baselines, f"baselines must hold Adam, with which all is compared, got {self.baselines!r}")
         for name in self.baselines:
             check_choice("baselines", name, BASELINES)
 

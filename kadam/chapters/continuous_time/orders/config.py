@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from kadam.lab.records.profiles import Checked, Fields
+from kadam.lab.records.profiles import Checked, Fields, require
 
 # The cases in which orders are judged; the others show what disturbs them: a long memory, and gradients crowded around zero.
 JUDGED = ("quadratic", "perceptron", "transformer")
@@ -30,10 +30,9 @@ class Config(Checked):
     text: str = "real"  # "real", or "embedded" for the excerpt that ships with the package
     seed: int = 0
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if min(self.rates, self.small_rates) < 2:
-            raise ValueError(f"rates and small_rates must be at least 2, got {self.rates} and {self.small_rates}")
+    def check(self) -> None:
+        least = min(self.rates, self.small_rates)
+        require(least >= 2, f"rates and small_rates must be at least 2, got {self.rates} and {self.small_rates}")
 
 
 SHORT: Fields = {"time": 0.02, "first_steps": 5, "small_first_steps": 4, "small_factor": 2.0}

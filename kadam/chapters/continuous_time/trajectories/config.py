@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from kadam.decay import Decay
-from kadam.lab.records.profiles import Checked, Fields
+from kadam.lab.records.profiles import Checked, Fields, require
 
 
 @dataclass(frozen=True)
@@ -36,12 +36,10 @@ class Config(Checked):
     text: str = "real"  # "real", or "embedded" for the excerpt that ships with the package
     seed: int = 0
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.substeps % 2:
-            raise ValueError(f"substeps must be even, for minibatches change between two of them; got {self.substeps}")
-        if self.shown_steps not in self.path_steps:
-            raise ValueError(f"shown_steps must be one of path_steps {self.path_steps}, got {self.shown_steps}")
+    def check(self) -> None:
+        even, shown = self.substeps % 2 == 0, self.shown_steps
+        require(even, f"substeps must be even, for minibatches change between two of them; got {self.substeps}")
+        require(shown in self.path_steps, f"shown_steps must be one of path_steps {self.path_steps}, got {shown}")
 
     @property
     def decay(self) -> Decay:

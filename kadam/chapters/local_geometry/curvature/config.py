@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from kadam.lab.records.profiles import Checked, Fields, Sizes
+from kadam.lab.records.profiles import Checked, Fields, Sizes, require
 
 USUAL = 1.0  # the scale of all initial weights at which all methods are run
 
@@ -33,12 +33,10 @@ class Config(Checked):
     sizes: Sizes = LAPTOP
     dtype: str = "float32"
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if USUAL not in self.scales:
-            raise ValueError(f"scales must hold {USUAL}, the usual one, got {self.scales}")
-        if self.seed < self.search_seeds:
-            raise ValueError(f"seed must be at least search_seeds = {self.search_seeds}, got {self.seed}")
+    def check(self) -> None:
+        require(USUAL in self.scales, f"scales must hold {USUAL}, the usual one, got {self.scales}")
+        searched = self.search_seeds
+        require(self.seed >= searched, f"seed must be at least search_seeds = {searched}, got {self.seed}")
 
 
 FEW: Fields = {"steps": 30, "slow_steps": 60, "examples": (8, 2, 4), "probes": 16, "probe_counts": (4, 16), "points": 4}

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from kadam.lab.records.profiles import Checked, Fields
+from kadam.lab.records.profiles import Checked, Fields, require
 
 ROUNDINGS = ("float32", "bfloat16, nearest", "bfloat16, stochastic")
 
@@ -27,10 +27,8 @@ class Config(Checked):
     moment_steps: int = 5_000
     seed: int = 0
 
-    def __post_init__(self) -> None:
-        if not self.decays or not all(0 < decay < 1 for decay in self.decays):
-            raise ValueError(f"decays must hold one number in (0, 1) or more, got {self.decays!r}")
-        super().__post_init__()
+    def check(self) -> None:
+        require(max(self.decays) < 1, f"decays must hold one number in (0, 1) or more, got {self.decays!r}")
 
 
 FEW: Fields = {"rounds": 2, "most": 32, "most_kept": 32, "saves": 2, "commits": 2, "moments": 10, "moment_steps": 100}

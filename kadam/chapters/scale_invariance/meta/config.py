@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from kadam.lab.records.profiles import LAPTOP, PAPER, SMOKE, Checked, Fields, Sizes
+from kadam.lab.records.profiles import LAPTOP, PAPER, SMOKE, Checked, Fields, Sizes, require
 
 # What may change on purpose in the middle of training; then the convolutional networks.
 CHANGES = ("none", "loss x 10", "loss / 10", "larger batches", "smaller batches", "other letters")
@@ -31,13 +31,11 @@ class Config(Checked):
     sizes: Sizes = LAPTOP
     seed: int = 10  # the criteria below were chosen on seeds 0 to 2
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if not self.around < self.change < self.steps - self.around:
-            got = f"{self.change}, {self.around}, {self.steps}"
-            raise ValueError(f"change must lie between around and steps - around, got {got}")
-        if self.horizon > self.steps - self.change:
-            raise ValueError(f"horizon must be at most steps - change = {self.steps - self.change}, got {self.horizon}")
+    def check(self) -> None:
+        change, around, steps, left = self.change, self.around, self.steps, self.steps - self.change
+        between = around < change < steps - around
+        require(between, f"change must lie between around and steps - around, got {change}, {around}, {steps}")
+        require(self.horizon <= left, f"horizon must be at most steps - change = {left}, got {self.horizon}")
 
     @property
     def start(self) -> float:

@@ -27,8 +27,7 @@ class Config(Checked):
     device: str = "cpu"
     seed: int = 0
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
+    def check(self) -> None:
         check_choice("device", self.device, ("cpu", "cuda"))
 
 

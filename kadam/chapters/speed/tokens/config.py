@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from kadam.lab.records.profiles import Checked, Shape, check_choice
+from kadam.lab.records.profiles import Checked, Shape, check_choice, require
 
 PRECISIONS = ("float32", "bfloat16")
 FUSED = "Adam, fused"  # torch's fused step; Adam's is what torch chooses by itself, on the processor a loop over the tensors
@@ -19,9 +19,8 @@ class Setting(Checked):
     batch: int = 8  # windows of text
     context: int = 32  # tokens a window
 
-    def __post_init__(self) -> None:
+    def check(self) -> None:
         check_choice("precision", self.precision, PRECISIONS)
-        super().__post_init__()
 
 
 # Networks and batches of the experiment ``language``, and those that nanoGPT's page recommends for a processor.
@@ -47,12 +46,10 @@ class Config(Checked):
     device: str = "cpu"
     seed: int = 0
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
+    def check(self) -> None:
         check_choice("device", self.device, ("cpu", "cuda"))
         names = [setting.name for setting in self.settings]
-        if not names or len(set(names)) < len(names):
-            raise ValueError(f"settings must have different names, and be one or more, got {names}")
+        require(0 < len(set(names)) == len(names), f"settings must have different names, and be one or more, got {names}")
 
 
 TINY = Shape(width=8, layers=1, heads=2)

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from kadam.lab.records.profiles import Checked, Fields, check_choice
+from kadam.lab.records.profiles import Checked, Fields, check_choice, require
 
 PRECISIONS = ("float32", "bfloat16")
 RACERS = ("Adam", "2-Adam meta")
@@ -37,12 +37,11 @@ class Config(Checked):
     device: str = "cpu"
     seed: int = 0
 
-    def __post_init__(self) -> None:
+    def check(self) -> None:
         check_choice("device", self.device, ("cpu", "cuda"))
         check_choice("precision", self.precision, PRECISIONS)
-        super().__post_init__()
-        if not 0 < self.target < 1:
-            raise ValueError(f"target must be a share of the test images in (0, 1), got {self.target!r}")
+        share = self.target
+        require(0 < share < 1, f"target must be a share of the test images in (0, 1), got {share!r}")
 
 
 # Images and network of the two other profiles, and how the larger is computed.

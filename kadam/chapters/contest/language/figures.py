@@ -103,14 +103,13 @@ def updates(record: xr.Dataset, *, methods: Sequence[str]) -> style.Figure:
 
 def update_table(record: xr.Dataset, *, methods: Sequence[str]) -> Table:
     """The bound of u; rms of u over training, largest |u| of all runs, and spikes of the training loss a run."""
-    of = xr.Dataset(
-        {
-            "bound": record.bound.isel(evaluation=-1).astype(object).fillna("-"),
-            "rms": overall(record.update_rms).mean("seed"),
-            "largest": record.max_update.max(["seed", "evaluation"]),
-            "spikes": record.spikes.sum("evaluation").mean("seed"),
-        }
-    )
-    rows = cases(of.sel(comparison=[EQUAL, TUNED], optimizer=list(methods)), "comparison", "network", "optimizer")
+    values = {
+        "bound": record.bound.isel(evaluation=-1).astype(object).fillna("-"),
+        "rms": overall(record.update_rms).mean("seed"),
+        "largest": record.max_update.max(["seed", "evaluation"]),
+        "spikes": record.spikes.sum("evaluation").mean("seed"),
+    }
+    of = xr.Dataset(values).sel(comparison=[EQUAL, TUNED], optimizer=list(methods))
+    rows = cases(of, "comparison", "network", "optimizer")
     head = ("comparison", "network", "optimizer", "bound", "rms of u", "largest |u|", "spikes")
     return table(head, rows, digits=("", "", "", "#.3g", ".2f", "#.3g", ".1f"))

@@ -31,8 +31,7 @@ C = TypeVar("C")
 
 def choose(profiles: Mapping[str, C], profile: str) -> C:
     """The configuration of a profile; ``ValueError`` listing the profiles if there is none of that name."""
-    if profile not in profiles:
-        raise ValueError(f"profile must be one of {', '.join(profiles)}; got {profile!r}")
+    check_choice("profile", profile, tuple(profiles))
     return profiles[profile]
 
 

@@ -127,8 +127,8 @@ def test_a_diverged_run_is_marked_and_kept_and_counts_as_guessing():
     ("change", "message"),
     [
         ({"strategies": ("boost",)}, "strategy must be one of repeat, .*; got 'boost'"),
-        ({"ks": (0,)}, "k must be a whole number >= 1, got 0"),
-        ({"ks": (2, 2.5)}, "k must be a whole number >= 1, got 2.5"),
+        ({"ks": (0,)}, r"ks must hold one whole number >= 1 or more, got \(0,\)"),
+        ({"ks": (2, 2.5)}, r"ks must hold one whole number >= 1 or more, got \(2, 2.5\)"),
         ({"batch": 0}, "batch must be a whole number >= 1, got 0"),
         ({"rates": ()}, r"rates must be finite and > 0, got \(\)"),
         ({"rates": (1e-3, float("nan"))}, "rates must be finite and > 0"),

@@ -146,7 +146,7 @@ def test_a_diverged_run_is_marked_and_kept_and_counts_as_guessing():
     ("change", "message"),
     [
         ({"strategies": ("boost",)}, "strategy must be one of repeat, .*; got 'boost'"),
-        ({"ks": (0,)}, "k must be a whole number >= 1, got 0"),
+        ({"ks": (0,)}, r"ks must hold one whole number >= 1 or more, got \(0,\)"),
         ({"batch": 0}, "batch must be a whole number >= 1, got 0"),
         ({"rates": (1e-3, float("nan"))}, "rates must be finite and > 0"),
         ({"equal_rate": -1.0}, "equal_rate must be finite and > 0, got -1.0"),

@@ -35,7 +35,7 @@ def test_starts_of_one_seed_are_multiples_of_each_other():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"dimensions": ()}, r"dimensions must be whole numbers >= 2, got \(\)"),
+        ({"dimensions": ()}, r"dimensions must hold one whole number >= 1 or more, got \(\)"),
         ({"dimensions": (5, 1)}, r"dimensions must be whole numbers >= 2, got \(5, 1\)"),
         ({"steps": 0}, "steps must be a whole number >= 1, got 0"),
     ],

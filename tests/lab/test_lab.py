@@ -221,8 +221,12 @@ def test_asking_to_keep_freed_memory_never_fails():
 
 
 @dataclass(frozen=True)
-class Config:
+class Config(profiles.Checked):
     points: int = 2
+    sizes: tuple[int, ...] = (3,)
+    rates: tuple[float, ...] = (0.1,)
+    text: str = "real"
+    seed: int = 0
 
 
 def test_a_profile_is_chosen_by_name_or_refused_with_the_list():
@@ -237,7 +241,19 @@ def test_a_profile_is_chosen_by_name_or_refused_with_the_list():
 @pytest.mark.parametrize("bad", [0, -1, 1.5, True, None])
 def test_counts_are_whole_numbers_of_at_least_one(bad):
     with pytest.raises(ValueError, match="points must be a whole number >= 1, got"):
-        profiles.check_counts(Config(bad), "points")
+        Config(bad)
+
+
+@pytest.mark.parametrize("bad", [(), (0,), (3, 1.5)])
+def test_several_counts_are_one_or_more_whole_numbers_of_at_least_one(bad):
+    with pytest.raises(ValueError, match="sizes must hold one whole number >= 1 or more, got"):
+        Config(sizes=bad)
+
+
+@pytest.mark.parametrize(("change", "message"), [({"rates": (0.0,)}, "rates must be finite"), ({"text": "x"}, "text must be")])
+def test_rates_and_data_are_checked_by_the_name_of_their_field(change, message):
+    with pytest.raises(ValueError, match=message):
+        Config(**change)
 
 
 def test_a_flat_loss_has_the_models_value_gradient_and_hessian(model, windows):

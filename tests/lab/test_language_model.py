@@ -29,7 +29,7 @@ either = pytest.mark.parametrize("normalised", [True, False], ids=["q/k norm", "
 
 
 def network(normalised=False, precision="float64", **kwargs):
-    return TextNetwork(VOCABULARY, CONTEXT, SHAPE, normalised, precision, **kwargs)
+    return TextNetwork(VOCABULARY, CONTEXT, SHAPE, normalised, precision=precision, **kwargs)
 
 
 def batches():

@@ -5,8 +5,6 @@ from collections.abc import Sequence
 
 import numpy as np
 import xarray as xr
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from kadam.chapters.contest import looks, measures
 from kadam.chapters.contest.comparisons import COMPARISONS, EQUAL, TUNED, overall
@@ -17,7 +15,7 @@ from kadam.report.table import Table, table
 
 
 @style.styled
-def advantage(record: xr.Dataset) -> Figure:
+def advantage(record: xr.Dataset) -> style.Figure:
     """How far k = 2 is ahead of Adam, by strategy and comparison; means and 95% intervals over seeds."""
     ylabel = f"k = 2 ahead of Adam ({scale(record).difference})"
     figure, all_axes = looks.by_network(record, height=3.2, ylabel=ylabel, sharey=True)
@@ -40,7 +38,7 @@ def advantage_table(record: xr.Dataset) -> Table:
 
 
 @style.styled
-def stages(record: xr.Dataset) -> Figure:
+def stages(record: xr.Dataset) -> style.Figure:
     """The score at the end against k for every strategy; a column a comparison, a row a network."""
     rows, of = len(networks(record)), ended(record)
     figure, all_axes = style.panels(rows, 3, height=1 + 1.9 * rows, sharex=True, sharey="row", squeeze=False)
@@ -53,7 +51,7 @@ def stages(record: xr.Dataset) -> Figure:
     return style.with_legend(figure, all_axes[0, 0], ncols=5)
 
 
-def _against_k(axes: Axes, of: xr.DataArray) -> None:
+def _against_k(axes: style.Axes, of: xr.DataArray) -> None:
     """``of``: the scores of one network in one comparison, (optimizer, seed)."""
     ks = sorted({int(k) for k in of.k.values if k >= 1})
     for j, (strategy, colour) in enumerate((s, looks.colour_of(s)) for s in dict.fromkeys(of.strategy.values[of.k.values > 1])):
@@ -78,7 +76,7 @@ def stage_table(record: xr.Dataset, *comparisons: str) -> Table:
 
 
 @style.styled
-def rates(record: xr.Dataset) -> Figure:
+def rates(record: xr.Dataset) -> style.Figure:
     """The score in the search, a column a network: against the learning rate above, against the size of a step below."""
     columns, found, drawn = len(networks(record)), looks.searched(record), looks.of_methods(record)
     figure, all_axes = style.panels(2, columns, height=5.6, sharey="col", squeeze=False)
@@ -108,7 +106,7 @@ def rate_table(record: xr.Dataset) -> Table:
 
 
 @style.styled
-def rates_by_k(record: xr.Dataset) -> Figure:
+def rates_by_k(record: xr.Dataset) -> style.Figure:
     """The score in the search against the learning rate for every k; a column a strategy, a row a network."""
     names, rows, found = list(two_stages(record)), len(networks(record)), looks.searched(record)
     staged, edge, colours = record.optimizer.values[record.k >= 1].tolist(), looks.edge(scale(record)), looks.shades(record)
@@ -125,7 +123,7 @@ def rates_by_k(record: xr.Dataset) -> Figure:
 
 
 @style.styled
-def ranking(record: xr.Dataset) -> Figure:
+def ranking(record: xr.Dataset) -> style.Figure:
     """The score at the end of every method at its best learning rate, best on top; means and 95% intervals over seeds."""
     figure, all_axes = looks.by_network(record, height=0.9 + 0.16 * record.sizes["optimizer"])
     for axes, network in zip(all_axes, networks(record), strict=True):
@@ -158,7 +156,7 @@ def ranking_table(record: xr.Dataset, *, shown: int = 5) -> Table:
 
 
 @style.styled
-def sizes(record: xr.Dataset) -> Figure:
+def sizes(record: xr.Dataset) -> style.Figure:
     """The rms of u over training at equal rates, for Adam and k-Adam; a column a strategy, first network."""
     names, rms = list(two_stages(record)), record.update_rms.sel(comparison=EQUAL).isel(network=0).mean("seed")
     figure, all_axes = style.panels(1, len(names), height=2.6, sharey=True, squeeze=False)
@@ -178,7 +176,7 @@ def size_table(record: xr.Dataset) -> Table:
 
 
 @style.styled
-def curves(record: xr.Dataset, *, methods: Sequence[str]) -> Figure:
+def curves(record: xr.Dataset, *, methods: Sequence[str]) -> style.Figure:
     """What runs score on test data over training, at equal rates above and tuned rates below; bands are 95% intervals."""
     if not methods:
         raise ValueError(f"methods must hold one or more of {', '.join(record.optimizer.values)}; got none of them")

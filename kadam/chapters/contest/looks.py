@@ -6,8 +6,6 @@ from typing import Any
 import matplotlib as mpl
 import numpy as np
 import xarray as xr
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from kadam.chapters.contest.comparisons import EQUAL, MATCHED, TUNED
 from kadam.chapters.contest.measures import BASIN, NATS, POINTS, Scale, networks, scale, search_score, two_stages
@@ -88,7 +86,7 @@ def colour_of(strategy: str) -> str:
     return STRATEGY_COLOURS.get(strategy, style.FIFTH)
 
 
-def by_network(record: xr.Dataset, *, height: float, **options: Any) -> tuple[Figure, list[Axes]]:
+def by_network(record: xr.Dataset, *, height: float, **options: Any) -> tuple[style.Figure, list[style.Axes]]:
     """A panel a network, two in a row of this height, with the options of :func:`style.panels`; the networks' axes in order."""
     names = networks(record)
     rows, columns = -(-len(names) // 2), min(2, len(names))
@@ -100,7 +98,7 @@ def by_network(record: xr.Dataset, *, height: float, **options: Any) -> tuple[Fi
     return figure, list(all_axes.flat[: len(names)])
 
 
-def end_at_a_guess(axes: Axes, record: xr.Dataset, network: str) -> None:
+def end_at_a_guess(axes: style.Axes, record: xr.Dataset, network: str) -> None:
     """Where losses are drawn, end their axis at a guess, if what is drawn goes further."""
     if scale(record) is NATS:
         axes.set_ylim(top=min(axes.get_ylim()[1], float(record.guess.sel(network=network))))
@@ -119,20 +117,20 @@ def limits(record: xr.Dataset, network: str, methods: Sequence[str]) -> tuple[No
     return None, top if np.isfinite(top) else None
 
 
-def bars(axes: Axes, x: np.ndarray, of: np.ndarray, marker: str, colour: Any, label: str | None = None) -> None:
+def bars(axes: style.Axes, x: np.ndarray, of: np.ndarray, marker: str, colour: Any, label: str | None = None) -> None:
     """Means with their intervals; ``of``: mean, low and high, (3, n)."""
     mean, low, high = of
     axes.errorbar(x, mean, np.nan_to_num([mean - low, high - mean]), fmt=marker, ms=4, lw=1, color=colour, label=label)
 
 
-def search_line(axes: Axes, x: xr.DataArray, of: xr.DataArray, look: Look, edge: float, label: str | None = None) -> None:
+def search_line(axes: style.Axes, x: xr.DataArray, of: xr.DataArray, look: Look, edge: float, label: str | None = None) -> None:
     """The score in the search; a cross at the edge where nothing was learnt, far right where no size is known."""
     axes.plot(x, of, lw=1, ms=3, label=label, **look)
     lost = x.values[np.isnan(of.values)]
     crosses(axes, np.nan_to_num(lost, nan=np.inf) if label else np.full(len(lost), 0.8 * LARGEST), look, edge)
 
 
-def band(axes: Axes, values: xr.DataArray, look: Look, label: str, edge: float) -> None:
+def band(axes: style.Axes, values: xr.DataArray, look: Look, label: str, edge: float) -> None:
     """Mean over seeds with its 95% interval; a cross at the edge at the first evaluation by which a run diverged."""
     mean, low, high = mean_interval(values.transpose("evaluation", "seed"))
     axes.plot(values.evaluation, mean, lw=1.2, ms=3, label=label, **look)
@@ -140,6 +138,6 @@ def band(axes: Axes, values: xr.DataArray, look: Look, label: str, edge: float) 
     crosses(axes, values.evaluation.values[np.isnan(mean)][:1], look, edge)
 
 
-def crosses(axes: Axes, x: np.ndarray, look: Look, edge: float) -> None:
+def crosses(axes: style.Axes, x: np.ndarray, look: Look, edge: float) -> None:
     """Where runs learnt nothing."""
     axes.plot(x, np.full(len(x), edge), "x", color=look["color"], transform=axes.get_xaxis_transform())

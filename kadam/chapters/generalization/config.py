@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from kadam.decay import Decay
-from kadam.lab.records.profiles import check_choice, check_counts, check_rates
+from kadam.lab.records.profiles import Checked, Fields, require
 
 NORMAL = "normal"  # the name of the normal curve
 ADAM = Decay(beta=0.999, gamma=0.9)  # through which it goes
@@ -13,7 +13,7 @@ CHOICES = ("fixed", "tuned")  # of the learning rate: one for all pairs, or each
 
 
 @dataclass(frozen=True)
-class Config:
+class Config(Checked):
     """What is trained; the defaults are the laptop profile."""
 
     normal: int = 32  # pairs on the normal curve, one of them with equal betas
@@ -38,60 +38,27 @@ class Config:
     text: str = "real"  # "real", or "embedded" for the excerpt that ships with the package
     seed: int = 200  # of the first repetition; sizes, rates and targets were chosen on seeds 0 to 2
 
-    def __post_init__(self) -> None:
-        counts = ("normal", "level", "seeds", "chunk", "steps", "evaluations", "batch", "context", "windows", "width", "layers")
-        check_counts(self, *counts, "heads")
-        check_choice("dtype", self.dtype, ("float32", "float64"))
-        check_choice("text", self.text, ("real", "embedded"))
-        for name in ("rates", "targets"):
-            values = getattr(self, name)
-            check_rates(name, values)
-            if len(set(values)) != len(values):
-                raise ValueError(f"{name} must hold each number once, got {values!r}")
-        if self.fixed_rate not in self.rates:
-            raise ValueError(f"fixed_rate must be one of rates {self.rates!r}, got {self.fixed_rate!r}")
-        if self.evaluations > self.steps:
-            raise ValueError(f"evaluations must be at most steps, {self.steps}, got {self.evaluations}")
+    def check(self) -> None:
+        for name, values in (("rates", self.rates), ("targets", self.targets)):
+            require(len(set(values)) == len(values), f"{name} must hold each number once, got {values!r}")
+        fixed = self.fixed_rate
+        require(fixed in self.rates, f"fixed_rate must be one of rates {self.rates!r}, got {fixed!r}")
+        require(self.evaluations <= self.steps, f"evaluations must be at most steps, {self.steps}, got {self.evaluations}")
 
+
+# Pairs and rates, training, and the network: of the three other profiles.
+FEW: Fields = {"normal": 6, "level": 2, "levels": (ADAM_C, -0.03), "rates": (3e-3, 1e-2, 3e-2), "fixed_rate": 3e-3}
+SHORT: Fields = {"chunk": 10, "steps": 60, "evaluations": 6, "batch": 4, "context": 8, "windows": 16, "width": 8}
+LONGER: Fields = {"chunk": 32, "steps": 1000, "layers": 2, "width": 32, "windows": 128}
+LONG: Fields = {"chunk": 128, "steps": 3000, "evaluations": 30, "batch": 32, "context": 64, "windows": 256}
+LARGE: Fields = {"width": 128, "layers": 4, "heads": 4, "device": "cuda"}
 
 PROFILES = {
-    "smoke": Config(
-        normal=6,
-        level=2,
-        levels=(ADAM_C, -0.03),
-        rates=(3e-3, 1e-2, 3e-2),
-        fixed_rate=3e-3,
-        targets=(4.0, 3.5),
-        chunk=10,
-        steps=60,
-        evaluations=6,
-        batch=4,
-        context=8,
-        windows=16,
-        width=8,
-        dtype="float64",
-        text="embedded",
-    ),
+    "smoke": Config(targets=(4.0, 3.5), dtype="float64", text="embedded", **FEW, **SHORT),
     "laptop": Config(),
     # What one core does in about twenty minutes.
-    "cpu": Config(
-        rates=(3e-4, 1e-3, 3e-3, 1e-2), targets=(2.8, 2.6, 2.5), seeds=5, chunk=32, steps=1000, layers=2, width=32, windows=128
-    ),
-    "paper": Config(
-        rates=(1e-4, 3e-4, 1e-3, 3e-3),
-        targets=(2.2, 2.0, 1.9),
-        seeds=5,
-        chunk=128,
-        steps=3000,
-        evaluations=30,
-        batch=32,
-        context=64,
-        windows=256,
-        width=128,
-        layers=4,
-        heads=4,
-        device="cuda",
-    ),
+    "cpu": Config(rates=(3e-4, 1e-3, 3e-3, 1e-2), targets=(2.8, 2.6, 2.5), seeds=5, **LONGER),
+    "paper": Config(rates=(1e-4, 3e-4, 1e-3, 3e-3), targets=(2.2, 2.0, 1.9), seeds=5, **LONG, **LARGE),
 }
 
 DATA = "text"

@@ -8,10 +8,8 @@ from typing import Any
 import matplotlib as mpl
 import numpy as np
 import xarray as xr
-from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import LogNorm
-from matplotlib.figure import Figure
 
 from kadam.chapters.generalization import claims
 from kadam.chapters.generalization.config import NORMAL
@@ -62,7 +60,7 @@ def memory(of: xr.Dataset | xr.DataArray) -> xr.DataArray:
 
 
 @style.styled
-def normal_curve(record: xr.Dataset) -> Figure:
+def normal_curve(record: xr.Dataset) -> style.Figure:
     """Validation loss over training, a line per pair of the normal curve, at one learning rate and at tuned ones."""
     figure, both = style.panels(1, 2, height=3.6, sharey=True, ylabel="validation loss (nats a character)")
     curve = on(record, NORMAL)
@@ -76,7 +74,7 @@ def normal_curve(record: xr.Dataset) -> Figure:
     return figure
 
 
-def _loss_lines(axes: Axes, pairs: xr.Dataset, choice: str, colours: np.ndarray) -> None:
+def _loss_lines(axes: style.Axes, pairs: xr.Dataset, choice: str, colours: np.ndarray) -> None:
     """Mean over seeds; equal betas dashed, and a cross where a run of any seed diverged."""
     loss = claims.at(pairs, "loss", choice).mean("seed", skipna=False).isel(evaluation=slice(1, None))
     for one, colour in zip(loss.transpose("point", ...), colours, strict=True):
@@ -112,7 +110,7 @@ def _words(iterations: xr.DataArray) -> list[str]:
 
 
 @style.styled
-def level_curves(record: xr.Dataset) -> Figure:
+def level_curves(record: xr.Dataset) -> style.Figure:
     """The same along level curves, a column a curve, a row a choice of learning rate; coloured by the memory of momentum."""
     names = level_names(record)
     figure, grid = style.panels(2, len(names), height=4.6, sharex=True, sharey=True, squeeze=False, ylabel="validation loss")
@@ -143,7 +141,7 @@ def _at_middle(record: xr.Dataset, measure: claims.Measure) -> list[str]:
 
 
 @style.styled
-def speed(record: xr.Dataset) -> Figure:
+def speed(record: xr.Dataset) -> style.Figure:
     """Iterations to each target against C on the normal curve, means with 95% intervals over seeds; both choices."""
     figure, both = style.panels(1, 2, height=3.6, ylabel="iterations to the target")
     curve = on(record, NORMAL)
@@ -156,7 +154,7 @@ def speed(record: xr.Dataset) -> Figure:
     return style.with_legend(figure, both[1], ncols=5)
 
 
-def _speed_points(axes: Axes, iterations: xr.DataArray, colour: str, *, height: float) -> None:
+def _speed_points(axes: style.Axes, iterations: xr.DataArray, colour: str, *, height: float) -> None:
     """Means with intervals from which what a seed does to all pairs alike is taken out; crosses where a seed never came."""
     mean, low, high = mean_interval(claims.paired(iterations).transpose("point", "seed"))
     C, never, equal = iterations.coefficient.values, np.isnan(mean), iterations.equal.values
@@ -184,7 +182,7 @@ AXES: tuple[tuple[Callable[[xr.DataArray], xr.DataArray], str, tuple[float, ...]
 
 
 @style.styled
-def causes(record: xr.Dataset) -> Figure:
+def causes(record: xr.Dataset) -> style.Figure:
     """Iterations to the middle target against C, the memory of momentum, and the size of the update; a mark a pair."""
     figure, grid = style.panels(2, len(AXES), height=5.0, sharey="row", sharex="col")
     for row, (choice, title) in zip(grid, TITLES.items(), strict=True):
@@ -216,7 +214,7 @@ def cause_table(record: xr.Dataset) -> Table:
 
 
 @style.styled
-def plane(record: xr.Dataset) -> Figure:
+def plane(record: xr.Dataset) -> style.Figure:
     """All pairs by the memories of momentum and second moment, coloured by iterations to the middle target."""
     figure, both = style.panels(1, 2, height=3.9, sharey=True, ylabel=r"memory of $v$, $1/(1-\beta)$")
     x, y = memory(record).values, 1 / (1 - record.beta.values)
@@ -250,7 +248,7 @@ def plane_table(record: xr.Dataset, *, shown: int = 3) -> Table:
 
 
 @style.styled
-def unstable(record: xr.Dataset) -> Figure:
+def unstable(record: xr.Dataset) -> style.Figure:
     """How far the loss ends above the median inside, and the largest update, against the exact rate; a colour per rate."""
     figure, (loss, update) = style.panels(1, 2, height=3.6)
     exact_rate, worse = np.log(record.gamma) - np.log(record.beta) / 2, claims.behind(record.loss)

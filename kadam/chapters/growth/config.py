@@ -1,13 +1,12 @@
 """What is run of growth outside the region, at which profile."""
 
-import math
 from dataclasses import dataclass
 
-from kadam.lab.records.profiles import CPU, check_choice, check_counts
+from kadam.lab.records.profiles import CPU, Checked, require
 
 
 @dataclass(frozen=True)
-class Config:
+class Config(Checked):
     """What a growth run is made of; the defaults are profile cpu."""
 
     points: int = 64  # pairs (beta, gamma) along the normal curve through Adam's default, as in [G&T, Fig. 2]
@@ -26,14 +25,8 @@ class Config:
     text: str = "real"  # "real", or "embedded" for the excerpt that ships with the package
     seed: int = 0  # of the first repetition
 
-    def __post_init__(self) -> None:
-        check_counts(self, "points", "seeds", "chunk", "eps_every", "steps", "batch", "context", "width", "layers", "heads")
-        check_choice("dtype", self.dtype, ("float32", "float64"))
-        check_choice("text", self.text, ("real", "embedded"))
-        if not 0 < self.eta < math.inf:
-            raise ValueError(f"eta must be a finite number > 0, got {self.eta!r}")
-        if self.steps < 10:
-            raise ValueError(f"steps must be at least 10 for a slope to be fitted, got {self.steps}")
+    def check(self) -> None:
+        require(self.steps >= 10, f"steps must be at least 10 for a slope to be fitted, got {self.steps}")
 
 
 PROFILES = {

@@ -2,8 +2,6 @@
 
 import numpy as np
 import xarray as xr
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from kadam.chapters.growth.claims import relative_errors
 from kadam.report import style
@@ -22,7 +20,7 @@ TITLES = {"fixed": "one fixed batch", "fresh": "fresh minibatches"}
 
 
 @style.styled
-def curves(record: xr.Dataset, *, seed: int = 0) -> Figure:
+def curves(record: xr.Dataset, *, seed: int = 0) -> style.Figure:
     """The largest update over iterations, a line per point of the normal curve, on a fixed batch and on fresh ones."""
     figure, both = style.panels(1, 2, height=3.6, sharey=True, ylabel="largest |u| (learning rates)")
     scale, run = style.along_curve(record.coefficient.values), selected(record, seed=seed)
@@ -37,7 +35,7 @@ def curves(record: xr.Dataset, *, seed: int = 0) -> Figure:
 
 
 @style.styled
-def slopes(record: xr.Dataset) -> Figure:
+def slopes(record: xr.Dataset) -> style.Figure:
     """The slope at the end against C, mean and range over seeds, beside the three laws; fixed and fresh batches."""
     figure, both = style.panels(1, 2, height=3.6, sharey=True, ylabel="slope of log max|u|  (a step)")
     for axes, (setting, title) in zip(both, TITLES.items(), strict=True):
@@ -62,7 +60,7 @@ def slope_table(record: xr.Dataset) -> Table:
 
 
 @style.styled
-def errors(record: xr.Dataset) -> Figure:
+def errors(record: xr.Dataset) -> style.Figure:
     """The ratio of the measured slope to each law, point by point, on the fixed batch."""
     figure, axes = style.panels(1, 1, height=2.9)
     outside, window = record.isel(point=record.rate_discrete.values > LOOSE), record.attrs["one_e_fold"]
@@ -92,7 +90,7 @@ def error_table(record: xr.Dataset) -> Table:
 
 
 @style.styled
-def places(record: xr.Dataset) -> Figure:
+def places(record: xr.Dataset) -> style.Figure:
     """Which parameter holds the largest update over the last iterations, by point; and what PyTorch's eps changes."""
     figure, (shares, eps) = style.panels(1, 2, height=3.5, width_ratios=[1.25, 1])
     _share_bars(shares, record)
@@ -114,7 +112,7 @@ def holder_shares(record: xr.Dataset) -> dict[str, xr.DataArray]:
     return {name: share for name, share in shares.items() if share.max() > 0}
 
 
-def _share_bars(axes: Axes, record: xr.Dataset) -> None:
+def _share_bars(axes: style.Axes, record: xr.Dataset) -> None:
     shares = holder_shares(record)
     largest = sorted(shares, key=lambda name: -float(shares[name].mean()))[:4]
     rest = sum((shares[name] for name in shares if name not in largest), start=0 * record.coefficient)

@@ -5,8 +5,6 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from kadam.chapters.speed.measures import cases, over_plain, shares, state, step_over
 from kadam.report import style
@@ -51,7 +49,7 @@ def optimizer_table(record: xr.Dataset) -> Table:
 
 
 @style.styled
-def split(record: xr.Dataset) -> Figure:
+def split(record: xr.Dataset) -> style.Figure:
     """Shares of a step's time, a bar a case."""
     names, widths = cases(record), 100 * shares(record)
     figure, axes = style.panels(1, 1, height=1.5 + 0.2 * len(names))
@@ -64,6 +62,6 @@ def split(record: xr.Dataset) -> Figure:
     return style.with_legend(figure, axes, ncols=len(COLOURS))
 
 
-def by_k(axes: Axes, ks: Iterable[int], label: str, largest: float) -> None:
+def by_k(axes: style.Axes, ks: Iterable[int], label: str, largest: float) -> None:
     """Axes of something that depends on k, from 0 to a little above the largest."""
     axes.set(xlabel="k", ylabel=label, ylim=(0, 1.1 * largest), xticks=sorted({int(k) for k in ks}))

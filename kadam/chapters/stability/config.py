@@ -2,11 +2,11 @@
 
 from dataclasses import dataclass
 
-from kadam.lab.records.profiles import check_counts
+from kadam.lab.records.profiles import Checked, require
 
 
 @dataclass(frozen=True)
-class Config:
+class Config(Checked):
     """What a run is made of; the defaults are the laptop profile."""
 
     grid: int = 201  # points a side of the maps
@@ -15,10 +15,8 @@ class Config:
     pairs: int = 400  # pairs (beta, gamma) whose growth is simulated, around both boundaries
     seed: int = 0
 
-    def __post_init__(self) -> None:
-        check_counts(self, "grid", "length", "sequences", "pairs")
-        if self.length < 20:
-            raise ValueError(f"length must be at least 20, got {self.length}")
+    def check(self) -> None:
+        require(self.length >= 20, f"length must be at least 20, got {self.length}")
 
 
 PROFILES = {

@@ -5,8 +5,6 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from kadam.chapters.stability.claims import ROUNDING, at_most, boundary_gap, rate_error
 from kadam.report import style
@@ -35,7 +33,7 @@ WINDOWS = {
 
 
 @style.styled
-def region(record: xr.Dataset) -> Figure:
+def region(record: xr.Dataset) -> style.Figure:
     """The (gamma, beta) plane and its corner: growth rate, boundaries, level curves of C, the normal curve, known pairs."""
     figure, both = style.panels(1, 2, height=4.1, ylabel=style.BETA_LABEL)
     for axes, (window, (title, low, levels)) in zip(both, WINDOWS.items(), strict=True):
@@ -50,7 +48,7 @@ def region(record: xr.Dataset) -> Figure:
     return style.with_legend(figure, both[0], ncols=3)
 
 
-def _map(axes: Axes, window: xr.Dataset, levels: Sequence[float]) -> Any:
+def _map(axes: style.Axes, window: xr.Dataset, levels: Sequence[float]) -> Any:
     """Growth rates as colours, which are given back, and level curves of C."""
     place, growing = (window.map_gamma, window.map_beta), window.rate_discrete.where(window.rate_discrete > 0)
     C = window.coefficient.where(np.isfinite(window.coefficient))
@@ -59,7 +57,7 @@ def _map(axes: Axes, window: xr.Dataset, levels: Sequence[float]) -> Any:
     return axes.pcolormesh(*place, growing, cmap=style.GROWTH_MAP, vmin=0, vmax=0.1, rasterized=True)
 
 
-def _mark(axes: Axes, record: xr.Dataset, panel: str, place: Callable[[float], float] = float) -> None:
+def _mark(axes: style.Axes, record: xr.Dataset, panel: str, place: Callable[[float], float] = float) -> None:
     """A dot for each named pair, filled where it is unstable; ``place`` takes a rate to where it lies on both axes."""
     for name, offset in ((name, of[panel]) for name, of in OFFSETS.items() if panel in of):
         pair = record.sel(practice=name)
@@ -81,7 +79,7 @@ def practice_table(record: xr.Dataset) -> Table:
 
 
 @style.styled
-def boundaries(record: xr.Dataset) -> Figure:
+def boundaries(record: xr.Dataset) -> style.Figure:
     """Where the two boundaries disagree: the gap in beta, and the corner on logarithmic axes."""
     figure, (gap, corner) = style.panels(1, 2, height=3.3)
     height, place, *_ = boundary_numbers(record).values()
@@ -111,7 +109,7 @@ def boundary_numbers(record: xr.Dataset) -> dict[str, float]:
 
 
 @style.styled
-def bounds(record: xr.Dataset) -> Figure:
+def bounds(record: xr.Dataset) -> style.Figure:
     """Both bounds over n, and what the algorithm reaches on the worst-case gradients."""
     figure, grid = style.panels(2, 3, height=4.4, sharex=True)
     for example, axes in enumerate(grid.flat):
@@ -135,7 +133,7 @@ def bound_table(record: xr.Dataset, n: int) -> Table:
 
 
 @style.styled
-def runs(record: xr.Dataset) -> Figure:
+def runs(record: xr.Dataset) -> style.Figure:
     """Simulated growth on both sides of the boundary, and every sequence against its bound."""
     figure, (growth, ratios) = style.panels(1, 2, height=3.1)
     limits = [float(record.growth_asymptotic.min()), float(record.growth_asymptotic.max())]

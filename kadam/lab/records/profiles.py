@@ -2,10 +2,10 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
 from typing import Any, TypeVar
 
-from kadam.decay import STRATEGIES, check_stage_count, check_strategy
+from kadam.decay import STRATEGIES, check_strategy
 
 PROFILES = ("smoke", "laptop", "paper")
 
@@ -16,14 +16,22 @@ CPU = "cpu"
 CORPORA = ("shakespeare", "reviews")
 PRECISIONS = ("float64", "float32", "bfloat16")
 BASELINES = ("Adam", "AdamW", "NAdam", "LaProp", "Lion", "SGD")
+ORIGINS = ("real", "embedded")  # of data: as its authors publish it, or the stand-in that ships with the package
+
+# What holds for fields of these names in every configuration: words of a list, finite numbers above 0, and whole numbers that
+# count nothing and may be 0.
+CHOICES = {"text": ORIGINS, "images": ORIGINS, "corpus": CORPORA, "precision": PRECISIONS, "dtype": ("float32", "float64")}
+POSITIVE = ("eta", "equal_rate", "rates", "decays", "targets")
+NOT_COUNTS = ("seed", "shift", "cutout")
+
+Fields = dict[str, Any]  # some fields of a configuration, by name
 
 C = TypeVar("C")
 
 
 def choose(profiles: Mapping[str, C], profile: str) -> C:
     """The configuration of a profile; ``ValueError`` listing the profiles if there is none of that name."""
-    if profile not in profiles:
-        raise ValueError(f"profile must be one of {', '.join(profiles)}; got {profile!r}")
+    check_choice("profile", profile, tuple(profiles))
     return profiles[profile]
 
 
@@ -32,41 +40,64 @@ def name_of(profiles: Mapping[str, Any], config: Any) -> str:
     return next((name for name, known in profiles.items() if known == config), "custom")
 
 
-def check_counts(config: Any, *names: str) -> None:
-    """``ValueError`` unless these fields of a configuration are whole numbers of at least one."""
-    for name in names:
-        value = asdict(config)[name]
-        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-            raise ValueError(f"{name} must be a whole number >= 1, got {value!r}")
+def is_count(value: Any) -> bool:
+    """Whether this is a whole number of at least one."""
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 1
+
+
+def require(holds: bool, message: str) -> None:
+    """``ValueError`` with the message unless it holds."""
+    if not holds:
+        raise ValueError(message)
 
 
 def check_choice(name: str, value: str, allowed: tuple[str, ...]) -> None:
     """``ValueError`` listing what is allowed unless ``value`` is."""
-    if value not in allowed:
-        raise ValueError(f"{name} must be one of {', '.join(allowed)}; got {value!r}")
+    require(value in allowed, f"{name} must be one of {', '.join(allowed)}; got {value!r}")
 
 
 def check_rates(name: str, values: float | Sequence[float]) -> None:
     """``ValueError`` unless this is a number or a sequence of some, each finite and above 0."""
     each = (values,) if isinstance(values, int | float) else values
-    if not each or not all(0 < value < math.inf for value in each):
-        raise ValueError(f"{name} must be finite and > 0, got {values!r}")
+    require(bool(each) and all(0 < value < math.inf for value in each), f"{name} must be finite and > 0, got {values!r}")
 
 
 @dataclass(frozen=True)
-class Shape:
+class Checked:
+    """A configuration whose fields are checked by type and name: ``ValueError`` for one that is not what it must be.
+
+    Whole numbers, alone or several in a tuple, are counts of at least one; the tables above name what else holds, and
+    :meth:`check` what a subclass demands besides.
+    """
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            name, value = field.name, getattr(self, field.name)
+            if field.type is int and name not in NOT_COUNTS:
+                require(is_count(value), f"{name} must be a whole number >= 1, got {value!r}")
+            elif field.type == tuple[int, ...]:
+                require(value and all(map(is_count, value)), f"{name} must hold one whole number >= 1 or more, got {value!r}")
+            elif name in POSITIVE:
+                check_rates(name, value)
+            elif name in CHOICES:
+                check_choice(name, value, CHOICES[name])
+        self.check()
+
+    def check(self) -> None:
+        """What must hold besides, of several fields together or of one with limits of its own."""
+
+
+@dataclass(frozen=True)
+class Shape(Checked):
     """The size of a transformer."""
 
     width: int
     layers: int
     heads: int
 
-    def __post_init__(self) -> None:
-        check_counts(self, "width", "layers", "heads")
-
 
 @dataclass(frozen=True)
-class Contestants:
+class Contestants(Checked):
     """The optimizers of a contest and how they are compared; the defaults are those of the laptop profile."""
 
     ks: tuple[int, ...] = (1, 2)
@@ -82,17 +113,13 @@ class Contestants:
     device: str = "cpu"
     seed: int = 100  # criteria and sizes were chosen on seeds 0 to 2
 
-    def __post_init__(self) -> None:
-        check_counts(self, "tuning_seeds", "seeds", "evaluations")
-        check_rates("equal_rate", self.equal_rate)
-        for k in self.ks:
-            check_stage_count(k)
+    def check(self) -> None:
         for strategy in self.strategies:
             check_strategy(strategy)
 
 
 @dataclass(frozen=True)
-class Sizes:
+class Sizes(Checked):
     """How large networks and data are; the defaults are those of the laptop profile."""
 
     context: int = 8  # characters a window
@@ -105,11 +132,6 @@ class Sizes:
     text: str = "real"  # "real", or "embedded" for the excerpt that ships with the package
     images: str = "real"  # "real", or "embedded" for scikit-learn's digits
     device: str = "cpu"
-
-    def __post_init__(self) -> None:
-        check_counts(self, "context", "width", "layers", "heads", "channels", "pixels", "examples")
-        check_choice("text", self.text, ("real", "embedded"))
-        check_choice("images", self.images, ("real", "embedded"))
 
 
 LAPTOP = Sizes()

@@ -24,9 +24,6 @@ class ImageNetwork(Network):
     width: int
     depth: int
     normalised: bool
-    precision: str = "float32"
-    compiler: str = ""
-    device: str = "cpu"
 
     def make(self) -> Vgg:
         shape = {"channels": self.channels, "classes": self.classes, "width": self.width, "depth": self.depth}

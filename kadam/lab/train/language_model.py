@@ -24,9 +24,6 @@ class TextNetwork(Network):
     context: int
     shape: Shape
     normalised: bool
-    precision: str = "float32"
-    compiler: str = ""
-    device: str = "cpu"
 
     def make(self) -> Gpt:
         return Gpt(vocabulary=self.vocabulary, context=self.context, normalised=self.normalised, **vars(self.shape))

@@ -5,6 +5,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
@@ -20,12 +21,13 @@ Forward = Callable[[Tensor], Tensor]
 Maker = Callable[[list[nn.Parameter]], Optimizer]
 
 
+@dataclass(frozen=True, kw_only=True)
 class Network(ABC):
-    """A network and how it computes; for frozen dataclasses, of which equal ones build theirs once a process."""
+    """A network and how it computes, its size in a subclass; equal ones build theirs once a process."""
 
-    precision: str  # bfloat16: under autocast, the weights stay float32
-    compiler: str  # a backend of torch.compile; empty: as it is
-    device: str
+    precision: str = "float32"  # bfloat16: under autocast, the weights stay float32
+    compiler: str = ""  # a backend of torch.compile; empty: as it is
+    device: str = "cpu"
 
     def __post_init__(self) -> None:
         check_choice("precision", self.precision, PRECISIONS)

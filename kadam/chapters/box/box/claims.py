@@ -82,6 +82,8 @@ def _regularised_ends_elsewhere(dataset: xr.Dataset, *, most: float, least: floa
 XL = "[X&L] abstract, as we read it"
 HERE = "derived here: The box"
 SETTLED = f"of runs whose weights go no further than {STILL} of the box's radius in the last half"
+LEAVES = "largest weight above {least} in some run; settled runs within {most} of the bounded minimum"
+ELSEWHERE = "all runs settle, within {most} of that minimum and further than {least} from the bounded one"
 
 TESTS: Claims = {
     ("XL-8b", XL): (
@@ -118,11 +120,7 @@ TESTS: Claims = {
     ),
     ("D-8h", "asked here: chapter 8"): (
         "With gamma a little above beta the box is left on the way, and the end is the same",
-        Criterion(
-            "largest weight above {least} in some run; settled runs within {most} of the bounded minimum",
-            least=OUTSIDE,
-            most=NEAR,
-        ),
+        Criterion(LEAVES, least=OUTSIDE, most=NEAR),
         _above_leaves_on_the_way,
     ),
     ("D-8i", "asked here: chapter 8"): (
@@ -142,11 +140,7 @@ TESTS: Claims = {
     ),
     ("XL-8l", XL): (
         "Adam with L2 regularisation ends somewhere else: at the minimum of the regularised loss",
-        Criterion(
-            "all runs settle, within {most} of that minimum and further than {least} from the bounded one",
-            most=NEAR,
-            least=10 * NEAR,
-        ),
+        Criterion(ELSEWHERE, most=NEAR, least=10 * NEAR),
         _regularised_ends_elsewhere,
     ),
 }

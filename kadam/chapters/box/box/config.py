@@ -2,11 +2,11 @@
 
 from dataclasses import dataclass
 
-from kadam.lab.records.profiles import check_choice, check_counts, check_rates
+from kadam.lab.records.profiles import Checked
 
 
 @dataclass(frozen=True)
-class Config:
+class Config(Checked):
     """What this experiment is made of; the defaults are the laptop profile."""
 
     steps: int = 2000
@@ -22,11 +22,6 @@ class Config:
     pixels: int = 4  # they are averaged down to so many a side
     images: str = "real"  # "real", or "embedded" for scikit-learn's digits
     seed: int = 10  # sizes and criteria were chosen on seeds 0 to 2
-
-    def __post_init__(self) -> None:
-        check_counts(self, "steps", "kept", "dimension", "quadratics", "examples", "pixels")
-        check_choice("images", self.images, ("real", "embedded"))
-        check_rates("decays", self.decays)
 
 
 PROFILES = {

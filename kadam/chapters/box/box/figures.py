@@ -5,7 +5,6 @@ import itertools
 import numpy as np
 import xarray as xr
 from matplotlib.colors import BoundaryNorm
-from matplotlib.figure import Figure
 
 from kadam.chapters.box import pairs
 from kadam.chapters.box.box.claims import STILL
@@ -38,7 +37,7 @@ CONTRAST = {"equal": "AdamW", "L2": "Adam, L2"}
 
 
 @style.styled
-def gaps(record: xr.Dataset) -> Figure:
+def gaps(record: xr.Dataset) -> style.Figure:
     """The Frank-Wolfe gap over the first one: rows are kinds of problem, columns schedules; geometric mean over problems."""
     figure, all_axes = style.panels(2, record.sizes["schedule"], height=4.6, sharex=True, sharey="row")
     for row, kind in zip(all_axes, KINDS, strict=True):
@@ -68,7 +67,7 @@ def limit_table(record: xr.Dataset) -> Table:
 
 
 @style.styled
-def radii() -> Figure:
+def radii() -> style.Figure:
     """The radius that decay enforces, over that of the box, in the plane of the decays; with the pairs of the runs."""
     figure, axes = style.panels(1, 1, height=3.9)
     gamma, beta = np.meshgrid(np.linspace(0.8, 0.9995, 400), np.linspace(0.8, 0.9995, 400))
@@ -105,7 +104,7 @@ def radius_table(record: xr.Dataset) -> Table:
 
 
 @style.styled
-def sizes(record: xr.Dataset, *, schedule: str = "1/sqrt(n)") -> Figure:
+def sizes(record: xr.Dataset, *, schedule: str = "1/sqrt(n)") -> style.Figure:
     """How far outside of the box the largest weight of any problem is, in its radii; dotted: the radius that decay enforces.
 
     A line ends where all weights are within the box.
@@ -125,7 +124,7 @@ def sizes(record: xr.Dataset, *, schedule: str = "1/sqrt(n)") -> Figure:
 
 
 @style.styled
-def contrast(record: xr.Dataset, *, schedule: str = "1/n") -> Figure:
+def contrast(record: xr.Dataset, *, schedule: str = "1/n") -> style.Figure:
     """Distance from the bounded minimum and from the regularised one, AdamW beside Adam with L2; mean over problems."""
     figure, both = style.panels(1, 2, height=3.2, sharey=True, ylabel="distance over 1/lambda")
     ends = {"distance": (style.EXACT, "bounded minimum"), "ridge_distance": (style.PAPER, "minimum of the L2-regularised loss")}

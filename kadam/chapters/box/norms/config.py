@@ -2,13 +2,13 @@
 
 from dataclasses import dataclass
 
-from kadam.lab.records.profiles import check_counts
+from kadam.lab.records.profiles import Checked, require
 
 BASES = ("axes", "rotated")
 
 
 @dataclass(frozen=True)
-class Config:
+class Config(Checked):
     """What this experiment is made of; the defaults are the laptop profile."""
 
     steps: int = 2000
@@ -19,10 +19,9 @@ class Config:
     spread: float = 10.0  # of the eigenvalues of the quadratic for the identity
     seed: int = 10  # sizes and criteria were chosen on seeds 0 to 2
 
-    def __post_init__(self) -> None:
-        check_counts(self, "steps", "kept", "seeds")
-        if not (self.dimensions and min(self.dimensions) >= 2):
-            raise ValueError(f"dimensions must hold one number or more, each >= 2, got {self.dimensions!r}")
+    def check(self) -> None:
+        large = min(self.dimensions) >= 2
+        require(large, f"dimensions must hold one number or more, each >= 2, got {self.dimensions!r}")
 
 
 PROFILES = {

@@ -2,7 +2,6 @@
 
 import numpy as np
 import xarray as xr
-from matplotlib.figure import Figure
 
 from kadam.report import style
 from kadam.report.ledger import below
@@ -17,7 +16,7 @@ DESCENTS = {
 
 
 @style.styled
-def identity(record: xr.Dataset) -> Figure:
+def identity(record: xr.Dataset) -> style.Figure:
     """The gap of the optimizer with betas (0, 0) and of Frank & Wolfe's steps, and how far apart their weights ever are."""
     figure, (left, right) = style.panels(1, 2, height=2.8)
     left.plot(record.step, record.gap.sel(path="Frank-Wolfe"), color=style.EXACT, lw=4, alpha=0.35, label="Frank-Wolfe")
@@ -37,7 +36,7 @@ def identity_line(record: xr.Dataset) -> str:
 
 
 @style.styled
-def losses(record: xr.Dataset) -> Figure:
+def losses(record: xr.Dataset) -> style.Figure:
     """Loss along the axes and in a random basis in the largest dimension, with Frank & Wolfe's bounds; median over seeds."""
     figure, both = style.panels(1, 2, height=3.4, sharey=True, ylabel="loss / first loss")
     largest = record.isel(dimension=-1).median("seed")

@@ -72,6 +72,7 @@ def _window_decides(dataset: xr.Dataset, *, least: float, most: float, narrow: f
 
 
 XL = "[X&L] abstract, as we read it"
+WITHIN = f"largest weight at the end at most {{most}} radii, on a full batch and on fresh ones, in all runs; {MOST_WORDS}"
 
 TESTS: Claims = {
     ("XL-8q", XL): (
@@ -81,10 +82,7 @@ TESTS: Claims = {
     ),
     ("XL-8r", XL): (
         "With gamma <= beta a network's weights end within the box, whatever lambda",
-        Criterion(
-            f"largest weight at the end at most {{most}} radii, on a full batch and on fresh ones, in all runs; {MOST_WORDS}",
-            most=OUTSIDE,
-        ),
+        Criterion(WITHIN, most=OUTSIDE),
         functools.partial(_largest_weights, shown=BELOW, judged=BELOW),
     ),
     ("XL-8s", "[X&L] abstract: a tight bound on the average update; ours is derived here: The box"): (

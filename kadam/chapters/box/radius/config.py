@@ -2,11 +2,11 @@
 
 from dataclasses import dataclass
 
-from kadam.lab.records.profiles import check_choice, check_counts, check_rates
+from kadam.lab.records.profiles import Checked
 
 
 @dataclass(frozen=True)
-class Config:
+class Config(Checked):
     """What this experiment is made of."""
 
     decays: tuple[float, ...] = (1.0, 3.0, 10.0)  # weight decays
@@ -25,11 +25,6 @@ class Config:
     text: str = "real"  # "real", or "embedded" for the excerpt that ships with the package
     device: str = "cpu"
     seed: int = 20  # sizes and criteria were chosen on seeds 0 to 2, and that of D-8w after a look at 10 to 12
-
-    def __post_init__(self) -> None:
-        check_counts(self, "steps", "kept", "followed", "seeds", "batch", "context", "width", "layers", "heads")
-        check_choice("text", self.text, ("real", "embedded"))
-        check_rates("decays", self.decays)
 
 
 PROFILES = {

@@ -4,7 +4,6 @@ import itertools
 
 import numpy as np
 import xarray as xr
-from matplotlib.figure import Figure
 from matplotlib.ticker import ScalarFormatter
 
 from kadam.chapters.box.radius.claims import relative_gap, share_of_bound
@@ -27,7 +26,7 @@ LEAST = 1e-4  # where a weight this near to the box, or inside, is drawn
 
 
 @style.styled
-def paths(record: xr.Dataset, *, batches: str = "full batch") -> Figure:
+def paths(record: xr.Dataset, *, batches: str = "full batch") -> style.Figure:
     """Gap (its smallest size so far), largest weight and loss over the steps, a column a weight decay; median over seeds."""
     figure, grid = style.panels(3, record.sizes["weight_decay"], height=6.0, sharex=True, sharey="row", squeeze=False)
     runs = selected(record, batches=batches)
@@ -65,7 +64,7 @@ def end_table(record: xr.Dataset) -> Table:
 
 
 @style.styled
-def window(record: xr.Dataset) -> Figure:
+def window(record: xr.Dataset) -> style.Figure:
     """How far outside of the box the largest weight ends, against what the window of the decay allows; a symbol a run."""
     figure, both = style.panels(1, 2, height=3.4, sharey=True, ylabel="largest weight, beyond the box\n(radii 1/lambda)")
     for axes, batches in zip(both, record.batches.values, strict=True):
@@ -90,7 +89,7 @@ def window_table(record: xr.Dataset) -> Table:
 
 
 @style.styled
-def averages(record: xr.Dataset) -> Figure:
+def averages(record: xr.Dataset) -> style.Figure:
     """The mean square of a weight's updates against the theory's bound on it, one symbol a weight, run and weight decay."""
     figure, both = style.panels(1, 2, height=3.4, sharey=True, ylabel="mean of u^2 over all steps")
     for axes, batches in zip(both, record.batches.values, strict=True):

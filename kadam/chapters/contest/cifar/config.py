@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from kadam.lab.records.profiles import Contestants, check_choice, check_counts, check_rates
+from kadam.lab.records.profiles import Contestants, Fields, require
 
 
 @dataclass(frozen=True)
@@ -26,65 +26,27 @@ class Config(Contestants):
     precision: str = "float32"
     images: str = "real"  # "real", or "embedded" for scikit-learn's digits
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_counts(self, "steps", "batch", "train", "validation", "test", "pixels", "width", "depth")
-        check_choice("images", self.images, ("real", "embedded"))
-        check_rates("rates", self.rates)
-        if self.evaluations > self.steps:
-            raise ValueError(f"evaluations must be at most steps, {self.steps}, got {self.evaluations}")
+    def check(self) -> None:
+        super().check()
+        require(self.evaluations <= self.steps, f"evaluations must be at most steps, {self.steps}, got {self.evaluations}")
 
+
+# Images, how they change, and the network: of the three other profiles.
+FEW: Fields = {"batch": 16, "train": 128, "validation": 64, "test": 64, "pixels": 8, "shift": 1, "cutout": 2, "width": 2}
+MORE: Fields = {"train": 16384, "validation": 3200, "test": 4000, "width": 16}
+ALL: Fields = {"batch": 512, "train": 45000, "validation": 5000, "test": 10000, "pixels": 32, "cutout": 8, "width": 64}
+# How they are compared and computed.
+SHORT: Fields = {"seeds": 2, "steps": 12, "evaluations": 2, "precision": "float64", "images": "embedded"}
+LONGER: Fields = {"seeds": 5, "steps": 320, "evaluations": 4}
+LONG: Fields = {"seeds": 5, "steps": 700, "evaluations": 8}
+GPU: Fields = {"smoothing": 0.1, "precision": "bfloat16", "compiler": "inductor", "device": "cuda"}
 
 PROFILES = {
-    "smoke": Config(
-        ks=(1, 2, 3),
-        strategies=("inverse_exp", "meta"),
-        rates=(4e-3, 1.6e-2),
-        seeds=2,
-        steps=12,
-        batch=16,
-        evaluations=2,
-        train=128,
-        validation=64,
-        test=64,
-        pixels=8,
-        shift=1,
-        cutout=2,
-        width=2,
-        precision="float64",
-        images="embedded",
-    ),
+    "smoke": Config(ks=(1, 2, 3), strategies=("inverse_exp", "meta"), rates=(4e-3, 1.6e-2), **FEW, **SHORT),
     "laptop": Config(),
     # What two cores do in an hour.
-    "cpu": Config(
-        ks=(1, 2, 3, 4, 10),
-        rates=(1e-3, 2e-3, 4e-3, 8e-3, 1.6e-2, 3.2e-2),
-        seeds=5,
-        steps=320,
-        evaluations=4,
-        train=16384,
-        validation=3200,
-        test=4000,
-        width=16,
-    ),
-    "paper": Config(
-        ks=tuple(range(1, 11)),
-        rates=(5e-4, 1e-3, 2e-3, 4e-3, 8e-3, 1.6e-2),
-        seeds=5,
-        steps=700,
-        batch=512,
-        evaluations=8,
-        smoothing=0.1,
-        train=45000,
-        validation=5000,
-        test=10000,
-        pixels=32,
-        cutout=8,
-        width=64,
-        precision="bfloat16",
-        compiler="inductor",
-        device="cuda",
-    ),
+    "cpu": Config(ks=(1, 2, 3, 4, 10), rates=(1e-3, 2e-3, 4e-3, 8e-3, 1.6e-2, 3.2e-2), **MORE, **LONGER),
+    "paper": Config(ks=tuple(range(1, 11)), rates=(5e-4, 1e-3, 2e-3, 4e-3, 8e-3, 1.6e-2), **ALL, **LONG, **GPU),
 }
 
 DATA = "images"

@@ -34,16 +34,9 @@ def announcement(config: Config, jobs: int) -> str:
 
 def contest(config: Config) -> Contest:
     """Who competes, and how."""
-    return Contest(
-        title="cifar",
-        data=DATA,
-        networks=NETWORKS,
-        methods=tuple(optimizers.methods(config.ks, config.strategies)),
-        tuning_steps=config.steps,
-        measures=("loss", "accuracy", "train_loss", "update_rms"),
-        load=Inputs.of,
-        config=config,
-    )
+    methods = tuple(optimizers.methods(config.ks, config.strategies))
+    measures = ("loss", "accuracy", "train_loss", "update_rms")
+    return Contest("cifar", DATA, NETWORKS, methods, config.steps, measures, load=Inputs.of, config=config)
 
 
 @dataclass(frozen=True)
@@ -66,8 +59,8 @@ class Inputs:
 
     def network(self, name: str) -> ImageNetwork:
         config, train = self.config, self.splits.train
-        how = (config.precision, config.compiler, config.device)
-        return ImageNetwork(train.images.shape[-1], train.classes, config.width, config.depth, name == NETWORKS[0], *how)
+        how = {"precision": config.precision, "compiler": config.compiler, "device": config.device}
+        return ImageNetwork(train.images.shape[-1], train.classes, config.width, config.depth, name == NETWORKS[0], **how)
 
     def training(self, piece: Piece, steps: int, trial: Trial) -> Classification:
         """A run from its start, its seed a seed for each thing that is drawn."""

@@ -4,8 +4,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import xarray as xr
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullLocator
 
 from kadam.chapters.contest import looks, measures
@@ -30,7 +28,7 @@ def setting(record: xr.Dataset) -> str:
 
 
 @style.styled
-def basin(record: xr.Dataset) -> Figure:
+def basin(record: xr.Dataset) -> style.Figure:
     """How wide the range of good learning rates is, by k and strategy, and of the baselines; Adam's as a line."""
     figure, all_axes = looks.by_network(record, height=2.7, ylabel="basin of good rates\n(powers of ten)", sharey=True)
     others = [name for name in looks.baselines(record) if name != ADAM]
@@ -54,7 +52,7 @@ def basin(record: xr.Dataset) -> Figure:
     return style.with_legend(figure, all_axes[0], ncols=4)
 
 
-def _dot(axes: Axes, x: float, of: xr.Dataset, marker: str, colour: str) -> None:
+def _dot(axes: style.Axes, x: float, of: xr.Dataset, marker: str, colour: str) -> None:
     """Hollow where the search ends before the basin does."""
     axes.plot(x, float(of.width), marker, ms=4, color=colour, markerfacecolor="white" if of.cut else colour)
 
@@ -84,7 +82,7 @@ KINDS: dict[str, dict[str, Any]] = {  # what the lines of one colour are
 
 
 @style.styled
-def updates(record: xr.Dataset, *, methods: Sequence[str]) -> Figure:
+def updates(record: xr.Dataset, *, methods: Sequence[str]) -> style.Figure:
     """The rms of u and the largest |u| over training with its bound, a column a network, at equal and tuned rates."""
     figure, all_axes = style.panels(2, len(networks(record)), height=5.0, sharex=True, sharey=True, squeeze=False)
     known, first = looks.of_methods(record), all_axes[0, 0]
@@ -105,14 +103,13 @@ def updates(record: xr.Dataset, *, methods: Sequence[str]) -> Figure:
 
 def update_table(record: xr.Dataset, *, methods: Sequence[str]) -> Table:
     """The bound of u; rms of u over training, largest |u| of all runs, and spikes of the training loss a run."""
-    of = xr.Dataset(
-        {
-            "bound": record.bound.isel(evaluation=-1).astype(object).fillna("-"),
-            "rms": overall(record.update_rms).mean("seed"),
-            "largest": record.max_update.max(["seed", "evaluation"]),
-            "spikes": record.spikes.sum("evaluation").mean("seed"),
-        }
-    )
-    rows = cases(of.sel(comparison=[EQUAL, TUNED], optimizer=list(methods)), "comparison", "network", "optimizer")
+    values = {
+        "bound": record.bound.isel(evaluation=-1).astype(object).fillna("-"),
+        "rms": overall(record.update_rms).mean("seed"),
+        "largest": record.max_update.max(["seed", "evaluation"]),
+        "spikes": record.spikes.sum("evaluation").mean("seed"),
+    }
+    of = xr.Dataset(values).sel(comparison=[EQUAL, TUNED], optimizer=list(methods))
+    rows = cases(of, "comparison", "network", "optimizer")
     head = ("comparison", "network", "optimizer", "bound", "rms of u", "largest |u|", "spikes")
     return table(head, rows, digits=("", "", "", "#.3g", ".2f", "#.3g", ".1f"))

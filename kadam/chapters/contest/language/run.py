@@ -36,16 +36,10 @@ def announcement(config: Config, jobs: int) -> str:
 
 def contest(config: Config) -> Contest:
     """Who competes, and how."""
-    return Contest(
-        title="language",
-        data=DATA,
-        networks=tuple(setting.name for setting in config.settings),
-        methods=tuple(optimizers.methods(config.ks, config.strategies, chosen=config.baselines)),
-        tuning_steps=config.tuning_steps,
-        measures=("loss", "train_loss", "update_rms", "max_update", "spikes"),
-        load=Inputs.of,
-        config=config,
-    )
+    networks = tuple(setting.name for setting in config.settings)
+    methods = tuple(optimizers.methods(config.ks, config.strategies, chosen=config.baselines))
+    measures = ("loss", "train_loss", "update_rms", "max_update", "spikes")
+    return Contest("language", DATA, networks, methods, config.tuning_steps, measures, load=Inputs.of, config=config)
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,8 +67,8 @@ class Inputs:
 
     def network(self, name: str) -> TextNetwork:
         config, setting = self.config, self.setting(name)
-        how = (setting.precision, config.compiler, config.device)
-        return TextNetwork(self.text(name).vocabulary, config.context, setting.shape, setting.normalised, *how)
+        how = {"precision": setting.precision, "compiler": config.compiler, "device": config.device}
+        return TextNetwork(self.text(name).vocabulary, config.context, setting.shape, setting.normalised, **how)
 
     def training(self, piece: Piece, steps: int, trial: Trial) -> LanguageModelling:
         """A run from its start, its seed one for the weights and one for the batches."""
@@ -97,10 +91,8 @@ def run(config: Config, *, checkpoint: Path | None = None, jobs: int = 1) -> xr.
     texts = Inputs.of(config, dataset.attrs["data_sha256"]).texts
     dataset["guess"] = "network", [math.log(texts[setting.corpus].vocabulary) for setting in config.settings]
     dataset["bound"] = ("optimizer", "evaluation"), _bounds(config)
-    dataset.attrs |= {
-        **{name: getattr(config, name) for name in ("tuning_steps", "batch", "context")},
-        **{f"{name}_tokens": len(text.train) for name, text in texts.items()},
-    }
+    dataset.attrs |= {name: getattr(config, name) for name in ("tuning_steps", "batch", "context")}
+    dataset.attrs |= {f"{name}_tokens": len(text.train) for name, text in texts.items()}
     return with_units(dataset, UNITS)
 
 

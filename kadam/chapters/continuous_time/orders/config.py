@@ -2,14 +2,14 @@
 
 from dataclasses import dataclass
 
-from kadam.lab.records.profiles import check_choice, check_counts
+from kadam.lab.records.profiles import Checked, Fields, require
 
 # The cases in which orders are judged; the others show what disturbs them: a long memory, and gradients crowded around zero.
 JUDGED = ("quadratic", "perceptron", "transformer")
 
 
 @dataclass(frozen=True)
-class Config:
+class Config(Checked):
     """What this experiment is made of; the defaults are the laptop profile."""
 
     beta: float = 0.999
@@ -30,26 +30,15 @@ class Config:
     text: str = "real"  # "real", or "embedded" for the excerpt that ships with the package
     seed: int = 0
 
-    def __post_init__(self) -> None:
-        check_counts(self, "substeps", "first_steps", "rates", "seeds", "small_first_steps", "small_rates", "crowd")
-        check_counts(self, "width", "batch", "context")
-        check_choice("text", self.text, ("real", "embedded"))
-        if min(self.rates, self.small_rates) < 2:
-            raise ValueError(f"rates and small_rates must be at least 2, got {self.rates} and {self.small_rates}")
+    def check(self) -> None:
+        least = min(self.rates, self.small_rates)
+        require(least >= 2, f"rates and small_rates must be at least 2, got {self.rates} and {self.small_rates}")
 
+
+SHORT: Fields = {"time": 0.02, "first_steps": 5, "small_first_steps": 4, "small_factor": 2.0}
 
 PROFILES = {
-    "smoke": Config(
-        time=0.02,
-        rates=3,
-        first_steps=5,
-        seeds=1,
-        small_rates=2,
-        small_first_steps=4,
-        small_factor=2.0,
-        crowd=200,
-        text="embedded",
-    ),
+    "smoke": Config(rates=3, seeds=1, small_rates=2, crowd=200, text="embedded", **SHORT),
     "laptop": Config(),
     "paper": Config(rates=9, small_rates=9, width=16, batch=16),
 }

@@ -5,8 +5,6 @@ import itertools
 import matplotlib.pyplot as plt
 import numpy as np
 import xarray as xr
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from kadam.chapters.continuous_time.flows import FLOWS
 from kadam.chapters.continuous_time.looks import LOOKS
@@ -20,7 +18,7 @@ TITLES = {"transformer": "transformer, beta = 0.99", "transformer, default": "tr
 
 
 @style.styled
-def errors(record: xr.Dataset) -> Figure:
+def errors(record: xr.Dataset) -> style.Figure:
     """Error against learning rate for every case, both logarithmic, with lines of slope 1 and 2 (3/2 for the crowd)."""
     figure, all_axes = style.panels(2, 3, height=5.2, ylabel="error of the path")
     for axes, case in zip(all_axes.flat, record.case.values, strict=False):
@@ -42,7 +40,7 @@ def errors(record: xr.Dataset) -> Figure:
     return figure
 
 
-def _slope_guide(axes: Axes, one: xr.Dataset, slope: float) -> None:
+def _slope_guide(axes: style.Axes, one: xr.Dataset, slope: float) -> None:
     """A thin line of the given slope through the flow's error at the largest learning rate."""
     eta, middle = one.eta.values, one.sizes["rate"] // 2
     line = float(one.error[0]) * (eta / eta[0]) ** slope

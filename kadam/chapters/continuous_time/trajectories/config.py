@@ -3,11 +3,11 @@
 from dataclasses import dataclass
 
 from kadam.decay import Decay
-from kadam.lab.records.profiles import check_choice, check_counts
+from kadam.lab.records.profiles import Checked, Fields, require
 
 
 @dataclass(frozen=True)
-class Config:
+class Config(Checked):
     """What this experiment is made of; the defaults are the laptop profile. A learning rate is a time over its steps."""
 
     beta: float = 0.999
@@ -36,42 +36,24 @@ class Config:
     text: str = "real"  # "real", or "embedded" for the excerpt that ships with the package
     seed: int = 0
 
-    def __post_init__(self) -> None:
-        check_counts(self, "substeps", "width", "layers", "heads", "batch", "context", "weights")
-        check_counts(self, "shown_steps", "long_steps", "map_steps", "p_steps")
-        check_choice("text", self.text, ("real", "embedded"))
-        if self.substeps % 2:
-            raise ValueError(f"substeps must be even, for minibatches change between two of them; got {self.substeps}")
-        if self.shown_steps not in self.path_steps:
-            raise ValueError(f"shown_steps must be one of path_steps {self.path_steps}, got {self.shown_steps}")
+    def check(self) -> None:
+        even, shown = self.substeps % 2 == 0, self.shown_steps
+        require(even, f"substeps must be even, for minibatches change between two of them; got {self.substeps}")
+        require(shown in self.path_steps, f"shown_steps must be one of path_steps {self.path_steps}, got {shown}")
 
     @property
     def decay(self) -> Decay:
         return Decay(beta=self.beta, gamma=self.gamma)
 
 
+# Network and data, lengths of the runs, and what varies, of the smoke profile.
+SMALL: Fields = {"width": 8, "heads": 1, "batch": 2, "context": 8, "text": "embedded"}
+TIMES: Fields = {"path_time": 0.004, "long_time": 0.01, "noise_time": 0.002, "map_time": 0.04, "p_time": 0.02}
+STEPS: Fields = {"path_steps": (8, 16), "shown_steps": 16, "long_steps": 10, "noise_steps": (4, 8), "map_steps": 10}
+FEW: Fields = {"map_betas": (0.5, 0.95, 0.999), "map_gammas": (0.0, 0.9, 0.99), "exponents": (0.0, 2.0), "p_steps": 10}
+
 PROFILES = {
-    "smoke": Config(
-        width=8,
-        heads=1,
-        batch=2,
-        context=8,
-        path_time=0.004,
-        path_steps=(8, 16),
-        shown_steps=16,
-        long_time=0.01,
-        long_steps=10,
-        noise_time=0.002,
-        noise_steps=(4, 8),
-        map_betas=(0.5, 0.95, 0.999),
-        map_gammas=(0.0, 0.9, 0.99),
-        map_time=0.04,
-        map_steps=10,
-        exponents=(0.0, 2.0),
-        p_time=0.02,
-        p_steps=10,
-        text="embedded",
-    ),
+    "smoke": Config(**SMALL, **TIMES, **STEPS, **FEW),
     "laptop": Config(),
     "paper": Config(width=64, layers=4, heads=4, batch=32, context=64, long_time=2.0, long_steps=2000),
 }

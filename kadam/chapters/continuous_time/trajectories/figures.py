@@ -2,9 +2,7 @@
 
 import numpy as np
 import xarray as xr
-from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm
-from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from kadam.chapters.continuous_time.flows import BOTH
@@ -19,7 +17,7 @@ SETTINGS = {"full batch": "o-", "minibatches": "s--"}
 
 
 @style.styled
-def weights(record: xr.Dataset) -> Figure:
+def weights(record: xr.Dataset) -> style.Figure:
     """Adam's path and those of both flows for the randomly chosen weights, one panel each."""
     figure, all_axes = style.panels(-(-record.sizes["weight"] // 4), 4, height=6.6, sharex=True, squeeze=False)
     time = np.arange(record.sizes["shown_step"]) * record.attrs["shown_eta"]
@@ -42,7 +40,7 @@ def weight_table(record: xr.Dataset) -> Table:
 
 
 @style.styled
-def squares(record: xr.Dataset) -> Figure:
+def squares(record: xr.Dataset) -> style.Figure:
     """Mean squared distance to Adam over all weights against time, by learning rate; and the longer run with its loss."""
     figure, (*both, longer) = style.panels(1, 3, height=3.5)
     shares = _longer_shares(record)[1:]
@@ -82,7 +80,7 @@ def longer_table(record: xr.Dataset) -> Table:
 
 
 @style.styled
-def betas(record: xr.Dataset) -> Figure:
+def betas(record: xr.Dataset) -> style.Figure:
     """The error of each flow over a grid of (beta, gamma); frames mark pairs outside the exact stable region."""
     figure, both = style.panels(1, 2, height=3.6, sharey=True, ylabel=style.BETA_LABEL)
     for axes, flow in zip(both, BOTH, strict=True):
@@ -99,7 +97,7 @@ def betas(record: xr.Dataset) -> Figure:
     return figure
 
 
-def _write_cells(axes: Axes, errors: xr.DataArray) -> None:
+def _write_cells(axes: style.Axes, errors: xr.DataArray) -> None:
     for (i, j), value in np.ndenumerate(errors.values):
         text = f"{value:.1g}" if value < 1 else ">1"
         axes.text(j, i, text, ha="center", va="center", fontsize=6, color="white" if value > 0.1 else "black")
@@ -120,7 +118,7 @@ def map_table(record: xr.Dataset) -> Table:
 
 
 @style.styled
-def noise(record: xr.Dataset) -> Figure:
+def noise(record: xr.Dataset) -> style.Figure:
     """The errors with one batch and with minibatches; and the squared error of the paper's equation for several p."""
     figure, (errors, exponents) = style.panels(1, 2, height=3.3)
     for setting, line in SETTINGS.items():

@@ -97,14 +97,12 @@ def _shown(config: Config, problem: FlatLoss, compared: Compared) -> xr.Dataset:
     rng = np.random.default_rng([config.seed, 2])
     chosen = np.sort(rng.choice(len(problem.start), config.weights, replace=False))
     curves = {"adam": compared.adam, **compared.flows}
-    return xr.Dataset(
-        {
-            "shown": (("curve", "shown_step", "weight"), np.stack([path[:, chosen] for path in curves.values()])),
-            "name": ("weight", [problem.where(int(i)) for i in chosen]),
-            "evaluations": ("curve", _evaluations(config, problem)),
-        },
-        coords={"curve": list(curves)},
-    )
+    values = {
+        "shown": (("curve", "shown_step", "weight"), np.stack([path[:, chosen] for path in curves.values()])),
+        "name": ("weight", [problem.where(int(i)) for i in chosen]),
+        "evaluations": ("curve", _evaluations(config, problem)),
+    }
+    return xr.Dataset(values, coords={"curve": list(curves)})
 
 
 def _evaluations(config: Config, problem: FlatLoss) -> list[float]:
@@ -162,13 +160,9 @@ def _exponents(config: Config, text: Text, steps: int) -> xr.Dataset:
     without = adam_flow(problem.grad, problem.start, **setting, order=1, substeps=32)
     discrete = adam(problem.grad, problem.start, **setting)
     paths = [paper_flow_in_time(problem.grad, problem.start, **setting, p=p) for p in config.exponents]
-    return xr.Dataset(
-        {
-            "p_mse": (("p", "p_step"), np.stack([np.square(path - discrete).mean(1) for path in paths])),
-            "p_gap": ("p", [distance(path, without) for path in paths]),
-        },
-        coords={"p": list(config.exponents), "p_step": np.arange(steps + 1)},
-    )
+    squares, gaps = ([np.square(path - discrete).mean(1) for path in paths], [distance(path, without) for path in paths])
+    values = {"p_mse": (("p", "p_step"), np.stack(squares)), "p_gap": ("p", gaps)}
+    return xr.Dataset(values, coords={"p": list(config.exponents), "p_step": np.arange(steps + 1)})
 
 
 KINDS: dict[str, Any] = {"path": _path, "long": _long, "noise": _noise, "map": _map, "exponents": _exponents}

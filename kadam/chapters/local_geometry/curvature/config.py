@@ -1,9 +1,8 @@
 """What curvature runs, at which profile."""
 
 from dataclasses import dataclass
-from typing import Any
 
-from kadam.lab.records.profiles import Sizes, check_choice, check_counts
+from kadam.lab.records.profiles import Checked, Fields, Sizes, require
 
 USUAL = 1.0  # the scale of all initial weights at which all methods are run
 
@@ -13,7 +12,7 @@ LARGE = Sizes(context=64, width=64, layers=2, heads=4, channels=16, pixels=16, e
 
 
 @dataclass(frozen=True)
-class Config:
+class Config(Checked):
     """What this experiment is made of; the defaults are the laptop profile."""
 
     beta: float = 0.999
@@ -34,16 +33,13 @@ class Config:
     sizes: Sizes = LAPTOP
     dtype: str = "float32"
 
-    def __post_init__(self) -> None:
-        check_counts(self, "steps", "probes", "points", "curve_steps", "slow_steps", "search_seeds", "seeds")
-        check_choice("dtype", self.dtype, ("float32", "float64"))
-        if USUAL not in self.scales:
-            raise ValueError(f"scales must hold {USUAL}, the usual one, got {self.scales}")
-        if self.seed < self.search_seeds:
-            raise ValueError(f"seed must be at least search_seeds = {self.search_seeds}, got {self.seed}")
+    def check(self) -> None:
+        require(USUAL in self.scales, f"scales must hold {USUAL}, the usual one, got {self.scales}")
+        searched = self.search_seeds
+        require(self.seed >= searched, f"seed must be at least search_seeds = {searched}, got {self.seed}")
 
 
-FEW: dict[str, Any] = {"steps": 30, "slow_steps": 60, "examples": (8, 2, 4), "probes": 16, "probe_counts": (4, 16), "points": 4}
+FEW: Fields = {"steps": 30, "slow_steps": 60, "examples": (8, 2, 4), "probes": 16, "probe_counts": (4, 16), "points": 4}
 
 PROFILES = {
     "smoke": Config(scales=(1.0, 2.0), levels=(0.9, 0.7), search_seeds=1, seeds=3, sizes=SMALL, dtype="float64", **FEW),

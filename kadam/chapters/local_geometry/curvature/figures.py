@@ -5,8 +5,6 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 
 from kadam.chapters.local_geometry.curvature import claims
@@ -23,7 +21,7 @@ LAYER_COLOURS = (style.EXACT, style.PAPER, style.CORRECTED, style.SECOND, style.
 
 
 @style.styled
-def paths(record: xr.Dataset) -> Figure:
+def paths(record: xr.Dataset) -> style.Figure:
     """R_med of every layer against the loss reached, usual initial weights: geometric mean over seeds."""
     columns = 5
     rows = -(-record.sizes["layer"] // columns)
@@ -39,7 +37,7 @@ def paths(record: xr.Dataset) -> Figure:
     return style.with_legend(figure, all_axes.flat[0], ncols=len(LOOKS))
 
 
-def _path(axes: Axes, mean: xr.DataArray) -> None:
+def _path(axes: style.Axes, mean: xr.DataArray) -> None:
     """One layer: the mean of log R_med by optimizer and level."""
     for name, (colour, marker) in LOOKS.items():
         wide = 1.6 if name in PAIR else 0.7
@@ -51,7 +49,7 @@ def _path(axes: Axes, mean: xr.DataArray) -> None:
     _ratio_axis(axes)
 
 
-def _ratio_axis(axes: Axes) -> None:
+def _ratio_axis(axes: style.Axes) -> None:
     """A vertical axis for ratios: logarithmic where they span a factor of five, and a few plain labels in any case."""
     low, high = axes.dataLim.intervaly
     if high > 5 * low:
@@ -87,7 +85,7 @@ MARKERS = dict(zip(MEASURES, "oDx", strict=False))
 
 
 @style.styled
-def differences(record: xr.Dataset) -> Figure:
+def differences(record: xr.Dataset) -> style.Figure:
     """log R_med, SGD's less Adam's, of every layer: mean and interval over seeds, by three measures."""
     figure, axes = style.panels(1, 1, height=5.0)
     for network, colour in COLOURS.items():
@@ -122,7 +120,7 @@ def _interval(found: xr.DataArray | None) -> str:
 
 
 @style.styled
-def scales(record: xr.Dataset) -> Figure:
+def scales(record: xr.Dataset) -> style.Figure:
     """The same difference at the lowest loss against the size of the initial weights, a line a layer; median over seeds."""
     figure, all_axes = style.panels(1, len(NETWORKS), height=3.6, sharey=True, ylabel="log R_med, SGD less Adam")
     for axes, network in zip(all_axes, NETWORKS, strict=True):
@@ -157,7 +155,7 @@ def _probe_sizes(record: xr.Dataset) -> xr.DataArray:
 
 
 @style.styled
-def estimates(record: xr.Dataset) -> Figure:
+def estimates(record: xr.Dataset) -> style.Figure:
     """The error of estimated R_med: against the number of probes at fresh weights, and beside the exact one in training."""
     figure, (left, right) = style.panels(1, 2, height=3.6)
     sizes, counts = _probe_sizes(record), record.probe_count.values
@@ -188,7 +186,7 @@ def training_error(record: xr.Dataset) -> str:
 
 
 @style.styled
-def region(record: xr.Dataset) -> Figure:
+def region(record: xr.Dataset) -> style.Figure:
     """R_med of the perceptron's layers along the normal curve at every loss, against C; mean and interval over seeds."""
     layers = record.curve_layer.values
     figure, all_axes = style.panels(1, len(layers), height=3.4, sharex=True, ylabel="R_med")

@@ -79,15 +79,12 @@ AFTER = "asked after a look at other seeds"
 AT_END = f"at {END:.0%} of the initial loss"
 POOLED = f"pooled, {AT_END}: Adam's R_med above SGD's, median over seeds, every dimension"
 LAW_WITHIN = 0.1  # both laws
+ENDS = f"{AT_END}, every dimension and both layers, median over seeds: Adam at most {{most:g}}, SGD at least {{least:g}}"
 
 TESTS: Claims = {
     ("JML-9a", JML): (
         "Two-layer linear network, small start: Adam ends where R_med is small, SGD with momentum where it is large",
-        Criterion(
-            f"{AT_END}, every dimension and both layers, median over seeds: Adam at most {{most:g}}, SGD at least {{least:g}}",
-            most=1.5,
-            least=5,
-        ),
+        Criterion(ENDS, most=1.5, least=5),
         _ends,
     ),
     ("JML-9b", JML): (

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from kadam.lab.records.profiles import check_counts
+from kadam.lab.records.profiles import Checked, require
 
 STARTS = {"d^-3": 3, "d^-2": 2, "1/d": 1}  # variance of the initial weights: minus the exponent
 LAYERS = ("layer 1", "layer 2", "pooled")
@@ -11,7 +11,7 @@ LAWS = {"small_start": "vanishing start", "from_start": "with shrinking part and
 
 
 @dataclass(frozen=True)
-class Config:
+class Config(Checked):
     """What this experiment is made of; the defaults are the laptop profile."""
 
     beta: float = 0.999
@@ -23,10 +23,8 @@ class Config:
     seeds: int = 10
     seed: int = 20  # tuned on 0 to 4; the law with the rest was found on 10 to 19
 
-    def __post_init__(self) -> None:
-        check_counts(self, "resolution", "steps", "seeds")
-        if not self.dimensions or min(self.dimensions) < 2:
-            raise ValueError(f"dimensions must be whole numbers >= 2, got {self.dimensions}")
+    def check(self) -> None:
+        require(min(self.dimensions) >= 2, f"dimensions must be whole numbers >= 2, got {self.dimensions}")
 
 
 PROFILES = {

@@ -2,7 +2,6 @@
 
 import numpy as np
 import xarray as xr
-from matplotlib.figure import Figure
 
 from kadam.chapters.local_geometry.drawing import LOOKS, plain_ticks
 from kadam.chapters.local_geometry.geometry.claims import BOTH, END, SMALLEST, at_end, law_errors
@@ -19,7 +18,7 @@ AT_END = f"R_med at {END:.0%} of the initial loss"
 
 
 @style.styled
-def losses(record: xr.Dataset) -> Figure:
+def losses(record: xr.Dataset) -> style.Figure:
     """R_med by layer and pooled, largest dimension, smallest start: against the loss reached, and against steps.
 
     Median over seeds; the band is Adam's and SGD's middle half.
@@ -50,7 +49,7 @@ def loss_table(record: xr.Dataset) -> Table:
 
 
 @style.styled
-def dimensions(record: xr.Dataset) -> Figure:
+def dimensions(record: xr.Dataset) -> style.Figure:
     """R_med of both layers at the end against the dimension, smallest start; median and range over seeds."""
     figure, all_axes = style.panels(1, 2, height=3.6, sharey=True, ylabel=AT_END)
     for axes, layer in zip(all_axes, BOTH, strict=True):
@@ -77,7 +76,7 @@ def dimension_table(record: xr.Dataset) -> Table:
 
 
 @style.styled
-def laws(record: xr.Dataset) -> Figure:
+def laws(record: xr.Dataset) -> style.Figure:
     """SGD's R_med at the end against both laws from the initial weights: every dimension, start and seed."""
     figure, all_axes = style.panels(1, 2, height=3.6, sharex=True, sharey=True, ylabel="measured R_med, SGD")
     measured = record.r_med.sel(optimizer="SGD", level=END)
@@ -103,7 +102,7 @@ def law_table(record: xr.Dataset) -> Table:
 
 
 @style.styled
-def starts(record: xr.Dataset) -> Figure:
+def starts(record: xr.Dataset) -> style.Figure:
     """R_med at the end against the variance of the initial weights, Adam and SGD, every dimension."""
     figure, all_axes = style.panels(1, record.sizes["layer"], height=3.4, sharey=True, ylabel=AT_END)
     dimensions = record.dimension.values

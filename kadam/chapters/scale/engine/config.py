@@ -1,15 +1,14 @@
 """What is measured of the engine and of moments in bfloat16, at which profile."""
 
 from dataclasses import dataclass
-from typing import Any
 
-from kadam.lab.records.profiles import check_counts
+from kadam.lab.records.profiles import Checked, Fields, require
 
 ROUNDINGS = ("float32", "bfloat16, nearest", "bfloat16, stochastic")
 
 
 @dataclass(frozen=True)
-class Config:
+class Config(Checked):
     """What is measured; the defaults are the laptop profile."""
 
     tasks: tuple[int, ...] = (100, 1_000, 10_000)  # in one sweep
@@ -28,16 +27,11 @@ class Config:
     moment_steps: int = 5_000
     seed: int = 0
 
-    def __post_init__(self) -> None:
-        check_counts(self, "workers", "rounds", "most", "most_kept", "saves", "commits", "moments", "moment_steps")
-        for name, values in (("tasks", self.tasks), ("numbers", self.numbers), ("listed", self.listed)):
-            if not values or min(values) < 1:
-                raise ValueError(f"{name} must hold one whole number >= 1 or more, got {values!r}")
-        if not self.decays or not all(0 <= decay < 1 for decay in self.decays):
-            raise ValueError(f"decays must hold one number in [0, 1) or more, got {self.decays!r}")
+    def check(self) -> None:
+        require(max(self.decays) < 1, f"decays must hold one number in (0, 1) or more, got {self.decays!r}")
 
 
-FEW: dict[str, Any] = {"rounds": 2, "most": 32, "most_kept": 32, "saves": 2, "commits": 2, "moments": 10, "moment_steps": 100}
+FEW: Fields = {"rounds": 2, "most": 32, "most_kept": 32, "saves": 2, "commits": 2, "moments": 10, "moment_steps": 100}
 
 PROFILES = {
     # Dask's workers take longer to start than the first has.

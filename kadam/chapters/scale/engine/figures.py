@@ -8,8 +8,6 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
 
 from kadam.chapters.scale.engine.claims import per_task
@@ -31,7 +29,7 @@ STAGES = (1, 2, 4)  # k whose memory is shown
 
 
 @style.styled
-def engine(record: xr.Dataset) -> Figure:
+def engine(record: xr.Dataset) -> style.Figure:
     """Seconds a task by the length of the sweep, seconds a record by its size, seconds a commit by the manifest."""
     figure, (tasks, disk, manifest) = style.panels(1, 3, height=3.5)
     for way, (colour, words) in WAYS.items():
@@ -60,7 +58,7 @@ def middle(record: xr.Dataset) -> xr.Dataset:
     return record[["save", "read", "ask", "commit"]].median(("saved", "round", "committed"))
 
 
-def _logarithmic(axes: Axes, x: str, y: str) -> None:
+def _logarithmic(axes: style.Axes, x: str, y: str) -> None:
     axes.set(xscale="log", yscale="log", xlabel=x, ylabel=y)
     axes.yaxis.set_major_formatter("{x:,g}")
     axes.yaxis.set_minor_formatter(NullFormatter())
@@ -68,7 +66,7 @@ def _logarithmic(axes: Axes, x: str, y: str) -> None:
 
 
 @style.styled
-def moments(record: xr.Dataset) -> Figure:
+def moments(record: xr.Dataset) -> style.Figure:
     """Second moments kept in bfloat16 with the largest beta2: gradients of one, and none after one."""
     figure, both = style.panels(1, 2, height=3.2, sharey=True)
     v = record.moment.isel(beta2=-1)

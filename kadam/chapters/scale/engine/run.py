@@ -47,14 +47,10 @@ def run(config: Config, *, checkpoint: Path | None = None, jobs: int = 1) -> xr.
 
 
 UNITS = {
-    "content": "bytes of numbers",
     "seconds": "s, of a whole sweep",
-    "save": "s",
-    "read": "s",
-    "file_bytes": "bytes",
-    "ask": "s",
-    "commit": "s",
-    "manifest_bytes": "bytes",
+    **dict.fromkeys(("save", "read", "ask", "commit"), "s"),
+    "content": "bytes of numbers",
+    **dict.fromkeys(("file_bytes", "manifest_bytes"), "bytes"),
     "moment": "mean of v",
 }
 

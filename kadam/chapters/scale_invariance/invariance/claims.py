@@ -87,6 +87,7 @@ HERE = f"at gamma = {USUAL} without decay"
 EVERY = "every weight, batch and seed"
 MEAN = "mean over seeds, for every"
 CASES = f"{MEAN} gamma, decay, weight and batch; {MOST_WORDS}"
+WAY = f"displacement over {{steps}} steps over the sum of eta |u| within {{most:.0%}} of 1 {HERE}, both norms"
 
 TESTS: Claims = {
     ("GT-5a", "[G&T] Section 4.2, Eqs. 10-11 as we read them"): (
@@ -130,11 +131,7 @@ TESTS: Claims = {
     ),
     ("GT-5h", "a reviewer's question on [G&T] Section 4.2, as we read it"): (
         "|W'| is |u|: over ten steps a weight goes as far as its updates are long, in l_2 as in l_inf",
-        Criterion(
-            f"displacement over {{steps}} steps over the sum of eta |u| within {{most:.0%}} of 1 {HERE}, both norms",
-            steps=10,
-            most=0.1,
-        ),
+        Criterion(WAY, steps=10, most=0.1),
         _displacement,
     ),
 }

@@ -2,14 +2,14 @@
 
 from dataclasses import dataclass
 
-from kadam.lab.records.profiles import CPU, LAPTOP, PAPER, SMOKE, Sizes, check_counts
+from kadam.lab.records.profiles import CPU, LAPTOP, PAPER, SMOKE, Checked, Sizes, require
 
 LAGS = (0, 1, 2, 5, 10, 20, 50)  # steps back to the gradients that a weight is compared with
 WINDOWS = (1, 10, 50)  # steps over which a weight's displacement is compared with its updates
 
 
 @dataclass(frozen=True)
-class Config:
+class Config(Checked):
     """What this experiment is made of; the defaults are profile cpu."""
 
     beta: float = 0.999
@@ -27,12 +27,11 @@ class Config:
     sizes: Sizes = LAPTOP
     seed: int = 0
 
-    def __post_init__(self) -> None:
-        check_counts(self, "steps", "burn_in", "late", "every", "seeds", "small", "large", "fixed")
-        if max(self.burn_in, self.late) >= self.steps:
-            raise ValueError(f"burn_in and late must be below steps = {self.steps}, got {self.burn_in} and {self.late}")
-        if self.steps - self.every <= max(LAGS + WINDOWS):
-            raise ValueError(f"steps must be above every + {max(LAGS + WINDOWS)}, got {self.steps} and every = {self.every}")
+    def check(self) -> None:
+        steps, every, back = self.steps, self.every, max(LAGS + WINDOWS)
+        below = max(self.burn_in, self.late) < steps
+        require(below, f"burn_in and late must be below steps = {steps}, got {self.burn_in} and {self.late}")
+        require(steps - every > back, f"steps must be above every + {back}, got {steps} and every = {every}")
 
 
 PROFILES = {

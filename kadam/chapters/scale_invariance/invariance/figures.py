@@ -7,8 +7,6 @@ from typing import Any
 import matplotlib.pyplot as plt
 import numpy as np
 import xarray as xr
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from kadam.chapters.scale_invariance.invariance.claims import USUAL, end_errors, growth_over_law, turn_over, usual
@@ -29,7 +27,7 @@ PARTS = {
 
 
 @style.styled
-def growth(record: xr.Dataset) -> Figure:
+def growth(record: xr.Dataset) -> style.Figure:
     """The growth of |W|^2 over what |u|^2 alone gives, against gamma: every weight and kind of batch."""
     figure, axes = style.panels(1, 1, height=4.0)
     axes.plot(record.factor.values, color=style.EXACT, lw=1, label="with the cross term: (1+gamma)/(1-gamma)")
@@ -47,7 +45,7 @@ def _cases(values: Any) -> Iterator[tuple[Any, dict[str, Any]]]:
         yield values.sel(setting=setting, weight=weight), {"marker": marker, "color": colour, "ms": 3.5, "lw": 0.7}
 
 
-def _points(axes: Axes, values: xr.DataArray) -> None:
+def _points(axes: style.Axes, values: xr.DataArray) -> None:
     """Mean over seeds with their range, all cases side by side at every gamma; the gammas at 0, 1, ... on the axis."""
     axes.set_xticks(range(values.sizes["gamma"]), [f"{gamma:g}" for gamma in values.gamma.values])
     axes.set_xlabel(style.GAMMA_LABEL)
@@ -57,7 +55,7 @@ def _points(axes: Axes, values: xr.DataArray) -> None:
         axes.errorbar(np.arange(one.sizes["gamma"]) + 0.045 * (i - 7), mean, reach, ls="", **look)
 
 
-def _key(figure: Figure, axes: Axes, record: xr.Dataset) -> None:
+def _key(figure: style.Figure, axes: style.Axes, record: xr.Dataset) -> None:
     """What lines, markers and colours mean, above the panels; the lines are those of ``axes``."""
     kinds = [(marker, style.GUIDE, name) for marker, name in zip(MARKERS, record.setting.values, strict=True)]
     weights = [("o", colour, name) for colour, name in zip(COLOURS, record.weight.values, strict=True)]
@@ -82,7 +80,7 @@ def growth_table(record: xr.Dataset) -> Table:
 
 
 @style.styled
-def norms(record: xr.Dataset, *, weight: str = "hidden", gamma: float = USUAL) -> Figure:
+def norms(record: xr.Dataset, *, weight: str = "hidden", gamma: float = USUAL) -> style.Figure:
     """|W|^2 over training beside both laws: without decay above, with the largest below; one column a kind of batch."""
     figure, all_axes = style.panels(2, record.sizes["setting"], height=4.6, sharex=True, sharey="row")
     steps = np.arange(record.sizes["step"]) * int(record.attrs["every"])
@@ -106,7 +104,7 @@ def norm_table(record: xr.Dataset) -> Table:
 
 
 @style.styled
-def orthogonality(record: xr.Dataset) -> Figure:
+def orthogonality(record: xr.Dataset) -> style.Figure:
     """Above: the cosine of W and u, and the dropped term over the kept one. Below: earlier gradients, and the way made."""
     figure, ((cosines, terms), (earlier, moved)) = style.panels(2, 2, height=6.2)
     _points(cosines, -record.cosine.sel(weight_decay=0.0))
@@ -121,7 +119,7 @@ def orthogonality(record: xr.Dataset) -> Figure:
     return figure
 
 
-def _looking_back(earlier: Axes, moved: Axes, mean: xr.Dataset) -> None:
+def _looking_back(earlier: style.Axes, moved: style.Axes, mean: xr.Dataset) -> None:
     for one, look in _cases(mean):
         earlier.plot(one.lag, one.past_cosine, **look)
         moved.plot(one.window, one.moved, **look)
@@ -153,7 +151,7 @@ def moved_table(record: xr.Dataset) -> Table:
 
 
 @style.styled
-def causes(record: xr.Dataset) -> Figure:
+def causes(record: xr.Dataset) -> style.Figure:
     """What |W|^2 at the end of training without decay is made of, mean over seeds: one bar a weight and kind of batch."""
     figure, all_axes = style.panels(1, record.sizes["setting"], height=3.4, sharey=True, ylabel="share of |W|^2 at the end")
     shares, names = usual(record).parts.mean("seed"), [name.replace("olution", ".") for name in record.weight.values]
@@ -177,7 +175,7 @@ def causes_table(record: xr.Dataset) -> Table:
 
 
 @style.styled
-def departure(record: xr.Dataset) -> Figure:
+def departure(record: xr.Dataset) -> style.Figure:
     """Measured growth without decay over that of the law with the cross term, before and after the burn-in."""
     figure, both = style.panels(1, 2, height=3.4, sharey=True, ylabel="growth of |W|^2 / the law's")
     for axes, phase in zip(both, record.phase.values, strict=True):
@@ -198,7 +196,7 @@ def departure_table(record: xr.Dataset) -> Table:
 
 
 @style.styled
-def rotation(record: xr.Dataset) -> Figure:
+def rotation(record: xr.Dataset) -> style.Figure:
     """The angle that a step turns a weight by, late in training with decay, against gamma: one panel a weight decay."""
     decays = [rate for rate in record.weight_decay.values if rate > 0]
     figure, all_axes = style.panels(1, len(decays), height=3.6, sharey=True, squeeze=False)

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from kadam.lab.records.profiles import CPU, LAPTOP, PAPER, SMOKE, Sizes, check_counts
+from kadam.lab.records.profiles import CPU, LAPTOP, PAPER, SMOKE, Checked, Fields, Sizes, require
 
 # What may change on purpose in the middle of training; then the convolutional networks.
 CHANGES = ("none", "loss x 10", "loss / 10", "larger batches", "smaller batches", "other letters")
@@ -10,7 +10,7 @@ NETWORKS = ("normalised, Adam", "plain, Adam", "plain, 2-Adam")
 
 
 @dataclass(frozen=True)
-class Config:
+class Config(Checked):
     """What this experiment is made of; the defaults are profile cpu."""
 
     beta: float = 0.999
@@ -31,13 +31,11 @@ class Config:
     sizes: Sizes = LAPTOP
     seed: int = 10  # the criteria below were chosen on seeds 0 to 2
 
-    def __post_init__(self) -> None:
-        check_counts(self, "steps", "change", "around", "horizon", "every", "seeds", "small", "large", "batch")
-        if not self.around < self.change < self.steps - self.around:
-            got = f"{self.change}, {self.around}, {self.steps}"
-            raise ValueError(f"change must lie between around and steps - around, got {got}")
-        if self.horizon > self.steps - self.change:
-            raise ValueError(f"horizon must be at most steps - change = {self.steps - self.change}, got {self.horizon}")
+    def check(self) -> None:
+        change, around, steps, left = self.change, self.around, self.steps, self.steps - self.change
+        between = around < change < steps - around
+        require(between, f"change must lie between around and steps - around, got {change}, {around}, {steps}")
+        require(self.horizon <= left, f"horizon must be at most steps - change = {left}, got {self.horizon}")
 
     @property
     def start(self) -> float:
@@ -45,25 +43,15 @@ class Config:
         return self.eta / (2 * self.weight_decay)
 
 
+SHORT: Fields = {"steps": 40, "change": 20, "around": 5, "horizon": 15, "every": 5}
+LONG: Fields = {"steps": 10000, "change": 5000, "around": 500, "horizon": 250, "every": 100}
+
 PROFILES = {
-    "smoke": Config(
-        steps=40, change=20, around=5, horizon=15, every=5, sizes=SMOKE, seeds=1, small=2, large=4, rates=(1e-3, 4e-3), batch=8
-    ),
+    "smoke": Config(sizes=SMOKE, seeds=1, small=2, large=4, rates=(1e-3, 4e-3), batch=8, **SHORT),
     "laptop": Config(seeds=1, steps=300, change=150),
     # The reference: a minute of one core.
     CPU: Config(),
-    "paper": Config(
-        sizes=PAPER,
-        steps=10000,
-        change=5000,
-        around=500,
-        horizon=250,
-        every=100,
-        weight_decay=0.5,
-        small=16,
-        large=64,
-        batch=64,
-    ),
+    "paper": Config(sizes=PAPER, weight_decay=0.5, small=16, large=64, batch=64, **LONG),
 }
 
 DATA = "text and images"

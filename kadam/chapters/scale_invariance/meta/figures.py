@@ -3,7 +3,6 @@
 import matplotlib.pyplot as plt
 import numpy as np
 import xarray as xr
-from matplotlib.figure import Figure
 
 from kadam.chapters.scale_invariance.meta.claims import at_best_rates, over_own_turn
 from kadam.report import style
@@ -30,7 +29,7 @@ NETWORKS = {
 
 
 @style.styled
-def histories(record: xr.Dataset, *, weight: str = "query") -> Figure:
+def histories(record: xr.Dataset, *, weight: str = "query") -> style.Figure:
     """|W|^2 of one weight through every change, first seed, beside what three histories make of it."""
     figure, all_axes = style.panels(2, 3, height=4.8, sharex=True, ylabel="|W|^2")
     steps = np.arange(record.sizes["step"]) * int(record.attrs["every"])
@@ -54,7 +53,7 @@ def history_table(record: xr.Dataset) -> Table:
 
 
 @style.styled
-def directions(record: xr.Dataset) -> Figure:
+def directions(record: xr.Dataset) -> style.Figure:
     """How far the directions of other rules are from AdamW's, after three of the changes; mean over weights and seeds."""
     figure, all_axes = style.panels(1, len(SHOWN_CHANGES), height=3.8, sharey=True, ylabel="angle to AdamW / AdamW's own turn")
     apart = over_own_turn(record.angle).mean("weight")
@@ -80,7 +79,7 @@ def moment_table(record: xr.Dataset) -> Table:
 
 
 @style.styled
-def networks(record: xr.Dataset) -> Figure:
+def networks(record: xr.Dataset) -> style.Figure:
     """Late training loss of the convolutional networks against the learning rate; mean and range over seeds."""
     figure, axes = style.panels(1, 1, height=3.4, ylabel="training loss, last quarter (nats)")
     for network, (colour, marker, label) in NETWORKS.items():

@@ -46,6 +46,8 @@ def _little_memory(dataset: xr.Dataset, *, blocks: float, counting: float) -> Fi
 
 HERE = "measured here: Speed"
 ON_LARGE = "for k = 1, 2, 4 (10M and 100M parameters)"
+OF_LIMIT = "at least {k1:.0%}, {k2:.0%} and {k4:.0%} of that speed for k = 1, 2, 4, that is times at most one over that"
+PEAK = "peak at most {blocks} MiB (two blocks of 2^20 float32) and {counting} MiB for the system's counting"
 
 TESTS: Claims = {
     ("D-11a", HERE): (
@@ -60,12 +62,7 @@ TESTS: Claims = {
     ),
     ("D-11c", HERE): (
         "The fused step moves its bytes at nearly the speed of scaling a tensor in place",
-        Criterion(
-            "at least {k1:.0%}, {k2:.0%} and {k4:.0%} of that speed for k = 1, 2, 4, that is times at most one over that",
-            k1=0.97,
-            k2=0.9,
-            k4=0.85,
-        ),
+        Criterion(OF_LIMIT, k1=0.97, k2=0.9, k4=0.85),
         _near_bandwidth,
     ),
     ("D-11d", HERE): (
@@ -87,11 +84,7 @@ TESTS: Claims = {
     ),
     ("D-11g", HERE): (
         "A fused step takes two scratch blocks of memory beyond the state",
-        Criterion(
-            "peak at most {blocks} MiB (two blocks of 2^20 float32) and {counting} MiB for the system's counting",
-            blocks=8,
-            counting=1,
-        ),
+        Criterion(PEAK, blocks=8, counting=1),
         _little_memory,
     ),
 }

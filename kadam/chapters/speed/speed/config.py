@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from kadam.lab.records.profiles import check_choice, check_counts
+from kadam.lab.records.profiles import Checked, check_choice
 
 # Ways to take a step: torch's AdamW and KAdam's paths. "chained" is the fused CPU path without numba.
 TORCH = ("torch fused", "torch foreach")
@@ -11,7 +11,7 @@ CEILING = "scaling in place"  # the same bytes moved, and nothing computed
 
 
 @dataclass(frozen=True)
-class Config:
+class Config(Checked):
     """What is measured; the defaults are the laptop profile."""
 
     sizes: tuple[int, ...] = (1_000_000, 10_000_000, 100_000_000)  # numbers in one tensor
@@ -27,13 +27,8 @@ class Config:
     device: str = "cpu"
     seed: int = 0
 
-    def __post_init__(self) -> None:
-        check_counts(self, "rounds", "work", "slow", "deep", "memory", "threads")
+    def check(self) -> None:
         check_choice("device", self.device, ("cpu", "cuda"))
-        if not self.sizes or min(self.sizes) < 1:
-            raise ValueError(f"sizes must hold one whole number >= 1 or more, got {self.sizes!r}")
-        if not self.ks or min(self.ks) < 1:
-            raise ValueError(f"ks must hold one whole number >= 1 or more, got {self.ks!r}")
 
 
 PROFILES = {

@@ -5,8 +5,6 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator
 
 from kadam.chapters.speed.speed.claims import time_ratio
@@ -32,7 +30,7 @@ def per_step(record: xr.Dataset) -> xr.DataArray:
 
 
 @style.styled
-def large(record: xr.Dataset) -> Figure:
+def large(record: xr.Dataset) -> style.Figure:
     """Time a parameter against k for single large tensors, with the limit of memory."""
     names = [case for case in record.case.values.tolist() if case[0].isdigit()]
     figure, (all_axes,) = style.panels(1, len(names), height=3.6, sharey=True, squeeze=False)
@@ -43,7 +41,7 @@ def large(record: xr.Dataset) -> Figure:
 
 
 @style.styled
-def small(record: xr.Dataset) -> Figure:
+def small(record: xr.Dataset) -> style.Figure:
     """Time a whole step against k for networks of several tensors, where bookkeeping counts."""
     figure, both = style.panels(1, 2, height=3.6)
     seconds = per_step(record)
@@ -55,7 +53,7 @@ def small(record: xr.Dataset) -> Figure:
 
 
 @style.styled
-def memory(record: xr.Dataset) -> Figure:
+def memory(record: xr.Dataset) -> style.Figure:
     """Memory that a step takes beyond weights, gradients and state, against k."""
     figure, axes = style.panels(1, 1, height=3.0)
     _by_k(axes, record.peak / 2**20, ylabel="peak beyond the state (MiB)")
@@ -64,7 +62,7 @@ def memory(record: xr.Dataset) -> Figure:
     return figure
 
 
-def _by_k(axes: Axes, values: xr.DataArray, **words: str) -> None:
+def _by_k(axes: style.Axes, values: xr.DataArray, **words: str) -> None:
     """A line for each way that was measured, against k."""
     for way, (colour, line, label) in reversed(WAYS.items()):
         found = values.sel(way=way).dropna("k")
@@ -78,7 +76,7 @@ def _by_k(axes: Axes, values: xr.DataArray, **words: str) -> None:
     axes.grid(True)
 
 
-def _with_legend(figure: Figure, axes: Axes) -> Figure:
+def _with_legend(figure: style.Figure, axes: style.Axes) -> style.Figure:
     handles, words = axes.get_legend_handles_labels()
     figure.legend(handles[::-1], words[::-1], loc="outside lower center", ncols=2)
     return figure

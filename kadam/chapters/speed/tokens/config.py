@@ -2,15 +2,14 @@
 
 from dataclasses import dataclass
 
-from kadam.decay import check_stage_count
-from kadam.lab.records.profiles import CORPORA, Shape, check_choice, check_counts
+from kadam.lab.records.profiles import Checked, Shape, check_choice, require
 
 PRECISIONS = ("float32", "bfloat16")
 FUSED = "Adam, fused"  # torch's fused step; Adam's is what torch chooses by itself, on the processor a loop over the tensors
 
 
 @dataclass(frozen=True)
-class Setting:
+class Setting(Checked):
     """A network on a text; it goes by its name in the record."""
 
     name: str
@@ -20,9 +19,7 @@ class Setting:
     batch: int = 8  # windows of text
     context: int = 32  # tokens a window
 
-    def __post_init__(self) -> None:
-        check_counts(self, "batch", "context")
-        check_choice("corpus", self.corpus, CORPORA)
+    def check(self) -> None:
         check_choice("precision", self.precision, PRECISIONS)
 
 
@@ -34,7 +31,7 @@ LARGE = Setting("22M weights", "reviews", Shape(width=512, layers=7, heads=8), "
 
 
 @dataclass(frozen=True)
-class Config:
+class Config(Checked):
     """What is measured; the defaults are the laptop profile."""
 
     settings: tuple[Setting, ...] = (SMALL, MILLION, NANO)
@@ -49,15 +46,10 @@ class Config:
     device: str = "cpu"
     seed: int = 0
 
-    def __post_init__(self) -> None:
-        check_counts(self, "rounds", "repeats", "side", "limit", "train")
-        check_choice("text", self.text, ("real", "embedded"))
+    def check(self) -> None:
         check_choice("device", self.device, ("cpu", "cuda"))
         names = [setting.name for setting in self.settings]
-        if not names or len(set(names)) < len(names):
-            raise ValueError(f"settings must have different names, and be one or more, got {names}")
-        for k in self.ks:
-            check_stage_count(k)
+        require(0 < len(set(names)) == len(names), f"settings must have different names, and be one or more, got {names}")
 
 
 TINY = Shape(width=8, layers=1, heads=2)

@@ -3,7 +3,6 @@
 from typing import Any
 
 import xarray as xr
-from matplotlib.figure import Figure
 
 from kadam.chapters.speed import drawing
 from kadam.chapters.speed.drawing import TIME, optimizer_table
@@ -39,7 +38,7 @@ def loop_table(record: xr.Dataset) -> Table:
 
 
 @style.styled
-def cost(record: xr.Dataset) -> Figure:
+def cost(record: xr.Dataset) -> style.Figure:
     """Time of a step over Adam's against k with the strategy that was varied; crosses: torch's fused Adam."""
     figure, axes = style.panels(1, 1, height=3.0)
     over = step_over(record)

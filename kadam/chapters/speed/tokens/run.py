@@ -52,8 +52,8 @@ class Bench(loops.Bench):
 
     def network(self, setting: Setting) -> TextNetwork:
         config, vocabulary = self.config, self.texts[setting.corpus].vocabulary
-        how = (setting.precision, config.compiler, config.device)
-        return TextNetwork(vocabulary, setting.context, setting.shape, False, *how)
+        how = {"precision": setting.precision, "compiler": config.compiler, "device": config.device}
+        return TextNetwork(vocabulary, setting.context, setting.shape, False, **how)
 
     def training(self, setting: Setting, method: str) -> LanguageModelling:
         make: Callable[[list[torch.nn.Parameter]], Optimizer] = functools.partial(

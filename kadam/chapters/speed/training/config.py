@@ -1,9 +1,8 @@
 """What is measured of how fast images train, at which profile."""
 
 from dataclasses import dataclass
-from typing import Any
 
-from kadam.lab.records.profiles import check_choice, check_counts, check_rates
+from kadam.lab.records.profiles import Checked, Fields, check_choice, require
 
 PRECISIONS = ("float32", "bfloat16")
 RACERS = ("Adam", "2-Adam meta")
@@ -13,7 +12,7 @@ REFERENCE_ACCURACY, REFERENCE_SECONDS = 0.94, 2.59
 
 
 @dataclass(frozen=True)
-class Config:
+class Config(Checked):
     """What is measured; the defaults are the laptop profile."""
 
     rounds: int = 15  # paired rounds; in each every way is timed once
@@ -38,23 +37,17 @@ class Config:
     device: str = "cpu"
     seed: int = 0
 
-    def __post_init__(self) -> None:
-        check_counts(self, "rounds", "repeats", "limit", "every", "seeds", "batch", "train", "validation", "test", "pixels")
-        check_counts(self, "width", "depth")
-        check_choice("images", self.images, ("real", "embedded"))
+    def check(self) -> None:
         check_choice("device", self.device, ("cpu", "cuda"))
         check_choice("precision", self.precision, PRECISIONS)
-        if not 0 < self.target < 1:
-            raise ValueError(f"target must be a share of the test images in (0, 1), got {self.target!r}")
-        check_rates("rates", self.rates)
-        if not self.ks or min(self.ks) < 1:
-            raise ValueError(f"ks must hold one whole number >= 1 or more, got {self.ks!r}")
+        share = self.target
+        require(0 < share < 1, f"target must be a share of the test images in (0, 1), got {share!r}")
 
 
 # Images and network of the two other profiles, and how the larger is computed.
-SMALL: dict[str, Any] = {"batch": 16, "train": 128, "validation": 64, "test": 64, "pixels": 8, "width": 2, "images": "embedded"}
-LARGE = {"batch": 512, "train": 45000, "validation": 5000, "test": 10000, "pixels": 32, "width": 64, "depth": 2}
-GPU: dict[str, Any] = {"smoothing": 0.1, "compiler": "inductor", "precision": "bfloat16", "device": "cuda"}
+SMALL: Fields = {"batch": 16, "train": 128, "validation": 64, "test": 64, "pixels": 8, "width": 2, "images": "embedded"}
+LARGE: Fields = {"batch": 512, "train": 45000, "validation": 5000, "test": 10000, "pixels": 32, "width": 64, "depth": 2}
+GPU: Fields = {"smoothing": 0.1, "compiler": "inductor", "precision": "bfloat16", "device": "cuda"}
 
 PROFILES = {
     "smoke": Config(rounds=2, repeats=2, ks=(1, 2), target=0.05, limit=4, every=2, seeds=1, **SMALL),

@@ -3,7 +3,6 @@
 from typing import Any
 
 import xarray as xr
-from matplotlib.figure import Figure
 
 from kadam.chapters.speed import drawing
 from kadam.chapters.speed.drawing import STATE, TIME, loop_table, optimizer_table
@@ -33,7 +32,7 @@ def race_table(record: xr.Dataset) -> Table:
 
 
 @style.styled
-def cost(record: xr.Dataset) -> Figure:
+def cost(record: xr.Dataset) -> style.Figure:
     """Time of a step over Adam's, and bytes of state a byte of weights, against k; baselines as horizontal lines."""
     figure, (times, memory) = style.panels(1, 2, height=3.0)
     staged = record.k >= 1

@@ -45,7 +45,7 @@ class Bench(loops.Bench):
     def network(self, precision: str) -> ImageNetwork:
         config, train = self.config, self.splits.train
         shape = (train.images.shape[-1], train.classes, config.width, config.depth)
-        return ImageNetwork(*shape, True, precision, config.compiler, config.device)
+        return ImageNetwork(*shape, True, precision=precision, compiler=config.compiler, device=config.device)
 
     def training(self, method: str, precision: str, *, lr: float = 1e-3, seed: int = 0) -> Classification:
         make = functools.partial(baselines.optimizer, method, lr=lr, decay=Decay(), weight_decay=0.0)

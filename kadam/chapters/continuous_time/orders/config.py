@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from kadam.lab.records.profiles import check_choice, check_counts
+from kadam.lab.records.profiles import CPU, check_choice, check_counts
 
 # The cases in which orders are judged; the others show what disturbs them: a long memory, and gradients crowded around zero.
 JUDGED = ("quadratic", "perceptron", "transformer")
@@ -10,7 +10,7 @@ JUDGED = ("quadratic", "perceptron", "transformer")
 
 @dataclass(frozen=True)
 class Config:
-    """What this experiment is made of; the defaults are the laptop profile."""
+    """What this experiment is made of; the defaults are profile cpu."""
 
     beta: float = 0.999
     gamma: float = 0.9
@@ -50,7 +50,8 @@ PROFILES = {
         crowd=200,
         text="embedded",
     ),
-    "laptop": Config(),
+    "laptop": Config(rates=4, seeds=1, small_rates=3),
+    CPU: Config(),  # the reference: a minute of one core
     "paper": Config(rates=9, small_rates=9, width=16, batch=16),
 }
 

@@ -3,12 +3,12 @@
 from dataclasses import dataclass
 
 from kadam.decay import Decay
-from kadam.lab.records.profiles import check_choice, check_counts
+from kadam.lab.records.profiles import CPU, check_choice, check_counts
 
 
 @dataclass(frozen=True)
 class Config:
-    """What this experiment is made of; the defaults are the laptop profile. A learning rate is a time over its steps."""
+    """What this experiment is made of; the defaults are profile cpu. A learning rate is a time over its steps."""
 
     beta: float = 0.999
     gamma: float = 0.9
@@ -72,7 +72,20 @@ PROFILES = {
         p_steps=10,
         text="embedded",
     ),
-    "laptop": Config(),
+    "laptop": Config(
+        path_steps=(25, 50),
+        long_time=0.05,
+        long_steps=50,
+        noise_steps=(20,),
+        map_betas=(0.0, 0.8, 0.95, 0.999),
+        map_gammas=(0.0, 0.5, 0.9, 0.99),
+        map_time=0.08,
+        map_steps=40,
+        exponents=(0.0, 0.5, 2.0),
+        p_time=0.1,
+        p_steps=50,
+    ),
+    CPU: Config(),  # the reference: a minute of one core
     "paper": Config(width=64, layers=4, heads=4, batch=32, context=64, long_time=2.0, long_steps=2000),
 }
 

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from kadam.lab.records.profiles import Checked, Fields, require
+from kadam.lab.records.profiles import CPU, Checked, Fields, require
 
 # The cases in which orders are judged; the others show what disturbs them: a long memory, and gradients crowded around zero.
 JUDGED = ("quadratic", "perceptron", "transformer")
@@ -10,7 +10,7 @@ JUDGED = ("quadratic", "perceptron", "transformer")
 
 @dataclass(frozen=True)
 class Config(Checked):
-    """What this experiment is made of; the defaults are the laptop profile."""
+    """What this experiment is made of; the defaults are profile cpu."""
 
     beta: float = 0.999
     gamma: float = 0.9
@@ -39,7 +39,8 @@ SHORT: Fields = {"time": 0.02, "first_steps": 5, "small_first_steps": 4, "small_
 
 PROFILES = {
     "smoke": Config(rates=3, seeds=1, small_rates=2, crowd=200, text="embedded", **SHORT),
-    "laptop": Config(),
+    "laptop": Config(rates=4, seeds=1, small_rates=3),
+    CPU: Config(),  # the reference: a minute of one core
     "paper": Config(rates=9, small_rates=9, width=16, batch=16),
 }
 

@@ -3,12 +3,12 @@
 from dataclasses import dataclass
 
 from kadam.decay import Decay
-from kadam.lab.records.profiles import Checked, Fields, require
+from kadam.lab.records.profiles import CPU, Checked, Fields, require
 
 
 @dataclass(frozen=True)
 class Config(Checked):
-    """What this experiment is made of; the defaults are the laptop profile. A learning rate is a time over its steps."""
+    """What this experiment is made of; the defaults are profile cpu. A learning rate is a time over its steps."""
 
     beta: float = 0.999
     gamma: float = 0.9
@@ -51,10 +51,14 @@ SMALL: Fields = {"width": 8, "heads": 1, "batch": 2, "context": 8, "text": "embe
 TIMES: Fields = {"path_time": 0.004, "long_time": 0.01, "noise_time": 0.002, "map_time": 0.04, "p_time": 0.02}
 STEPS: Fields = {"path_steps": (8, 16), "shown_steps": 16, "long_steps": 10, "noise_steps": (4, 8), "map_steps": 10}
 FEW: Fields = {"map_betas": (0.5, 0.95, 0.999), "map_gammas": (0.0, 0.9, 0.99), "exponents": (0.0, 2.0), "p_steps": 10}
+# Of the laptop profile.
+SHORTER: Fields = {"long_time": 0.05, "long_steps": 50, "map_time": 0.08, "map_steps": 40, "p_time": 0.1, "p_steps": 50}
+FEWER: Fields = {"noise_steps": (20,), "map_betas": (0.0, 0.8, 0.95, 0.999), "map_gammas": (0.0, 0.5, 0.9, 0.99)}
 
 PROFILES = {
     "smoke": Config(**SMALL, **TIMES, **STEPS, **FEW),
-    "laptop": Config(),
+    "laptop": Config(path_steps=(25, 50), exponents=(0.0, 0.5, 2.0), **SHORTER, **FEWER),
+    CPU: Config(),  # the reference: a minute of one core
     "paper": Config(width=64, layers=4, heads=4, batch=32, context=64, long_time=2.0, long_steps=2000),
 }
 

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from kadam.lab.records.profiles import Checked, Fields, Sizes, require
+from kadam.lab.records.profiles import CPU, Checked, Fields, Sizes, require
 
 USUAL = 1.0  # the scale of all initial weights at which all methods are run
 
@@ -13,7 +13,7 @@ LARGE = Sizes(context=64, width=64, layers=2, heads=4, channels=16, pixels=16, e
 
 @dataclass(frozen=True)
 class Config(Checked):
-    """What this experiment is made of; the defaults are the laptop profile."""
+    """What this experiment is made of; the defaults are profile cpu."""
 
     beta: float = 0.999
     gamma: float = 0.9
@@ -43,7 +43,10 @@ FEW: Fields = {"steps": 30, "slow_steps": 60, "examples": (8, 2, 4), "probes": 1
 
 PROFILES = {
     "smoke": Config(scales=(1.0, 2.0), levels=(0.9, 0.7), search_seeds=1, seeds=3, sizes=SMALL, dtype="float64", **FEW),
-    "laptop": Config(),
+    "laptop": Config(
+        scales=(1.0, 3.0), steps=60, probes=64, probe_counts=(16, 64), slow_steps=200, search_seeds=1, seeds=3, points=4
+    ),
+    CPU: Config(),  # the reference: a minute of one core
     "paper": Config(
         steps=1000, examples=(512, 32, 256), probes=1024, points=64, curve_steps=500, slow_steps=4000, seeds=10, sizes=LARGE
     ),

@@ -101,6 +101,8 @@ paper: env
 # At a free port, which it prints; PORT=8000 takes that one.
 serve:
 	@test -f _build/html/index.html || { echo "There is no book in _build/html yet; build it with: make book" >&2; exit 1; }
+	@$(PYTHON) -c "import socket; socket.create_server(('127.0.0.1', $(or $(PORT),0)))" 2>/dev/null || \
+	  { echo "Port $(PORT) cannot be had; without PORT=$(PORT) a free one is found" >&2; exit 1; }
 	@$(PYTHON) -m http.server --bind 127.0.0.1 --directory _build/html $(or $(PORT),0)
 
 # One page, printed by a browser that is installed already.

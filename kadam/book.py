@@ -93,8 +93,9 @@ def build(profile: str, parameters: Mapping[str, Any], *, update_smoke: bool = F
         with stages("records", kept=bool(missing)):
             used = records(profile, root / "results", missing)
         made_of = _made_of(root, given)
-        with stages("notebooks"):
-            executed = dict(zip(pages, notebooks.execute_all(pages, given, used, root), strict=True))
+        plan = notebooks.planned(pages, given, used, root)
+        with stages("notebooks", kept=not all(path.exists() for *_, path in plan)):
+            executed = dict(zip(pages, notebooks.execute_all(plan), strict=True))
         _write_pages(profile, executed, used, root, stages.seconds)
         if update_smoke:
             for page, notebook in executed.items():

@@ -79,11 +79,17 @@ def run(
         raise click.UsageError("--scheduler is for a cluster that runs already, --cluster starts one; give one of them")
     having = tuple(one for one in chapters.NAMES if profile in chapters.find(one).profiles)
     names = having if name == "all" else (chapters.request(name, profile).name,)
+    stand_ins = {}
     with chosen(scheduler=scheduler, cluster=cluster, jobs=jobs or 1):
         for one in names:
             _announce(chapters.request(one, profile), fresh=fresh, jobs=jobs or all_cores())
             record = chapters.obtain(one, profile, fresh=fresh, jobs=jobs or all_cores())
             _deliver(one, profile, record, out, commit)
+            if record.attrs["data_origin"] == "embedded" and profile != "smoke":
+                stand_ins[one] = record.attrs["data"]
+    if stand_ins:
+        used = f"{', '.join(stand_ins)}: used {' and '.join(dict.fromkeys(stand_ins.values()))}"
+        click.secho(f"{used}; for real data: kadam data fetch, then run again", fg="yellow", err=True)
 
 
 def _announce(wanted: Any, *, fresh: bool, jobs: int) -> None:
@@ -99,9 +105,6 @@ def _deliver(name: str, profile: str, record: Any, out: Path | None, commit: boo
     from kadam.lab.records.files import whole_file
 
     path = chapters.request(name, profile).path  # only now: a run may have downloaded its data
-    if record.attrs["data_origin"] == "embedded" and profile != "smoke":
-        remark = f"{name}: used {record.attrs['data']}; for real data: kadam data fetch, then run again"
-        click.secho(remark, fg="yellow", err=True)
     click.echo(f"{name}: {path}")
     if out is not None:
         with whole_file(out / f"{name}-{profile}.nc") as aside:

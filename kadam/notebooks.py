@@ -59,20 +59,23 @@ def _parsed(source: str) -> Notebook:
     return jupytext.reads(source, fmt="md")
 
 
+Plan = list[tuple[Page, dict[str, Any], Path]]
+
+
 def execute(page: Page, parameters: Mapping[str, Any], used: Mapping[str, xr.Dataset], root: Path) -> Notebook:
     """The executed notebook, free of times and random ids; from ``_build/executed`` where nothing has changed."""
-    return execute_all([page], parameters, used, root)[0]
+    return execute_all(planned([page], parameters, used, root))[0]
 
 
-def execute_all(pages: Sequence[Page], given: Mapping[str, Any], used: Mapping[str, xr.Dataset], root: Path) -> list[Notebook]:
-    """The same of several, side by side in processes: each with those of the given parameters that it has."""
-    paths = []
-    todo = []
-    for page in pages:
-        known = known_to(page, given)
-        paths.append(root / "_build" / "executed" / f"{page.name}-{key(page, known, used)}.ipynb")
-        if not paths[-1].exists():
-            todo.append((page, known, paths[-1]))
+def planned(pages: Sequence[Page], given: Mapping[str, Any], used: Mapping[str, xr.Dataset], root: Path) -> Plan:
+    """Each page with those of the given parameters that it has, and the file that holds it executed, once it is."""
+    each = [(page, known_to(page, given)) for page in pages]
+    return [(page, known, root / "_build" / "executed" / f"{page.name}-{key(page, known, used)}.ipynb") for page, known in each]
+
+
+def execute_all(plan: Plan) -> list[Notebook]:
+    """The executed notebooks; those that have no file yet are executed side by side in processes."""
+    todo = [one for one in plan if not one[2].exists()]
     with tempfile.TemporaryDirectory(prefix="kadam-", dir=SOCKETS) as sockets:
         if len(todo) < 2:
             for one in todo:
@@ -81,7 +84,7 @@ def execute_all(pages: Sequence[Page], given: Mapping[str, Any], used: Mapping[s
             parallel = Parallel(n_jobs=min(len(todo), int(cpu_count())), return_as="generator_unordered", batch_size=1)
             for done in parallel(delayed(_execute)(*one, sockets) for one in todo):
                 say(f"  {done}")
-    return [nbformat.read(path, as_version=4) for path in paths]
+    return [nbformat.read(path, as_version=4) for *_, path in plan]
 
 
 def _execute(page: Page, parameters: Mapping[str, Any], path: Path, sockets: str) -> str:

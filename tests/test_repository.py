@@ -3,6 +3,7 @@
 import contextlib
 import doctest
 import re
+import socket
 import subprocess
 import tomllib
 from importlib import import_module
@@ -86,22 +87,32 @@ def _committed_claims(name):
     return chapters.claims(name, record)
 
 
-def make(target, folder):
-    command = ["make", "--silent", "--file", str(ROOT / "Makefile"), target]
+def make(*arguments, folder):
+    command = ["make", "--silent", "--file", str(ROOT / "Makefile"), *arguments]
     return subprocess.run(command, cwd=folder, capture_output=True, text=True)
 
 
 def test_make_help_has_a_line_about_every_target(tmp_path):
     (targets,) = re.findall(r"^.PHONY: (.*)$", (ROOT / "Makefile").read_text(), flags=re.M)
-    lines = make("help", tmp_path).stdout.splitlines()
+    lines = make("help", folder=tmp_path).stdout.splitlines()
     assert sorted(line.split()[1] for line in lines) == sorted(targets.split())
     assert all(len(line.split()) > 3 for line in lines)
 
 
 def test_serving_a_book_that_is_not_there_says_how_to_build_it(tmp_path):
-    served = make("serve", tmp_path)
+    served = make("serve", folder=tmp_path)
     assert served.returncode != 0
     assert "There is no book in _build/html yet; build it with: make book" in served.stderr
+
+
+def test_serving_at_a_port_that_is_taken_says_so(tmp_path):
+    (tmp_path / "_build" / "html").mkdir(parents=True)
+    (tmp_path / "_build" / "html" / "index.html").write_text("a book")
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        served = make("serve", f"PORT={taken.getsockname()[1]}", folder=tmp_path)
+    assert served.returncode != 0
+    assert "Traceback" not in served.stderr
+    assert re.search(r"Port (\d+) cannot be had; without PORT=\1 a free one is found", served.stderr)
 
 
 @pytest.mark.parametrize(

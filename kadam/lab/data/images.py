@@ -1,11 +1,11 @@
 """Images to classify: CIFAR-10 from either of its files, or scikit-learn's digits in its place. Nothing is unpickled."""
 
+import functools
 import tarfile
 import zipfile
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property, partial
 from io import BytesIO
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -62,7 +62,7 @@ class Images(Described):
     def substitute(self) -> str:
         return f"scikit-learn's digits, standing in for {self.title} ({sum(DIGITS_SPLIT):,} images)"
 
-    @cached_property
+    @functools.cached_property
     def _arrays(self) -> Arrays:
         arrays = self.decode()
         for array in arrays:
@@ -80,7 +80,7 @@ def load_images(source: ImageSource = CIFAR10, *, embedded: bool = False, fetch:
         return Images(source.title, tuple("0123456789"), "embedded", DIGITS_SHA256, _digits)
     origin, path = found
     verify(source, path)
-    return Images(source.title, source.classes, origin, source.file_at(path).sha256, partial(_decoded, source, path))
+    return Images(source.title, source.classes, origin, source.file_at(path).sha256, functools.partial(_decoded, source, path))
 
 
 def configured_images(config: Any, *, fetch: bool = True) -> Images:
@@ -108,6 +108,7 @@ def _digits() -> Arrays:
     return arrays
 
 
+@functools.lru_cache(1)  # seconds each, and several experiments of one process ask for the same
 def _decoded(source: ImageSource, path: Path) -> Arrays:
     """The arrays of a source's file, equal to the source's checksums; an archive's pixels are known by its own."""
     content = BytesIO(verify(source, path))

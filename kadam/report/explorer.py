@@ -56,6 +56,5 @@ def place(rate: float) -> float:
 def boundary_path(time: stability.Time) -> str:
     """A boundary as the points of an SVG polyline: gamma to the right, beta upwards."""
     gamma = 1 - np.geomspace(1, 10**-DECADES, 200)
-    beta = stability.boundary(gamma, time=time)
-    points = [(place(g), SIDE - place(b)) for g, b in zip(gamma, beta, strict=True)]
+    points = [(place(g), SIDE - place(b)) for g, b in zip(gamma, stability.boundary(gamma, time=time), strict=True)]
     return " ".join(f"{x:.1f},{y:.1f}" for x, y in points)

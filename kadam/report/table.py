@@ -39,8 +39,7 @@ class Table:
 
     def _sides(self) -> list[str]:
         """Where each column stands: words to the left, numbers to the right."""
-        columns = zip(self.head, *self.rows, strict=True)
-        return ["right" if all(map(NUMBER.match, cells)) else "left" for _, *cells in columns]
+        return ["right" if all(map(NUMBER.match, cells)) else "left" for _, *cells in zip(self.head, *self.rows, strict=True)]
 
     def markdown(self) -> str:
         """The same as a Markdown table."""

@@ -32,8 +32,7 @@ def frank_wolfe_gap(theta: ArrayLike, grad: ArrayLike, *, weight_decay: ArrayLik
     Source: Frank & Wolfe (1956); for AdamW Xie & Li.
     """
     point, g = _vectors(theta, grad)
-    decay = _positive(weight_decay)
-    return ((g * point).sum(-1) + np.abs(g).sum(-1) / decay)[()]
+    return ((g * point).sum(-1) + np.abs(g).sum(-1) / _positive(weight_decay))[()]
 
 
 def frank_wolfe_step(theta: ArrayLike, grad: ArrayLike, *, step: float, weight_decay: float) -> Array:

@@ -189,8 +189,7 @@ def effective_update(weight: ArrayLike, update: ArrayLike) -> Array:
 
 def _accumulate(start: float, gains: Array, share: float) -> Array:
     """x_{n+1} = share x_n + gain_n from x_0 = start."""
-    first = check_number("start", start)
-    return _in_range(np.asarray(lfilter([1.0], [1.0, -share], np.concatenate([[first], gains]))))
+    return _in_range(np.asarray(lfilter([1.0], [1.0, -share], np.concatenate([[check_number("start", start)], gains]))))
 
 
 def _squares(squares: ArrayLike) -> Array:

@@ -161,7 +161,7 @@ def test_tokens_index_the_sorted_vocabulary():
 
 def test_windows_are_consecutive_tokens_from_anywhere():
     text = data.load_text(embedded=True)
-    windows = data.random_windows(text, batch=500, length=8, rng=np.random.default_rng(0))
+    windows = data.random_windows(text.tokens, batch=500, length=8, rng=np.random.default_rng(0))
     starts = [text.characters.find("".join(text.vocabulary[i] for i in window)) for window in windows]
     assert windows.shape == (500, 8)
     assert min(starts) >= 0
@@ -171,9 +171,9 @@ def test_windows_are_consecutive_tokens_from_anywhere():
 def test_the_last_window_can_be_drawn_and_a_longer_one_is_refused():
     text = data.Text("abcd", "tiny", "folder", "")
     rng = np.random.default_rng(0)
-    assert data.random_windows(text, batch=2, length=4, rng=rng).tolist() == [[0, 1, 2, 3]] * 2
+    assert data.random_windows(text.tokens, batch=2, length=4, rng=rng).tolist() == [[0, 1, 2, 3]] * 2
     with pytest.raises(ValueError, match="length must be at most the text's 4 characters, got 5"):
-        data.random_windows(text, batch=2, length=5, rng=rng)
+        data.random_windows(text.tokens, batch=2, length=5, rng=rng)
 
 
 def test_the_excerpt_is_the_beginning_of_the_real_data():

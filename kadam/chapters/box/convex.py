@@ -91,8 +91,7 @@ def two_classes(images: Images, *, classes: tuple[int, int], examples: int, pixe
     labels = images.train_labels
     chosen = np.flatnonzero(np.isin(labels, classes))[:examples]
     features = standardised(images.train[chosen], pixels=pixels).reshape(len(chosen), -1)
-    signs = np.where(labels[chosen] == classes[0], -1.0, 1.0)
-    return Logistic(torch.from_numpy(features * signs[:, None]))
+    return Logistic(torch.from_numpy(features * np.where(labels[chosen] == classes[0], -1.0, 1.0)[:, None]))
 
 
 class ConvexDescent(Stateful):

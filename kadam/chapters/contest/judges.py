@@ -91,8 +91,7 @@ def only_size(dataset: xr.Dataset, *, most: float) -> Finding:
     off = size.sel(comparison=MATCHED, optimizer=second) / size.sel(comparison=EQUAL, optimizer=ADAM)
     each = zip(networks(dataset), equal, matched, strict=True)
     words = "; ".join(f"{name} {before:+{of.form}} {of.difference}, then {after:+{of.form}}" for name, before, after in each)
-    held = ((equal > 0) & (matched <= most * equal)).tolist()
-    return f"{words}; update over Adam's {with_range(off)}", passes_each(held)
+    return f"{words}; update over Adam's {with_range(off)}", passes_each(((equal > 0) & (matched <= most * equal)).tolist())
 
 
 def larger_steps(dataset: xr.Dataset, *, least: float) -> Finding:

@@ -86,8 +86,7 @@ class Runs(Stateful):
 
     def dataset(self) -> xr.Dataset:
         """The tables. Dimensions: trial, evaluation."""
-        dims = ("trial", "evaluation")
-        return xr.Dataset({name: (dims[: table.ndim], table) for name, table in self.tables.items()})
+        return xr.Dataset({name: (("trial", "evaluation")[: table.ndim], table) for name, table in self.tables.items()})
 
 
 def marks(steps: int, evaluations: int) -> list[int]:
@@ -115,8 +114,7 @@ def peak_rates(found: xr.Dataset, score: xr.DataArray, equal_rate: float) -> xr.
     ``found``: update_rms (network, optimizer, rate, tuning_seed) and tried (optimizer, rate). ``score``: with the dimensions of
     update_rms, larger is better, a number for runs that diverged as well.
     """
-    best = score.mean("tuning_seed").argmax("rate")
-    tuned = found.tried.isel(rate=best).drop_vars("rate")
+    tuned = found.tried.isel(rate=score.mean("tuning_seed").argmax("rate")).drop_vars("rate")
     sizes = found.tried * found.update_rms.mean("tuning_seed")
     target = _at(found.tried, sizes, equal_rate).sel(optimizer=ADAM, drop=True)
     matched = _at(sizes, found.tried, target)

@@ -24,8 +24,7 @@ BOTH = ("paper", "second")  # that are compared everywhere; the third only where
 
 def distance(path: Array, reference: Array) -> float:
     """The largest Euclidean distance of a path from a reference over the steps, over how far the reference went."""
-    apart = np.linalg.norm(path - reference, axis=1).max()
-    return float(apart / np.linalg.norm(reference - reference[0], axis=1).max())
+    return float(np.linalg.norm(path - reference, axis=1).max() / np.linalg.norm(reference - reference[0], axis=1).max())
 
 
 def median_distance(path: Array, reference: Array) -> float:

@@ -68,7 +68,7 @@ def perceptron(inputs: int = 8, width: int = 24, examples: int = 48, seed: int =
 def windows(config: Any, text: Text, seed: int, number: int = 0) -> torch.Tensor:
     """Batch number 0, 1, ... of a text: tokens of shape (batch, context + 1), both of the configuration."""
     rng = np.random.default_rng([seed, 1, number])
-    return torch.from_numpy(random_windows(text, batch=config.batch, length=config.context + 1, rng=rng))
+    return torch.from_numpy(random_windows(text.tokens, batch=config.batch, length=config.context + 1, rng=rng))
 
 
 def transformer(config: Any, text: Text, seed: int, *, layers: int = 1, heads: int = 1) -> FlatLoss:

@@ -108,18 +108,13 @@ def train_piece(config: Config, text: Text, pairs: xr.Dataset, piece: Piece, pro
     for n in progress.over(config.steps, {"ensemble": ensemble, "batches": batches, "seen": seen}):
         seen["train_loss"].append(ensemble.step(next(batches)))
         seen["max_update"].append(probes.max_update(ensemble.updates)[0])
-        seen["square"].append(_mean_square(ensemble))
+        squares = [torch.linalg.vecdot(u, u) for u in ensemble.updates.values()]
+        seen["square"].append(torch.stack(squares).sum(0) / sum(u.shape[1] for u in ensemble.updates.values()))
         if n + 1 in evaluated:
             seen["loss"].append(validation.losses(ensemble, model, windows))
     arrays = {name: torch.stack(values).cpu().numpy().astype(np.float64) for name, values in seen.items()}
     place = {"rate": np.array(config.rates)[rate], "seed": np.full(len(members), seed), "point": point}
     return validation.summary(arrays, evaluated).assign_coords({name: ("member", of) for name, of in place.items()})
-
-
-def _mean_square(ensemble: Ensemble) -> torch.Tensor:
-    """Of u over all weights, shape (members,)."""
-    squares = [torch.linalg.vecdot(u, u) for u in ensemble.updates.values()]
-    return torch.stack(squares).sum(0) / sum(u.shape[1] for u in ensemble.updates.values())
 
 
 UNITS = validation.UNITS | {

@@ -81,7 +81,8 @@ def train_piece(config: Config, text: Text, beta: Array, gamma: Array, piece: Pi
         batch = next(batches)
         loss = ensemble.step(batch)
         size, place = probes.max_update(ensemble.updates)
-        absent = (place == head) & _absent(ensemble.updates["head.weight"], config.width, batch)
+        character = ensemble.updates["head.weight"].abs().argmax(1) // config.width
+        absent = (place == head) & ~torch.isin(character, batch[:, 1:])  # that of a character which the batch never asks for
         for name, value in zip(seen, (size, place, absent, loss), strict=True):
             seen[name].append(value)
     arrays = {name: torch.stack(values).cpu().numpy().astype(np.float32) for name, values in seen.items()}
@@ -95,12 +96,6 @@ def train_piece(config: Config, text: Text, beta: Array, gamma: Array, piece: Pi
 
 def _points(config: Config, setting: str) -> NDArray[np.int64]:
     return np.arange(0, config.points, config.eps_every if setting == "eps" else 1)
-
-
-def _absent(head_update: torch.Tensor, width: int, batch: torch.Tensor) -> torch.Tensor:
-    """Whether the head's largest update belongs to a character that the batch never asks for; shape (members,)."""
-    character = head_update.abs().argmax(1) // width
-    return ~torch.isin(character, batch[:, 1:])
 
 
 def _predictions(beta: Array, gamma: Array, steps: int) -> dict[str, tuple[str, Array]]:

@@ -41,8 +41,7 @@ def resnet18() -> list[Shape]:
 
 def tiny_network() -> list[Shape]:
     """The shapes of a four-layer perceptron, 64-64-64-32-10: 8 parameters, 10,730 numbers."""
-    widths = (64, 64, 64, 32, 10)
-    return [shape for a, b in pairwise(widths) for shape in ((b, a), (b,))]
+    return [shape for a, b in pairwise((64, 64, 64, 32, 10)) for shape in ((b, a), (b,))]
 
 
 def optimizer(way: str, k: int, shapes: Sequence[Shape], device: str) -> Optimizer:

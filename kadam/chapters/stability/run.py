@@ -44,8 +44,7 @@ LONGEST_SILENCE = 200
 def run(config: Config, *, checkpoint: Path | None = None, jobs: int = 1) -> xr.Dataset:
     """The maps and the tests of the theorems; seconds, so ``checkpoint`` and ``jobs`` are not needed."""
     parts = (maps, practice, examples, random_sequences, simulated_growth, last_stage)
-    bar = tqdm(parts, desc="stability", unit="part", disable=None)
-    dataset = xr.merge([part(config) for part in bar])
+    dataset = xr.merge([part(config) for part in tqdm(parts, desc="stability", unit="part", disable=None)])
     dataset.attrs = {"data": "none: closed forms and synthetic gradients", "data_sha256": "", "data_origin": "none"}
     return dataset
 

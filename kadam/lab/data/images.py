@@ -103,8 +103,7 @@ def _digits() -> Arrays:
     images = np.rint(levels * (255 / 16)).astype(np.uint8).reshape(-1, 8, 8, 1)
     first = DIGITS_SPLIT[0]
     arrays = Arrays(images[:first], labels[:first], images[first:], labels[first:])
-    content = b"".join(array.tobytes() for array in arrays)
-    checked("scikit-learn's digits", content, DIGITS_SHA256, when=" after decoding")
+    checked("scikit-learn's digits", b"".join(array.tobytes() for array in arrays), DIGITS_SHA256, when=" after decoding")
     return arrays
 
 
@@ -151,8 +150,7 @@ def _packed_arrays(content: BytesIO) -> Arrays:
 def _residuals(file: Mapping[str, Pixels], plane: str) -> Pixels:
     """What prediction leaves of a plane, shape (SIDE, SIDE, n); stored image by image in the order of ``perm``."""
     stored = np.frombuffer(zlib.decompress(file[f"z_{plane}"].data), np.uint8).reshape(-1, SIDE * SIDE)
-    place = np.argsort(file[f"perm_{plane}"])
-    return np.ascontiguousarray(stored[place].T).reshape(SIDE, SIDE, -1)
+    return np.ascontiguousarray(stored[np.argsort(file[f"perm_{plane}"])].T).reshape(SIDE, SIDE, -1)
 
 
 def _plane(residuals: Pixels, base: Pixels) -> Pixels:

@@ -126,8 +126,7 @@ class Batches:
         lines = first[:, :, None] + columns[:, None, :]
         if self.augmentation.cutout:
             lines = lines.masked_fill_(self._hole(holes), 0)
-        images = self.pixels.index_select(0, lines.flatten()).view(*lines.shape, -1)
-        return images.permute(0, 3, 1, 2), self.labels[order]
+        return self.pixels.index_select(0, lines.flatten()).view(*lines.shape, -1).permute(0, 3, 1, 2), self.labels[order]
 
     def _draw(self, epoch: int) -> list[Tensor]:
         """Whose turn it is, (n,), which row and column each pixel comes from, (n, side), upper left corners to cut, (n, 2)."""
@@ -156,5 +155,4 @@ def padded(images: Tensor, margin: int) -> Tensor:
     side = min(images.shape[1:3])
     if not 0 <= margin < side:
         raise ValueError(f"shift must be from 0 to {side - 1}, below the images' side, got {margin}")
-    around = F.pad(images.permute(0, 3, 1, 2), (margin,) * 4, mode="reflect")
-    return around.permute(0, 2, 3, 1).contiguous()
+    return F.pad(images.permute(0, 3, 1, 2), (margin,) * 4, mode="reflect").permute(0, 2, 3, 1).contiguous()

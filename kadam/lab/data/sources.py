@@ -360,15 +360,9 @@ def utf8(path: Path, content: bytes, *, cut: bool = False) -> str:
         raise DataError(f"{path}: not UTF-8 at byte {error.start:,} of the text: {error.reason}") from None
 
 
-def random_windows(text: Text, *, batch: int, length: int, rng: np.random.Generator) -> NDArray[np.int64]:
-    """``batch`` windows of ``length`` consecutive tokens at random places, shape (batch, length)."""
-    return random_pieces(text.tokens, batch=batch, length=length, rng=rng)
-
-
-def random_pieces(tokens: NDArray[np.int64], *, batch: int, length: int, rng: np.random.Generator) -> NDArray[np.int64]:
-    """The same of any tokens, (n,)."""
+def random_windows(tokens: NDArray[np.int64], *, batch: int, length: int, rng: np.random.Generator) -> NDArray[np.int64]:
+    """``batch`` windows of ``length`` consecutive tokens, of (n,), at random places, shape (batch, length)."""
     last = len(tokens) - length
     if last < 0:
         raise ValueError(f"length must be at most the text's {len(tokens)} characters, got {length}")
-    starts = rng.integers(0, last + 1, size=batch)
-    return tokens[starts[:, None] + np.arange(length)]
+    return tokens[rng.integers(0, last + 1, size=batch)[:, None] + np.arange(length)]

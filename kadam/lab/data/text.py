@@ -80,8 +80,7 @@ def _by_characters(text: Text, limit: int | None) -> Corpus:
     size = len(text.vocabulary)
     if size > 256:
         raise ValueError(f"{text.title}: a token is one byte, so at most 256 different characters, got {size}")
-    parts = _consecutive(text.tokens.astype(np.uint8), limit)
-    return Corpus(text.title, "character", size, *parts, text.origin, text.sha256)
+    return Corpus(text.title, "character", size, *_consecutive(text.tokens.astype(np.uint8), limit), text.origin, text.sha256)
 
 
 def _consecutive(tokens: Tokens, limit: int | None) -> Parts:

@@ -52,11 +52,12 @@ class Ensemble(Stateful):
         keep_freed_memory()
         self.eps, self.steps, self.pace = max(eps, TINY), 0, 1.0
         members = len(decays)
-        self.params = {n: _copies(p.detach(), members) for n, p in model.named_parameters()}
+        self.params = {n: p.detach().repeat(members, *[1] * p.dim()) for n, p in model.named_parameters()}
         self.updates: dict[str, Tensor] = {}
         self.gradients: dict[str, Tensor] = {}
         device = next(model.parameters()).device
-        self._betas = [_columns([stages[i] for stages in decays], device) for i in range(len(decays[0]))]
+        betas = torch.tensor([[stage.betas for stage in stages] for stages in decays], dtype=torch.float64, device=device)
+        self._betas = [(stage[:, :1], stage[:, 1:]) for stage in betas.unbind(1)]  # of each stage, each (E, 1)
         self._moments = {
             n: [(torch.zeros_like(_rows(p)), torch.zeros_like(_rows(p))) for _ in self._betas] for n, p in self.params.items()
         }
@@ -132,17 +133,6 @@ class _Objective(nn.Module):
 
     def forward(self, batch: Any) -> Tensor:
         return self.loss(self.model, batch)
-
-
-def _columns(stage: Sequence[Decay], device: torch.device) -> tuple[Tensor, Tensor]:
-    """(beta1, beta2) of one stage over the members, float64, each (E, 1)."""
-    betas = torch.tensor([d.betas for d in stage], dtype=torch.float64, device=device)
-    return betas[:, :1], betas[:, 1:]
-
-
-def _copies(p: Tensor, members: int) -> Tensor:
-    """(members, ...) copies, contiguous so that their rows are views of them."""
-    return p.expand(members, *p.shape).clone(memory_format=torch.contiguous_format)
 
 
 def _rows(x: Tensor) -> Tensor:

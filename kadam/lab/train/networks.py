@@ -63,8 +63,7 @@ class Block(nn.Module):
     def attention(self, x: Tensor) -> Tensor:
         q, k, v = (self.split_heads(project(x)) for project in (self.query, self.key, self.value))
         scores = self.unit(q) @ self.unit(k).transpose(-1, -2) / q.shape[-1] ** 0.5 + self.mask
-        mixed = scores.softmax(-1) @ v
-        return self.out(mixed.transpose(1, 2).flatten(2))
+        return self.out((scores.softmax(-1) @ v).transpose(1, 2).flatten(2))
 
     def split_heads(self, x: Tensor) -> Tensor:
         """(batch, context, width) -> (batch, heads, context, width / heads)."""
@@ -173,8 +172,7 @@ def initialise(model: nn.Module, seed: int) -> None:
 
 def next_token_loss(model: nn.Module, windows: Tensor) -> Tensor:
     """Mean cross-entropy (nats a character) of predicting windows[:, 1:] from windows[:, :-1]; (batch, context + 1)."""
-    logits = model(windows[:, :-1])
-    return F.cross_entropy(logits.flatten(0, 1), windows[:, 1:].flatten())
+    return F.cross_entropy(model(windows[:, :-1]).flatten(0, 1), windows[:, 1:].flatten())
 
 
 def classification_loss(model: nn.Module, batch: tuple[Tensor, Tensor]) -> Tensor:

@@ -20,8 +20,7 @@ def max_update(updates: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
 
 def norms(params: Mapping[str, Tensor]) -> Tensor:
     """The Euclidean norm of all parameters of each member together, shape (E,)."""
-    squares = [p.flatten(1).square().sum(1) for p in params.values()]
-    return torch.stack(squares).sum(0).sqrt()
+    return torch.stack([p.flatten(1).square().sum(1) for p in params.values()]).sum(0).sqrt()
 
 
 def spikes(losses: NDArray[np.float64]) -> NDArray[np.bool_]:

@@ -45,14 +45,13 @@ class Batches(Stateful, Iterator[Any]):
 
 def windows(config: Any, text: Text, rng: np.random.Generator, size: int) -> Tensor:
     """A random batch of text, (size, context + 1), for a configuration's context on its device."""
-    drawn = random_windows(text, batch=size, length=config.context + 1, rng=rng)
+    drawn = random_windows(text.tokens, batch=size, length=config.context + 1, rng=rng)
     return torch.from_numpy(drawn).to(devices.chosen(config.device))
 
 
 def text_batches(config: Any, text: Text, seed: int, *, fixed: bool) -> Batches:
     """Batches of windows (batch, context + 1): random ones without end, or with ``fixed`` one again and again."""
-    draw = functools.partial(windows, config, text)
-    return Batches(draw, np.random.default_rng([seed, 1]), config.batch, fixed=fixed)
+    return Batches(functools.partial(windows, config, text), np.random.default_rng([seed, 1]), config.batch, fixed=fixed)
 
 
 def character_model(

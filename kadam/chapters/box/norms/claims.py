@@ -46,8 +46,7 @@ def _not_in_another_basis(dataset: xr.Dataset) -> Finding:
 def _adam_goes_with_signs(dataset: xr.Dataset) -> Finding:
     twins, signs = (_times(dataset, method).sel(basis="axes") for method in ("AdamW, equal", "l_inf"))
     nearer = np.abs(np.log(twins / signs)) < np.abs(np.log(twins))
-    measured = f"AdamW with equal decays before l_2: {_by_dimension(twins, '{:.1f} times')}"
-    return measured, passes_for(float(nearer.mean()))
+    return f"AdamW with equal decays before l_2: {_by_dimension(twins, '{:.1f} times')}", passes_for(float(nearer.mean()))
 
 
 def _theorem_holds(dataset: xr.Dataset) -> Finding:

@@ -94,8 +94,7 @@ def train_piece(config: Config, text: Text, piece: Piece, progress: Progress) ->
     for n in progress.over(config.steps, {"ensemble": ensemble, "batches": batches, "watch": watch}):
         ensemble.pace = float(paces[n])
         theta = _flat(ensemble.params)
-        losses = ensemble.step(next(batches))
-        watch.look(n, theta, losses.numpy(force=True))
+        watch.look(n, theta, ensemble.step(next(batches)).numpy(force=True))
     return watch.summary(settings)
 
 

@@ -50,10 +50,9 @@ def at_equal_time(record: xr.Dataset, cost: Mapping[str, float]) -> xr.DataArray
     known = [name for name in record.optimizer.values.tolist() if name in cost]
     marks = [0, *record.evaluation.values]
     at = xr.DataArray([marks[-1] / cost[name] for name in known], {"optimizer": known})
-    loss = at_most_a_guess(record, record.loss).sel(optimizer=known)
     read = xr.apply_ufunc(
         lambda step, guess, curve: np.interp(step, marks, [guess, *curve]),
-        *(at, record.guess, loss),
+        *(at, record.guess, at_most_a_guess(record, record.loss).sel(optimizer=known)),
         input_core_dims=[[], [], ["evaluation"]],
         vectorize=True,
     )

@@ -42,8 +42,7 @@ def _paper_is_first_order(dataset: xr.Dataset, *, order: float, most: float) -> 
 @_over_enough_rates
 def _flow_is_of_second_order(dataset: xr.Dataset, *, least: float, clean: float, most: float) -> Finding:
     orders, words = _orders(dataset, "second")
-    on_the_quadratic = abs(float(orders.sel(case="quadratic")) - clean) <= most
-    return words, passes(on_the_quadratic and bool((orders >= least).all()))
+    return words, passes(abs(float(orders.sel(case="quadratic")) - clean) <= most and bool((orders >= least).all()))
 
 
 @_over_enough_rates

@@ -54,8 +54,7 @@ def order_table(record: xr.Dataset) -> Table:
     rows = [(case, flow, one.order, _in_words(one.local_order)) for case, flow, one in fitted if np.isfinite(one.order)]
     for case, flow in MEDIANS.items():
         one = record[["median", "eta"]].sel(case=case, flow=flow).map(np.log).diff("rate")
-        median_order = record.median_order.sel(case=case, flow=flow)
-        rows.append((case, "median", median_order, _in_words(one["median"] / one.eta)))
+        rows.append((case, "median", record.median_order.sel(case=case, flow=flow), _in_words(one["median"] / one.eta)))
     return table(("case", "flow", "order", "local orders as eta falls"), rows, digits=".2f")
 
 

@@ -94,8 +94,7 @@ def _path(config: Config, text: Text, steps: int) -> xr.Dataset:
 
 def _shown(config: Config, problem: FlatLoss, compared: Compared) -> xr.Dataset:
     """The paths of the randomly chosen weights."""
-    rng = np.random.default_rng([config.seed, 2])
-    chosen = np.sort(rng.choice(len(problem.start), config.weights, replace=False))
+    chosen = np.sort(np.random.default_rng([config.seed, 2]).choice(len(problem.start), config.weights, replace=False))
     curves = {"adam": compared.adam, **compared.flows}
     values = {
         "shown": (("curve", "shown_step", "weight"), np.stack([path[:, chosen] for path in curves.values()])),

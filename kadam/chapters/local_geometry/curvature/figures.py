@@ -209,5 +209,4 @@ def region_table(record: xr.Dataset) -> Table:
         (layer, *(f"{order:+.2f}" for order in orders), *end)
         for layer, orders, end in zip(record.curve_layer.values, claims.curve_orders(record).values, ends, strict=True)
     ]
-    head = ("", *(f"at {level:g}" for level in record.level.values), "C largest", "C smallest")
-    return table(head, rows, digits=".2f")
+    return table(("", *(f"at {level:g}" for level in record.level.values), "C largest", "C smallest"), rows, digits=".2f")

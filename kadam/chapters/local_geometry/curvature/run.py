@@ -77,8 +77,7 @@ def _assembled(config: Config, parts: dict[Piece, xr.Dataset]) -> xr.Dataset:
     slow = _side_by_side(config, parts, "slow").sel(scale=USUAL, drop=True).drop_vars("owner")
     slower = xr.Dataset({"slow_r_med": slow.r_med, "slow_common": _common(slow.reached)})
     probes = xr.concat([part for piece, part in parts.items() if piece.kind == "probes"], "checked")
-    curves = [part for piece, part in parts.items() if piece.kind == "curve"]
-    curve = xr.concat(curves, xr.Variable("seed", _seeds(config)))
+    curve = xr.concat([part for piece, part in parts.items() if piece.kind == "curve"], xr.Variable("seed", _seeds(config)))
     return xr.merge([runs.assign(common=_common(runs.reached)), slower, probes, curve])
 
 

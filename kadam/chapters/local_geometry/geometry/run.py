@@ -45,16 +45,11 @@ def run(config: Config, *, checkpoint: Path | None = None, jobs: int = 1) -> xr.
     pieces = [Piece(method, d, start) for d in reversed(config.dimensions) for method in METHODS for start in STARTS]
     compute = functools.partial(train_piece, config)
     results = sweep(pieces, compute, steps=config.steps, title="geometry", checkpoint=checkpoint, jobs=jobs)
-    dataset = _assembled(config, results).merge(predictions(config))
-    data = {"data": "none: whitened inputs and a random linear target", "data_sha256": "", "data_origin": "none"}
-    return with_units(dataset.assign_attrs(**data, computed_s=computed_s(results)), UNITS)
-
-
-def _assembled(config: Config, results: dict[Piece, xr.Dataset]) -> xr.Dataset:
-    """One dataset from the pieces, by dimension, optimizer and start."""
     coords = {"dimension": list(config.dimensions), "optimizer": list(METHODS), "start": list(STARTS)}
     parts = [[[results[Piece(m, d, s)].drop_attrs() for s in STARTS] for m in METHODS] for d in config.dimensions]
-    return xr.combine_nested(parts, list(coords)).assign_coords(coords).transpose(*coords, ...)
+    together = xr.combine_nested(parts, list(coords)).assign_coords(coords).transpose(*coords, ...)
+    data = {"data": "none: whitened inputs and a random linear target", "data_sha256": "", "data_origin": "none"}
+    return with_units(together.merge(predictions(config)).assign_attrs(**data, computed_s=computed_s(results)), UNITS)
 
 
 def _seeds(config: Config) -> range:
@@ -94,8 +89,7 @@ class LinearDescent(Stateful):
         """Losses (E,), |w2 W1 - a|^2 / 2, and the gradients of W1 and w2."""
         w1, w2 = self.layers
         error = torch.einsum("ei,eij->ej", w2, w1) - self.target
-        gradients = [w2[:, :, None] * error[:, None], torch.einsum("eij,ej->ei", w1, error)]
-        return error.square().sum(1) / 2, gradients
+        return error.square().sum(1) / 2, [w2[:, :, None] * error[:, None], torch.einsum("eij,ej->ei", w1, error)]
 
     def r_med(self, member: int) -> list[float]:
         return _r_med(theory.two_layer_diagonals(*(layer[member].numpy() for layer in self.layers)))

@@ -170,5 +170,4 @@ def memory_table(parameters: Sequence[float], *, gpu: float) -> Table:
     for n, (name, precision), k in itertools.product(parameters, PRECISIONS.items(), STAGES):
         kept = precision.kept(k)
         rows.append((f"{n / 1e9:g}B", name, k, kept, n * kept / 1e9, fewest_gpus(n, k, precision, memory=gpu)))
-    head = ("parameters", "in", "k", "bytes a parameter", "GB in all", f"GPUs of {gpu / 1e9:g} GB")
-    return table(head, rows, digits=".0f")
+    return table(("parameters", "in", "k", "bytes a parameter", "GB in all", f"GPUs of {gpu / 1e9:g} GB"), rows, digits=".0f")

@@ -77,14 +77,12 @@ def _sweeps(config: Config) -> xr.Dataset:
     blank = np.full((len(WAYS), len(KEEPING), len(config.tasks), config.rounds), np.nan)
     seconds = xr.DataArray(blank, dims=(*coords, "round"), coords=coords)
     parts = [(n, keeping, i) for n in config.tasks for keeping in KEEPING for i in range(rounds(config, n, keeping))]
-    total = sum(n for n, _, _ in parts) * len(ways(config))
-    with tqdm(total=total, desc="engine", unit="task", disable=None) as bar:
+    with tqdm(total=sum(n for n, _, _ in parts) * len(ways(config)), desc="engine", unit="task", disable=None) as bar:
         for way in ways(config):
             with cluster.local(config.workers) if way == "dask" else nullcontext():
                 _sweep_s(config, way, 2 * config.workers, "nothing")  # processes start, and import what they need
                 for n, keeping, i in parts:
-                    place = {"way": way, "keeping": keeping, "tasks": n, "round": i}
-                    seconds.loc[place] = _sweep_s(config, way, n, keeping)
+                    seconds.loc[{"way": way, "keeping": keeping, "tasks": n, "round": i}] = _sweep_s(config, way, n, keeping)
                     bar.update(n)
     return xr.Dataset({"seconds": seconds})
 

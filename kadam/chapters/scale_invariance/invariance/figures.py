@@ -191,8 +191,7 @@ def departure_table(record: xr.Dataset) -> Table:
     one = usual(record)
     grown = [(one.departure.sel(phase=phase), ".2f") for phase in record.phase.values]
     rows = _by("setting", *grown, (one.correlation, ""), (one.update_size, ""))
-    head = ("batches", *record.phase.values, "correlation", "|u|^2")
-    return table(head, rows, digits=("", "", "", ".2f", ".4f"))
+    return table(("batches", *record.phase.values, "correlation", "|u|^2"), rows, digits=("", "", "", ".2f", ".4f"))
 
 
 @style.styled

@@ -224,8 +224,7 @@ def _predicted(config: Config, trace: Trace) -> Array:
 
 def _change(config: Config, values: Array) -> float:
     """The logarithm of the mean at the end over the mean before the change."""
-    before = values[config.change - config.around : config.change].mean()
-    return float(np.log(values[-config.around :].mean() / before))
+    return float(np.log(values[-config.around :].mean() / values[config.change - config.around : config.change].mean()))
 
 
 def _root_mean_square(values: Array) -> float:

@@ -34,8 +34,7 @@ def _near_bandwidth(dataset: xr.Dataset, **shares: float) -> Finding:
 
 def _never_slower_than_foreach(dataset: xr.Dataset, *, most: float) -> Finding:
     """The automatic choice is foreach for k = 1, and one of the fused steps for k >= 2."""
-    found = time_ratio(dataset, ["fused", "chained"], "foreach").sel(k=dataset.k >= 2)
-    largest = found.max(["case", "k"]).dropna("way")
+    largest = time_ratio(dataset, ["fused", "chained"], "foreach").sel(k=dataset.k >= 2).max(["case", "k"]).dropna("way")
     return f"at most {float(largest.max()):.2f} of foreach's time", passes_each((largest <= most).values.tolist())
 
 

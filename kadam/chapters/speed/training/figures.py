@@ -27,8 +27,7 @@ def race_table(record: xr.Dataset) -> Table:
     reached = record.race_steps.to_series().map(lambda n: f"{n:.0f}" if n == n else "not reached")
     rows = [(*race, n, s) for (race, n), s in zip(reached.items(), record.race_s.to_series(), strict=True)]
     to = f"steps to {record.attrs['target']:.0%} of the test images, at most {record.attrs['limit']}"
-    head = ("racer", "seed", to, "seconds of training")
-    return table(head, rows, digits=".1f")
+    return table(("racer", "seed", to, "seconds of training"), rows, digits=".1f")
 
 
 @style.styled

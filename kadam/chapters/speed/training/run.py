@@ -29,8 +29,7 @@ from kadam.lab.train.training import Forward
 @recorded("training", PROFILES)
 def run(config: Config, *, checkpoint: Path | None = None, jobs: int = 1) -> xr.Dataset:
     """Seconds by loop, precision and round; by part; by optimizer; and of the races."""
-    dataset = Bench(config).measured((_loops, _parts, _costs, _races), "batch", "target", "limit", "pixels")
-    return with_units(dataset, UNITS)
+    return with_units(Bench(config).measured((_loops, _parts, _costs, _races), "batch", "target", "limit", "pixels"), UNITS)
 
 
 class Bench(loops.Bench):

@@ -84,8 +84,7 @@ def adam_flow(
     order 1, and four gradients and four products at order 2. With a sequence of minibatches (and of ``jvp``) number n
     is in force from s = n - 1/2 to n + 1/2, so ``substeps`` must be even. Order 2 needs ``eta * weight_decay < 1``.
     """
-    if isinstance(order, bool) or not isinstance(order, Integral) or order not in (1, 2):
-        raise ValueError(f"order must be 1 (the paper's equation) or 2 (the second-order flow), got {order!r}")
+    _check_order(order)
     problem = Problem(grad, theta0, decay=decay, eta=eta, steps=steps, weight_decay=weight_decay, jvp=jvp)
     return follow(paper_equation(problem) if order == 1 else second_order_flow(problem), problem, substeps=substeps)
 
@@ -264,6 +263,11 @@ def _adam_steps(problem: Problem) -> Iterator[Array]:
         v = decay.beta * v + (1 - decay.beta) * g**2
         theta = theta - problem.eta * problem.force(n, theta, m, v)
         yield np.stack([theta, m, v])
+
+
+def _check_order(order: Any) -> None:
+    if isinstance(order, bool) or not isinstance(order, Integral) or order not in (1, 2):
+        raise ValueError(f"order must be 1 (the paper's equation) or 2 (the second-order flow), got {order!r}")
 
 
 def _vector(theta0: ArrayLike) -> Array:

@@ -123,8 +123,7 @@ class Descent(Ensemble):
     ) -> None:
         check_choice("method", method, METHODS)
         self.momentum = None if method in FAMILY else decay.gamma
-        pairs = FAMILY.get(method, FAMILY["Adam"])(decay)
-        super().__init__(problem.model, problem.loss, [pairs] * len(starts), lr=lr)
+        super().__init__(problem.model, problem.loss, [FAMILY.get(method, FAMILY["Adam"])(decay)] * len(starts), lr=lr)
         self.params = {name: torch.stack([start[name] for start in starts]) for name in self.params}
 
     def step(self, batch: Any) -> Tensor:

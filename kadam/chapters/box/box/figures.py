@@ -75,8 +75,7 @@ def radii() -> style.Figure:
     levels = [1.01, 1.1, 1.5, 2, 4, 8]
     shown, norm = np.where(np.isfinite(values), values, np.nan), BoundaryNorm([1, *levels, 16], 256)
     filled = axes.contourf(gamma, beta, shown, levels=[1, *levels, 1e9], cmap=style.GROWTH_MAP, norm=norm)
-    lines = axes.contour(gamma, beta, shown, levels=levels, colors=style.GUIDE, linewidths=0.6)
-    axes.clabel(lines, fmt="%g", fontsize=7)
+    axes.clabel(axes.contour(gamma, beta, shown, levels=levels, colors=style.GUIDE, linewidths=0.6), fmt="%g", fontsize=7)
     axes.plot([0.8, 1], [0.8, 1], color=style.EXACT, lw=1.4, label=r"$\gamma = \beta$: the box itself")
     edge = np.linspace(0.8, 1, 200)
     axes.plot(edge, edge**2, "--", color=style.MEASURED, lw=1, label=r"$\beta = \gamma^2$: no radius below")

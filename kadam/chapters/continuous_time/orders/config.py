@@ -39,7 +39,7 @@ SHORT: Fields = {"time": 0.02, "first_steps": 5, "small_first_steps": 4, "small_
 
 PROFILES = {
     "smoke": Config(rates=3, seeds=1, small_rates=2, crowd=200, text="embedded", **SHORT),
-    "laptop": Config(rates=4, seeds=1, small_rates=3),
+    "laptop": Config(rates=5, seeds=1),
     CPU: Config(),  # the reference: a minute of one core
     "paper": Config(rates=9, small_rates=9, width=16, batch=16),
 }

@@ -141,7 +141,7 @@ def test_the_readmes_example_of_a_flow_runs():
 
 def test_the_chapter_names_the_costs_that_its_record_holds():
     chapter = (ROOT / "notebooks" / "03-continuous-time.md").read_text()
-    record = results.committed(ROOT / "results", "trajectories", "laptop")
+    record = results.committed(ROOT / "results", "trajectories", "cpu")
     ((paper, second),) = re.findall(r"costs about (\d+) steps of Adam and one of the half-step flow about (\d+)", chapter)
     assert (int(paper), int(second)) == (round(record.attrs["cost_paper"]), round(record.attrs["cost_second"]))
 

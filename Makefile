@@ -36,8 +36,10 @@ env: $(READY)
 dev: $(DEV)
 
 # pip says what it downloads; the mark comes last, so that an interrupted installation is done again. It holds the seconds.
-# Nothing is compiled ahead: Python does that with what it loads, a small part of all that is installed.
-INSTALL = $(BIN)/python -m pip install --disable-pip-version-check --no-compile -c constraints.txt
+INSTALL = $(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt
+
+# Where this is set, as in many containers, every process would compile what it imports again: seconds each.
+unexport PYTHONDONTWRITEBYTECODE
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "kadam needs Python 3.11 or newer, this is " + sys.version.split()[0])'

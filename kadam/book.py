@@ -23,7 +23,7 @@ from joblib import cpu_count
 from kadam import chapters, notebooks
 from kadam.lab.records import committed, files
 from kadam.lab.records.closure import PACKAGE, code_of
-from kadam.lab.records.record import device_name, save
+from kadam.lab.records.record import device_name
 from kadam.notebooks import BookError, Notebook, Page, as_text, say, write
 from kadam.report import explorer
 from kadam.report.ledger import Claim, Verdict, short_table
@@ -67,7 +67,10 @@ def repository() -> Path:
     """The checkout that holds the book; ``BookError`` where there is none."""
     root = committed.repository()
     if root is None:
-        raise BookError("no book here: run this inside a clone of the kadam repository (it holds _config.yml and notebooks/)")
+        raise BookError(
+            "no book here: run this inside a clone or an unpacked archive of the kadam repository (it holds _config.yml and "
+            "notebooks/)"
+        )
     return root
 
 
@@ -115,8 +118,8 @@ def records(profile: str, results: Path, missing: Sequence[str]) -> dict[str, xr
         used[name] = chapters.obtain(name, profile, jobs=int(cpu_count()))
         if name in missing:
             say(f"  {name}: {time.perf_counter() - begin:.1f} s")
-    if profile != "smoke" and (stand_ins := [name for name in used if used[name].attrs["data_origin"] == "embedded"]):
-        say(f"  {', '.join(stand_ins)}: used stand-ins for real data; to have it: kadam data fetch, then the same again")
+    if remark := chapters.remark_on_stand_ins(used):
+        say(f"  {remark}")
     used |= {name: chapters.measured(name) for name in chapters.MEASURED}
     larger = [chapters.larger(name, results) for name in chapters.NAMES]
     return used | {f"{r.attrs['experiment']}, {r.attrs['profile']}": r for r in larger if r is not None}
@@ -164,7 +167,7 @@ def with_badge(notebook: Notebook, page: Page, used: Mapping[str, xr.Dataset], g
     """A copy with the page's provenance below its title, and what the badge links to put beside the book."""
     shown = {key: record for key, record in used.items() if record.attrs["experiment"] in page.experiments()}
     for record in shown.values():
-        save(record, generated / "{experiment}-{profile}.nc".format(**record.attrs))
+        files.copy(Path(record.encoding["source"]), generated / "{experiment}-{profile}.nc".format(**record.attrs))
     write(generated / page.source.name, page.source.read_text())
     source = f" · {{download}}`this page's source <../generated/{page.source.name}>`"
     badge = nbformat.v4.new_markdown_cell(badge_of(shown, folder="../generated", after=source), id="badge")

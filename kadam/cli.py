@@ -2,7 +2,6 @@
 
 import errno
 import json
-import shutil
 from collections.abc import Callable
 from dataclasses import asdict
 from importlib import import_module
@@ -48,7 +47,7 @@ def _profile_option(*more: str, remark: str = "") -> Callable[[Any], Any]:
 
 
 profile_option = _profile_option()
-any_profile_option = _profile_option(CPU, remark="; cpu: an hour without one, where an experiment has it")
+any_profile_option = _profile_option(CPU, remark="; cpu: a minute to an hour without one, where an experiment has it")
 commit_option = click.option("--commit", is_flag=True, help="Put the record into the repository's results/ and its manifest.")
 
 
@@ -79,17 +78,14 @@ def run(
         raise click.UsageError("--scheduler is for a cluster that runs already, --cluster starts one; give one of them")
     having = tuple(one for one in chapters.NAMES if profile in chapters.find(one).profiles)
     names = having if name == "all" else (chapters.request(name, profile).name,)
-    stand_ins = {}
+    records = {}
     with chosen(scheduler=scheduler, cluster=cluster, jobs=jobs or 1):
         for one in names:
             _announce(chapters.request(one, profile), fresh=fresh, jobs=jobs or all_cores())
-            record = chapters.obtain(one, profile, fresh=fresh, jobs=jobs or all_cores())
-            _deliver(one, profile, record, out, commit)
-            if record.attrs["data_origin"] == "embedded" and profile != "smoke":
-                stand_ins[one] = record.attrs["data"]
-    if stand_ins:
-        used = f"{', '.join(stand_ins)}: used {' and '.join(dict.fromkeys(stand_ins.values()))}"
-        click.secho(f"{used}; for real data: kadam data fetch, then run again", fg="yellow", err=True)
+            records[one] = chapters.obtain(one, profile, fresh=fresh, jobs=jobs or all_cores())
+            _deliver(one, profile, records[one], out, commit)
+    if remark := chapters.remark_on_stand_ins(records):
+        click.secho(remark, fg="yellow", err=True)
 
 
 def _announce(wanted: Any, *, fresh: bool, jobs: int) -> None:
@@ -102,13 +98,12 @@ def _announce(wanted: Any, *, fresh: bool, jobs: int) -> None:
 
 def _deliver(name: str, profile: str, record: Any, out: Path | None, commit: bool) -> None:
     from kadam import chapters
-    from kadam.lab.records.files import whole_file
+    from kadam.lab.records.files import copy
 
     path = chapters.request(name, profile).path  # only now: a run may have downloaded its data
     click.echo(f"{name}: {path}")
     if out is not None:
-        with whole_file(out / f"{name}-{profile}.nc") as aside:
-            shutil.copyfile(path, aside)
+        copy(path, out / f"{name}-{profile}.nc")
         click.echo(f"copied to {out / f'{name}-{profile}.nc'}")
     if commit:
         _commit(record)

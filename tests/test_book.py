@@ -175,7 +175,7 @@ def test_pictures_are_left_out_of_what_is_compared_and_only_there():
 def test_outside_a_checkout_the_book_says_what_it_needs(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(book.committed, "PACKAGE", tmp_path / "kadam")
-    with pytest.raises(notebooks.BookError, match="inside a clone of the kadam repository"):
+    with pytest.raises(notebooks.BookError, match="inside a clone or an unpacked archive of the kadam repository"):
         book.repository()
     assert book.committed.results_folder() is None
 

@@ -92,3 +92,20 @@ def test_the_ledger_uses_committed_records_where_there_is_no_local_one(tmp_path)
         for verdicts in (VERDICTS["laptop"] | VERDICTS["cpu"]).values()  # a larger record comes first
         for id, verdict in verdicts.items()
     }
+
+
+def test_stand_ins_are_named_once_and_smoke_records_which_always_use_them_are_not():
+    def record(profile, origin, data):
+        return xr.Dataset(attrs={"profile": profile, "data_origin": origin, "data": data})
+
+    used = {
+        "growth": record("laptop", "embedded", "an excerpt"),
+        "cifar": record("laptop", "embedded", "drawn images"),
+        "language": record("laptop", "embedded", "an excerpt"),
+        "orders": record("laptop", "none", "none"),
+        "meta": record("laptop", "cache", "CIFAR-10"),
+        "box": record("smoke", "embedded", "numbers"),
+    }
+    remark = "growth, cifar, language: used an excerpt and drawn images; for real data: kadam data fetch, then run again"
+    assert chapters.remark_on_stand_ins(used) == remark
+    assert chapters.remark_on_stand_ins({name: used[name] for name in ("orders", "meta", "box")}) == ""

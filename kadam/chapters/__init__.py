@@ -5,6 +5,7 @@ An experiment is a folder of four files: ``config`` (what is run, at which profi
 """
 
 import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -108,6 +109,14 @@ def obtain(name: str, profile: str, *, fresh: bool = False, jobs: int = 1) -> xr
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", StandInWarning)
         return store.obtain(wanted, lambda: find(name).part("run").run, fresh=fresh, jobs=jobs)
+
+
+def remark_on_stand_ins(records: Mapping[str, xr.Dataset]) -> str:
+    """Which of these records are made of stand-in data where real data was wanted, and the remedy; empty where none is."""
+    wanted = {name: record.attrs for name, record in records.items() if record.attrs["profile"] != "smoke"}
+    used = {name: attrs["data"] for name, attrs in wanted.items() if attrs["data_origin"] == "embedded"}
+    data = " and ".join(dict.fromkeys(used.values()))
+    return f"{', '.join(used)}: used {data}; for real data: kadam data fetch, then run again" if used else ""
 
 
 def claims(name: str, record: xr.Dataset | None, *, profile: str = "") -> list[Claim]:

@@ -28,7 +28,8 @@ MOST_STAGES_IN_SHORT = 4
 ALIGN = 16  # elements; shares begin at multiples of it, so that no two threads write to one cache line
 SMALL = 32_768  # elements below which waking other threads costs more than they bring
 
-strict: Callable[..., Any] = numba.njit(nogil=True, error_model="numpy")
+STRICT: Any = {"nogil": True, "error_model": "numpy"}
+strict: Callable[..., Any] = numba.njit(**STRICT)
 
 
 def kept(**options: Any) -> Callable[..., Any]:
@@ -36,9 +37,9 @@ def kept(**options: Any) -> Callable[..., Any]:
 
     def compile(function: Callable[..., Any]) -> Any:
         try:
-            return numba.njit(nogil=True, error_model="numpy", cache=True, **options)(function)
+            return numba.njit(**STRICT, **options, cache=True)(function)
         except RuntimeError:  # neither beside this file nor in the user's own cache
-            return numba.njit(nogil=True, error_model="numpy", **options)(function)
+            return numba.njit(**STRICT, **options)(function)
 
     return compile
 

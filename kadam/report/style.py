@@ -32,13 +32,25 @@ ALONG_CURVE = "RdYlBu"  # where a point lies along the normal curve: red outside
 WIDTH = 7.6  # inches: the text column of the book
 
 BASE: Any = {
-    **dict.fromkeys(("figure.dpi", "savefig.dpi"), 150),
-    **dict.fromkeys(("figure.facecolor", "savefig.facecolor"), "white"),
-    **dict.fromkeys(("font.size", "axes.titlesize", "axes.labelsize"), 9),
-    **dict.fromkeys(("legend.fontsize", "xtick.labelsize", "ytick.labelsize"), 8),
-    **dict.fromkeys(("legend.frameon", "axes.spines.top", "axes.spines.right"), False),
-    **{"axes.titlelocation": "left", "axes.axisbelow": True, "grid.color": "#dddddd"},
-    **{"axes.linewidth": 0.8, "lines.linewidth": 1.4, "grid.linewidth": 0.6},
+    "figure.dpi": 150,
+    "savefig.dpi": 150,
+    "figure.facecolor": "white",
+    "savefig.facecolor": "white",
+    "font.size": 9,
+    "axes.titlesize": 9,
+    "axes.titlelocation": "left",
+    "axes.labelsize": 9,
+    "legend.fontsize": 8,
+    "legend.frameon": False,
+    "xtick.labelsize": 8,
+    "ytick.labelsize": 8,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.linewidth": 0.8,
+    "lines.linewidth": 1.4,
+    "grid.color": "#dddddd",
+    "grid.linewidth": 0.6,
+    "axes.axisbelow": True,
 }
 
 GAMMA_LABEL = r"$\gamma$  (PyTorch's beta1)"

@@ -30,6 +30,18 @@ def test_a_write_that_is_interrupted_leaves_the_old_file_and_nothing_else(tmp_pa
     assert [path.name for path in tmp_path.iterdir()] == ["x"]
 
 
+def test_a_copy_is_made_where_it_differs_and_left_alone_where_it_does_not(tmp_path):
+    source, path = tmp_path / "source", tmp_path / "folder" / "copy"
+    source.write_bytes(b"first")
+    files.copy(source, path)
+    made = path.stat()
+    files.copy(source, path)
+    assert (path.read_bytes(), path.stat().st_ino, path.stat().st_mtime_ns) == (b"first", made.st_ino, made.st_mtime_ns)
+    source.write_bytes(b"other")
+    files.copy(source, path)
+    assert path.read_bytes() == b"other"
+
+
 @pytest.fixture
 def quota():
     """No file may grow beyond 1000 bytes, as on a disk that is full."""

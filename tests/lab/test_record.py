@@ -50,6 +50,25 @@ def test_a_record_comes_back_as_it_was_saved(path):
     assert read.number.attrs == {"units": "1"}
 
 
+def test_a_record_that_is_read_again_is_as_the_file_says_whatever_was_done_to_the_first(path):
+    first = records.read(path, command="again")
+    first.number[:] = 9.0
+    first.attrs["seed"] = first.number.attrs["units"] = "lost"
+    second = records.read(path, command="again")
+    xr.testing.assert_identical(second.drop_attrs(deep=False), count(Config()).drop_attrs(deep=False))
+    assert second.number.attrs == {"units": "1"}
+    assert second.attrs["seed"] == 7
+    records.save(count(Config(seed=8)), path)
+    assert records.read(path, command="again").attrs["seed"] == 8
+
+
+def test_a_record_says_which_file_it_came_from(path, tmp_path):
+    twin = path.rename(tmp_path / "twin.nc")
+    files.copy(twin, path)
+    for each in (path, twin):
+        assert records.read(each, command="again").encoding["source"] == str(each)
+
+
 def test_other_programs_read_a_record_as_netcdf(path):
     xr.testing.assert_equal(xr.load_dataset(path, engine="h5netcdf"), count(Config()))
 

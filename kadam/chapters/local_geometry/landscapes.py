@@ -85,8 +85,9 @@ def landscape(inputs: Inputs, network: str, *, examples: int, dtype: torch.dtype
     check_choice("network", network, NETWORKS)
     sizes, rng = inputs.sizes, np.random.default_rng([0, 1])
     if network == "language":
-        size = {name: getattr(sizes, name) for name in ("context", "width", "layers", "heads")}
-        model: nn.Module = CharTransformer(vocab=len(inputs.text.vocabulary), **size)
+        model: nn.Module = CharTransformer(
+            vocab=len(inputs.text.vocabulary), context=sizes.context, width=sizes.width, layers=sizes.layers, heads=sizes.heads
+        )
         return _placed(inputs, model, next_token_loss, inputs.windows(rng, examples), dtype)
     images, labels = inputs.classification(0).draw(rng, examples)
     images, classes = images.to(dtype), int(inputs.images.labels.max()) + 1

@@ -4,8 +4,10 @@ A seal is the last line of a file: the sha256 of all bytes before it. HDF5, and 
 were not there.
 """
 
+import filecmp
 import hashlib
 import os
+import shutil
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -35,6 +37,13 @@ def whole_file(path: Path) -> Iterator[Path]:
         os.replace(aside, path)
     finally:
         aside.unlink(missing_ok=True)
+
+
+def copy(source: Path, path: Path) -> None:
+    """Make ``path`` a copy of a file; where it is one already it stays as it is."""
+    if not (path.exists() and filecmp.cmp(source, path, shallow=False)):
+        with whole_file(path) as aside:
+            shutil.copyfile(source, aside)
 
 
 def remove_leftovers(folder: Path, name: str = "*") -> None:

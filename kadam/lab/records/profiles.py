@@ -9,7 +9,7 @@ from kadam.decay import STRATEGIES, check_strategy
 
 PROFILES = ("smoke", "laptop", "paper")
 
-# What some experiments have between the last two, where there is no GPU: the part that two cores finish in an hour.
+# What some experiments have between the last two, where there is no GPU: what two cores finish in a minute to an hour.
 CPU = "cpu"
 
 # What a configuration may name: texts to learn, how a network computes, and optimizers to compare k-Adam with.

@@ -93,14 +93,25 @@ def save(dataset: xr.Dataset, path: Path) -> None:
 
 
 def read(path: Path, *, command: str, expected: Mapping[str, Any] | None = None) -> xr.Dataset:
-    """A record with the ``expected`` attributes; ``RecordError`` with file, reason and the command that makes it anew."""
-    content = files.read_sealed(path, command=command)
-    dataset = xr.load_dataset(io.BytesIO(content), engine="h5netcdf", decode_times=False)  # units here are words, "since" too
-    for name, value in {"schema": SCHEMA, "sha256": result_sha256(dataset), **(expected or {})}.items():
+    """A record with the ``expected`` attributes; ``RecordError`` with file, reason and the command that makes it anew.
+
+    Its ``encoding["source"]`` is the file, as with all that xarray opens.
+    """
+    kept, sha256 = _decoded(files.read_sealed(path, command=command))
+    dataset = kept.copy(deep=True)
+    for name, value in {"schema": SCHEMA, "sha256": sha256, **(expected or {})}.items():
         found = dataset.attrs.get(name, "missing")
         if found != value:
             raise RecordError(f"{path}: {name} is {found}, expected {value}; make it anew with: {command}")
+    dataset.encoding["source"] = str(path)
     return dataset
+
+
+@functools.lru_cache(64)  # a book's pages and its ledger ask for the same records
+def _decoded(content: bytes) -> tuple[xr.Dataset, str]:
+    """What a record's file holds, and the sha256 of it."""
+    dataset = xr.load_dataset(io.BytesIO(content), engine="h5netcdf", decode_times=False)  # units here are words, "since" too
+    return dataset, result_sha256(dataset)
 
 
 def result_sha256(dataset: xr.Dataset) -> str:

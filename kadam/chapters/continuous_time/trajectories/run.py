@@ -159,8 +159,8 @@ def _exponents(config: Config, text: Text, steps: int) -> xr.Dataset:
     without = adam_flow(problem.grad, problem.start, **setting, order=1, substeps=32)
     discrete = adam(problem.grad, problem.start, **setting)
     paths = [paper_flow_in_time(problem.grad, problem.start, **setting, p=p) for p in config.exponents]
-    squares, gaps = ([np.square(path - discrete).mean(1) for path in paths], [distance(path, without) for path in paths])
-    values = {"p_mse": (("p", "p_step"), np.stack(squares)), "p_gap": ("p", gaps)}
+    squares = np.stack([np.square(path - discrete).mean(1) for path in paths])
+    values = {"p_mse": (("p", "p_step"), squares), "p_gap": ("p", [distance(path, without) for path in paths])}
     return xr.Dataset(values, coords={"p": list(config.exponents), "p_step": np.arange(steps + 1)})
 
 

@@ -193,12 +193,8 @@ def with_tables_apart(notebook: Notebook) -> Notebook:
         tables = [output for output in cell.outputs if "text/html" in output.get("data", {})] if figure else []
         if tables:
             cell.outputs = [output for output in cell.outputs if output not in tables]
-            hidden = {"tags": ["remove-input"]}
-            cells.append(
-                nbformat.v4.new_code_cell(
-                    "# a page leaves out cells without a line", outputs=tables, metadata=hidden, id=f"{cell.id}-tables"
-                )
-            )
+            words, hidden = "# a page leaves out cells without a line", {"tags": ["remove-input"]}
+            cells.append(nbformat.v4.new_code_cell(words, outputs=tables, metadata=hidden, id=f"{cell.id}-tables"))
     apart.cells = cells
     return apart
 

@@ -1,7 +1,7 @@
 """The book's notebooks: their parameters, their execution, and what is kept of it.
 
-A notebook is executed again only when its source, the package's code, its parameters or the records behind it have
-changed. Whatever is interrupted leaves no half-written file and goes on at the next call.
+A notebook is executed again only when its cells, the package's code, its parameters or the records behind it have changed;
+prose and captions are always the source's. Whatever is interrupted leaves no half-written file and goes on at the next call.
 """
 
 import ast
@@ -28,6 +28,7 @@ from kadam.lab.records import committed, files
 from kadam.lab.records.closure import PACKAGE, code_of, files_of, imported
 
 Notebook = nbformat.NotebookNode
+Plan = list[tuple["Page", dict[str, Any], Path]]
 
 # Sockets have paths of at most about 100 characters, so theirs begins here and not in a folder of the user's choice.
 SOCKETS = "/tmp"
@@ -59,9 +60,6 @@ def _parsed(source: str) -> Notebook:
     return jupytext.reads(source, fmt="md")
 
 
-Plan = list[tuple[Page, dict[str, Any], Path]]
-
-
 def execute(page: Page, parameters: Mapping[str, Any], used: Mapping[str, xr.Dataset], root: Path) -> Notebook:
     """The executed notebook, free of times and random ids; from ``_build/executed`` where nothing has changed."""
     return execute_all(planned([page], parameters, used, root))[0]
@@ -84,7 +82,7 @@ def execute_all(plan: Plan) -> list[Notebook]:
             parallel = Parallel(n_jobs=min(len(todo), int(cpu_count())), return_as="generator_unordered", batch_size=1)
             for done in parallel(delayed(_execute)(*one, sockets) for one in todo):
                 say(f"  {done}")
-    return [nbformat.read(path, as_version=4) for *_, path in plan]
+    return [with_prose(nbformat.read(path, as_version=4), page) for page, _, path in plan]
 
 
 def _execute(page: Page, parameters: Mapping[str, Any], path: Path, sockets: str) -> str:
@@ -100,6 +98,14 @@ def _execute(page: Page, parameters: Mapping[str, Any], path: Path, sockets: str
         done.metadata["seconds"] = round(time.perf_counter() - start, 1)
         aside.write_text(as_text(normalised(done)))
     return f"{page.name}: {done.metadata['seconds']} s"
+
+
+def with_prose(executed: Notebook, page: Page) -> Notebook:
+    """The executed notebook with the prose and the captions that its source has now."""
+    own = (cell for cell in executed.cells if "injected-parameters" not in cell.metadata.tags)
+    for cell, now in zip(own, page.read().cells, strict=True):
+        cell.source, cell.metadata = now.source, {**now.metadata, "tags": cell.metadata.tags}
+    return executed
 
 
 def check_settings(pages: Sequence[Page], given: Mapping[str, Any]) -> None:
@@ -137,8 +143,8 @@ def defaults(page: Page) -> dict[str, Any]:
 
 
 def key(page: Page, parameters: Mapping[str, Any], used: Mapping[str, xr.Dataset]) -> str:
-    digest = hashlib.sha256(page.source.read_bytes())
-    digest.update(json.dumps(dict(parameters), sort_keys=True).encode())
+    code = [(cell.cell_type == "code" and cell.source, cell.metadata.get("tags")) for cell in page.read().cells]
+    digest = hashlib.sha256(json.dumps([code, dict(parameters)], sort_keys=True).encode())
     digest.update("".join(used[name].attrs["sha256"] for name in page.experiments()).encode())
     if folder := committed.results_folder():  # a page may read committed records too
         digest.update(json.dumps(committed.manifest(folder)).encode())

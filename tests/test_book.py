@@ -95,6 +95,18 @@ def test_a_page_is_executed_with_its_parameters_and_kept(page, used, tmp_path):
     assert kept.stat().st_mtime_ns == stamp
 
 
+def test_prose_is_the_sources_and_executes_nothing_again(page, used, tmp_path):
+    code = '---\nmystnb: {figure: {caption: Old.}}\n---\nprint("once")'
+    first = notebooks.execute(page(code), {"profile": "smoke"}, used, tmp_path)
+    edited = page(code.replace("Old", "New"))
+    edited.source.write_text(edited.source.read_text().replace("Some words.", "Other words."))
+    second = notebooks.execute(edited, {"profile": "smoke"}, used, tmp_path)
+    assert len(list((tmp_path / "_build" / "executed").iterdir())) == 1
+    assert second.cells[0].source == "# A page\n\nOther words."
+    assert second.cells[-1].metadata.mystnb.figure.caption == "New."
+    assert [cell.outputs for cell in second.cells[1:]] == [cell.outputs for cell in first.cells[1:]]
+
+
 def test_what_a_page_depends_on_executes_it_again(page, used, tmp_path):
     parameters = {"profile": "smoke"}
     keys = {

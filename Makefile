@@ -36,7 +36,10 @@ env: $(READY)
 dev: $(DEV)
 
 # pip says what it downloads; the mark comes last, so that an interrupted installation is done again. It holds the seconds.
-INSTALL = $(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt
+INSTALL = $(BIN)/python -m pip install --disable-pip-version-check --no-compile -c constraints.txt
+
+# pip compiles in one process. Tests are imported by nobody, and what is no Python 3, as a template, stays as it is.
+COMPILE = $(BIN)/python -m compileall -qq -j 0 -x '/tests?/' .venv/lib || true
 
 # Where this is set, as in many containers, every process would compile what it imports again: seconds each.
 unexport PYTHONDONTWRITEBYTECODE
@@ -45,10 +48,12 @@ $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "kadam needs Python 3.11 or newer, this is " + sys.version.split()[0])'
 	$(PYTHON) -m venv .venv
 	$(INSTALL) -e '.[lab,book]'
+	$(COMPILE)
 	$(BIN)/python -c "import os, time; print(round(time.time() - os.path.getmtime('.venv/pyvenv.cfg')))" > $@
 
 $(DEV): $(READY)
 	$(INSTALL) -e '.[dev]'
+	$(COMPILE)
 	touch $@
 
 book: env

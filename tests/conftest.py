@@ -16,12 +16,13 @@ LAB = all(find_spec(name) for name in ("filelock", "h5netcdf", "matplotlib", "pl
 NEEDS_LAB = re.compile(r"kadam(\.| import )(lab|report|chapters|book|cli|notebooks|kernel)\b|^import jupytext", re.M)
 LEFT_OUT = []
 
-# Files whose tests run one after another in one process: they share what is costly, or kill processes and heed the time.
+# Files whose tests run one after another in one process, since they share what is costly.
 TOGETHER = {
-    "lab/test_kill.py": "processes",
-    "lab/test_cluster.py": "processes",
-    "optim/test_distributed.py": "processes",
-    **{f"{name}.py": name for name in ("lab/test_closure", "optim/test_cuda", "test_installation", "chapters/test_curvature")},
+    **{f"lab/test_{name}.py": name for name in ("cluster", "kill", "closure")},
+    **{
+        f"{name}.py": name
+        for name in ("optim/test_distributed", "optim/test_cuda", "test_installation", "chapters/test_curvature")
+    },
     **{f"theory/test_{name}.py": name for name in ("flow", "geometry")},
     "chapters/test_chapter_speed_loops.py": "loops",
     "chapters/test_chapter_contest.py": "contest",

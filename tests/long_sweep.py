@@ -31,7 +31,8 @@ def walk(log, step_s, piece, progress):
     return xr.Dataset({"path": ("step", path)})
 
 
-def main(folder, jobs, scheduler, name, step_s):
+def main(folder, jobs=1, scheduler=None, name=None, step_s=0.0):
+    folder.mkdir(exist_ok=True)
     work = functools.partial(walk, folder / "log", step_s)
     with cluster.chosen(scheduler=scheduler, cluster=name, jobs=jobs):
         results = sweep(PIECES, work, steps=STEPS, title="long", checkpoint=folder / "checkpoint", jobs=jobs, keep_every_s=0.05)

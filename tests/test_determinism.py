@@ -1,25 +1,13 @@
-"""The same command twice gives the same bits: records with any number of processes, notebooks to the byte, pictures too."""
+"""The same command twice gives the same notebooks, to the byte, and pictures; ``lab/test_resume.py`` holds it of records."""
 
 from pathlib import Path
 
 import pytest
-import xarray as xr
 
 from kadam import chapters, notebooks
-from kadam.lab.records import record as records
 
 NOTEBOOKS = Path(__file__).parents[1] / "notebooks"
 SOURCES = sorted(NOTEBOOKS.glob("*.md"))
-
-
-@pytest.mark.filterwarnings("ignore::ResourceWarning")
-@pytest.mark.parametrize("name", chapters.NAMES)
-def test_a_second_run_in_two_processes_gives_the_bits_of_the_kept_one(smoke_records, name, tmp_path):
-    again = chapters.find(name).part("run").run(chapters.request(name, "smoke").config, jobs=2, checkpoint=tmp_path / "pieces")
-    records.save(again, tmp_path / "again.nc")
-    again, kept = records.read(tmp_path / "again.nc", command="x"), smoke_records[name]
-    assert again.attrs["sha256"] == kept.attrs["sha256"]
-    xr.testing.assert_identical(again.drop_attrs(deep=False), kept.drop_attrs(deep=False))
 
 
 @pytest.fixture

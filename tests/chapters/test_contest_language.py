@@ -6,7 +6,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-import xarray as xr
 from numpy.testing import assert_allclose, assert_array_equal
 
 from kadam import Decay, stages
@@ -86,8 +85,7 @@ def test_search_and_contest_share_no_seed():
     assert not set(record().tuning_seed.values) & set(record().seed.values)
 
 
-def test_a_seed_gives_the_same_record_and_processes_change_no_bit():
-    xr.testing.assert_identical(run.run(TINY, jobs=2).drop_attrs(deep=False), record().drop_attrs(deep=False))
+def test_another_seed_gives_another_record():
     assert not np.array_equal(run.run(replace(TINY, seed=5)).loss, record().loss)
 
 

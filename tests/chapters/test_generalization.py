@@ -209,10 +209,8 @@ def test_a_member_is_the_run_of_its_pair_at_its_rate():
     assert float(one.peak_update) == pytest.approx(max(largest), rel=1e-5)
 
 
-def test_chunks_and_processes_change_no_number():
-    record = run.run(TINY)
-    xr.testing.assert_identical(run.run(TINY, jobs=2).drop_attrs(deep=False), record.drop_attrs(deep=False))
-    apart = run.run(replace(TINY, chunk=5))
+def test_chunks_change_no_number():
+    record, apart = run.run(TINY), run.run(replace(TINY, chunk=5))
     xr.testing.assert_allclose(apart.drop_attrs(deep=False), record.drop_attrs(deep=False), rtol=1e-5)
 
 

@@ -7,9 +7,11 @@ import sys
 import time
 from contextlib import contextmanager
 from pathlib import Path
+from threading import Thread
 
 import cloudpickle
 import dask
+import distributed
 import long_sweep
 import pytest
 from click.testing import CliRunner
@@ -37,7 +39,7 @@ def running(*command, stderr=subprocess.DEVNULL, **options):
 def scheduler(folder):
     file = folder / f"scheduler-{time.monotonic_ns()}.json"
     module = ("-m", "distributed.cli.dask_scheduler", "--host", "127.0.0.1", "--port", "0", "--no-dashboard")
-    with running(*module, "--scheduler-file", file) as process:
+    with running(*module, "--scheduler-file", file, cwd=SWEEP.parent) as process:  # whence it can import the sweep
         while not (file.exists() and file.read_text()):
             assert process.poll() is None
             time.sleep(0.02)
@@ -46,11 +48,10 @@ def scheduler(folder):
 
 def worker(address, folder):
     module = ("-m", "distributed.cli.dask_worker", address, "--nthreads", "1", "--no-nanny", "--no-dashboard")
-    return running(*module, "--local-directory", folder)
+    return running(*module, "--local-directory", folder, cwd=SWEEP.parent)
 
 
 def sweep(folder, *arguments, **options):
-    folder.mkdir(exist_ok=True)
     return running(SWEEP, folder, *arguments, stderr=subprocess.PIPE, **options)
 
 
@@ -58,59 +59,63 @@ def sweep(folder, *arguments, **options):
 def undisturbed(tmp_path_factory):
     """The bytes of the record of one process."""
     folder = tmp_path_factory.mktemp("undisturbed")
-    with sweep(folder) as process:
-        _, complaints = process.communicate()
-    assert complaints == ""
+    long_sweep.main(folder)
     return (folder / "record.nc").read_bytes()
+
+
+@pytest.fixture(scope="module")
+def address(tmp_path_factory):
+    """Of a scheduler with one worker, neither of which anybody kills."""
+    folder = tmp_path_factory.mktemp("cluster")
+    with scheduler(folder) as (_, address), worker(address, folder):
+        yield address
 
 
 def steps_taken(folder):
     return len((folder / "log").read_text().splitlines()) if (folder / "log").exists() else 0
 
 
-def wait_for_steps(process, folder, steps):
+def kill_after(steps, folder, victim):
+    """Kill a process once so many steps were taken in this folder."""
     while steps_taken(folder) < steps:
-        assert process.poll() is None, process.communicate()
         time.sleep(0.01)
+    victim.kill()
 
 
-def test_whoever_of_a_cluster_is_killed_the_bits_are_the_same(tmp_path, undisturbed):
-    """First one of two workers, which the other makes up for; then the scheduler, after which the same command goes on."""
-    with scheduler(tmp_path) as (_, address), worker(address, tmp_path) as first, worker(address, tmp_path):
-        one = tmp_path / "one"
-        with sweep(one, "--scheduler", address) as process:
-            wait_for_steps(process, one, TOTAL // 4)
-            first.kill()
-            _, complaints = process.communicate()
-        assert process.returncode == 0, complaints
-        assert (one / "record.nc").read_bytes() == undisturbed
-        assert steps_taken(one) < 1.5 * TOTAL
+def test_the_worker_that_is_left_makes_up_for_one_that_is_killed(tmp_path, address, undisturbed):
+    with worker(address, tmp_path) as victim:
+        with distributed.Client(address, set_as_default=False) as client:
+            client.wait_for_workers(2)
+        killer = Thread(target=kill_after, args=(TOTAL // 4, tmp_path, victim), daemon=True)
+        killer.start()
+        long_sweep.main(tmp_path, scheduler=address, step_s=0.02)
+        killer.join()
+    assert (tmp_path / "record.nc").read_bytes() == undisturbed
+    assert steps_taken(tmp_path) < 1.5 * TOTAL
 
-    two = tmp_path / "two"
-    with scheduler(tmp_path) as (boss, address), worker(address, tmp_path), sweep(two, "--scheduler", address) as process:
-        wait_for_steps(process, two, TOTAL // 3)
-        boss.kill()
+
+def test_after_the_scheduler_is_killed_the_same_command_goes_on(tmp_path, address, undisturbed):
+    with scheduler(tmp_path) as (boss, doomed), worker(doomed, tmp_path), sweep(tmp_path, "--scheduler", doomed) as process:
+        kill_after(TOTAL // 3, tmp_path, boss)
         _, complaints = process.communicate(timeout=60)
         assert process.returncode != 0
         assert "ClusterError: the cluster was lost" in complaints
         assert "what is finished is kept, and the same command goes on" in complaints
-    assert not (two / "record.nc").exists()
-    done = list((two / "checkpoint").glob("*.nc"))
-    before = steps_taken(two)
+    assert not (tmp_path / "record.nc").exists()
+    done = list((tmp_path / "checkpoint").glob("*.nc"))
+    before = steps_taken(tmp_path)
     assert done
-    with scheduler(tmp_path) as (_, address), worker(address, tmp_path), sweep(two, "--scheduler", address) as process:
-        _, complaints = process.communicate()
-    assert (two / "record.nc").read_bytes() == undisturbed, complaints
-    assert steps_taken(two) - before <= TOTAL - len(done) * long_sweep.STEPS
+    long_sweep.main(tmp_path, scheduler=address)
+    assert (tmp_path / "record.nc").read_bytes() == undisturbed
+    assert steps_taken(tmp_path) - before <= TOTAL - len(done) * long_sweep.STEPS
 
 
-def test_an_experiment_on_a_cluster_gives_the_bits_of_one_process(tmp_path, smoke_records):
-    with scheduler(tmp_path) as (_, address), worker(address, tmp_path), worker(address, tmp_path):
-        for name in ("growth", "meta"):
-            result = CliRunner().invoke(commands, ["run", name, "--profile", "smoke", "--scheduler", address])
-            assert result.exit_code == 0, result.output
-            record = chapters.obtain(name, "smoke")
-            assert record.attrs["sha256"] == records.result_sha256(smoke_records[name].assign_attrs(schema=records.SCHEMA))
+def test_an_experiment_on_a_cluster_gives_the_bits_of_one_process(address, smoke_records):
+    for name in ("growth", "meta"):
+        result = CliRunner().invoke(commands, ["run", name, "--profile", "smoke", "--scheduler", address])
+        assert result.exit_code == 0, result.output
+        record = chapters.obtain(name, "smoke")
+        assert record.attrs["sha256"] == records.result_sha256(smoke_records[name].assign_attrs(schema=records.SCHEMA))
 
 
 def end_worker(piece, progress):

@@ -14,15 +14,16 @@ from pathlib import Path
 import long_sweep
 import pytest
 import xarray as xr
+from click.testing import CliRunner
 
 from kadam import chapters
+from kadam.cli import commands
 from kadam.lab.records import record as records
 
 SWEEP = Path(long_sweep.__file__)
 
 
 def start(folder, *options):
-    folder.mkdir(exist_ok=True)
     return subprocess.Popen(
         [sys.executable, SWEEP, folder, *options], stderr=subprocess.PIPE, text=True, start_new_session=True
     )
@@ -32,8 +33,7 @@ def start(folder, *options):
 def undisturbed(tmp_path_factory):
     """The bytes of a record that nobody disturbed."""
     folder = tmp_path_factory.mktemp("undisturbed")
-    _, complaints = start(folder, "--jobs", "2").communicate()
-    assert complaints == ""
+    long_sweep.main(folder)
     return (folder / "record.nc").read_bytes()
 
 
@@ -56,16 +56,16 @@ def kill_when(process, folder, steps):
     process.communicate()
 
 
-@pytest.mark.parametrize("jobs", [1, 2])
-def test_a_sweep_that_is_killed_again_and_again_ends_with_the_same_bits(tmp_path, undisturbed, jobs):
+def test_a_sweep_that_is_killed_again_and_again_ends_with_the_same_bits(tmp_path, undisturbed):
+    """In two processes, then in one; each goes on with what the others left, and two processes end it."""
     rng, total = random.Random(), len(long_sweep.PIECES) * long_sweep.STEPS
-    for _ in range(2):
+    for jobs in (2, 1):
         before, done = len(steps_taken(tmp_path)), finished(tmp_path)
         kill_when(start(tmp_path, "--jobs", str(jobs)), tmp_path, before + rng.randint(1, total // 4))
         time.sleep(1.2 if jobs > 1 else 0)  # its processes notice
         assert {piece for piece, _ in steps_taken(tmp_path)[before:]}.isdisjoint(done)
     before, done = len(steps_taken(tmp_path)), finished(tmp_path)
-    _, complaints = start(tmp_path, "--jobs", str(jobs)).communicate()
+    _, complaints = start(tmp_path, "--jobs", "2").communicate()
     assert complaints == ""
     assert (tmp_path / "record.nc").read_bytes() == undisturbed
     taken = steps_taken(tmp_path)
@@ -91,6 +91,14 @@ def lives(pid):
     return False
 
 
+def those_left(processes, seconds):
+    """Those that are still there after so many seconds."""
+    deadline = time.monotonic() + seconds
+    while any(map(lives, processes)) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    return {pid for pid in processes if lives(pid)}
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="looks for processes in /proc")
 def test_the_processes_of_a_killed_sweep_end_with_it(tmp_path):
     """Each has half a minute of work left; nobody waits for it."""
@@ -102,8 +110,7 @@ def test_the_processes_of_a_killed_sweep_end_with_it(tmp_path):
     assert len(workers) == 2
     process.kill()
     process.wait()
-    time.sleep(10)
-    alive = {pid for pid in workers if lives(pid)}
+    alive = those_left(workers, 10)
     for pid in alive:
         os.kill(pid, signal.SIGKILL)
     process.communicate()
@@ -120,7 +127,7 @@ def test_an_interrupt_from_the_keyboard_keeps_what_is_finished(tmp_path, undistu
     assert not (tmp_path / "record.nc").exists()
     done = finished(tmp_path)
     before = len(steps_taken(tmp_path))
-    start(tmp_path, "--jobs", "2").communicate()
+    long_sweep.main(tmp_path)
     assert {piece for piece, _ in steps_taken(tmp_path)[before:]}.isdisjoint(done)
     assert (tmp_path / "record.nc").read_bytes() == undisturbed
 
@@ -128,6 +135,12 @@ def test_an_interrupt_from_the_keyboard_keeps_what_is_finished(tmp_path, undistu
 def kadam(*arguments, **options):
     command = [sys.executable, "-m", "kadam", *arguments]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options)
+
+
+def growth_here():
+    """The same command in this process, which has loaded everything: what it printed, on stdout and stderr."""
+    result = CliRunner().invoke(commands, ["run", "growth", "--profile", "smoke", "--jobs", "1"])
+    return result.stdout, result.stderr
 
 
 def growth_path():
@@ -148,7 +161,7 @@ def test_an_experiment_that_is_killed_goes_on(smoke_records):
     process.kill()
     process.communicate()
     assert not growth_path().exists()
-    output, complaints = kadam("run", "growth", "--profile", "smoke").communicate()
+    output, complaints = growth_here()
     assert output == f"growth: {growth_path()}\n", complaints
     assert_is_growth(smoke_records)
     assert not list(checkpoint.rglob("*.nc"))
@@ -171,9 +184,8 @@ def test_an_interrupted_command_says_one_line_and_leaves_no_process_and_no_half_
     said = [line for line in complaints.splitlines() if not re.fullmatch(r"growth: \d+ of 600 steps, .* left", line)]
     assert (output, said) == ("", ["interrupted; the same command goes on"])  # a busy machine may tell its progress
     assert process.returncode == 128 + number
-    time.sleep(1.2)
     assert workers
-    assert not [pid for pid in workers if lives(pid)]
+    assert not those_left(workers, 1.2)
     assert not list(cache.rglob(".*"))
 
 
@@ -213,8 +225,11 @@ def test_an_interrupt_that_strikes_in_a_destructor_is_not_lost():
 
 
 def test_two_runs_of_one_experiment_at_once_compute_it_once(smoke_records):
-    both = [kadam("run", "growth", "--profile", "smoke", "--jobs", "1") for _ in range(2)]
-    answers = [process.communicate() for process in both]
+    process = kadam("run", "growth", "--profile", "smoke", "--jobs", "1")
+    while not list(Path(os.environ["KADAM_CACHE"]).rglob("*.lock")):
+        assert process.poll() is None
+        time.sleep(0.005)
+    answers = [growth_here(), process.communicate()]
     assert [output for output, _ in answers] == [f"growth: {growth_path()}\n"] * 2
     assert sorted(complaints != "" for _, complaints in answers) == [False, True]
     assert sum("another process is at it; waiting for its result" in complaints for _, complaints in answers) == 1
@@ -234,7 +249,7 @@ def test_a_full_disk_stops_a_run_with_a_clear_error_and_it_goes_on_later(smoke_r
     cache = Path(os.environ["KADAM_CACHE"])
     assert {path.suffix for path in cache.rglob("*") if path.is_file()} <= {".lock", ".nc"}
     assert not growth_path().exists()
-    kadam("run", "growth", "--profile", "smoke", "--jobs", "1").communicate()
+    growth_here()
     assert_is_growth(smoke_records)
 
 

@@ -73,7 +73,7 @@ def test_adam_reaches_the_known_minimum(quadratic):
 @pytest.fixture(scope="module")
 def measured():
     """Errors over at least five learning rates on the three problems and the crowd."""
-    config = orders_config.Config(text="embedded", seeds=1)
+    config = orders_config.Config(text="embedded", seeds=1, rates=5)
     text = data.load_text(embedded=True)
     cases = (*orders_config.JUDGED, "crowd")
     pieces = [piece for piece in orders.pieces(config) if piece.case in cases]

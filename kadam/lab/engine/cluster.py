@@ -64,7 +64,7 @@ def slurm(jobs: int) -> Iterator[None]:
 def local(workers: int) -> Iterator[None]:
     """While the block runs sweeps go to a Dask cluster of so many workers on this machine, processes of one thread each."""
     distributed = _imported("distributed")
-    cluster = distributed.LocalCluster(n_workers=workers, threads_per_worker=1, processes=True, dashboard_address=None)
+    cluster = distributed.LocalCluster(n_workers=workers, threads_per_worker=1, processes=True, dashboard_address=":0")
     with cluster, _connected(cluster, "the scheduler on this machine does not answer"):
         yield
 

@@ -1,15 +1,21 @@
-"""What a few repetitions allow to say: intervals of a mean, and whether one thing goes up with another."""
+"""What a few repetitions allow to say: intervals and tests of a mean, verdicts that rest on one of them, ranks, an optimum."""
 
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import pandas as pd
+import xarray as xr
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
-from kadam.theory.arguments import real_array
+from kadam.theory.arguments import array_that, check_count, finite_array, real_array
+
+T = TypeVar("T")
 
 LEVEL = 0.95
+MOST_PAIRS = 16  # a test of so many goes through 2^15 ways to flip signs, in 4 MB
+ROUNDING = 1e-12  # of the largest difference: two sums of differences that are closer count as equal
 
 
 class Interval(NamedTuple):
@@ -35,6 +41,118 @@ def mean_interval(values: ArrayLike, *, axis: int = -1, level: float = LEVEL) ->
     deviation = sample.std(axis, ddof=1) if n > 1 else np.full_like(mean, np.nan)
     reach = stats.t.ppf((1 + level) / 2, n - 1) * deviation / np.sqrt(n)
     return Interval(mean, mean - reach, mean + reach)
+
+
+def paired_interval(first: ArrayLike, second: ArrayLike, *, axis: int = -1, level: float = LEVEL) -> Interval:
+    """:func:`mean_interval` of ``first`` minus ``second``; entries at the same place are a pair, such as runs of one seed.
+
+    ``ValueError`` unless both have one shape (nothing is broadcast) and finite entries: a run that diverged has no difference,
+    so whoever compares says first what it counts as, for example a guess.
+    """
+    a, b = finite_array("first", first), finite_array("second", second)
+    if a.shape != b.shape:
+        raise ValueError(f"first and second must have the same shape, got {a.shape} and {b.shape}")
+    return mean_interval(a - b, axis=axis, level=level)
+
+
+def sign_flip_test(differences: ArrayLike, *, axis: int = -1) -> NDArray[np.float64]:
+    """Exact two-sided p-value that the mean of paired differences is zero, for each row of pairs along ``axis``.
+
+    Under the hypothesis each difference is as likely as its negative, and independent of the others; nothing else is assumed
+    of them. The p-value is the share of all 2^n choices of signs whose mean is at least as far from zero as the one seen; see
+    :func:`least_p_value` for how small it can be. ``ValueError`` for no pair, more than ``MOST_PAIRS``, or a difference that is
+    not finite. Source: Fisher, The Design of Experiments, 1935, section 21.
+    """
+    given = finite_array("differences", differences)
+    if given.ndim == 0 or not 1 <= given.shape[axis] <= MOST_PAIRS:
+        raise ValueError(f"differences must hold 1 to {MOST_PAIRS} pairs along axis {axis}, got shape {given.shape}")
+    rows = np.moveaxis(given, axis, -1)
+    n, largest = rows.shape[-1], np.abs(rows).max(-1, keepdims=True)
+    bits = np.arange(2 ** (n - 1))[:, None] >> np.arange(n) & 1  # the last sign stays: to flip all leaves the size of the sum
+    sums = np.abs(rows / np.where(largest > 0, largest, 1) @ (1.0 - 2 * bits).T)  # the first are the sums seen
+    return (sums >= sums[..., :1] - ROUNDING).mean(-1)
+
+
+def least_p_value(pairs: int) -> float:
+    """The smallest p-value of :func:`sign_flip_test`, 2/2^n: 0.25 for three pairs, 0.0625 for five, below 0.05 from six on."""
+    check_count("pairs", pairs)
+    return 2.0 ** (1 - pairs)
+
+
+def holm(p_values: ArrayLike) -> NDArray[np.float64]:
+    """p-values of one family of tests, adjusted by Holm's step-down method, in the shape given.
+
+    To reject where the adjusted p-value is at most a level keeps the chance of any false rejection in the family at or below
+    that level, however the tests depend on each other. With m tests the i-th smallest becomes the largest of (m - j + 1) p_j
+    over j <= i, at most 1. ``ValueError`` for a p-value outside [0, 1], NaN among them: a test that was not made is no member.
+    Source: Holm, Scandinavian Journal of Statistics 6, 1979, pages 65-70.
+    """
+    p = array_that("p_values", p_values, lambda x: (x >= 0) & (x <= 1), "lie in [0, 1];")
+    order, adjusted = np.argsort(p, axis=None), np.empty(p.size)
+    adjusted[order] = np.maximum.accumulate(p.ravel()[order] * np.arange(p.size, 0, -1))
+    return np.minimum(adjusted, 1).reshape(p.shape)
+
+
+def without_each(judge: Callable[[xr.Dataset], T], dataset: xr.Dataset, dim: str = "seed") -> list[T]:
+    """What a judge makes of a dataset without its first, second, ... entry along ``dim``.
+
+    ``ValueError`` unless the dataset has this dimension with two entries or more, so that something is left.
+    """
+    if (n := dataset.sizes.get(dim, 0)) < 2:
+        raise ValueError(f"dim must be a dimension with two entries or more, got {dim!r} of {dict(dataset.sizes)}")
+    return [judge(dataset.isel({dim: np.delete(np.arange(n), i)})) for i in range(n)]
+
+
+def fragile(judge: Callable[[xr.Dataset], object], dataset: xr.Dataset, dim: str = "seed") -> bool:
+    """Whether the outcome on the whole dataset changes when one entry along ``dim`` is left out.
+
+    Outcomes are compared by ``==``: give a judge of the verdict alone, without words that hold numbers, and without a rule that
+    says nothing on few seeds, by which every verdict on just enough of them would change. Errors as :func:`without_each`.
+    """
+    others, whole = without_each(judge, dataset, dim), judge(dataset)
+    return any(other != whole for other in others)
+
+
+class Optimum(NamedTuple):
+    """The rate at which a value is smallest, that value, and whether rates on both sides were tried."""
+
+    rate: float
+    value: float
+    inside: bool
+
+
+def interpolated_optimum(rates: ArrayLike, values: ArrayLike) -> Optimum:
+    """The minimum of the parabola in log rate through the best of the ``rates`` tried and its two neighbours, at any spacing.
+
+    Where larger is better give the negative. Values that are not finite, of runs that diverged, are never the best; next to one
+    the best rate itself is the optimum, and so it is at an end of the rates, where ``inside`` is False. Of equally good rates
+    the one nearest the middle is taken, of two the smaller. ``ValueError`` unless both are one-dimensional and equally long,
+    three or more, the rates positive and increasing, and one value is finite.
+    """
+    x, y = _log_rates(rates), real_array("values", values)
+    if y.shape != x.shape or not np.isfinite(y).any():
+        raise ValueError(f"values must be as many as rates, {len(x)}, one of them finite, got {values!r}")
+    y = np.where(np.isfinite(y), y, np.inf)
+    best = min(np.flatnonzero(y == y.min()).tolist(), key=lambda i: abs(2 * i - len(y) + 1))
+    inside = 0 < best < len(y) - 1
+    move, gain = _vertex(x[best - 1 : best + 2] - x[best], y[best - 1 : best + 2] - y[best]) if inside else (0.0, 0.0)
+    return Optimum(float(np.asarray(rates)[best] * np.exp(move)), float(y[best] - gain), inside)
+
+
+def _log_rates(rates: ArrayLike) -> NDArray[np.float64]:
+    x = np.log(array_that("rates", rates, lambda x: (x > 0) & (x < np.inf), "be positive and finite;"))
+    if x.ndim != 1 or len(x) < 3 or not (np.diff(x) > 0).all():
+        raise ValueError(f"rates must be one-dimensional, three or more, and increasing, got {rates!r}")
+    return x
+
+
+def _vertex(x: NDArray[np.float64], y: NDArray[np.float64]) -> tuple[float, float]:
+    """Where a parabola through three points, of which the middle one is (0, 0) and lowest, is smallest, and how far below 0."""
+    if y.max() in (0, np.inf):
+        return 0.0, 0.0
+    left, right = y[0] / x[0], y[2] / x[2]  # slopes
+    slope, curvature = (right * -x[0] + left * x[2]) / (x[2] - x[0]), (right - left) / (x[2] - x[0])
+    return -slope / (2 * curvature), slope**2 / (4 * curvature)
 
 
 def ranks_last(values: ArrayLike) -> NDArray[np.float64]:

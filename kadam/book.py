@@ -26,7 +26,8 @@ from kadam.lab.records.closure import PACKAGE, code_of
 from kadam.lab.records.record import device_name
 from kadam.notebooks import BookError, Notebook, Page, as_text, say, write
 from kadam.report import explorer
-from kadam.report.ledger import Claim, Verdict, short_table
+from kadam.report.ledger_page import answers, fragment, readings, shortfalls
+from kadam.report.rows import KINDS, Answered, count
 from kadam.report.table import table
 
 # What turns pages into html; another version of one makes the html anew.
@@ -154,11 +155,15 @@ def _write_pages(
     generated = root / "book" / "generated"
     for page, notebook in executed.items():
         write(root / "book" / "notebooks" / f"{page.name}.ipynb", as_text(with_badge(notebook, page, used, generated)))
-    ledger = chapters.ledger(profile, root / "results")
+    ledger = chapters.rows.answered(chapters.ledger(profile, root / "results"))
     seconds = {page.name: notebook.metadata.get("seconds", 0.0) for page, notebook in executed.items()}
     write(generated / "badge.md", badge_of(used))
-    write(generated / "claims.md", ledger_page(ledger))
-    write(generated / "claims-short.md", short_table(ledger, mark=marked_verdict).markdown())
+    write(generated / "claims.md", f"```{{raw}} html\n{ledger_page(ledger, root)}\n```\n")
+    write(generated / "answers.md", answers(ledger, chapters.rows.FIRST) + "\n")
+    write(generated / "three.md", answers(ledger, chapters.rows.FRONT) + "\n")
+    write(generated / "counts.md", summary(ledger))
+    write(generated / "shortfalls.md", shortfalls(ledger))
+    write(generated / "readings.md", readings(ledger))
     write(generated / "status.md", status_page(used, seconds, installed() | dict(stages)))
     write(generated / "explorer.md", f"```{{raw}} html\n{explorer.fragment()}\n```\n")
 
@@ -207,21 +212,19 @@ def badge_of(shown: Mapping[str, xr.Dataset], *, folder: str = "generated", afte
     return f":::{{div}} kadam-badge\n{lines}{after}\n:::\n"
 
 
-def marked_verdict(verdict: Verdict) -> str:
-    """A verdict in its colour, by its name in the style sheet."""
-    short = {"not reproduced": "not", "not run at this profile": "notrun"}
-    return f"[{verdict}]{{.verdict-{short.get(verdict, verdict)}}}"
+def ledger_page(ledger: list[Answered], root: Path) -> str:
+    """The ledger with all that is known of each row: how its records are made, and where its judges are tested."""
+    claims = [claim for one in ledger for claim in one.claims]
+    records = {claim.record: (claim.record.partition("/")[0], claim.profile) for claim in claims if claim.record != "-"}
+    commands = {record: f"kadam run {name} --profile {profile} --fresh" for record, (name, profile) in records.items()}
+    words = {path.relative_to(root).as_posix(): path.read_text() for path in sorted((root / "tests").rglob("test_*.py"))}
+    checks = {claim.id: [name for name, text in words.items() if f'"{claim.id}"' in text] for claim in claims}
+    return fragment(ledger, commands, checks)
 
 
-def ledger_page(ledger: list[Claim]) -> str:
-    """The ledger with sources and criteria, one claim after another."""
-    entries = (
-        f"**{claim.id}** — {marked_verdict(claim.verdict)}\n: {claim.statement}.\n\n"
-        f"  *Source:* {claim.source}. *Criterion:* {claim.criterion}. *Measured:* {claim.measured}.\n\n"
-        f"  Profile {claim.profile}, record `{claim.record}`, chapter [](notebooks/{claim.notebook}.ipynb)."
-        for claim in ledger
-    )
-    return "\n\n".join(entries) + "\n"
+def summary(ledger: list[Answered]) -> str:
+    """How many rows of each kind came out how."""
+    return "\n".join(f"- **{kind}**: {count(ledger, kind)}" for kind in KINDS) + "\n"
 
 
 def installed() -> dict[str, float]:

@@ -3,7 +3,6 @@
 import errno
 import json
 from collections.abc import Callable
-from dataclasses import asdict
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -145,21 +144,23 @@ def _parse(settings: tuple[str, ...]) -> dict[str, Any]:
 
 @commands.command()
 @any_profile_option
-@click.option("--json", "as_json", is_flag=True, help="A list of objects instead of a table.")
-@click.option("--markdown", is_flag=True, help="A Markdown table, as in the README.")
-def claims(profile: str, as_json: bool, markdown: bool) -> None:
-    """Print every claim with its verdict, from the records that exist."""
+@click.option("--json", "as_json", is_flag=True, help="A list of objects with all that is known, cases by name.")
+@click.option("--long", is_flag=True, help="Every claim with its criterion, what was measured and the cases that fail.")
+def claims(profile: str, as_json: bool, long: bool) -> None:
+    """Print the ledger, a row a statement, question or check, from the most convincing records there are."""
+    import shutil
+
     from kadam import chapters
     from kadam.lab.records.committed import results_folder
-    from kadam.report.ledger import plain_table, short_table
+    from kadam.report import rows
 
-    if as_json and markdown:
-        raise click.UsageError("--json and --markdown are two forms of one list; give one of them")
-    ledger = chapters.ledger(profile, results_folder())
+    if as_json and long:
+        raise click.UsageError("--json and --long are two forms of one list; give one of them")
+    ledger = chapters.rows.answered(chapters.ledger(profile, results_folder()))
     if as_json:
-        click.echo(json.dumps([asdict(claim) for claim in ledger], indent=2))
+        click.echo(json.dumps([one.as_dict() for one in ledger], indent=2))
     else:
-        click.echo(short_table(ledger).markdown() if markdown else plain_table(ledger))
+        click.echo((rows.long if long else rows.short)(ledger, shutil.get_terminal_size().columns))
 
 
 @commands.command(context_settings={"ignore_unknown_options": True}, add_help_option=False)

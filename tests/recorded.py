@@ -1,6 +1,7 @@
 """What a change must show as a visible difference: every criterion, and how every figure draws what its legend names.
 
-``python tests/recorded.py`` writes ``criteria.json`` and ``looks.json`` anew.
+``python tests/recorded.py`` writes ``criteria.json``, ``looks.json``, ``verdicts.json``, the README's answers and the pictures
+of the front pages anew, from the committed records and the smoke profile.
 """
 
 import json
@@ -15,9 +16,13 @@ from matplotlib.container import ErrorbarContainer
 
 from kadam import chapters
 from kadam.chapters.contest import figures as contest
+from kadam.chapters.growth import figures as growth
+from kadam.chapters.stability import figures as stability
 from kadam.lab.records import committed
+from kadam.report.ledger_page import answers
 
 FOLDER = Path(__file__).parent
+RESULTS = FOLDER.parent / "results"
 DRAWN_BY_ALL = {"cifar": contest, "language": contest}  # besides what an experiment draws by itself
 METHODS = ["Adam", "Lion", "2-Adam meta"]  # for the figures that want some
 
@@ -74,9 +79,7 @@ def _mean(heights):
 
 def looks_of(name):
     """The looks of an experiment's figures that have a legend, drawn from the committed record that its page shows."""
-    results = FOLDER.parent / "results"
-    larger = chapters.larger(name, results)
-    record = committed.committed(results, name, "laptop") if larger is None else larger
+    record = committed_record(name)
     shown = {f: looks(drawn(draw, record)) for f, draw in figures(name).items()}
     plt.close("all")
     return {f: labels for f, labels in shown.items() if labels}
@@ -93,7 +96,48 @@ def _on_one_line(text):
     return re.sub(r"\[\n\s*(-?[\d.e+-]+),\n\s*(\"[^\"]*\"),\n\s*(-?[\d.e+-]+)\n\s*\]", r"[\1, \2, \3]", text)
 
 
+def committed_record(name):
+    """The record of an experiment that a clone has: the larger where there is one."""
+    larger = chapters.larger(name, RESULTS)
+    return committed.committed(RESULTS, name, "laptop") if larger is None else larger
+
+
+def ledger():
+    """The ledger's rows of the committed records, whatever lies on this machine."""
+    found = [claim for name in chapters.NAMES for claim in chapters.claims(name, committed_record(name))]
+    return chapters.rows.answered(found)
+
+
+def verdicts():
+    """By profile, experiment and claim: the verdict, at the smoke profile of what this machine computes."""
+    found = {"smoke": {name: of(chapters.obtain(name, "smoke")) for name in chapters.NAMES}}
+    for profile in (chapters.MEASURED_PROFILE, *chapters.LARGER):
+        records = {name: committed.committed(RESULTS, name, profile) for name in chapters.NAMES}
+        found[profile] = {name: of(record) for name, record in records.items() if record is not None}
+    return {profile: each for profile, each in found.items() if each}
+
+
+def of(record):
+    return {claim.id: claim.verdict for claim in chapters.claims(record.attrs["experiment"], record)}
+
+
+def readme():
+    """The README with its thirteen answers as the committed records give them."""
+    before, mark, rest = (FOLDER.parent / "README.md").read_text().partition("<!-- answers -->\n")
+    _, end, after = rest.partition("<!-- end of answers -->")
+    return f"{before}{mark}\n{answers(ledger(), chapters.rows.FIRST)}\n\n{end}{after}"
+
+
+def pictures():
+    """Those of the front pages, by name."""
+    return {"growth": growth.slopes(committed_record("growth")), "map": stability.corner(committed_record("stability"))}
+
+
 if __name__ == "__main__":
     plt.switch_backend("Agg")
     write("criteria", criteria())
     write("looks", {name: looks_of(name) for name in chapters.CATALOGUE})
+    write("verdicts", verdicts())
+    (FOLDER.parent / "README.md").write_text(readme())
+    for name, figure in pictures().items():
+        figure.savefig(FOLDER.parent / "book" / "images" / f"{name}.png")

@@ -37,6 +37,7 @@ CHAPTER_LAW = {
     "run": LAB | CORE | {"kadam.lab", "kadam.theory"},
 }
 SHARED_LAW = CHAPTER_LAW["run"] | CHAPTER_LAW["figures"]  # what the experiments of a chapter share: its users' laws bind it
+ROWS = ("rows", "statements", "questions")  # of the ledger, beside the chapters
 DRIVERS = {"kadam", "kadam.__main__", "kadam.cli", "kadam.book", "kadam.notebooks", "kadam.kernel", "kadam.chapters"}
 
 
@@ -58,6 +59,8 @@ def imported(tree: ast.AST) -> set[str]:
 def allowed(module: str) -> set[str]:
     """What a module may import besides the standard library."""
     parts = module.split(".")
+    if parts[1:2] == ["chapters"] and parts[2:] and parts[2] in ROWS:
+        return {"kadam.decay", "kadam.report", *(f"kadam.chapters.{name}" for name in ROWS)}
     if parts[1] != "chapters":
         return LAW[parts[1]] | {f"kadam.{parts[1]}"}
     chapter = ".".join(parts[:3])
@@ -100,6 +103,7 @@ def test_each_part_imports_only_what_the_law_allows(module):
         ("report.module", "from kadam.lab.records import record"),
         ("decay", "import numpy"),
         ("advice", "import torch"),
+        ("chapters.rows", "from kadam.chapters.growth import claims"),
         ("chapters.growth.config", "import numpy"),
         ("chapters.growth.claims", "from kadam.lab.train import probes"),
         ("chapters.growth.claims", "from kadam.chapters.growth.run import slope"),
@@ -141,7 +145,7 @@ def test_the_package_and_its_core_stay_small():
     rooms = {
         room: sum(n for name, n in lines.items() if name.startswith(f"kadam.{room}.")) for room in ("lab", "report", "chapters")
     }
-    assert sum(lines.values()) <= 18_800
+    assert sum(lines.values()) <= 19_600
     assert rooms["lab"] <= 4_500
     core = [
         n

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,8 +10,10 @@ import xarray as xr
 from recorded import criteria, read
 
 from kadam import chapters
+from kadam.chapters import rows
 from kadam.lab.records import committed as results
 from kadam.lab.records import record as records
+from kadam.report.rows import first_word
 
 RESULTS = Path(__file__).parents[1] / "results"
 VERDICTS = json.loads((Path(__file__).parent / "verdicts.json").read_text())
@@ -109,3 +112,73 @@ def test_stand_ins_are_named_once_and_smoke_records_which_always_use_them_are_no
     remark = "growth, cifar, language: used an excerpt and drawn images; for real data: kadam data fetch, then run again"
     assert chapters.remark_on_stand_ins(used) == remark
     assert chapters.remark_on_stand_ins({name: used[name] for name in ("orders", "meta", "box")}) == ""
+
+
+# The rows of the ledger
+
+
+def test_every_claim_stands_in_one_row_and_speeds_in_none():
+    claims = [claim.id for name in chapters.NAMES for claim in chapters.claims(name, None)]
+    standing = [id for row in rows.ROWS.values() for id in row.claims]
+    assert set(standing) == set(claims)
+    assert {id for id in standing if standing.count(id) > 1} == {"D-2d", "D-5n"}  # which paper rows quote besides
+
+
+@pytest.mark.parametrize("row", rows.ROWS.values(), ids=lambda row: row.id)
+def test_a_row_can_be_told_whatever_its_records_say(row):
+    """Its sentences quote what it has, and begin as its kind's do; its figure and its theory are there."""
+    claims = {claim.id: claim for name in chapters.NAMES for claim in chapters.claims(name, None)}
+    for held, verdict in ((True, "reproduced"), (False, "not reproduced"), (None, "partly")):
+        cases = {"a": True, "b": False} if held is None else {"a": held}
+        one = row.answered({id: replace(claim, cases=cases, verdict=verdict) for id, claim in claims.items()})
+        assert one.sentence or not row.claims
+        if row.kind == "question":
+            assert first_word(one) in {"reproduced": ["yes"], "not reproduced": ["no"], "partly": ["it depends", "no"]}[verdict]
+    if row.figure:
+        notebook = claims[row.claims[0]].notebook
+        assert f"name: {row.figure}\n" in (RESULTS.parent / "notebooks" / f"{notebook}.md").read_text()
+    assert not row.theory or (RESULTS.parent / "book" / row.theory).exists()
+    assert set(row.by) <= set(row.claims)
+    assert bool(row.claims) != bool(row.unjudged)
+
+
+def test_the_first_answers_are_thirteen_rows_that_ask():
+    assert len(rows.FIRST) == 13
+    assert all(rows.ROWS[id].asked.endswith("?") for id in rows.FIRST)
+    assert {id for id, row in rows.ROWS.items() if row.asked} == set(rows.FIRST)
+    assert set(rows.FRONT) <= set(rows.FIRST)
+
+
+def test_the_most_convincing_record_is_of_real_data_then_large_then_ones_own(tmp_path, monkeypatch):
+    def record(profile, origin):
+        return xr.Dataset(attrs={"profile": profile, "data_origin": origin})
+
+    def best(own, committed):
+        folder = tmp_path / "own"
+        monkeypatch.setattr(chapters.store.Request, "read", lambda wanted: own[wanted.profile])
+        paths = {profile: tmp_path / profile if profile in own else folder / "none" for profile in ("paper", "cpu", "laptop")}
+        monkeypatch.setattr(chapters.store.Request, "path", property(lambda wanted: paths[wanted.profile]))
+        for profile in own:
+            (tmp_path / profile).touch()
+        monkeypatch.setattr(chapters.committed, "committed", lambda folder, name, profile: committed.get(profile))
+        return chapters.best("growth", "laptop", tmp_path)
+
+    real, other, stand_in = record("laptop", "cache"), record("cpu", "folder"), record("cpu", "embedded")
+    assert best({}, {}) is None
+    assert best({"laptop": real}, {"cpu": other}) is other
+    assert best({"cpu": stand_in}, {"laptop": real}) is real
+    assert best({"cpu": stand_in}, {"cpu": other}) is other
+    assert best({"laptop": real}, {"laptop": record("laptop", "folder")}) is real
+    assert best({"cpu": stand_in}, {}) is stand_in
+
+
+def test_what_was_judged_once_is_read_again_until_record_or_code_changes(monkeypatch, smoke_records):
+    record = smoke_records["stability"]
+    first, judged = chapters._kept("stability", record), []
+    monkeypatch.setattr(chapters, "claims", lambda name, record: judged.append(name) or first)
+    assert chapters._kept("stability", record) == first
+    assert judged == []
+    chapters._kept("stability", record.assign_attrs(sha256="another"))
+    monkeypatch.setattr(chapters, "code_of", lambda *given: "edited")
+    chapters._kept("stability", record)
+    assert judged == ["stability"] * 2

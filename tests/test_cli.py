@@ -83,7 +83,7 @@ def test_run_all_runs_every_experiment(kadam, monkeypatch):
         (("book", "--profile", "smoke", "--set", "profil=smoke"), "no parameter 'profil'; they have: example_iteration"),
         (("book", "--set", "profile"), "--set takes NAME=VALUE, got 'profile'"),
         (("book", "--update-smoke"), "--update-smoke goes with --profile smoke"),
-        (("claims", "--json", "--markdown"), "--json and --markdown are two forms of one list; give one of them"),
+        (("claims", "--json", "--long"), "--json and --long are two forms of one list; give one of them"),
         (("clams",), "No such command 'clams'"),
     ],
 )
@@ -104,16 +104,19 @@ def test_a_truncated_record_is_refused_and_named(kadam):
     assert kadam("run", "stability", "--profile", "smoke", "--fresh").exit_code == 0
 
 
-def test_claims_print_a_ledger_and_json_with_its_columns(kadam):
+def test_claims_print_the_ledger_short_and_long_and_as_json(kadam, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "72")
     kadam("run", "stability", "--profile", "smoke")
-    ledger = json.loads(kadam("claims", "--profile", "smoke", "--json").output)
-    assert {tuple(claim) for claim in ledger} == {
-        ("id", "source", "statement", "measured", "criterion", "verdict", "profile", "record", "notebook")
-    }
-    verdicts = {claim["id"]: claim["verdict"] for claim in ledger}
-    assert verdicts["D-1c"] == "reproduced"
-    assert verdicts["GT-2a"] == "not run at this profile"
-    assert "D-1c  REPRODUCED" in kadam("claims", "--profile", "smoke").output
+    ledger = {row["id"]: row for row in json.loads(kadam("claims", "--profile", "smoke", "--json").output)}
+    assert (ledger["P1"]["outcome"], ledger["P1"]["held"], ledger["P1"]["cases"]) == ("reproduced", 1, 1)
+    assert (ledger["P2"]["outcome"], ledger["Q2"]["outcome"][:4]) == ("not run at this profile", "open")
+    assert [claim["id"] for claim in ledger["P1"]["claims"]] == ["GT-1a", "GT-2b"]
+    short = kadam("claims", "--profile", "smoke").output.splitlines()
+    assert max(map(len, short)) <= 72
+    assert [line.split()[1] for line in short if line.startswith("P1 ")] == ["reproduced"]
+    assert {line.split()[0] for line in short if line and line[0] in "PQC"} == set(ledger)
+    long = kadam("claims", "--profile", "smoke", "--long").output
+    assert all(f"  {claim['id']}: " in long for row in ledger.values() for claim in row["claims"])
 
 
 def test_data_status_says_where_data_is_or_how_to_get_it(kadam, tmp_path, monkeypatch):

@@ -97,8 +97,8 @@ def test_a_command_prints_what_its_page_shows(name, command, output):
     assert output.split() == done.stdout.split()
 
 
-def test_consoles_are_found_on_the_readme_and_the_front_page():
-    assert {"README", "intro"} <= {name for name, *_ in consoles()}
+def test_consoles_are_found():
+    assert "README" in {name for name, *_ in consoles()}
 
 
 def commands():

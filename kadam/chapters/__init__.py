@@ -4,9 +4,10 @@ An experiment is a folder of four files: ``config`` (what is run, at which profi
 ``claims`` (what is claimed and how a record decides it) and ``figures``. To add one, add its folder and a line here.
 """
 
+import json
 import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
@@ -14,9 +15,12 @@ from typing import Any
 
 import xarray as xr
 
+from kadam.chapters import rows
 from kadam.lab.data.configured import configured
 from kadam.lab.data.sources import StandInWarning
-from kadam.lab.records import committed, profiles, store
+from kadam.lab.records import committed, files, profiles, store
+from kadam.lab.records.cache import cache_folder
+from kadam.lab.records.closure import PACKAGE, code_of, files_of
 from kadam.lab.records.files import RecordError
 from kadam.report.ledger import Claim, judge_all
 from kadam.report.table import Table, table
@@ -126,24 +130,62 @@ def claims(name: str, record: xr.Dataset | None, *, profile: str = "") -> list[C
 
 
 def verdicts(*records: xr.Dataset) -> Table:
-    """What these records decide, as a chapter shows it."""
-    rows = [(c.id, c.verdict, c.measured) for record in records for c in claims(record.attrs["experiment"], record)]
-    return table(("claim", "verdict", "measured"), rows)
+    """What these records decide, as a chapter shows it: each claim under its row of the ledger, how many cases hold."""
+    found = [claim for record in records for claim in claims(record.attrs["experiment"], record)]
+    row_of = {id: row.id for row in rows.ROWS.values() for id in row.claims}
+    told = [(row_of.get(c.id, "-"), c.id, c.statement, _held(c), c.measured) for c in found]
+    return table(("row", "claim", "what is claimed", "cases that hold", "measured"), told)
+
+
+def _held(claim: Claim) -> str:
+    return f"{sum(claim.cases.values())} of {len(claim.cases)}" if claim.cases else "not judged"
+
+
+def on_this_machine(*own: xr.Dataset) -> Table:
+    """Own records beside the committed ones of the same profile, claim by claim: how many cases hold, and whether all agree."""
+    told, folder = [], committed.results_folder()
+    for record in own:
+        name, profile = (str(record.attrs[fact]) for fact in ("experiment", "profile"))
+        theirs = committed.committed(folder, name, profile) if folder else None
+        for mine, other in zip(claims(name, record), claims(name, theirs, profile=profile), strict=True):
+            agree = "-" if theirs is None else "yes" if mine.cases == other.cases else "no"
+            told.append((mine.id, mine.profile, _held(mine), "-" if theirs is None else _held(other), agree))
+    return table(("claim", "profile", "this machine", "committed", "equal"), told)
 
 
 def ledger(profile: str, folder: Path | None) -> list[Claim]:
-    """Every claim with its verdict from the records that exist: the local one, else the committed one.
-
-    At profile laptop a committed record of a larger profile comes before both.
-    """
+    """Every claim of the papers, the questions and the checks, with its verdict from the most convincing record there is."""
     found: list[Claim] = []
-    for name, experiment in CATALOGUE.items():
-        at = MEASURED_PROFILE if experiment.measures_machine else profile
-        record = larger(name, folder) if profile == "laptop" else None
-        if record is None and at in experiment.profiles:
-            record = request(name, at).existing(folder)
-        found += claims(name, record, profile=at)
+    for name in NAMES:
+        record = best(name, profile, folder)
+        found += claims(name, None, profile=profile) if record is None else _kept(name, record)
     return found
+
+
+def _kept(name: str, record: xr.Dataset) -> list[Claim]:
+    """The claims of a record that was read from a file: judged once for what it holds and the code that judges it."""
+    module = find(name).module_name("claims")
+    key = f"{record.attrs['sha256']:.16}-{code_of(files_of(module), PACKAGE)}"
+    path = cache_folder() / "judged" / f"{name}-{key}.json"
+    if path.exists():
+        return [Claim(**{**one, "left_out": tuple(one["left_out"])}) for one in json.loads(path.read_text())]
+    found = claims(name, record)
+    with files.whole_file(path) as aside:
+        aside.write_text(json.dumps([asdict(claim) for claim in found]))
+    return found
+
+
+def best(name: str, profile: str, folder: Path | None) -> xr.Dataset | None:
+    """The most convincing record of an experiment: real data before stand-ins, larger profiles before smaller, own before ours.
+
+    At profile smoke, and of a profile that only some experiments have, no other profile's record will do.
+    """
+    known = [one for one in (*LARGER, "laptop") if one in find(name).profiles] if profile == "laptop" else [profile]
+    wanted = [request(name, one) for one in known if one in find(name).profiles]
+    own = [one.read() if one.path.exists() else None for one in wanted]
+    ours = [committed.committed(folder, name, one.profile) if folder else None for one in wanted]
+    found = [record for pair in zip(own, ours, strict=True) for record in pair if record is not None]
+    return min(found, key=lambda record: record.attrs.get("data_origin") == "embedded", default=None)
 
 
 def larger(name: str, folder: Path | None) -> xr.Dataset | None:
@@ -154,9 +196,13 @@ def larger(name: str, folder: Path | None) -> xr.Dataset | None:
 
 
 def shown(name: str, profile: str) -> xr.Dataset:
-    """The record that a page draws: the larger committed one where there is one, else that of the page's profile."""
-    record = larger(name, committed.results_folder())
-    return obtain(name, profile) if record is None else record
+    """The record that a page draws: the most convincing one, and one of this machine where there is none yet.
+
+    A page at profile smoke, which is compared number by number, draws the larger committed record.
+    """
+    folder = committed.results_folder()
+    found = larger(name, folder) if profile == "smoke" else best(name, profile, folder)
+    return obtain(name, profile) if found is None else found
 
 
 def measured(name: str) -> xr.Dataset:

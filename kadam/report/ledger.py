@@ -1,7 +1,7 @@
-"""Claims as data: what is claimed and where, what was measured, the criterion fixed beforehand, and the verdict."""
+"""Claims as data: what is claimed and where, the criterion, what was measured, and which of the cases named beforehand hold."""
 
 import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from string import Formatter
 from typing import Any, Literal
@@ -9,36 +9,115 @@ from typing import Any, Literal
 import numpy as np
 import xarray as xr
 
-from kadam.report.table import Table, table
+from kadam.report.statistics import LEVEL, mean_interval, without_each
 
 Verdict = Literal["reproduced", "partly", "not reproduced", "not run at this profile"]
-Finding = tuple[str, Verdict]  # what was measured, in words with its numbers, and the verdict
 
 JUDGED_SEEDS = 3  # fewer give no interval to speak of
 
-NOT_RUN: Finding = ("-", "not run at this profile")
+# When a criterion was set.
+BEFORE, OTHER_SEEDS, LOOK = "before any run", "after runs on other seeds", "after a look at these runs"
 
 
 @dataclass(frozen=True, init=False)
 class Criterion:
-    """What decides a claim, fixed before the run: words, and the numbers in them by which its judge decides.
+    """What decides a claim: words, the numbers in them by which its judge decides, and when it was set.
 
     ``Criterion("relative error at most {most:.0%}", most=0.1)`` reads "relative error at most 10%", and its judge is called
     with ``most=0.1``. ``ValueError`` for a number that the words do not name, or the reverse.
     """
 
     words: str
+    when: str
     limits: Mapping[str, Any]
 
-    def __init__(self, words: str, **limits: Any) -> None:
+    def __init__(self, words: str, *, when: str = BEFORE, **limits: Any) -> None:
         named = {name for _, name, _, _ in Formatter().parse(words) if name is not None}
         if named != set(limits):
             raise ValueError(f"words must name the limits {sorted(limits)}, each and no other; got {words!r}")
-        object.__setattr__(self, "words", words)
-        object.__setattr__(self, "limits", limits)
+        for name, value in {"words": words, "when": when, "limits": limits}.items():
+            object.__setattr__(self, name, value)
 
     def __str__(self) -> str:
         return self.words.format(**self.limits)
+
+
+@dataclass(frozen=True)
+class Cases:
+    """The cases of a claim, which were named before its run, and whether each holds. None where nothing was judged.
+
+    ``margin``: how far the case nearest to its limit is from it, as a share of the limit, where a number decides.
+    """
+
+    held: Mapping[str, bool]
+    margin: float | None = None
+
+    @property
+    def verdict(self) -> Verdict:
+        return together(["reproduced" if held else "not reproduced" for held in self.held.values()])
+
+
+Finding = tuple[str, Cases]  # what was measured, in words with its numbers, and the cases
+
+NOT_JUDGED = Cases({})
+NOT_RUN: Finding = ("-", NOT_JUDGED)
+
+
+def together(verdicts: Sequence[Verdict]) -> Verdict:
+    """One verdict of several: "partly" where some hold and some do not. What was not run does not count, unless all was not."""
+    counted = {verdict for verdict in verdicts if verdict != "not run at this profile"}
+    return "partly" if len(counted) > 1 else counted.pop() if counted else "not run at this profile"
+
+
+def judged(held: Any, *, names: Sequence[Hashable] = (), where: Any = True, margin: float | None = None) -> Cases:
+    """Cases that hold or not: one, several in a list, or an array, where ``where`` is true.
+
+    Their names are given, or are those of the array's coordinates.
+    """
+    array = held if isinstance(held, xr.DataArray) else _numbered(np.asarray(held, dtype=bool))
+    array, counted = xr.broadcast(array, xr.DataArray(where))
+    kept = counted.values.ravel().astype(bool)
+    words = np.array([*names] or _names(array), dtype=object)
+    both = zip(words[kept], array.values.ravel()[kept], strict=True)
+    return Cases({str(name): bool(value) for name, value in both}, margin)
+
+
+def _numbered(held: np.ndarray) -> xr.DataArray:
+    return xr.DataArray(held, [("case", np.arange(1, held.size + 1))] if held.ndim else None)
+
+
+def _names(array: xr.DataArray) -> list[str]:
+    """What the cases of an array are called: by the words on its axes, and a number with the name of its axis."""
+    axes = [[_name(dim, value) for value in array[dim].values] for dim in array.dims]
+    named = (", ".join(axis[i] for axis, i in zip(axes, place, strict=True)) for place in np.ndindex(array.shape))
+    return [name or "all" for name in named]
+
+
+def _name(dim: Hashable, value: Any) -> str:
+    return str(value) if isinstance(value, str) else f"{str(dim).replace('_', ' ')} {value:g}"
+
+
+def limited(
+    values: xr.DataArray | float,
+    *,
+    most: float = np.inf,
+    least: float = -np.inf,
+    above: float = -np.inf,
+    of: Any = None,
+    where: Any = True,
+) -> Cases:
+    """Cases that hold where a value is at most ``most``, at least ``least`` and larger than ``above``; NaN is none of these.
+
+    ``of``: what a distance from the limit is measured in, by default the limit itself.
+    """
+    array = xr.DataArray(values)
+    low = max(least, above)
+    to_limit = xr.DataArray(np.minimum(abs(array - most), abs(array - low)))
+    scale = xr.ones_like(array, dtype=float) * (abs(most if np.isfinite(most) else low) if of is None else of)
+    share = (to_limit / scale.where(scale != 0)).where(where)
+    share = share.where(np.isfinite(share))
+    nearest = float(share.min()) if share.notnull().any() else None
+    return judged((array >= least) & (array > above) & (array <= most), where=where, margin=nearest)
 
 
 # Claims before their run, by id and source (paper and place, or where it is derived): the statement in our words; the
@@ -48,28 +127,56 @@ Claims = Mapping[tuple[str, str], tuple[str, Criterion | str, Callable[..., Find
 
 @dataclass(frozen=True)
 class Claim:
-    """A claim with its verdict; the fields are the columns of the ledger."""
+    """A claim with what a record says of it."""
 
     id: str
     source: str
     statement: str
     measured: str
     criterion: str
+    when: str  # the criterion was set
     verdict: Verdict
+    cases: Mapping[str, bool]
+    margin: float | None
+    seeds: int  # 0 where nothing is drawn, or the seed is not repeated
+    left_out: tuple[Verdict, ...]  # the verdicts without each of the seeds
+    data: str
     profile: str
     record: str  # the record behind the verdict: experiment/profile-hash
     notebook: str
+    judge: str  # the function that decides it
+
+    @property
+    def fragile(self) -> bool:
+        """Whether leaving out one seed changes the verdict."""
+        return any(verdict != self.verdict for verdict in self.left_out)
 
 
 def judge_all(tests: Claims, dataset: xr.Dataset | None, *, profile: str, notebook: str) -> list[Claim]:
     """The claims that a record decides; without a record each is "not run at this profile"."""
-    where = (profile, "-") if dataset is None else (str(dataset.attrs["profile"]), record_name(dataset))
-    claims = []
+    attrs = {"profile": profile} if dataset is None else dataset.attrs
+    where = attrs.get("data", "-"), attrs["profile"], "-" if dataset is None else record_name(dataset), notebook
+    seeds = 0 if dataset is None else dataset.sizes.get("seed", 0)
+    found = []
     for (id, source), (statement, given, judge) in tests.items():
         criterion = Criterion(given) if isinstance(given, str) else given
-        measured, verdict = NOT_RUN if dataset is None else judge(dataset, **criterion.limits)
-        claims.append(Claim(id, source, statement, measured, str(criterion), verdict, *where, notebook))
-    return claims
+        decide = functools.partial(judge, **criterion.limits)
+        measured, of = NOT_RUN if dataset is None else decide(dataset)
+        left_out = _left_out(decide, dataset) if dataset is not None and of.held and seeds > 1 else ()
+        decided = of.verdict, of.held, of.margin, seeds, left_out
+        found.append(Claim(id, source, statement, measured, str(criterion), criterion.when, *decided, *where, _called(judge)))
+    return found
+
+
+def _left_out(decide: Callable[[xr.Dataset], Finding], dataset: xr.Dataset) -> tuple[Verdict, ...]:
+    """The verdicts without each of the seeds."""
+    return tuple(without_each(lambda part: decide(part.assign_attrs(left_out=1))[1].verdict, dataset))
+
+
+def _called(judge: Callable[..., Finding]) -> str:
+    """The name of a judge, whatever is bound to it."""
+    function: Any = judge.func if isinstance(judge, functools.partial) else judge
+    return f"{function.__module__}.{function.__qualname__}"
 
 
 def record_name(dataset: xr.Dataset) -> str:
@@ -78,36 +185,15 @@ def record_name(dataset: xr.Dataset) -> str:
 
 
 def on_enough_seeds(judge: Callable[..., Finding]) -> Callable[..., Finding]:
-    """A judge that says nothing on too few seeds."""
+    """A judge that says nothing on too few seeds; one that was left out on purpose counts."""
 
     @functools.wraps(judge)
     def wary(dataset: xr.Dataset, /, *args: Any, **kwargs: Any) -> Finding:
-        if (seeds := dataset.sizes["seed"]) < JUDGED_SEEDS:
-            return f"too few seeds: {seeds}", "not run at this profile"
+        if (seeds := dataset.sizes["seed"]) + dataset.attrs.get("left_out", 0) < JUDGED_SEEDS:
+            return f"too few seeds: {seeds}", NOT_JUDGED
         return judge(dataset, *args, **kwargs)
 
     return wary
-
-
-def passes(condition: bool) -> Verdict:
-    """The verdict of a criterion that is met or not."""
-    return "reproduced" if condition else "not reproduced"
-
-
-# The share of the cases in which a criterion that :func:`passes_for` judges must be met for "partly", and its words.
-MOST, MOST_WORDS = 0.75, "three quarters: partly"
-
-
-def passes_for(share: float) -> Verdict:
-    """The verdict of a criterion that is met in this share of the cases: in all, in ``MOST``, or in fewer."""
-    return "reproduced" if share == 1 else "partly" if share >= MOST else "not reproduced"
-
-
-def passes_each(held: Sequence[bool]) -> Verdict:
-    """The verdict of a criterion that each of several cases met or not: partly where some did."""
-    if not held:
-        return "not run at this profile"
-    return "partly" if any(held) and not all(held) else passes(all(held))
 
 
 def with_range(values: xr.DataArray, digits: str = ".2f") -> str:
@@ -120,16 +206,21 @@ def below(value: float) -> str:
     return f"below {10.0 ** (np.floor(np.log10(value)) + 1):.0e}" if value > 0 else "0"
 
 
-def short_table(claims: Sequence[Claim], *, mark: Callable[[Verdict], str] = str) -> Table:
-    """The ledger for a page: what is claimed, what was measured, the verdict; ``mark`` says how a verdict is written."""
-    rows = [(c.id, c.statement, c.measured, mark(c.verdict), c.profile) for c in claims]
-    return table(("id", "claim", "measured", "verdict", "profile"), rows)
+# One rule wherever a second stage is to stand in for a normalisation.
+CLOSED = Criterion(
+    f"at tuned learning rates: {LEVEL:.0%} interval over seeds of the gain less {{least:g}} of the gap, above 0",
+    least=0.5,
+    when=LOOK,
+)
 
 
-def plain_table(claims: Sequence[Claim]) -> str:
-    """The ledger for a terminal, one paragraph a claim."""
-    return "\n\n".join(
-        f"{c.id}  {c.verdict.upper()}  ({c.profile}, record {c.record}, notebook {c.notebook})\n"
-        f"  claim      {c.statement}\n  source     {c.source}\n  criterion  {c.criterion}\n  measured   {c.measured}"
-        for c in claims
-    )
+def closed(gain: xr.DataArray, gap: xr.DataArray, *, least: float) -> tuple[str, Cases]:
+    """The mean gain over the mean gap, in words, and whether it is more than ``least``, as Fieller decides it.
+
+    A ratio for each seed would have no mean where a gap comes near zero. Both: paired runs, (seed,).
+    """
+    if float(gap.mean()) <= 0:
+        return "no gap to close", Cases({})
+    of = mean_interval((gain - least * gap).values)
+    held = limited(float(of.low), above=0, of=float(of.high - of.mean))
+    return f"share of the gap closed {float(gain.mean() / gap.mean()):.2f}", held

@@ -128,10 +128,11 @@ def laptop_orders(**errors):
     [
         ({"paper": [1.0, 0.86, 1.14]}, "D-3e", "reproduced"),
         ({"paper": [1.0, 0.84, 1.14]}, "D-3e", "partly"),
-        ({"paper": [1.2, 0.84, 1.14]}, "D-3e", "not reproduced"),
+        ({"paper": [1.2, 0.84, 1.16]}, "D-3e", "not reproduced"),
         ({"second": [2.0, 1.41, 1.8]}, "D-3f", "reproduced"),
-        ({"second": [2.0, 1.39, 1.8]}, "D-3f", "not reproduced"),
-        ({"second": [1.8, 1.9, 1.8]}, "D-3f", "not reproduced"),
+        ({"second": [2.0, 1.39, 1.8]}, "D-3f", "partly"),
+        ({"second": [1.8, 1.9, 1.8]}, "D-3f", "partly"),
+        ({"second": [1.8, 1.3, 1.3]}, "D-3f", "not reproduced"),
     ],
 )
 def test_the_criteria_of_the_orders_are_applied(slopes, id, verdict):

@@ -136,7 +136,7 @@ def test_the_criteria_of_invariance_are_applied(smoke_records, variable, value, 
 def laptop_meta(errors, relative_angles, losses):
     """A record of meta by hand: errors of the three histories, angles over AdamW's own, losses of the three networks."""
     change, seed, weight = (
-        {name: list(values)} for name, values in (("change", meta_config.CHANGES), ("seed", [0]), ("weight", ["w"]))
+        {name: list(values)} for name, values in (("change", meta_config.CHANGES), ("seed", [0, 1]), ("weight", ["w"]))
     )
     cases = {**change, **seed, **weight}
 
@@ -146,7 +146,7 @@ def laptop_meta(errors, relative_angles, losses):
 
     angles = [1.0] + [relative_angles.get(rule, 1.0) for rule in meta.RULES[1:]]
     networks = xr.DataArray(
-        [[[loss]] for loss in losses], dims=("network", "seed", "rate"), coords={"network": list(meta_config.NETWORKS)}
+        [[[loss], [loss]] for loss in losses], dims=("network", "seed", "rate"), coords={"network": list(meta_config.NETWORKS)}
     )
     record = {
         "history_error": everywhere("history", meta.HISTORIES, errors),

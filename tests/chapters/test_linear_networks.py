@@ -74,7 +74,7 @@ YES, NO, PARTLY = "reproduced", "not reproduced", "partly"
         ({}, "JML-9a", YES),
         ({"adam": 1.5, "sgd": (5.0, 12.0)}, "JML-9a", YES),
         ({"adam": 1.51}, "JML-9a", NO),
-        ({"sgd": (4.9, 12.0)}, "JML-9a", NO),
+        ({"sgd": (4.9, 12.0)}, "JML-9a", PARTLY),
         ({}, "JML-9b", YES),
         ({"sgd": (12.0, 8.0)}, "JML-9b", NO),
         ({"off": 1.1}, "D-9c", YES),
@@ -92,7 +92,7 @@ def test_the_criteria_are_applied(changed, id, verdict):
     assert verdicts(by_hand(**changed))[id] == verdict
 
 
-def test_three_quarters_of_the_relatives_are_partly():
+def test_where_some_of_the_relatives_are_near_it_is_partly_so():
     record = by_hand()
     record.r_med.loc[{"optimizer": "RMSprop"}] = 9.0
     assert verdicts(record)["D-9d"] == PARTLY

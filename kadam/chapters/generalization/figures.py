@@ -206,7 +206,7 @@ def cause_table(record: xr.Dataset) -> Table:
     """Rank correlation with speed over all pairs with C > 0: of C, of a shorter memory, and of the update's size."""
     rivals: dict[str, claims.Measure] = {
         "C": claims.speed_with,
-        "shorter memory": lambda iterations: -claims.speed_with(iterations, "gamma"),
+        "shorter memory": lambda points: -claims.speed_with(points, "gamma"),
         "larger update": partial(claims.speed_with, name="rms_u"),
     }
     head = (f"with speed to {claims.middle(record):g} nats, C > 0", *TITLES)

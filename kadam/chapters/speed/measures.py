@@ -6,7 +6,7 @@ A record has ``rate`` by loop and round and ``part_s`` by part and round, both b
 
 import xarray as xr
 
-from kadam.report.ledger import Finding, passes_each
+from kadam.report.ledger import Finding, limited
 
 
 def cases(record: xr.Dataset) -> list[str]:
@@ -43,4 +43,4 @@ def each(found: xr.DataArray, digits: str = ".2f") -> str:
 def as_fast(record: xr.Dataset, *, what: str, least: float) -> Finding:
     """Whether our loop is nearly as fast as a plain one, in each case."""
     found = over_plain(record)
-    return f"our {what} a second over the plain loop's: {each(found)}", passes_each((found >= least).values.tolist())
+    return f"our {what} a second over the plain loop's: {each(found)}", limited(found, least=least)

@@ -38,22 +38,40 @@ def region(record: xr.Dataset) -> style.Figure:
     figure, both = style.panels(1, 2, height=4.1, ylabel=style.BETA_LABEL)
     for axes, (window, (title, low, levels)) in zip(both, WINDOWS.items(), strict=True):
         shading = _map(axes, record.sel(window=window), levels)
-        gamma, paper = record.boundary_gamma, r"the paper's, $C=0$: $\beta=\gamma/(2-\gamma)$"
-        axes.plot(gamma, record.boundary_discrete, color=style.EXACT, label=r"exact boundary $\beta=\gamma^2$")
-        axes.plot(gamma, record.boundary_continuous, "--", color=style.PAPER, label=paper)
+        _boundaries(axes, record)
         axes.plot(record.normal_gamma, record.normal_beta, ":", color=style.MEASURED, label="normal curve through Adam")
         axes.set(xlim=(low, 1), ylim=(low, 1), xlabel=style.GAMMA_LABEL, title=title)
         _mark(axes, record, window)
-    figure.colorbar(shading, ax=both[1], label="exact growth rate of log|u| a step", extend="max", pad=0.02)
+    figure.colorbar(shading, ax=both[1], label="exact growth rate of log|u| per step", extend="max", pad=0.02)
     return style.with_legend(figure, both[0], ncols=3)
+
+
+@style.styled
+def corner(record: xr.Dataset) -> style.Figure:
+    """Where people train, alone, with the axes in PyTorch's names: the picture of the front page."""
+    figure, axes = style.panels(1, 1, height=3.4, ylabel="beta2")
+    _, low, _ = WINDOWS["corner"]
+    shading = _map(axes, record.sel(window="corner"), [])
+    _boundaries(axes, record, r"\beta_2", r"\beta_1")
+    axes.set(xlim=(low, 1), ylim=(low, 1), xlabel="beta1")
+    _mark(axes, record, "corner")
+    figure.colorbar(shading, ax=axes, label="growth of log|u| per step", extend="max", pad=0.02)
+    return style.with_legend(figure, axes, ncols=2)
+
+
+def _boundaries(axes: style.Axes, record: xr.Dataset, beta: str = r"\beta", gamma: str = r"\gamma") -> None:
+    exact, paper = f"exact boundary ${beta}={gamma}^2$", f"the paper's, $C=0$: ${beta}={gamma}/(2-{gamma})$"
+    axes.plot(record.boundary_gamma, record.boundary_discrete, color=style.EXACT, label=exact)
+    axes.plot(record.boundary_gamma, record.boundary_continuous, "--", color=style.PAPER, label=paper)
 
 
 def _map(axes: style.Axes, window: xr.Dataset, levels: Sequence[float]) -> Any:
     """Growth rates as colours, which are given back, and level curves of C."""
     place, growing = (window.map_gamma, window.map_beta), window.rate_discrete.where(window.rate_discrete > 0)
     C = window.coefficient.where(np.isfinite(window.coefficient))
-    lines = axes.contour(*place, C, levels=levels, colors=style.GUIDE, linewidths=0.6, linestyles="solid")
-    axes.clabel(lines, fontsize=6, fmt="C = %g")
+    if levels:
+        lines = axes.contour(*place, C, levels=levels, colors=style.GUIDE, linewidths=0.6, linestyles="solid")
+        axes.clabel(lines, fontsize=6, fmt="C = %g")
     return axes.pcolormesh(*place, growing, cmap=style.GROWTH_MAP, vmin=0, vmax=0.1, rasterized=True)
 
 

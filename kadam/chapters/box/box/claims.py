@@ -5,7 +5,7 @@ import functools
 import numpy as np
 import xarray as xr
 
-from kadam.report.ledger import MOST_WORDS, Claims, Criterion, Finding, passes, passes_for
+from kadam.report.ledger import LOOK, NOT_JUDGED, Claims, Criterion, Finding, judged, limited
 
 WITHIN = ("SignGD", "equal", "Adam")  # one stage, gamma <= beta
 STAGED = ("2-Adam inverse_exp", "2-Adam meta", "unstable, then equal")  # two, the last with gamma <= beta
@@ -30,10 +30,10 @@ def _of_settled(dataset: xr.Dataset, *, settings: tuple[str, ...], value: str, m
     """Whether a value stays within a limit in all settled runs."""
     runs, still, words = _ends(dataset, *settings)
     if float(still.mean()) < TOO_FEW:
-        return words, "not run at this profile"
+        return words, NOT_JUDGED
     values = runs[value].where(still)
     measured = f"{words}; {value.replace('_', ' ')} at most {float(values.max()):.2g}"
-    return measured, passes_for(float((values <= most).sum() / still.sum()))
+    return measured, limited(runs[value], most=most, where=still)
 
 
 def _control_fails(dataset: xr.Dataset, *, least: float) -> Finding:
@@ -42,7 +42,7 @@ def _control_fails(dataset: xr.Dataset, *, least: float) -> Finding:
     settings, stopped = int(cannot.sum()), bool((runs.settled <= STILL).where(cannot, True).all())
     nearest = float(runs.distance.where(cannot).min())
     measured = f"{settings} settings that cannot reach the boundary: all have settled {stopped}, nearest {nearest:.2f}"
-    return measured, passes(settings > 0 and stopped and nearest > least)
+    return measured, judged(settings > 0 and stopped and nearest > least)
 
 
 def _radius_holds(dataset: xr.Dataset) -> Finding:
@@ -50,33 +50,34 @@ def _radius_holds(dataset: xr.Dataset) -> Finding:
     share = float((stable.largest / stable.radius).max())
     equal = float(dataset.largest.sel(setting=["SignGD", "equal"]).max())
     measured = f"largest weight over the radius {share:.3f}; at gamma = beta {equal:.6f} of the box"
-    return measured, passes(max(share, equal) <= 1 + ROUNDING)
+    return measured, limited(max(share, equal), most=1 + ROUNDING)
 
 
 def _above_leaves_on_the_way(dataset: xr.Dataset, *, least: float, most: float) -> Finding:
     runs, still, words = _ends(dataset, "above")
     way, end = float(runs.largest.max()), float(runs.distance.where(still).max())
     measured = f"largest weight on the way {way:.3f}; {words}, distance at most {end:.1e}"
-    return measured, passes(way > least and end <= most) if still.any() else "not run at this profile"
+    return measured, judged(way > least and end <= most) if still.any() else NOT_JUDGED
 
 
 def _unstable_leaves(dataset: xr.Dataset, *, least: float) -> Finding:
     runs, still, words = _ends(dataset, "unstable")
     way = float(runs.largest.min())
-    return f"largest weight on the way at least {way:.2f}; {words}", passes(way > least and not still.any())
+    measured = f"largest weight on the way at least {way:.2f}; {words}"
+    return measured, judged(bool(way > least and not still.any()))
 
 
 def _last_stage_decides(dataset: xr.Dataset) -> Finding:
     first, last = (float(_ends(dataset, name)[0].largest.max()) for name in ("unstable, then equal", "equal, then unstable"))
     measured = f"largest weight {first:.6f} with the unstable stage first, {last:.2f} with it last"
-    return measured, passes(first <= 1 + ROUNDING and last > OUTSIDE)
+    return measured, judged(first <= 1 + ROUNDING and last > OUTSIDE)
 
 
 def _regularised_ends_elsewhere(dataset: xr.Dataset, *, most: float, least: float) -> Finding:
     runs, still, words = _ends(dataset, "L2")
     ridge, box = float(runs.ridge_distance.where(still).max()), float(runs.distance.where(still).min())
     measured = f"{words}: {ridge:.1e} from its own minimum, {box:.2f} from the box's"
-    return measured, passes(bool(still.all()) and ridge <= most and box > least)
+    return measured, judged(bool(still.all()) and ridge <= most and box > least)
 
 
 XL = "[X&L] abstract, as we read it"
@@ -88,12 +89,12 @@ ELSEWHERE = "all runs settle, within {most} of that minimum and further than {le
 TESTS: Claims = {
     ("XL-8b", XL): (
         "AdamW with gamma <= beta and rates of divergent sum, if it converges, ends at the minimum within the box",
-        Criterion(f"{SETTLED} all are within {{most}} of scipy's bounded minimum; {MOST_WORDS}", most=NEAR),
+        Criterion(f"{SETTLED} all are within {{most}} of scipy's bounded minimum", most=NEAR, when=LOOK),
         functools.partial(_of_settled, settings=WITHIN, value="distance"),
     ),
     ("XL-8c", XL): (
         "Weights that the box holds back end at +-1/lambda",
-        Criterion(f"{SETTLED} all such weights are within {{most}} of the boundary", most=STILL),
+        Criterion(f"{SETTLED} all such weights are within {{most}} of the boundary", most=STILL, when=LOOK),
         functools.partial(_of_settled, settings=WITHIN, value="active_gap"),
     ),
     ("XL-8d", XL): (

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import xarray as xr
 
 from kadam.chapters.scale.engine.config import ROUNDINGS
-from kadam.report.ledger import NOT_RUN, Claims, Criterion, Finding, passes, passes_each
+from kadam.report.ledger import BEFORE, NOT_RUN, Claims, Criterion, Finding, judged, limited
 
 
 def per_task(dataset: xr.Dataset) -> xr.DataArray:
@@ -17,7 +17,7 @@ def per_task(dataset: xr.Dataset) -> xr.DataArray:
 def _each(found: xr.DataArray, words: str, held: xr.DataArray) -> Finding:
     """What was measured by the labels of one dimension, and whether each held; nothing where there is none."""
     measured = [words.format(name, value) for name, value in found.to_series().items()]
-    return "; ".join(measured) or "-", passes_each(held.values.tolist())
+    return "; ".join(measured) or "-", judged(held)
 
 
 def _cheap(dataset: xr.Dataset, *, keeping: str, tasks: int, most: float) -> Finding:
@@ -44,7 +44,7 @@ def _manifest(dataset: xr.Dataset, *, few: int, many: int, least: float, most: f
     seconds = dataset.commit.median("committed")
     beyond = seconds - seconds.sel(listed=1)
     times, each = float(beyond.sel(listed=many) / beyond.sel(listed=few)), float(beyond.sel(listed=many)) / many
-    return f"{times:.1f} times; {each * 1e6:.1f} us a record listed", passes(least <= times <= most)
+    return f"{times:.1f} times; {each * 1e6:.1f} us a record listed", limited(times, least=least, most=most)
 
 
 def _small_files(dataset: xr.Dataset, *, most: float) -> Finding:
@@ -65,7 +65,7 @@ def _bfloat16(dataset: xr.Dataset, *, ones: int, zeros: int, most: float, left: 
     loses = nearest[0] <= most * exact[0] and nearest[1] >= left
     mends = all(abs(a - b) <= near * b for a, b in zip(stochastic, exact, strict=True))
     words = "; ".join(f"{rounding}: reaches {up:.2f}, keeps {down:.2f}" for rounding, (up, down) in found.items())
-    return words, passes_each([loses, mends])
+    return words, judged([loses, mends], names=["nearest", "at random"])
 
 
 # What is claimed, the criterion's words and limits, and the judge.
@@ -111,4 +111,6 @@ CLAIMS: dict[str, tuple[str, str, dict[str, float], Callable[..., Finding]]] = {
     ),
 }
 HERE = "measured here: Scale"
-TESTS: Claims = {(id, HERE): (claim, Criterion(words, **of), judge) for id, (claim, words, of, judge) in CLAIMS.items()}
+TESTS: Claims = {
+    (id, HERE): (claim, Criterion(words, when=BEFORE, **of), judge) for id, (claim, words, of, judge) in CLAIMS.items()
+}

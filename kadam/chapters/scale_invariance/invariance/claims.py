@@ -7,9 +7,10 @@ import numpy as np
 import xarray as xr
 
 from kadam.chapters.scale_invariance.invariance.config import LAGS
-from kadam.report.ledger import MOST_WORDS, Claims, Criterion, Finding, passes, passes_for, with_range
+from kadam.report.ledger import Claims, Criterion, Finding, limited, with_range
 
 USUAL = 0.9  # the gamma at which the paper's claims are judged
+SHORT = 0.95  # the longest memory of momentum with which a run of ours is many memories long
 
 
 def usual(dataset: xr.Dataset) -> xr.Dataset:
@@ -41,31 +42,34 @@ def _share(errors: xr.DataArray, most: float) -> float:
 
 def _paper_growth(dataset: xr.Dataset, *, most: float) -> Finding:
     ratio = usual(dataset).growth_ratio
-    return f"measured over predicted growth: {with_range(ratio, '.1f')}", passes(_share(ratio - 1, most) == 1)
+    return f"measured over predicted growth: {with_range(ratio, '.1f')}", limited(abs(ratio - 1), most=most)
 
 
 def _nearly_orthogonal(dataset: xr.Dataset, *, most: float) -> Finding:
     now, past = abs(usual(dataset).cosine), abs(usual(dataset).past_cosine)
     measured = f"|cosine| with u {with_range(now, '.3f')}, with earlier gradients {with_range(past, '.3f')}"
-    return measured, passes(max(float(now.max()), float(past.max())) <= most)
+    return measured, limited(np.maximum(now, past), most=most)
 
 
 def _law_holds(dataset: xr.Dataset, *, ratio: Callable[[xr.Dataset], xr.DataArray], what: str, most: float) -> Finding:
-    cases = ratio(dataset).mean("seed")
-    good = _share(cases - 1, most)
-    return f"measured over {what}: {with_range(cases)}; {good:.0%} of the cases within {most:.0%}", passes_for(good)
+    found = ratio(dataset).mean("seed")
+    good = _share(found - 1, most)
+    words = f"measured over {what}: {with_range(found)}; {good:.0%} of the cases within {most:.0%}"
+    fresh = found.sel(setting=found.setting != "one fixed batch", gamma=found.gamma <= SHORT)
+    words += f", with fresh batches and gamma at most {SHORT}: {_share(fresh - 1, most):.0%}"
+    return words, limited(abs(found - 1), most=most)
 
 
 def _norms(dataset: xr.Dataset, *, most: float) -> Finding:
     corrected, paper = (abs(end_errors(dataset, law)).mean("seed") for law in ("corrected", "paper"))
     good = _share(corrected, most)
     errors = f"{with_range(corrected)}, the paper's {with_range(paper)}"
-    return f"error of |W|^2 at the end: {errors}; {good:.0%} within {most:.0%}", passes_for(good)
+    return f"error of |W|^2 at the end: {errors}; {good:.0%} within {most:.0%}", limited(corrected, most=most)
 
 
 def _momentum(dataset: xr.Dataset, *, most: float) -> Finding:
     gap = float(dataset.momentum_gap.max())
-    return f"largest gap {f'below {most:g}' if gap < most else format(gap, '.0e')}", passes(gap < most)
+    return f"largest gap {f'below {most:g}' if gap < most else format(gap, '.0e')}", limited(gap, most=most)
 
 
 def _one_moment(dataset: xr.Dataset, *, most: float) -> Finding:
@@ -73,20 +77,20 @@ def _one_moment(dataset: xr.Dataset, *, most: float) -> Finding:
     off = abs(parts.sel(part="unequal") + parts.sel(part="changing")).mean("seed")
     good = _share(off, most)
     within = f"{good:.0%} within {most:.0%}; 90th over 10th percentile {with_range(spread, '.1f')}"
-    return f"share of |W|^2 {with_range(off)}; {within}", passes_for(good)
+    return f"share of |W|^2 {with_range(off)}; {within}", limited(off, most=most)
 
 
 def _displacement(dataset: xr.Dataset, *, steps: int, most: float) -> Finding:
     euclidean, largest = (usual(dataset)[name].sel(window=steps) for name in ("moved", "moved_largest"))
     measured = f"over {steps} steps: Euclidean {with_range(euclidean)}, largest entry {with_range(largest)}"
-    return measured, passes(min(_share(euclidean - 1, most), _share(largest - 1, most)) == 1)
+    return measured, limited(xr.concat([abs(euclidean - 1), abs(largest - 1)], "norm").max("norm"), most=most)
 
 
 PREFIX = "derived here: Scale invariance, "
 HERE = f"at gamma = {USUAL} without decay"
 EVERY = "every weight, batch and seed"
 MEAN = "mean over seeds, for every"
-CASES = f"{MEAN} gamma, decay, weight and batch; {MOST_WORDS}"
+CASES = f"{MEAN} gamma, decay, weight and batch"
 WAY = f"displacement over {{steps}} steps over the sum of eta |u| within {{most:.0%}} of 1 {HERE}, both norms"
 
 TESTS: Claims = {
@@ -102,7 +106,7 @@ TESTS: Claims = {
     ),
     ("D-5c", PREFIX + "the factor"): (
         "It grows (1+gamma)/(1-gamma) times faster than that",
-        Criterion(f"measured growth over this within {{most:.0%}}, {MEAN} gamma, weight and batch; {MOST_WORDS}", most=0.15),
+        Criterion(f"measured growth over this within {{most:.0%}}, {MEAN} gamma, weight and batch", most=0.15),
         functools.partial(_law_holds, ratio=growth_over_law, what="corrected growth"),
     ),
     ("D-5d", PREFIX + "norm law"): (
@@ -123,9 +127,7 @@ TESTS: Claims = {
     ("GT-5g", "[G&T] Section 4.2, assumption A2"): (
         "For the norm, one second moment may stand for all of a weight's",
         Criterion(
-            f"unequal and changing v give at most {{most:.0%}} of |W|^2 at the end {HERE}, {MEAN} weight and batch; "
-            f"{MOST_WORDS}",
-            most=0.1,
+            f"unequal and changing v give at most {{most:.0%}} of |W|^2 at the end {HERE}, {MEAN} weight and batch", most=0.1
         ),
         _one_moment,
     ),

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 import xarray as xr
 
 from kadam.chapters.speed.speed.config import CEILING, TORCH
-from kadam.report.ledger import NOT_RUN, Claims, Criterion, Finding, passes, passes_each
+from kadam.report.ledger import NOT_RUN, Cases, Claims, Criterion, Finding, limited
 
 LARGE = ("10M", "100M")  # single tensors that no cache holds
 
@@ -20,7 +20,7 @@ def _within(found: xr.DataArray, cases: Sequence[str], limits: Mapping[int, floa
     """Whether a ratio of times is within its limit for every case and k that was measured."""
     measured = {place: value for place, value in found.to_series().dropna().items() if place[0] in cases and place[1] in limits}
     words = [f"{case} k={k}: {value:.2f} (limit {limits[k]:.3g})" for (case, k), value in measured.items()]
-    return "; ".join(words) or "-", passes_each([value <= limits[k] for (_, k), value in measured.items()])
+    return "; ".join(words) or "-", Cases({f"{size}, k = {k}": value <= limits[k] for (size, k), value in measured.items()})
 
 
 def _near_torch(dataset: xr.Dataset, *, cases: Sequence[str], way: str, **limits: float) -> Finding:
@@ -35,12 +35,12 @@ def _near_bandwidth(dataset: xr.Dataset, **shares: float) -> Finding:
 def _never_slower_than_foreach(dataset: xr.Dataset, *, most: float) -> Finding:
     """The automatic choice is foreach for k = 1, and one of the fused steps for k >= 2."""
     largest = time_ratio(dataset, ["fused", "chained"], "foreach").sel(k=dataset.k >= 2).max(["case", "k"]).dropna("way")
-    return f"at most {float(largest.max()):.2f} of foreach's time", passes_each((largest <= most).values.tolist())
+    return f"at most {float(largest.max()):.2f} of foreach's time", limited(largest, most=most)
 
 
 def _little_memory(dataset: xr.Dataset, *, blocks: float, counting: float) -> Finding:
     peak = float(dataset.peak.sel(way=["fused", "chained"]).max()) / 2**20
-    return (f"at most {peak:.1f} MiB", passes(peak <= blocks + counting)) if peak == peak else NOT_RUN
+    return (f"at most {peak:.1f} MiB", limited(peak, most=blocks + counting)) if peak == peak else NOT_RUN
 
 
 HERE = "measured here: Speed"

@@ -6,14 +6,14 @@ import xarray as xr
 
 from kadam.chapters.speed.measures import as_fast, each, step_over
 from kadam.chapters.speed.training.config import REFERENCE_ACCURACY, REFERENCE_SECONDS
-from kadam.report.ledger import NOT_RUN, Claims, Criterion, Finding, passes, passes_each
+from kadam.report.ledger import NOT_JUDGED, NOT_RUN, Claims, Criterion, Finding, limited
 
 
 def _cheap(dataset: xr.Dataset, *, most: float) -> Finding:
     if 2 not in dataset.k:
-        return "k = 2 not measured", "not run at this profile"
+        return "k = 2 not measured", NOT_JUDGED
     found = float(step_over(dataset)[dataset.k == 2][0])
-    return f"{found:.2f} of a step with Adam", passes(found <= most)
+    return f"{found:.2f} of a step with Adam", limited(found, most=most)
 
 
 def _speed_run(dataset: xr.Dataset, *, accuracy: float, most: float) -> Finding:
@@ -21,7 +21,7 @@ def _speed_run(dataset: xr.Dataset, *, accuracy: float, most: float) -> Finding:
     if stand_in or dataset.attrs["target"] < accuracy or "CPU" in dataset.attrs["device"]:
         return NOT_RUN
     seconds = dataset.race_s.where(dataset.race_steps.notnull()).mean("race", skipna=False)
-    return f"{each(seconds)} s", passes_each((seconds <= most).values.tolist())
+    return f"{each(seconds)} s", limited(seconds, most=most)
 
 
 AS_FAST = "images a second at least {least:g} of the plain loop's, median of paired rounds, in float32 and bfloat16"

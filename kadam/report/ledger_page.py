@@ -1,0 +1,93 @@
+"""The ledger and the short answers as a page of the book: a table that sorts and filters without a network, an anchor a row."""
+
+from collections.abc import Mapping, Sequence
+from html import escape
+from importlib.resources import files
+
+from kadam.report.ledger import Claim
+from kadam.report.rows import KINDS, Answered, first_word, missed, told, unique
+
+# The colour of an outcome, by its name in the style sheet.
+COLOURS = {
+    **dict.fromkeys(("reproduced", "yes", "holds"), "reproduced"),
+    **dict.fromkeys(("partly", "it depends"), "partly"),
+    **dict.fromkeys(("not reproduced", "no", "fails"), "not"),
+}
+Checks = Mapping[str, Sequence[str]]  # the test files that name a claim, by its id
+
+
+def answers(rows: Sequence[Answered], first: Sequence[str]) -> str:
+    """The questions that come first with their answers, as a numbered list in Markdown."""
+    by_id = {one.row.id: one for one in rows}
+    return "\n".join(f"{n}. {answer(by_id[id])}" for n, id in enumerate((id for id in first if id in by_id), start=1))
+
+
+def answer(one: Answered) -> str:
+    """A question in bold, and the answer: the outcome first."""
+    words = one.outcome if one.row.kind == "question" else f"{one.outcome}: {one.sentence}"
+    return f"**{one.row.asked}** {words[:1].upper()}{words[1:]}.".replace("|", "\\|").replace("*:", ":")
+
+
+def shortfalls(rows: Sequence[Answered]) -> str:
+    """The papers' statements that did not come out in full, each with what was seen, why as we see it, and the cases."""
+    parts = []
+    for one in (one for one in rows if one.row.kind == "paper" and first_word(one) != "reproduced"):
+        why = f" Why, as we see it: {one.row.why}." if one.row.why and one.of else ""
+        cases = f" {one.held} of {one.of} cases hold." if one.of else ""
+        reading = f" Our reading, unconfirmed: {one.row.unconfirmed}." if one.row.unconfirmed else ""
+        lines = [f"- {missed(claim)}" for claim in one.deciding if not all(claim.cases.values())]
+        head = f"**{one.row.id}, {first_word(one)}: {one.row.statement}.** {one.sentence[:1].upper()}{one.sentence[1:]}."
+        parts.append("\n".join([f"{head}{cases}{why}{reading}", "", *lines]))
+    return "\n\n".join(parts).replace("|", "\\|") + "\n"
+
+
+def readings(rows: Sequence[Answered]) -> str:
+    """What rests on our reading, row by row."""
+    return "\n".join(f"- {one.row.id}: {one.row.unconfirmed}." for one in rows if one.row.unconfirmed) + "\n"
+
+
+def fragment(rows: Sequence[Answered], commands: Mapping[str, str], checks: Checks) -> str:
+    """The table as one piece of HTML; ``commands``: what makes each record anew, by its name."""
+    body = "\n".join(_row(one, commands, checks) for one in rows)
+    html = files("kadam.report").joinpath("ledger.html").read_text(encoding="utf-8")
+    kinds = "".join(f'<option value="{kind}">{kind}</option>' for kind in KINDS)
+    outcomes = "".join(f'<option value="{word}">{word}</option>' for word in unique(map(first_word, rows)))
+    return html.replace("@KINDS@", kinds).replace("@OUTCOMES@", outcomes).replace("@ROWS@", body)
+
+
+def _row(one: Answered, commands: Mapping[str, str], checks: Checks) -> str:
+    row, word = one.row, first_word(one)
+    inside = f"<details><summary>{escape(one.sentence)}</summary>{_more(one, commands, checks)}</details>"
+    cells = [
+        ("row", f'<a href="#{row.id}">{row.id}</a>', ""),
+        ("what", escape(row.statement) + inside, ""),
+        ("outcome", f'<span class="verdict-{COLOURS.get(word, "notrun")}">{word}</span>{_remarks(one)}', ""),
+        ("cases", f"{one.held} of {one.of}", f"{one.held / one.of:.4f}" if one.of else ""),
+        ("margin", *("" if one.margin is None else format(one.margin, form) for form in (".2g", ".4g"))),
+    ]
+    columns = "".join(f'<td class="kadam-{name}" data-value="{value}">{cell}</td>' for name, cell, value in cells)
+    known = f'data-kind="{row.kind}" data-outcome="{word}" data-fragile="{str(one.fragile).lower()}"'
+    return f'<tr id="{row.id}" {known}>{columns}</tr>'
+
+
+def _remarks(one: Answered) -> str:
+    remarks = ["fragile"] * one.fragile + ["our reading, unconfirmed"] * bool(one.row.unconfirmed)
+    return "".join(f"<br><small>{remark}</small>" for remark in remarks)
+
+
+def _more(one: Answered, commands: Mapping[str, str], checks: Checks) -> str:
+    row, notebooks = one.row, unique(claim.notebook for claim in one.claims)
+    links = [f'<a href="notebooks/{name}.html">chapter {name.partition("-")[0].lstrip("0")}</a>' for name in notebooks]
+    if row.figure and notebooks:
+        links.insert(0, f'<a href="notebooks/{notebooks[0]}.html#{row.figure}">the figure</a>')
+    if row.theory:
+        links.append(f'<a href="{row.theory.removesuffix(".md")}.html">the theory</a>')
+    reading = f"<p>Our reading: {escape(row.unconfirmed)}.</p>" if row.unconfirmed else ""
+    paragraphs = "".join(_claim(claim, commands, checks.get(claim.id, ())) for claim in one.claims)
+    return f"{reading}<p>{' · '.join(links)}</p>{paragraphs}"
+
+
+def _claim(claim: Claim, commands: Mapping[str, str], checks: Sequence[str]) -> str:
+    rerun = f" Again: <code>{escape(commands[claim.record])}</code>." if claim.record in commands else ""
+    judge = f" Judged by <code>{escape(claim.judge)}</code>, tested in {', '.join(f'<code>{name}</code>' for name in checks)}."
+    return f'<p id="{claim.id.replace(" ", "-")}">{escape(told(claim))}{rerun}{judge}</p>'

@@ -77,6 +77,8 @@ def run(
         raise click.UsageError("--scheduler is for a cluster that runs already, --cluster starts one; give one of them")
     having = tuple(one for one in chapters.NAMES if profile in chapters.find(one).profiles)
     names = having if name == "all" else (chapters.request(name, profile).name,)
+    if out is not None:
+        out.mkdir(parents=True, exist_ok=True)  # now, not after hours: it may lie below a file
     records = {}
     with chosen(scheduler=scheduler, cluster=cluster, jobs=jobs or 1):
         for one in names:

@@ -1,7 +1,7 @@
 """What a change must show as a visible difference: every criterion, and how every figure draws what its legend names.
 
-``python tests/recorded.py`` writes ``criteria.json``, ``looks.json``, ``verdicts.json``, the README's answers and the pictures
-of the front pages anew, from the committed records and the smoke profile.
+``python tests/recorded.py`` writes ``criteria.json``, ``looks.json``, ``verdicts.json``, ``tests.json``, the answers of the
+README and the pictures of the front pages anew, from the committed records and the smoke profile.
 """
 
 import json
@@ -121,6 +121,12 @@ def of(record):
     return {claim.id: claim.verdict for claim in chapters.claims(record.attrs["experiment"], record)}
 
 
+def tests():
+    """How many test functions each file holds; a test less is a visible difference."""
+    files = {path.relative_to(FOLDER).as_posix(): path.read_text() for path in sorted(FOLDER.rglob("test_*.py"))}
+    return {name: len(re.findall(r"^def test_", text, flags=re.M)) for name, text in files.items()}
+
+
 def readme():
     """The README with its thirteen answers as the committed records give them."""
     before, mark, rest = (FOLDER.parent / "README.md").read_text().partition("<!-- answers -->\n")
@@ -138,6 +144,7 @@ if __name__ == "__main__":
     write("criteria", criteria())
     write("looks", {name: looks_of(name) for name in chapters.CATALOGUE})
     write("verdicts", verdicts())
+    write("tests", tests())
     (FOLDER.parent / "README.md").write_text(readme())
     for name, figure in pictures().items():
         figure.savefig(FOLDER.parent / "book" / "images" / f"{name}.png")

@@ -119,6 +119,15 @@ def test_claims_print_the_ledger_short_and_long_and_as_json(kadam, monkeypatch):
     assert all(f"  {claim['id']}: " in long for row in ledger.values() for claim in row["claims"])
 
 
+def test_a_place_for_copies_that_cannot_be_is_told_before_anything_is_computed(kadam, tmp_path, monkeypatch):
+    (tmp_path / "file").touch()
+    monkeypatch.setattr("kadam.chapters.obtain", None)
+    result = kadam("run", "stability", "--profile", "smoke", "--out", str(tmp_path / "file" / "out"))
+    assert result.exit_code == 1
+    assert "Not a directory" in result.output
+    assert str(tmp_path / "file") in result.output
+
+
 def test_data_status_says_where_data_is_or_how_to_get_it(kadam, tmp_path, monkeypatch):
     assert "not on this machine" in kadam("data", "status").output
     monkeypatch.setenv("KADAM_DATA", str(tmp_path))

@@ -1,6 +1,7 @@
 """Every test is collected: no file and no function that looks like a test is passed over, and none is switched off."""
 
 import ast
+import json
 import re
 from pathlib import Path
 
@@ -55,6 +56,14 @@ def test_a_file_holds_tests_or_is_used_by_one_that_does():
     assert [path.name for path in HELPERS if not re.search(rf"(?:import|from) {path.stem}\b|{path.name}", together)] == []
     assert [path.name for path in set(FILES) - set(HELPERS) if path.name != "conftest.py" and not functions(path)] == []
     assert len(FILES) - len(HELPERS) > 60
+
+
+def test_no_test_is_gone():
+    """New ones need no entry; one that goes, or a file, does: ``python tests/recorded.py``."""
+    held = {path.relative_to(TESTS).as_posix(): text.count("\ndef test_") for path, text in SOURCES.items()}
+    recorded = json.loads((TESTS / "tests.json").read_text())
+    assert {name: count for name, count in recorded.items() if held.get(name, 0) < count} == {}
+    assert sum(recorded.values()) > 1000
 
 
 @pytest.mark.parametrize("word", ["mark.skip(", "mark.skip\n", "mark.xfail", "collect_ignore", "allow_module_level"])

@@ -103,7 +103,7 @@ def test_stand_ins_are_named_once_and_smoke_records_which_always_use_them_are_no
 
     used = {
         "growth": record("laptop", "embedded", "an excerpt"),
-        "cifar": record("laptop", "embedded", "drawn images"),
+        "cifar": record("laptop", "embedded", "drawn images and an excerpt"),
         "language": record("laptop", "embedded", "an excerpt"),
         "orders": record("laptop", "none", "none"),
         "meta": record("laptop", "cache", "CIFAR-10"),

@@ -119,7 +119,7 @@ def remark_on_stand_ins(records: Mapping[str, xr.Dataset]) -> str:
     """Which of these records are made of stand-in data where real data was wanted, and the remedy; empty where none is."""
     wanted = {name: record.attrs for name, record in records.items() if record.attrs["profile"] != "smoke"}
     used = {name: attrs["data"] for name, attrs in wanted.items() if attrs["data_origin"] == "embedded"}
-    data = " and ".join(dict.fromkeys(used.values()))
+    data = " and ".join(dict.fromkeys(part for words in used.values() for part in words.split(" and ")))
     return f"{', '.join(used)}: used {data}; for real data: kadam data fetch, then run again" if used else ""
 
 

@@ -211,6 +211,12 @@ def test_addresses_are_secure_and_of_known_places():
     assert hosts <= {"https://arxiv.org", "https://jiaxuanzou0714.github.io"}
 
 
+def test_no_two_pages_share_a_title():
+    titles = [re.search(r"^# (.+)$", TEXTS[path.stem], flags=re.M)[1] for path in (*PAGES, *NOTEBOOKS)]
+    assert sorted(titles) == sorted(set(titles))
+    assert len(titles) > 20
+
+
 @pytest.mark.parametrize("path", [README, *PAGES], ids=lambda path: path.stem)
 def test_every_picture_has_words_for_those_who_cannot_see_it(path):
     text = path.read_text()

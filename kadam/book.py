@@ -159,7 +159,6 @@ def _write_pages(
     seconds = {page.name: notebook.metadata.get("seconds", 0.0) for page, notebook in executed.items()}
     write(generated / "badge.md", badge_of(used))
     write(generated / "claims.md", f"```{{raw}} html\n{ledger_page(ledger, root)}\n```\n")
-    write(generated / "answers.md", answers(ledger, chapters.rows.FIRST) + "\n")
     write(generated / "three.md", answers(ledger, chapters.rows.FRONT) + "\n")
     write(generated / "counts.md", summary(ledger))
     write(generated / "shortfalls.md", shortfalls(ledger))

@@ -182,3 +182,26 @@ def test_what_was_judged_once_is_read_again_until_record_or_code_changes(monkeyp
     monkeypatch.setattr(chapters, "code_of", lambda *given: "edited")
     chapters._kept("stability", record)
     assert judged == ["stability"] * 2
+
+
+def test_this_machine_is_set_beside_the_committed_record_of_its_profile(smoke_records):
+    record = results.committed(RESULTS, "norms", "laptop")
+    told = chapters.on_this_machine(record).rows
+    assert [row[0] for row in told] == [claim.id for claim in chapters.claims("norms", None)]
+    assert {row[1] for row in told} == {"laptop"}
+    assert {(row[2] == row[3], row[4]) for row in told} == {(True, "yes")}
+    worse = chapters.on_this_machine(record.assign(difference=record.difference + 1)).rows
+    assert {row[0]: row[2:] for row in worse if row[4] != "yes"} == {"XL-8a": ("0 of 1", "1 of 1", "no")}
+    assert {row[3:] for row in chapters.on_this_machine(smoke_records["norms"]).rows} == {("-", "-")}
+
+
+def test_a_chapter_shows_each_claim_under_its_row():
+    told = {row[1]: row for row in chapters.verdicts(results.committed(RESULTS, "norms", "laptop")).rows}
+    assert {id: row[0] for id, row in told.items()} == {
+        "XL-8a": "P11",
+        "XL-8m": "P13",
+        "D-8n": "P13",
+        "XL-8o": "P13",
+        "D-8p": "C8",
+    }
+    assert (told["XL-8a"][3], told["XL-8o"][3]) == ("1 of 1", "14 of 15")

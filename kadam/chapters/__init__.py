@@ -123,22 +123,25 @@ def remark_on_stand_ins(records: Mapping[str, xr.Dataset]) -> str:
     return f"{', '.join(used)}: used {data}; for real data: kadam data fetch, then run again" if used else ""
 
 
-def claims(name: str, record: xr.Dataset | None, *, profile: str = "") -> list[Claim]:
-    """The verdicts that a record of this experiment gives; without a record, what would be judged at ``profile``."""
-    experiment = find(name)
-    return judge_all(experiment.part("claims").TESTS, record, profile=profile, notebook=experiment.notebook)
+def claims(name: str, record: xr.Dataset | None, *, profile: str = "", leave_out: bool = True) -> list[Claim]:
+    """The verdicts that a record of this experiment gives; without a record, what would be judged at ``profile``.
+
+    ``leave_out``: judge without each of the seeds, too.
+    """
+    tests, notebook = find(name).part("claims").TESTS, find(name).notebook
+    return judge_all(tests, record, profile=profile, notebook=notebook, leave_out=leave_out)
 
 
 def verdicts(*records: xr.Dataset) -> Table:
     """What these records decide, as a chapter shows it: each claim under its row of the ledger, how many cases hold."""
-    found = [claim for record in records for claim in claims(record.attrs["experiment"], record)]
+    found = [claim for record in records for claim in claims(record.attrs["experiment"], record, leave_out=False)]
     row_of = {id: row.id for row in rows.ROWS.values() for id in row.claims}
     told = [(row_of.get(c.id, "-"), c.id, c.statement, _held(c), c.measured) for c in found]
     return table(("row", "claim", "what is claimed", "cases that hold", "measured"), told)
 
 
 def _held(claim: Claim) -> str:
-    return f"{sum(claim.cases.values())} of {len(claim.cases)}" if claim.cases else "not judged"
+    return f"{claim.held} of {len(claim.cases)}" if claim.cases else "not judged"
 
 
 def on_this_machine(*own: xr.Dataset) -> Table:
@@ -147,7 +150,8 @@ def on_this_machine(*own: xr.Dataset) -> Table:
     for record in own:
         name, profile = (str(record.attrs[fact]) for fact in ("experiment", "profile"))
         theirs = committed.committed(folder, name, profile) if folder else None
-        for mine, other in zip(claims(name, record), claims(name, theirs, profile=profile), strict=True):
+        both = (claims(name, one, profile=profile, leave_out=False) for one in (record, theirs))
+        for mine, other in zip(*both, strict=True):
             agree = "-" if theirs is None else "yes" if mine.cases == other.cases else "no"
             told.append((mine.id, mine.profile, _held(mine), "-" if theirs is None else _held(other), agree))
     return table(("claim", "profile", "this machine", "committed", "equal"), told)
@@ -168,7 +172,8 @@ def _kept(name: str, record: xr.Dataset) -> list[Claim]:
     key = f"{record.attrs['sha256']:.16}-{code_of(files_of(module), PACKAGE)}"
     path = cache_folder() / "judged" / f"{name}-{key}.json"
     if path.exists():
-        return [Claim(**{**one, "left_out": tuple(one["left_out"])}) for one in json.loads(path.read_text())]
+        read = json.loads(path.read_text())
+        return [Claim(**{**one, "left_out": tuple(one["left_out"]), "notebook": find(name).notebook}) for one in read]
     found = claims(name, record)
     with files.whole_file(path) as aside:
         aside.write_text(json.dumps([asdict(claim) for claim in found]))
@@ -182,10 +187,15 @@ def best(name: str, profile: str, folder: Path | None) -> xr.Dataset | None:
     """
     known = [one for one in (*LARGER, "laptop") if one in find(name).profiles] if profile == "laptop" else [profile]
     wanted = [request(name, one) for one in known if one in find(name).profiles]
-    own = [one.read() if one.path.exists() else None for one in wanted]
-    ours = [committed.committed(folder, name, one.profile) if folder else None for one in wanted]
-    found = [record for pair in zip(own, ours, strict=True) for record in pair if record is not None]
-    return min(found, key=lambda record: record.attrs.get("data_origin") == "embedded", default=None)
+    stand_in = None
+    for one in wanted:
+        own = one.read() if one.path.exists() else None
+        ours = committed.committed(folder, name, one.profile) if folder else None
+        for record in (own, ours):
+            if record is not None and record.attrs.get("data_origin") != "embedded":
+                return record
+            stand_in = record if stand_in is None else stand_in
+    return stand_in
 
 
 def larger(name: str, folder: Path | None) -> xr.Dataset | None:

@@ -147,13 +147,21 @@ class Claim:
     judge: str  # the function that decides it
 
     @property
+    def held(self) -> int:
+        """How many of its cases hold."""
+        return sum(self.cases.values())
+
+    @property
     def fragile(self) -> bool:
         """Whether leaving out one seed changes the verdict."""
         return any(verdict != self.verdict for verdict in self.left_out)
 
 
-def judge_all(tests: Claims, dataset: xr.Dataset | None, *, profile: str, notebook: str) -> list[Claim]:
-    """The claims that a record decides; without a record each is "not run at this profile"."""
+def judge_all(tests: Claims, dataset: xr.Dataset | None, *, profile: str, notebook: str, leave_out: bool = True) -> list[Claim]:
+    """The claims that a record decides, and without each of its seeds again unless ``leave_out`` is false.
+
+    Without a record each is "not run at this profile".
+    """
     attrs = {"profile": profile} if dataset is None else dataset.attrs
     where = attrs.get("data", "-"), attrs["profile"], "-" if dataset is None else record_name(dataset), notebook
     seeds = 0 if dataset is None else dataset.sizes.get("seed", 0)
@@ -162,7 +170,7 @@ def judge_all(tests: Claims, dataset: xr.Dataset | None, *, profile: str, notebo
         criterion = Criterion(given) if isinstance(given, str) else given
         decide = functools.partial(judge, **criterion.limits)
         measured, of = NOT_RUN if dataset is None else decide(dataset)
-        left_out = _left_out(decide, dataset) if dataset is not None and of.held and seeds > 1 else ()
+        left_out = _left_out(decide, dataset) if dataset is not None and of.held and leave_out and seeds > 1 else ()
         decided = of.verdict, of.held, of.margin, seeds, left_out
         found.append(Claim(id, source, statement, measured, str(criterion), criterion.when, *decided, *where, _called(judge)))
     return found

@@ -18,14 +18,14 @@ Checks = Mapping[str, Sequence[str]]  # the test files that name a claim, by its
 
 def answers(rows: Sequence[Answered], first: Sequence[str]) -> str:
     """The questions that come first with their answers, as a numbered list in Markdown."""
-    by_id = {one.row.id: one for one in rows}
-    return "\n".join(f"{n}. {answer(by_id[id])}" for n, id in enumerate((id for id in first if id in by_id), start=1))
+    asked = sorted((one for one in rows if one.row.id in first), key=lambda one: first.index(one.row.id))
+    return "\n".join(f"{n}. {answer(one)}" for n, one in enumerate(asked, start=1))
 
 
 def answer(one: Answered) -> str:
     """A question in bold, and the answer: the outcome first."""
     words = one.outcome if one.row.kind == "question" else f"{one.outcome}: {one.sentence}"
-    return f"**{one.row.asked}** {words[:1].upper()}{words[1:]}.".replace("|", "\\|").replace("*:", ":")
+    return f"**{one.row.asked}** {words[:1].upper()}{words[1:]}.".replace("|", "\\|")
 
 
 def shortfalls(rows: Sequence[Answered]) -> str:

@@ -45,7 +45,7 @@ class Quoted:
     """What a claim measured, and how many of its cases hold, for a sentence."""
 
     def __init__(self, claim: Claim) -> None:
-        self.measured, self.held, self.of = claim.measured, sum(claim.cases.values()), len(claim.cases)
+        self.measured, self.held, self.of = claim.measured, claim.held, len(claim.cases)
 
     def __format__(self, form: str) -> str:
         return self.measured
@@ -90,7 +90,7 @@ class Answered:
 
     @property
     def held(self) -> int:
-        return sum(sum(claim.cases.values()) for claim in self.deciding)
+        return sum(claim.held for claim in self.deciding)
 
     @property
     def of(self) -> int:
@@ -104,7 +104,7 @@ class Answered:
     @property
     def fragile(self) -> bool:
         """Whether leaving out one seed of one record changes the verdict."""
-        for record in {claim.record: len(claim.left_out) for claim in self.deciding}:
+        for record in unique(claim.record for claim in self.deciding):
             mine = [claim for claim in self.deciding if claim.record == record and claim.left_out]
             others = [claim.verdict for claim in self.deciding if claim not in mine]
             for without in zip(*(claim.left_out for claim in mine), strict=True):
@@ -177,7 +177,7 @@ def told(claim: Claim) -> str:
     fragile = " Fragile." if claim.fragile else ""
     return (
         f"{claim.id}: {claim.statement}. Criterion, set {claim.when}: {claim.criterion}. Measured: {claim.measured}. "
-        f"{sum(claim.cases.values())} of {len(claim.cases)} cases.{fails}{margin}{seeds}{fragile} {claim.source}. "
+        f"{claim.held} of {len(claim.cases)} cases.{fails}{margin}{seeds}{fragile} {claim.source}. "
         f"Record {claim.record}, data: {claim.data}."
     )
 
@@ -185,7 +185,7 @@ def told(claim: Claim) -> str:
 def missed(claim: Claim) -> str:
     """A claim some of whose cases do not hold, with these."""
     failing = f", not {_failing(claim)}" if claim.verdict == "partly" else ""
-    held = f"{sum(claim.cases.values())} of {len(claim.cases)} cases hold{failing}"
+    held = f"{claim.held} of {len(claim.cases)} cases hold{failing}"
     return f"{claim.id}, {claim.statement}: {held}. Measured: {claim.measured}."
 
 

@@ -131,6 +131,25 @@ def test_a_page_of_the_ledger_has_an_anchor_a_row_and_a_claim_and_escapes_what_w
     assert "@" not in html
 
 
+@pytest.mark.parametrize(
+    ("verdict", "kind", "colour"),
+    [
+        ("reproduced", "paper", "reproduced"),
+        ("partly", "paper", "partly"),
+        ("not reproduced", "paper", "not"),
+        (NOT_RUN, "paper", "notrun"),
+        ("reproduced", "check", "reproduced"),
+        ("partly", "check", "not"),
+        ("reproduced", "question", "reproduced"),
+        ("partly", "question", "partly"),
+        ("not reproduced", "question", "not"),
+    ],
+)
+def test_an_outcome_has_the_colour_of_what_it_says(verdict, kind, colour):
+    one = row(verdict, kind=kind, yes="yes", some="it depends", no="no")
+    assert f'<span class="verdict-{colour}">{first_word(one)}</span>' in fragment([one], {}, {})
+
+
 def test_an_answer_has_its_outcome_first():
     assert answer(ROWS[1]) == r"**Is \|it\| so?** Yes: A is 3 <b>."
 

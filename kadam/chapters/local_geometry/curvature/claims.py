@@ -8,7 +8,7 @@ import xarray as xr
 from kadam.chapters.local_geometry.curvature.config import USUAL
 from kadam.chapters.local_geometry.measures import distances, listed, log_ratio, logs
 from kadam.chapters.local_geometry.methods import NETWORKS, RELATIVES
-from kadam.report.ledger import LOOK, NOT_JUDGED, Claims, Criterion, Finding, judged, limited, on_enough_seeds
+from kadam.report.ledger import LOOK, NOT_JUDGED, Cases, Claims, Criterion, Finding, judged, limited, on_enough_seeds
 from kadam.report.statistics import mean_interval, rank_correlation
 
 
@@ -51,15 +51,14 @@ def _below(dataset: xr.Dataset, *, whole: bool) -> Finding:
 
 @on_enough_seeds
 def _slowly(dataset: xr.Dataset) -> Finding:
-    words, held, names = [], [], []
+    words, held = [], {}
     for network in NETWORKS:
         both = gap(dataset, network), gap(dataset, network, of="slow_r_med")
         sizes = [float(abs(one.mean("seed")).mean()) for one in both if one is not None]
         if len(sizes) == len(both):
             words.append(f"{network} {sizes[0]:.2f} and {sizes[1]:.2f}")
-            held.append(sizes[1] < sizes[0])
-            names.append(network)
-    return f"mean |log(SGD/Adam)| over layers at the best and the smallest rates: {', '.join(words)}", judged(held, names=names)
+            held[network] = sizes[1] < sizes[0]
+    return f"mean |log(SGD/Adam)| over layers at the best and the smallest rates: {', '.join(words)}", Cases(held)
 
 
 @on_enough_seeds
@@ -76,15 +75,14 @@ def _relatives(dataset: xr.Dataset) -> Finding:
 
 @on_enough_seeds
 def _initialisation(dataset: xr.Dataset) -> Finding:
-    words, changed, names = [], [], []
+    words, changed = [], {}
     for network in NETWORKS:
         ends = [gap(dataset, network, scale=scale) for scale in dataset.scale.values[[0, -1]]]
         if len(reached := [end.median("seed") for end in ends if end is not None]) == 2:
             turned = reached[0] * reached[1] < 0
             words.append(f"{network} {int(turned.sum())} of {turned.size} layers")
-            changed.append(bool(turned.any()))
-            names.append(network)
-    return f"sign changes in {'; '.join(words)}", judged(changed, names=names)
+            changed[network] = bool(turned.any())
+    return f"sign changes in {'; '.join(words)}", Cases(changed)
 
 
 def estimate_errors(dataset: xr.Dataset) -> xr.DataArray:

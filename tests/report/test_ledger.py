@@ -208,6 +208,8 @@ def test_cases_are_counted_where_they_are_to_be_judged():
         ({"least": 0.0, "of": np.array([[1.0, 20.0], [30.0, 40.0]])}, 0.1, "reproduced"),
         ({"least": 5.0}, 0.2, "not reproduced"),
         ({"least": 2.0, "most": 5.0}, 0.0, "partly"),
+        ({"least": 1.0}, 0.0, "reproduced"),
+        ({"above": 1.0}, 0.0, "partly"),
     ],
 )
 def test_the_margin_is_how_near_the_nearest_case_comes_to_its_limit(limits, margin, verdict):

@@ -10,7 +10,7 @@ class Config(Checked):
     """What a growth run is made of; the defaults are profile cpu."""
 
     points: int = 64  # pairs (beta, gamma) along the normal curve through Adam's default, as in [G&T, Fig. 2]
-    seeds: int = 3  # weights and batches, repeated
+    seeds: int = 8  # weights and batches, repeated
     chunk: int = 32  # points that train together: the unit of work that processes share and checkpoints keep
     eps_every: int = 4  # with PyTorch's eps only every so many points, and only the first seed
     steps: int = 500  # iterations, as in [G&T, Fig. 2]
@@ -23,7 +23,7 @@ class Config(Checked):
     dtype: str = "float32"
     device: str = "cpu"
     text: str = "real"  # "real", or "embedded" for the excerpt that ships with the package
-    seed: int = 0  # of the first repetition
+    seed: int = 100  # of the first repetition; criteria were set after a look at seeds 0 to 2
 
     def check(self) -> None:
         require(self.steps >= 10, f"steps must be at least 10 for a slope to be fitted, got {self.steps}")
@@ -32,9 +32,9 @@ class Config(Checked):
 PROFILES = {
     "smoke": Config(points=12, seeds=2, eps_every=4, steps=120, width=8, layers=1, dtype="float64", text="embedded"),
     "laptop": Config(points=16, seeds=2, chunk=16, steps=300),
-    # The reference: two minutes of one core.
+    # The reference: a quarter of an hour of one core.
     CPU: Config(),
-    "paper": Config(seeds=5, eps_every=1, batch=32, context=64, width=64, layers=4, heads=4, device="cuda"),
+    "paper": Config(eps_every=1, batch=32, context=64, width=64, layers=4, heads=4, device="cuda"),
 }
 
 DATA = "text"

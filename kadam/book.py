@@ -28,6 +28,7 @@ from kadam.notebooks import BookError, Notebook, Page, as_text, say, write
 from kadam.report import explorer
 from kadam.report.ledger_page import answers, fragment, readings, shortfalls
 from kadam.report.rows import KINDS, Answered, count
+from kadam.report.sentences import plain
 from kadam.report.table import table
 
 # What turns pages into html; another version of one makes the html anew.
@@ -175,7 +176,7 @@ def with_badge(notebook: Notebook, page: Page, used: Mapping[str, xr.Dataset], g
     write(generated / page.source.name, page.source.read_text())
     source = f" · {{download}}`this page's source <../generated/{page.source.name}>`"
     badge = nbformat.v4.new_markdown_cell(badge_of(shown, folder="../generated", after=source), id="badge")
-    marked = with_tables_apart(notebook)
+    marked = with_words_apart(notebook)
     for cell in marked.cells:
         if "injected-parameters" in cell.metadata.get("tags", []):
             cell.metadata.tags.append("remove-cell")  # the badge names the profile
@@ -187,18 +188,31 @@ def with_badge(notebook: Notebook, page: Page, used: Mapping[str, xr.Dataset], g
     return marked
 
 
-def with_tables_apart(notebook: Notebook) -> Notebook:
-    """A copy in which the tables of a figure's cell stand below it: on the page all that such a cell displays is the figure."""
+def with_words_apart(notebook: Notebook) -> Notebook:
+    """A copy in which sentences and tables of a figure's cell stand below it, and its sentences also in the alternative text.
+
+    On the page all that such a cell displays is the figure.
+    """
     apart = nbformat.from_dict(notebook)
     cells = []
     for cell in apart.cells:
         cells.append(cell)
         figure = "figure" in cell.metadata.get("mystnb", {})
-        tables = [output for output in cell.outputs if "text/html" in output.get("data", {})] if figure else []
-        if tables:
-            cell.outputs = [output for output in cell.outputs if output not in tables]
-            words, hidden = "# a page leaves out cells without a line", {"tags": ["remove-input"]}
-            cells.append(nbformat.v4.new_code_cell(words, outputs=tables, metadata=hidden, id=f"{cell.id}-tables"))
+        words = (
+            [output for output in cell.outputs if {"text/html", "text/markdown"} & set(output.get("data", {}))]
+            if figure
+            else []
+        )
+        if words:
+            cell.outputs = [output for output in cell.outputs if output not in words]
+            image = cell.metadata["mystnb"]["image"]
+            told = [plain(output.data["text/markdown"]) for output in words if "text/markdown" in output.data]
+            cell.metadata["mystnb"] = {
+                **cell.metadata["mystnb"],
+                "image": {**image, "alt": " ".join([image["alt"].strip(), *told])},
+            }
+            line, hidden = "# a page leaves out cells without a line", {"tags": ["remove-input"]}
+            cells.append(nbformat.v4.new_code_cell(line, outputs=words, metadata=hidden, id=f"{cell.id}-words"))
     apart.cells = cells
     return apart
 

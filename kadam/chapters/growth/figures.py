@@ -6,6 +6,7 @@ import xarray as xr
 from kadam.chapters.growth.claims import relative_errors
 from kadam.report import style
 from kadam.report.selection import selected
+from kadam.report.sentences import listed, of_all, said, span
 from kadam.report.table import Table, table
 
 LAWS = {
@@ -17,6 +18,44 @@ LAWS = {
 LOOSE = 1e-3  # a rate, per step, from which on a point counts in the looser comparison
 
 TITLES = {"fixed": "one fixed batch", "fresh": "fresh minibatches"}
+
+
+LAW_NAMES = {
+    "continuous": "the paper's $|C|/2$",
+    "discrete": "the exact rate",
+    "corrected": "the exact rate with its bias correction",
+}
+
+NONE_GREW = "No pair outside the region had time to grow by a factor $e$ within the fitted iterations, so no rate is judged."
+
+
+@said
+def answer(record: xr.Dataset) -> str:
+    """What came out, in one paragraph."""
+    window, outside, inside = record.attrs["one_e_fold"], _outside(record), record.coefficient.values > 0
+    if not outside.any():
+        return f"**The answer.** {NONE_GREW}"
+    grew = [record.slope.sel(setting=setting).mean("seed").values >= window for setting in TITLES]
+    fixed, fresh = (
+        f"{of_all(g[outside], 'pairs')} outside the region and at {of_all(g[inside], 'pairs')} inside" for g in grew
+    )
+    rate = float((record.slope.sel(setting="fresh") / record.rate_corrected).isel(point=outside).mean())
+    return (
+        f"**The answer.** On one fixed batch the largest update grows at {fixed}. Its rate differs from the paper's $|C|/2$ by "
+        f"{error(record, 'continuous')} and from the exact rate with its bias correction by {error(record, 'corrected')}. With "
+        f"fresh minibatches it grows at {fresh}, at {rate:.2f} times the exact rate. Growth is a factor $e$ or more within the "
+        f"fitted iterations, in the mean over {record.sizes['seed']} seeds; errors are root mean squares over pairs outside."
+    )
+
+
+def _outside(record: xr.Dataset) -> np.ndarray:
+    """The points that have time to grow by a factor e within the fitted window."""
+    return record.rate_discrete.values >= record.attrs["one_e_fold"]
+
+
+def _closest(record: xr.Dataset, *, least: float | None = None) -> str:
+    """The law with the smallest error on the fixed batch."""
+    return LAW_NAMES[min(LAWS, key=lambda law: float(relative_errors(record, law, least=least).mean()))]
 
 
 @style.styled
@@ -34,10 +73,25 @@ def curves(record: xr.Dataset, *, seed: int = 0) -> style.Figure:
     return figure
 
 
+@said
+def curves_said(record: xr.Dataset) -> str:
+    """How far updates got at the two ends of the curve, and how often growth is broken off."""
+    last = record.max_update.isel(iteration=-1).mean("seed")
+    late = record.max_update.sel(iteration=slice(record.attrs["fit_start"], None))
+    peak = xr.apply_ufunc(np.maximum.accumulate, late, kwargs={"axis": late.get_axis_num("iteration")})
+    broken = (late < peak / 2).any("iteration").isel(point=record.coefficient.values < 0).mean(["seed", "point"])
+    each = [
+        f"{float(last.sel(setting=s)[0]):.2g} and {float(last.sel(setting=s)[-1]):.2g} learning rates on {TITLES[s]}, where "
+        f"{float(broken.sel(setting=s)):.0%} of the lines outside the region fall to half of what they had reached"
+        for s in TITLES
+    ]
+    return f"The largest update at the end, at the most and at the least stable pair, is {listed(each)}."
+
+
 @style.styled
 def slopes(record: xr.Dataset) -> style.Figure:
     """The slope at the end against C, mean and range over seeds, beside the three laws; fixed and fresh batches."""
-    figure, both = style.panels(1, 2, height=3.6, sharey=True, ylabel="slope of log max|u|  (a step)")
+    figure, both = style.panels(1, 2, height=3.6, sharey=True, ylabel="slope of log max|u|  (per step)")
     for axes, (setting, title) in zip(both, TITLES.items(), strict=True):
         for law, (colour, line, label) in LAWS.items():
             axes.plot(record.coefficient, record[f"rate_{law}"], line, color=colour, label=label)
@@ -48,6 +102,23 @@ def slopes(record: xr.Dataset) -> style.Figure:
         style.against_c(axes, title=title)
     both[0].legend(loc="upper left")
     return figure
+
+
+@said
+def slopes_said(record: xr.Dataset) -> str:
+    """The largest slope inside, the farthest point outside beside the laws, and what fresh minibatches change."""
+    means = record.slope.mean("seed")
+    inside = means.isel(point=record.coefficient.values > 0).max("point")
+    largest = [f"{float(inside.sel(setting=setting)):.4f} on {title}" for setting, title in TITLES.items()]
+    words = f"Inside the region the largest mean slope per step is {listed(largest)}."
+    if not _outside(record).any():
+        return f"{words} {NONE_GREW}"
+    fixed, fresh = (means.sel(setting=setting).isel(point=_outside(record)) for setting in TITLES)
+    laws = [f"{float(fixed[-1] / record[f'rate_{law}'][-1]):.2f} of {LAW_NAMES[law]}" for law in LAWS]
+    return (
+        f"{words} At the pair farthest outside the slope on the fixed batch is {listed(laws)}. With fresh minibatches growth "
+        f"is slower than on the fixed batch at {of_all(fresh < fixed, 'pairs')} outside."
+    )
 
 
 def slope_table(record: xr.Dataset) -> Table:
@@ -71,22 +142,29 @@ def errors(record: xr.Dataset) -> style.Figure:
     axes.axhline(1, color=style.MEASURED, lw=0.8)
     axes.axvline(window, color=style.GUIDE, lw=0.6, ls=":")
     axes.annotate("one e-fold in the window", (window, 1), xytext=(3, 38), textcoords="offset points")
-    axes.set(xlabel="exact rate (a step)", ylabel="measured slope / law")
+    axes.set(xlabel="exact rate (per step)", ylabel="measured slope / law")
     axes.legend()
     return figure
+
+
+@said
+def errors_said(record: xr.Dataset) -> str:
+    """Which law predicts best, and whether this hangs on the rule by which points are counted."""
+    rules = {"with at least one $e$-fold in the fitted window": None, f"with an exact rate above {LOOSE:g} per step": LOOSE}
+    told = []
+    for rule, least in rules.items():
+        if relative_errors(record, "discrete", least=least).isnull().all():
+            told.append(f"No pair is one {rule}.")
+            continue
+        each = listed([f"{error(record, law, least=least)} for {LAW_NAMES[law]}" for law in LAWS])
+        told.append(f"Over the pairs {rule} the error is {each}; the closest is {_closest(record, least=least)}.")
+    return " ".join(told)
 
 
 def error(record: xr.Dataset, law: str, *, least: float | None = None) -> str:
     """Root-mean-square relative error of a law on the fixed batch, mean over seeds, in words; see the claims."""
     errors = relative_errors(record, law, least=least)
     return f"{errors.mean():.1%}" if errors.notnull().any() else "not measured"
-
-
-def error_table(record: xr.Dataset) -> Table:
-    """The error of each law over points with at least one e-fold in the window, and over all above ``LOOSE`` a step."""
-    counted = {"at least one e-fold": None, f"rate above {LOOSE:g}": LOOSE}
-    rows = [(name, *(error(record, law, least=least) for law in LAWS)) for name, least in counted.items()]
-    return table(("rms relative error", *LAWS), rows)
 
 
 @style.styled
@@ -124,14 +202,15 @@ def _share_bars(axes: style.Axes, record: xr.Dataset) -> None:
     axes.legend(loc="lower left", frameon=True, fontsize=7)
 
 
-def place_numbers(record: xr.Dataset) -> str:
+@said
+def places_said(record: xr.Dataset) -> str:
     """Who holds the maximum inside and outside, and the largest effect of eps."""
-    lines = []
+    parts = []
     for where, points in (("inside", record.coefficient > 0), ("outside", record.rate_discrete > LOOSE)):
         shares = {name: float(share.where(points).mean()) for name, share in holder_shares(record).items()}
         top = sorted(shares, key=lambda name: -shares[name])[:3]
-        lines.append(f"{where:<8}" + ", ".join(f"{name} {shares[name]:.0%}" for name in top))
+        parts.append(f"{where} the region " + listed([f"`{name}` in {shares[name]:.0%}" for name in top]))
     end = record.max_update.isel(iteration=-1, seed=0)
-    ratio = end.sel(setting="eps") / end.sel(setting="fixed")
-    lines.append(f"largest update at the end, eps = 1e-8 over eps = 0: {ratio.min():.3f} to {ratio.max():.3f}")
-    return "\n".join(lines)
+    ratio = span(end.sel(setting="eps") / end.sel(setting="fixed"), ".3f")
+    where = f"The largest update lies {'; '.join(parts)} of the late iterations."
+    return f"{where} PyTorch's $\\varepsilon$ multiplies it, at the end, by {ratio}."

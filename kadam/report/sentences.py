@@ -1,0 +1,67 @@
+"""What a record says, in sentences that are computed from it: true of the picture above them, whatever the data."""
+
+import functools
+import re
+from collections.abc import Callable, Sequence
+from typing import Any, ParamSpec
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+P = ParamSpec("P")
+
+
+class Sentences(str):
+    """Words that a page shows as text, with mathematics and links in Markdown, and a terminal as they are."""
+
+    def _repr_markdown_(self) -> str:
+        return str(self)
+
+    __repr__ = str.__str__
+
+
+def said(tell: Callable[P, str]) -> Callable[P, Sentences]:
+    """Decorate a function of a record that returns sentences; paragraphs are set apart by empty lines."""
+
+    @functools.wraps(tell)
+    def tell_as_text(*args: P.args, **kwargs: P.kwargs) -> Sentences:
+        return Sentences(tell(*args, **kwargs))
+
+    tell_as_text.says = True  # type: ignore[attr-defined]  # by this it is known
+    return tell_as_text
+
+
+def of_all(held: ArrayLike, what: str) -> str:
+    """In how many of some cases something holds: "all 7 layers", "5 of 7 layers", "none of 7 layers"; ``what``: the plural."""
+    cases = np.asarray(held, dtype=bool).ravel()
+    n, of = int(cases.sum()), cases.size
+    return f"all {of} {what}" if n == of > 0 else f"{n or 'none'} of {of} {what}"
+
+
+def span(values: ArrayLike, form: str = ".2g") -> str:
+    """The smallest and the largest of some values, one number where they read the same; of the finite ones."""
+    known = np.asarray(values, dtype=np.float64)
+    known = known[np.isfinite(known)]
+    if not known.size:
+        return "not measured"
+    low, high = format(float(known.min()), form), format(float(known.max()), form)
+    return low if low == high else f"{low} to {high}"
+
+
+def side(value: float, of: float, *, below: str = "below", at: str = "at", above: str = "above", within: float = 0.0) -> str:
+    """The word for where a value lies beside another; ``at`` where they differ by at most the share ``within`` of it."""
+    if abs(value - of) <= within * abs(of):
+        return at
+    return above if value > of else below
+
+
+def listed(names: Sequence[Any], none: str = "none") -> str:
+    """Names as a list in a sentence."""
+    *words, last = map(str, names or [none])
+    return f"{', '.join(words)} and {last}" if words else last
+
+
+def plain(markdown: str) -> str:
+    """Sentences for a screen reader: without the marks of Markdown and TeX."""
+    words = re.sub(r"\\(\w+)", r"\1", re.sub(r"[*`$]", "", markdown))
+    return " ".join(words.split())

@@ -1,0 +1,89 @@
+"""Sentences turn with their record: each that compares or counts reads differently on a record whose effect is reversed."""
+
+import ast
+import itertools
+import re
+from pathlib import Path
+
+import jupytext
+import pytest
+import xarray as xr
+
+SOURCES = sorted((Path(__file__).parents[2] / "notebooks").glob("*.md"))
+
+
+# What compares in a sentence, besides numbers.
+COMPARES = re.compile(
+    r"\b(\w+er than|closest|better|worse|best|worst|(?<!or )(more|less)|ahead|behind|exceeds?|follows?|agrees?)\b"
+)
+NUMBER = re.compile(r"[-+]?\d[\d.,e+-]*")
+COUNT = re.compile(r"(\d+|none) of \d+")  # says by itself how much of a comparison holds
+
+
+def calls(path):
+    """Each call of a sentence function in a notebook at profile smoke: its name, the function and what it is given."""
+    cells = [cell for cell in jupytext.read(path).cells if cell.cell_type == "code"]
+    names, found = {"display": lambda *_: None}, []
+    for cell in cells:
+        for line in ast.parse(cell.source).body:
+            if isinstance(line, ast.Import | ast.ImportFrom) or (isinstance(line, ast.Assign) and not is_figure(line)):
+                exec(compile(ast.Module([line], []), path.name, "exec"), names)
+                names["profile"] = "smoke"
+            for call in (node for node in ast.walk(line) if isinstance(node, ast.Call)):
+                of, *given = (evaluated(part, names) for part in (call.func, *call.args))
+                if getattr(of, "says", False):
+                    found.append((ast.unparse(call.func), of, given, {k.arg: evaluated(k.value, names) for k in call.keywords}))
+    return found
+
+
+def is_figure(line):
+    return ast.unparse(line.targets[0]) == "_"
+
+
+def evaluated(node, names):
+    try:
+        return eval(compile(ast.Expression(node), "cell", "eval"), names)
+    except NameError:
+        return None
+
+
+def sentences(text):
+    """Without numbers, which any change of a record moves; one that counts is kept as it is."""
+    each = re.split(r"(?<=[.:;]) |\n+", text)
+    return {one if COUNT.search(one) else NUMBER.sub("#", one) for one in each}
+
+
+def reversals(record):
+    """The record with its values in reverse order along each dimension, and with any two alike variables exchanged."""
+    for dim in record.dims:
+        yield record.assign({name: turned(of, dim) for name, of in record.data_vars.items() if dim in of.dims})
+    numbers = {name: of for name, of in record.data_vars.items() if of.dtype.kind == "f"}
+    for first, second in itertools.combinations(numbers, 2):
+        if record[first].dims == record[second].dims:
+            yield record.assign({first: record[second], second: record[first]})
+    for name, of in numbers.items():
+        yield record.assign({name: of.max() + of.min() - of})
+
+
+def turned(of, dim):
+    return of.copy(data=of.isel({dim: slice(None, None, -1)}).values)
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")  # of records that no run would make
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.stem)
+def test_every_sentence_turns_when_its_record_is_reversed(path):
+    found = calls(path)
+    assert found
+    for name, tell, given, options in found:
+        whole = tell(*given, **options)
+        assert not re.search(r"\bnan\b|\binf\b|<xarray|array\(", whole), whole
+        stays = {one for one in sentences(whole) if COMPARES.search(one)}
+        moved = False
+        for i, record in ((i, one) for i, one in enumerate(given) if isinstance(one, xr.Dataset)):
+            for other in reversals(record):
+                told = tell(*given[:i], other, *given[i + 1 :], **options)
+                stays, moved = stays & sentences(told), moved or NUMBER.findall(told) != NUMBER.findall(whole)
+                if moved and not stays:
+                    break
+        assert moved, f"{name} has no number of its record"
+        assert not stays, f"{name} says in any case: {stays}"

@@ -319,16 +319,21 @@ def test_printed_text_that_comes_in_pieces_is_joined_and_nothing_else_is():
     ]
 
 
-def test_a_figures_tables_stand_below_it_in_a_cell_of_their_own():
+def test_what_a_figures_cell_says_stands_below_it_and_in_its_alternative_text():
     def shown(**data):
         return nbformat.v4.new_output("display_data", data=data)
 
     figure, table = shown(**{"image/png": "x"}), shown(**{"text/plain": "a", "text/html": "<table>"})
+    words = shown(**{"text/plain": "b", "text/markdown": r"**Small** at $\beta = 0$," + "\n`eps`."})
     printed = nbformat.v4.new_output("stream", text="1")
+    drawn = {"mystnb": {"figure": {"name": "fig"}, "image": {"alt": "Two lines.\n"}}}
     cells = [
-        nbformat.v4.new_code_cell("1", outputs=[table, printed, figure], metadata={"mystnb": {"figure": {"name": "fig"}}}),
+        nbformat.v4.new_code_cell("1", outputs=[table, words, printed, figure], metadata=drawn),
         nbformat.v4.new_code_cell("2", outputs=[table]),
     ]
-    apart = book.with_tables_apart(nbformat.v4.new_notebook(cells=cells))
-    assert [cell.outputs for cell in apart.cells] == [[printed, figure], [table], [table]]
+    apart = book.with_words_apart(nbformat.v4.new_notebook(cells=cells))
+    assert [cell.outputs for cell in apart.cells] == [[printed, figure], [table, words], [table]]
     assert [cell.metadata.get("tags") for cell in apart.cells] == [None, ["remove-input"], None]
+    assert apart.cells[0].metadata.mystnb.image.alt == "Two lines. Small at beta = 0, eps."
+    assert cells[0].metadata.mystnb.image.alt == "Two lines.\n"
+    assert len(cells[0].outputs) == 4

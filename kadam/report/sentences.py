@@ -2,7 +2,7 @@
 
 import functools
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from typing import Any, ParamSpec
 
 import numpy as np
@@ -55,9 +55,9 @@ def side(value: float, of: float, *, below: str = "below", at: str = "at", above
     return above if value > of else below
 
 
-def listed(names: Sequence[Any], none: str = "none") -> str:
+def listed(names: Iterable[Any], none: str = "none") -> str:
     """Names as a list in a sentence."""
-    *words, last = map(str, names or [none])
+    *words, last = map(str, list(names) or [none])
     return f"{', '.join(words)} and {last}" if words else last
 
 

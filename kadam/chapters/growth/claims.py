@@ -44,7 +44,7 @@ def _law_within(dataset: xr.Dataset, *, law: str, most: float) -> Finding:
 
 def _no_growth_inside(dataset: xr.Dataset) -> Finding:
     inside = dataset[["slope", "max_update"]].sel(setting="fixed").where(dataset.coefficient > 0).max()
-    measured = f"largest slope at C > 0: {inside.slope:.4f} a step; largest update: {inside.max_update:.2f}"
+    measured = f"largest slope at C > 0: {inside.slope:.4f} per step; largest update: {inside.max_update:.2f}"
     return measured, limited(float(inside.slope), most=dataset.attrs["one_e_fold"])
 
 

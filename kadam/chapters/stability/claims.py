@@ -35,7 +35,7 @@ def _bound_is_tight(dataset: xr.Dataset, *, most: float) -> Finding:
 
 def _growth_rate_is_exact(dataset: xr.Dataset, *, most: float) -> Finding:
     error = rate_error(dataset)
-    return f"error of the rate over {dataset.sizes['pair']} pairs, a step: {at_most(error, most)}", limited(error, most=most)
+    return f"error of the rate over {dataset.sizes['pair']} pairs, per step: {at_most(error, most)}", limited(error, most=most)
 
 
 def _continuous_is_no_bound(dataset: xr.Dataset) -> Finding:
@@ -87,7 +87,7 @@ TESTS: Claims = {
     ),
     ("D-1e", "derived here: Theory, silent gradient"): (
         "After the gradient falls silent u_n grows or decays exactly as (gamma/sqrt(beta))^n, bias correction aside",
-        Criterion("simulated rate within {most:.0e} a step of the prediction, on both sides of beta = gamma^2", most=1e-9),
+        Criterion("simulated rate within {most:.0e} per step of the prediction, on both sides of beta = gamma^2", most=1e-9),
         _growth_rate_is_exact,
     ),
     ("D-1f", "derived here: Theory, last stage"): (

@@ -9,10 +9,12 @@ from typing import Any
 import numpy as np
 import xarray as xr
 from matplotlib.ticker import LogLocator, NullFormatter
+from numpy.typing import NDArray
 
 from kadam.chapters.scale.engine.claims import per_task
 from kadam.chapters.scale.engine.config import ROUNDINGS
 from kadam.report import style
+from kadam.report.sentences import listed, said, span
 from kadam.report.table import Table, table
 
 # Colour and words of each way to compute tasks, and the line of what a sweep writes.
@@ -21,11 +23,32 @@ WAYS = {
     "processes": (style.EXACT, "two processes"),
     "dask": (style.FOURTH, "two Dask workers"),
 }
+PLACES = {"here": "in one process", "processes": "in two processes", "dask": "on Dask"}
 KEEPING = {"nothing": ("o--", "nothing kept"), "each result": ("s-", "each result written")}
 
 LINES = dict(zip(ROUNDINGS, ((style.MEASURED, "-"), (style.PAPER, "-"), (style.CORRECTED, "--")), strict=True))
 
 STAGES = (1, 2, 4)  # k whose memory is shown
+
+
+@said
+def answer(record: xr.Dataset) -> str:
+    """What came out, in one paragraph."""
+    written = float(per_task(record).sel(way="dask", keeping="each result").dropna("tasks")[-1])
+    nothing = float(per_task(record).sel(way="dask", keeping="nothing").dropna("tasks")[-1])
+    ends = {rounding: f"{float(of):.2f}" for rounding, of in zip(ROUNDINGS, _ends(record, "constant"), strict=True)}
+    exact, nearest, random = ends.values()
+    return (
+        f"**The answer.** On a Dask cluster of two workers the engine spends {1e3 * nothing:.1f} ms on a task, and "
+        f"{1e3 * written:.1f} ms where each result is written: enough for {1 / written:,.0f} workers with tasks of one second. "
+        f"A second moment with `beta2` = {float(record.beta2[-1]):g} that should reach {exact} gets to {nearest} in bfloat16 "
+        f"rounded to the nearest, and to {random} rounded at random."
+    )
+
+
+def _ends(record: xr.Dataset, gradients: str) -> NDArray[np.float64]:
+    """The second moment with the largest of the decays at the end, by rounding."""
+    return record.moment.isel(moment_step=-1, beta2=-1).sel(gradients=gradients, rounding=list(ROUNDINGS)).values
 
 
 @style.styled
@@ -39,18 +62,34 @@ def engine(record: xr.Dataset) -> style.Figure:
             tasks.plot(found.tasks, found * 1e3, line, color=colour, ms=4)
     for line, words in KEEPING.values():
         tasks.plot([], [], line, color=style.GUIDE, ms=4, label=words)
-    _logarithmic(tasks, "tasks in a sweep", "ms a task")
+    _logarithmic(tasks, "tasks in a sweep", "ms per task")
     for name, colour, line in (("save", style.EXACT, "s-"), ("read", style.CORRECTED, "o-")):
         disk.plot(record.content / 1e3, 1e3 * middle(record)[name], line, color=colour, ms=4, label=name)
-    _logarithmic(disk, "numbers in a record (kB)", "ms a record")
+    _logarithmic(disk, "numbers in a record (kB)", "ms per record")
     disk.legend()
     manifest.plot(record.listed, 1e3 * middle(record).commit, "s-", color=style.EXACT, ms=4)
-    _logarithmic(manifest, "records in the manifest", "ms a commit")
+    _logarithmic(manifest, "records in the manifest", "ms per commit")
     for axes in (disk, manifest):
         low, high = axes.get_ylim()
         axes.set_ylim(low / 1.2, high * 1.2)
         axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
     return style.with_legend(figure, tasks, loc="outside lower center", ncols=5, columnspacing=1.2)
+
+
+@said
+def engine_said(record: xr.Dataset) -> str:
+    """What a task costs in each way, what a record's size and the manifest's length change."""
+    tasks = 1e3 * per_task(record)
+    ways = [f"{span(tasks.sel(way=way, keeping='nothing'))} ms {name}" for way, name in PLACES.items()]
+    more = tasks.sel(keeping="each result") - tasks.sel(keeping="nothing")
+    save, commit = 1e3 * middle(record).save, 1e3 * middle(record).commit
+    return (
+        f"A task costs {listed(ways)} over all lengths of a sweep; writing its result adds {span(more)} ms. To save the "
+        f"largest record takes {float(save[-1] / save[0]):.1f} times as long as the smallest, of whose bytes it has "
+        f"{float(record.content[-1] / record.content[0]):,.0f} times as many. A commit takes {float(commit[0]):.0f} ms where "
+        f"the manifest lists {int(record.listed[0]):,} and {float(commit[-1]):.0f} ms where it lists "
+        f"{int(record.listed[-1]):,}."
+    )
 
 
 def middle(record: xr.Dataset) -> xr.Dataset:
@@ -77,6 +116,18 @@ def moments(record: xr.Dataset) -> style.Figure:
         axes.grid(True)
     both[0].set_ylabel(f"v with beta2 = {float(v.beta2):g}")
     return style.with_legend(figure, both[0], loc="outside lower center", ncols=3)
+
+
+@said
+def moments_said(record: xr.Dataset) -> str:
+    """Where v ends, by rounding, with gradients and without."""
+    cases = {"constant": "With gradients of 1", "silent": "Without gradients"}
+    names = ("in float32", "in bfloat16 rounded to the nearest", "rounded at random")
+    words = []
+    for gradients, begin in cases.items():
+        ends = [f"{end:.2f} {name}" for end, name in zip(_ends(record, gradients), names, strict=True)]
+        words.append(f"{begin} $v$ ends at {listed(ends)}.")
+    return " ".join(words)
 
 
 def medians(record: xr.Dataset) -> dict[str, Any]:
@@ -110,7 +161,7 @@ def overhead_table(record: xr.Dataset) -> Table:
         found = measured.sel(way=way, keeping=keeping)
         busy = f"{int(1 / found.dropna('tasks')[-1]):,}" if found.notnull().any() else "-"
         rows.append((words, kept, *("-" if np.isnan(s) else f"{1e3 * s:.2f}" for s in found.values), busy))
-    sweeps = (f"ms a task of {n:,}" for n in record.tasks.values)
+    sweeps = (f"ms per task of {n:,}" for n in record.tasks.values)
     return table(("where", "what is kept", *sweeps, "workers busy with tasks of 1 s"), rows)
 
 
@@ -125,7 +176,7 @@ def commit_table(record: xr.Dataset) -> Table:
     """What a commit takes, by the length of the manifest."""
     ms, kilobytes = 1e3 * middle(record).commit, record.manifest_bytes / 1e3
     rows = zip(map("{:,}".format, ms.listed.values), kilobytes.values, ms.values, strict=True)
-    return table(("records listed", "kB of the manifest", "ms a commit"), rows, digits=".1f")
+    return table(("records listed", "kB of the manifest", "ms per commit"), rows, digits=".1f")
 
 
 def asking(record: xr.Dataset) -> str:
@@ -170,4 +221,4 @@ def memory_table(parameters: Sequence[float], *, gpu: float) -> Table:
     for n, (name, precision), k in itertools.product(parameters, PRECISIONS.items(), STAGES):
         kept = precision.kept(k)
         rows.append((f"{n / 1e9:g}B", name, k, kept, n * kept / 1e9, fewest_gpus(n, k, precision, memory=gpu)))
-    return table(("parameters", "in", "k", "bytes a parameter", "GB in all", f"GPUs of {gpu / 1e9:g} GB"), rows, digits=".0f")
+    return table(("parameters", "in", "k", "bytes per parameter", "GB in all", f"GPUs of {gpu / 1e9:g} GB"), rows, digits=".0f")

@@ -95,7 +95,7 @@ WAY = f"displacement over {{steps}} steps over the sum of eta |u| within {{most:
 
 TESTS: Claims = {
     ("GT-5a", "[G&T] Section 4.2, Eqs. 10-11 as we read them"): (
-        "Without decay |W|^2 of a scale-invariant weight grows by eta^2 |u|^2 a step",
+        "Without decay |W|^2 of a scale-invariant weight grows by eta^2 |u|^2 per step",
         Criterion(f"growth after the burn-in over eta^2 sum |u|^2 within {{most:.0%}} of 1 {HERE}, {EVERY}", most=0.1),
         _paper_growth,
     ),

@@ -120,14 +120,18 @@ def _commit(record: Any) -> None:
 @commands.command()
 @profile_option
 @click.option("--set", "settings", multiple=True, metavar="NAME=VALUE", help="Set a parameter in the notebooks that have it.")
+@click.option("--own", is_flag=True, help="Draw this machine's records at the profile, whatever they are: --set draw=own.")
 @click.option("--update-smoke", is_flag=True, help="Rewrite notebooks/smoke, what CI compares with (smoke profile only).")
-def book(profile: str, settings: tuple[str, ...], update_smoke: bool) -> None:
+def book(profile: str, settings: tuple[str, ...], own: bool, update_smoke: bool) -> None:
     """Run what is missing, execute the notebooks and build the book."""
     from kadam import book as book_module
 
     if update_smoke and profile != "smoke":
         raise click.UsageError("--update-smoke goes with --profile smoke")
-    page = book_module.build(profile, _parse(settings), update_smoke=update_smoke)
+    if own and update_smoke:
+        raise click.UsageError("--update-smoke writes what CI compares with, which --own would draw from other records")
+    given = _parse((*settings, "draw=own") if own else settings)
+    page = book_module.build(profile, given, update_smoke=update_smoke)
     click.echo(f"open {page}")
 
 

@@ -172,6 +172,13 @@ def test_the_most_convincing_record_is_of_real_data_then_large_then_ones_own(tmp
     assert best({"cpu": stand_in}, {}) is stand_in
 
 
+def test_a_page_draws_its_own_record_where_it_is_asked_to(smoke_records):
+    assert chapters.shown("growth", "smoke").attrs["profile"] == "cpu"
+    assert chapters.shown("growth", "smoke", "own").attrs["sha256"] == smoke_records["growth"].attrs["sha256"]
+    with pytest.raises(ValueError, match="draw must be 'best' or 'own', got 'mine'"):
+        chapters.shown("growth", "smoke", "mine")
+
+
 def test_what_was_judged_once_is_read_again_until_record_or_code_changes(monkeypatch, smoke_records):
     record = smoke_records["stability"]
     first, judged = chapters._kept("stability", record), []

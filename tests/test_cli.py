@@ -83,6 +83,7 @@ def test_run_all_runs_every_experiment(kadam, monkeypatch):
         (("book", "--profile", "smoke", "--set", "profil=smoke"), "no parameter 'profil'; they have: example_iteration"),
         (("book", "--set", "profile"), "--set takes NAME=VALUE, got 'profile'"),
         (("book", "--update-smoke"), "--update-smoke goes with --profile smoke"),
+        (("book", "--profile", "smoke", "--own", "--update-smoke"), "--own would draw from other records"),
         (("claims", "--json", "--long"), "--json and --long are two forms of one list; give one of them"),
         (("clams",), "No such command 'clams'"),
     ],

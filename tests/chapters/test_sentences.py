@@ -30,8 +30,9 @@ def calls(path):
                 exec(compile(ast.Module([line], []), path.name, "exec"), names)
                 names["profile"] = "smoke"
             for call in (node for node in ast.walk(line) if isinstance(node, ast.Call)):
-                of, *given = (evaluated(part, names) for part in (call.func, *call.args))
+                of = evaluated(call.func, names)
                 if getattr(of, "says", False):
+                    given = [evaluated(part, names) for part in call.args]
                     found.append((ast.unparse(call.func), of, given, {k.arg: evaluated(k.value, names) for k in call.keywords}))
     return found
 

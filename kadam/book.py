@@ -26,7 +26,7 @@ from kadam.lab.records.closure import PACKAGE, code_of
 from kadam.lab.records.record import device_name
 from kadam.notebooks import BookError, Notebook, Page, as_text, say, write
 from kadam.report import explorer
-from kadam.report.ledger_page import answers, fragment, readings, shortfalls
+from kadam.report.ledger_page import Made, answers, fragment, readings, shortfalls
 from kadam.report.rows import KINDS, Answered, count
 from kadam.report.sentences import plain
 from kadam.report.table import table
@@ -228,11 +228,15 @@ def badge_of(shown: Mapping[str, xr.Dataset], *, folder: str = "generated", afte
 def ledger_page(ledger: list[Answered], root: Path) -> str:
     """The ledger with all that is known of each row: how its records are made, and where its judges are tested."""
     claims = [claim for one in ledger for claim in one.claims]
-    records = {claim.record: (claim.record.partition("/")[0], claim.profile) for claim in claims if claim.record != "-"}
-    commands = {record: f"kadam run {name} --profile {profile} --fresh" for record, (name, profile) in records.items()}
+    judged = {claim.record: (claim.record.partition("/")[0], claim.profile) for claim in claims if claim.record != "-"}
+    makings = {}
+    for record, (name, profile) in judged.items():
+        found = chapters.best(name, profile, root / "results")
+        configuration = {} if found is None else json.loads(found.attrs["config"])
+        makings[record] = Made(f"kadam run {name} --profile {profile} --fresh", configuration)
     words = {path.relative_to(root).as_posix(): path.read_text() for path in sorted((root / "tests").rglob("test_*.py"))}
     checks = {claim.id: [name for name, text in words.items() if f'"{claim.id}"' in text] for claim in claims}
-    return fragment(ledger, commands, checks)
+    return fragment(ledger, makings, checks)
 
 
 def summary(ledger: list[Answered]) -> str:

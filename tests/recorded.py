@@ -6,6 +6,7 @@ README and the pictures of the front pages anew, from the committed records and 
 
 import json
 import re
+import textwrap
 from inspect import Parameter, signature
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from kadam.chapters.growth import figures as growth
 from kadam.chapters.stability import figures as stability
 from kadam.lab.records import committed
 from kadam.report.ledger_page import answers
+from kadam.report.sentences import plain
 
 FOLDER = Path(__file__).parent
 RESULTS = FOLDER.parent / "results"
@@ -128,10 +130,18 @@ def tests():
 
 
 def readme():
-    """The README with its thirteen answers as the committed records give them."""
-    before, mark, rest = (FOLDER.parent / "README.md").read_text().partition("<!-- answers -->\n")
-    _, end, after = rest.partition("<!-- end of answers -->")
-    return f"{before}{mark}\n{answers(ledger(), chapters.rows.FIRST)}\n\n{end}{after}"
+    """The README with its thirteen answers, and what its picture says, as the committed records give them."""
+    text, record = (FOLDER.parent / "README.md").read_text(), committed_record("growth")
+    said = plain(growth.answer(record)).removeprefix("The answer. ")
+    text = between(text, "picture", textwrap.fill(f"*{said}*", 120))
+    return between(text, "answers", answers(ledger(), chapters.rows.FIRST))
+
+
+def between(text, name, words):
+    """A text with these words between the marks of this name."""
+    begin, end = f"<!-- {name} -->\n", f"<!-- end of {name} -->"
+    before, rest = text.split(begin)
+    return f"{before}{begin}\n{words}\n\n{end}{rest.split(end)[1]}"
 
 
 def pictures():

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from html import escape
 from importlib.resources import files
+from typing import NamedTuple
 
 from kadam.report.ledger import Claim
 from kadam.report.rows import KINDS, Answered, first_word, missed, told, unique
@@ -14,6 +15,16 @@ COLOURS = {
     **dict.fromkeys(("not reproduced", "no", "fails"), "not"),
 }
 Checks = Mapping[str, Sequence[str]]  # the test files that name a claim, by its id
+
+
+class Made(NamedTuple):
+    """How a record was made: the command that makes it anew, and its configuration by name."""
+
+    command: str
+    configuration: Mapping[str, object]
+
+
+Makings = Mapping[str, Made]  # by the record's name
 
 
 def answers(rows: Sequence[Answered], first: Sequence[str]) -> str:
@@ -46,18 +57,33 @@ def readings(rows: Sequence[Answered]) -> str:
     return "\n".join(f"- {one.row.id}: {one.row.unconfirmed}." for one in rows if one.row.unconfirmed) + "\n"
 
 
-def fragment(rows: Sequence[Answered], commands: Mapping[str, str], checks: Checks) -> str:
-    """The table as one piece of HTML; ``commands``: what makes each record anew, by its name."""
-    body = "\n".join(_row(one, commands, checks) for one in rows)
+def fragment(rows: Sequence[Answered], makings: Makings, checks: Checks) -> str:
+    """The table and the configurations of the records behind it, as one piece of HTML."""
+    body = "\n".join(_row(one, makings, checks) for one in rows)
     html = files("kadam.report").joinpath("ledger.html").read_text(encoding="utf-8")
     kinds = "".join(f'<option value="{kind}">{kind}</option>' for kind in KINDS)
     outcomes = "".join(f'<option value="{word}">{word}</option>' for word in unique(map(first_word, rows)))
-    return html.replace("@KINDS@", kinds).replace("@OUTCOMES@", outcomes).replace("@ROWS@", body)
+    configurations = "\n".join(
+        f'<details id="{_anchor(name)}">{_configuration(name, of)}</details>' for name, of in makings.items()
+    )
+    filled = html.replace("@KINDS@", kinds).replace("@OUTCOMES@", outcomes).replace("@ROWS@", body)
+    return filled.replace("@CONFIGURATIONS@", configurations)
 
 
-def _row(one: Answered, commands: Mapping[str, str], checks: Checks) -> str:
+def _anchor(record: str) -> str:
+    return f"configuration-{record.replace('/', '-')}"
+
+
+def _configuration(record: str, made: Made) -> str:
+    lines = "".join(
+        f"<tr><td>{escape(name)}</td><td>{escape(str(value))}</td></tr>" for name, value in made.configuration.items()
+    )
+    return f"<summary>{escape(record)}: <code>{escape(made.command)}</code></summary><table>{lines}</table>"
+
+
+def _row(one: Answered, makings: Makings, checks: Checks) -> str:
     row, word = one.row, first_word(one)
-    inside = f"<details><summary>{escape(one.sentence)}</summary>{_more(one, commands, checks)}</details>"
+    inside = f"<details><summary>{escape(one.sentence)}</summary>{_more(one, makings, checks)}</details>"
     cells = [
         ("row", f'<a href="#{row.id}">{row.id}</a>', ""),
         ("what", escape(row.statement) + inside, ""),
@@ -75,7 +101,7 @@ def _remarks(one: Answered) -> str:
     return "".join(f"<br><small>{remark}</small>" for remark in remarks)
 
 
-def _more(one: Answered, commands: Mapping[str, str], checks: Checks) -> str:
+def _more(one: Answered, makings: Makings, checks: Checks) -> str:
     row, notebooks = one.row, unique(claim.notebook for claim in one.claims)
     links = [f'<a href="notebooks/{name}.html">chapter {name.partition("-")[0].lstrip("0")}</a>' for name in notebooks]
     if row.figure and notebooks:
@@ -83,11 +109,14 @@ def _more(one: Answered, commands: Mapping[str, str], checks: Checks) -> str:
     if row.theory:
         links.append(f'<a href="{row.theory.removesuffix(".md")}.html">the theory</a>')
     reading = f"<p>Our reading: {escape(row.unconfirmed)}.</p>" if row.unconfirmed else ""
-    paragraphs = "".join(_claim(claim, commands, checks.get(claim.id, ())) for claim in one.claims)
+    paragraphs = "".join(_claim(claim, makings, checks.get(claim.id, ())) for claim in one.claims)
     return f"{reading}<p>{' · '.join(links)}</p>{paragraphs}"
 
 
-def _claim(claim: Claim, commands: Mapping[str, str], checks: Sequence[str]) -> str:
-    rerun = f" Again: <code>{escape(commands[claim.record])}</code>." if claim.record in commands else ""
+def _claim(claim: Claim, makings: Makings, checks: Sequence[str]) -> str:
+    rerun = ""
+    if claim.record in makings:
+        link = f'<a href="#{_anchor(claim.record)}">configuration</a>'
+        rerun = f" Again: <code>{escape(makings[claim.record].command)}</code> ({link})."
     judge = f" Judged by <code>{escape(claim.judge)}</code>, tested in {', '.join(f'<code>{name}</code>' for name in checks)}."
     return f'<p id="{claim.id.replace(" ", "-")}">{escape(told(claim))}{rerun}{judge}</p>'

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from kadam.report.ledger import Claim
-from kadam.report.ledger_page import answer, fragment, readings, shortfalls
+from kadam.report.ledger_page import Made, answer, fragment, readings, shortfalls
 from kadam.report.rows import Row, count, first_word, long, short
 
 HELD = {"reproduced": {"a": True}, "partly": {"a": True, "b": False}, "not reproduced": {"a": False}}
@@ -124,8 +124,11 @@ def test_the_short_ledger_fits_a_terminal_and_the_long_one_says_everything(width
 
 
 def test_a_page_of_the_ledger_has_an_anchor_a_row_and_a_claim_and_escapes_what_was_measured():
-    html = fragment(ROWS[:1], {"growth/cpu-1": "kadam run growth"}, {"A": ["tests/test_a.py"]})
+    html = fragment(ROWS[:1], {"growth/cpu-1": Made("kadam run growth", {"seeds": "<8>"})}, {"A": ["tests/test_a.py"]})
     assert all(part in html for part in ('<tr id="P9"', '<p id="A">', "kadam run growth", "tests/test_a.py", "kadam.judge"))
+    assert 'href="#configuration-growth-cpu-1"' in html
+    assert '<details id="configuration-growth-cpu-1">' in html
+    assert "<td>seeds</td><td>&lt;8&gt;</td>" in html
     assert "3 &lt;b&gt;" in html
     assert "3 <b>" not in html
     assert "@" not in html

@@ -53,7 +53,7 @@ commit_option = click.option("--commit", is_flag=True, help="Put the record into
 @commands.command()
 @click.argument("name")
 @any_profile_option
-@click.option("--jobs", type=click.IntRange(1), show_default="all cores", help="Processes; with --cluster, jobs.")
+@click.option("--jobs", type=click.IntRange(1), show_default="all cores; on a GPU 1", help="Processes; with --cluster, jobs.")
 @click.option("--scheduler", metavar="ADDRESS", help="Compute on the Dask cluster whose scheduler is at tcp://HOST:PORT.")
 @click.option("--cluster", type=click.Choice(CLUSTERS), help="Start --jobs workers there, one a job, and compute on them.")
 @click.option("--fresh", is_flag=True, help="Compute everything again, whatever is there.")
@@ -82,8 +82,11 @@ def run(
     records = {}
     with chosen(scheduler=scheduler, cluster=cluster, jobs=jobs or 1):
         for one in names:
-            _announce(chapters.request(one, profile), fresh=fresh, jobs=jobs or all_cores())
-            records[one] = chapters.obtain(one, profile, fresh=fresh, jobs=jobs or all_cores())
+            wanted = chapters.request(one, profile)
+            on_gpu = getattr(wanted.config, "device", "cpu") == "cuda"  # whose context and compiler each process would double
+            processes = jobs or (1 if on_gpu else all_cores())
+            _announce(wanted, fresh=fresh, jobs=processes)
+            records[one] = chapters.obtain(one, profile, fresh=fresh, jobs=processes)
             _deliver(one, profile, records[one], out, commit)
     if remark := chapters.remark_on_stand_ins(records):
         click.secho(remark, fg="yellow", err=True)

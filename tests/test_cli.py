@@ -9,9 +9,10 @@ from dataclasses import replace
 import pytest
 from click.testing import CliRunner
 
-from kadam import __version__, cli
+from kadam import __version__, chapters, cli
 from kadam.__main__ import main
 from kadam.lab.data import sources as data
+from kadam.lab.engine.sweep import all_cores
 from kadam.lab.records import record as records
 
 
@@ -92,6 +93,19 @@ def test_a_misspelling_is_an_error_that_lists_what_is_valid(kadam, arguments, me
     result = kadam(*arguments)
     assert result.exit_code != 0
     assert message in result.output
+
+
+def test_a_gpu_is_given_one_process_unless_more_are_asked_for(kadam, monkeypatch):
+    class Obtained(Exception):
+        pass
+
+    def obtain(name, profile, *, fresh, jobs):
+        raise Obtained(jobs)
+
+    monkeypatch.setattr(chapters, "obtain", obtain)
+    asked = [(), ("--jobs", "2")]
+    assert [kadam("run", "growth", "--profile", "paper", *more).exception.args[0] for more in asked] == [1, 2]
+    assert kadam("run", "growth", "--profile", "cpu").exception.args == (all_cores(),)
 
 
 def test_a_truncated_record_is_refused_and_named(kadam):

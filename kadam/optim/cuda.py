@@ -198,9 +198,11 @@ def kadam_kernel(  # type: ignore[no-untyped-def]
     if first < tl.load(row + 4):
         _advance(row, first, numbers, lr, grad_scale, K, PARAM, REAL, STEP, MAXIMIZE, BLOCK, True)
     else:
-        last = tl.minimum(first + BLOCK, tl.load(row + 3))
-        for at in range(first, last, REST):
-            _advance(row, at, numbers, lr, grad_scale, K, PARAM, REAL, STEP, MAXIMIZE, REST, False)
+        last = tl.load(row + 3)
+        for part in range(BLOCK // REST):  # whole numbers, by which every version's interpreter can count
+            at = first + REST * part
+            if at < last:
+                _advance(row, at, numbers, lr, grad_scale, K, PARAM, REAL, STEP, MAXIMIZE, REST, False)
 
 
 @jit

@@ -3,6 +3,7 @@
 import importlib.util
 import re
 import sys
+import warnings
 from collections import Counter
 
 import numpy as np
@@ -398,7 +399,9 @@ if torch.cuda.is_available():
         run = Run(dense_parameters(torch.float32, "cuda"), 2)
         torch.cuda.synchronize()
         history = shaped_like(run.params, 2)
-        torch.cuda.set_sync_debug_mode("error")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # it warns that it is a prototype
+            torch.cuda.set_sync_debug_mode("error")
         try:
             for grads in history:
                 run.step(cuda, grads)

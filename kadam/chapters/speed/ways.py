@@ -71,6 +71,13 @@ def scaling(elements: int, device: str) -> tuple[Step, float]:
     return lambda: buffer.mul_(1.0), elements / buffer.numel()
 
 
+def free() -> None:
+    """Give back what is dropped: torch's fused AdamW lives on in a cycle of references, with gigabytes of a GPU."""
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+
+
 def peak_bytes(step: Step, device: str) -> float:
     """Memory that a step takes beyond weights, gradients and state; NaN where the system does not say.
 

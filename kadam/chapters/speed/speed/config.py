@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from kadam.lab.records.profiles import Checked, check_choice
+from kadam.lab.records.profiles import Checked, Fields, check_choice
 
 # Ways to take a step: torch's AdamW and KAdam's paths. "chained" is the fused CPU path without numba.
 TORCH = ("torch fused", "torch foreach")
@@ -20,6 +20,7 @@ class Config(Checked):
     # Numbers updated in one timing: several steps, so that what the way before left behind in caches and threads weighs
     # little, and many of a small network.
     work: int = 60_000_000
+    repeats: int = 1  # steps of a large tensor in one timing, at least
     slow: int = 20_000_000  # above this size no foreach: many times slower, and several copies of everything
     deep: int = 20_000_000  # above this size no k > 4: two optimizers of that many moments do not fit
     memory: int = 10_000_000  # numbers in the tensor whose step's memory is measured
@@ -31,8 +32,11 @@ class Config(Checked):
         check_choice("device", self.device, ("cpu", "cuda"))
 
 
+# A pass of a GPU through memory takes a fraction of a millisecond: one alone would be timed with the launch.
+GPU: Fields = {"device": "cuda", "repeats": 10}
+
 PROFILES = {
     "smoke": Config(sizes=(20_000,), ks=(1, 2), rounds=3, work=20_000, memory=20_000),
     "laptop": Config(),
-    "paper": Config(sizes=(10_000_000, 1_000_000_000), slow=100_000_000, deep=2_000_000_000, memory=100_000_000, device="cuda"),
+    "paper": Config(sizes=(10_000_000, 1_000_000_000), slow=100_000_000, deep=2_000_000_000, memory=100_000_000, **GPU),
 }

@@ -15,7 +15,7 @@ import xarray as xr
 from tqdm import tqdm
 
 from kadam.chapters.speed.speed.config import CEILING, PATHS, PROFILES, TORCH, Config
-from kadam.chapters.speed.ways import Shape, optimizer, peak_bytes, resnet18, scaling, step_of, tiny_network
+from kadam.chapters.speed.ways import Shape, free, optimizer, peak_bytes, resnet18, scaling, step_of, tiny_network
 from kadam.lab.records.record import device_name, recorded, with_units
 from kadam.lab.train import devices, stopwatch
 
@@ -80,8 +80,10 @@ def _measured(config: Config, shapes: Sequence[Shape], size: int, k: int) -> dic
             steps[way], repeated = scaling(size * (3 + 4 * k) // 2, config.device)
         else:
             steps[way] = step_of(way, optimizer(way, k, shapes, config.device))
-    repeats = max(1, config.work // size if size >= 100_000 else config.work // 200_000)
+    repeats = max(config.repeats, config.work // size if size >= 100_000 else config.work // 200_000)
     seconds = stopwatch.paired(steps, rounds=config.rounds, repeats=repeats, device=config.device)
+    del steps
+    free()
     return seconds | {CEILING: seconds[CEILING] * repeated}
 
 
@@ -93,4 +95,6 @@ def _all_memory(config: Config) -> xr.DataArray:
             if way != CEILING:
                 made = optimizer(way, k, [(config.memory,)], config.device)
                 peak.loc[{"way": way, "k": k}] = peak_bytes(step_of(way, made), config.device)
+                del made
+                free()
     return peak

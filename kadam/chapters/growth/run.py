@@ -82,7 +82,8 @@ def train_piece(config: Config, text: Text, beta: Array, gamma: Array, piece: Pi
         loss = ensemble.step(batch)
         size, place = probes.max_update(ensemble.updates)
         character = ensemble.updates["head.weight"].abs().argmax(1) // config.width
-        absent = (place == head) & ~torch.isin(character, batch[:, 1:])  # that of a character which the batch never asks for
+        asked = (character[:, None] == batch[:, 1:].flatten()).any(1)  # compared, since torch.isin waits for the device
+        absent = (place == head) & ~asked
         for name, value in zip(seen, (size, place, absent, loss), strict=True):
             seen[name].append(value)
     arrays = {name: torch.stack(values).cpu().numpy().astype(np.float32) for name, values in seen.items()}

@@ -208,13 +208,11 @@ def larger(name: str, folder: Path | None) -> xr.Dataset | None:
 def shown(name: str, profile: str, draw: str = "best") -> xr.Dataset:
     """The record that a page draws: the most convincing one, and one of this machine where there is none yet.
 
-    ``draw``: "best", or "own" for this machine's at the profile, whatever it is. A page at profile smoke, which is compared
-    number by number, draws the larger committed record.
+    ``draw``: "best", or "own" for this machine's at the profile, whatever it is.
     """
     if draw not in ("best", "own"):
         raise ValueError(f"draw must be 'best' or 'own', got {draw!r}")
-    folder = committed.results_folder()
-    found = None if draw == "own" else larger(name, folder) if profile == "smoke" else best(name, profile, folder)
+    found = None if draw == "own" else best(name, profile, committed.results_folder())
     return obtain(name, profile) if found is None else found
 
 

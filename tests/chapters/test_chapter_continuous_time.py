@@ -15,6 +15,7 @@ from kadam.chapters.continuous_time.trajectories import claims, config, figures,
 from kadam.lab.data.sources import configured_text
 from kadam.lab.engine.progress import Progress
 from kadam.lab.records import committed
+from kadam.report.sentences import span
 
 RESULTS = Path(__file__).parents[2] / "results"
 
@@ -139,17 +140,18 @@ def test_the_criteria_of_the_orders_are_applied(slopes, id, verdict):
     assert verdicts("orders", laptop_orders(**slopes))[id] == verdict
 
 
-def test_the_tables_of_chapter_3_hold_what_the_experiments_judge_by(smoke_records):
+def test_the_words_and_tables_of_chapter_3_hold_what_the_experiments_judge_by(smoke_records):
     record = smoke_records["trajectories"]
-    weights = figures.weight_table(record).rows
-    assert weights[0][1] == f"{float(claims.weight_errors(record).sel(flow='paper').median()):.1%}"
-    assert weights[1][2] == f"{float(claims.weight_errors(record).sel(flow='second').max()):.1%}"
-    largest = claims.path_errors(record).sel(eta=float(record.path_eta.max()), flow="second")
-    assert figures.error_table(record).rows[0][2] == f"{float(largest):.3g}"
+    gaps = claims.weight_errors(record)
+    largest = f"{float(gaps.sel(flow='second').max()):.1%} at most for the half-step flow"
+    assert f"{float(gaps.sel(flow='paper').median()):.1%} in the median" in figures.weights_said(record)
+    assert largest in figures.weights_said(record)
+    error = claims.path_errors(record).sel(eta=float(record.path_eta.max()), flow="second")
+    assert figures.error_table(record).rows[0][2] == f"{float(error):.3g}"
     assert float(record.p_gap.max()) < 1e-8
     assert len(figures.noise_table(record).rows) == record.noise_error.isel(flow=0).size
-    shares = np.sqrt(record.long_mse / record.long_moved)
-    assert figures.longer_table(record).rows[0][3] == f"{float(shares.sel(flow='paper')[-1]):.2g}"
+    last = np.sqrt(record.long_mse / record.long_moved).isel(long_step=-1)
+    assert f"and {float(last.sel(flow='paper')):.2g} for the paper's equation" in figures.squares_said(record)
 
 
 def test_the_table_of_the_orders_has_a_row_for_every_order(smoke_records):
@@ -161,7 +163,10 @@ def test_the_table_of_the_orders_has_a_row_for_every_order(smoke_records):
     assert ("crowd", "second", f"{float(crowd.order):.2f}") in [row[:3] for row in rows]
 
 
-def test_the_map_tells_pairs_inside_from_pairs_outside(smoke_records):
+def test_the_map_tells_pairs_inside_from_pairs_outside_and_counts_lost_paths(smoke_records):
     record = smoke_records["trajectories"]
-    outside = record.map_error.sel(flow="paper").where(record.beta <= record.gamma**2)
-    assert figures.map_table(record).rows[0][-1] == f"{float(outside.median()):.2g}"
+    long = record.map_error.sel(flow="paper").where(record.beta >= figures.LONG_MEMORY)
+    outside = span(long.where(record.beta <= record.gamma**2))
+    assert f"outside it is {outside} for the paper's equation" in figures.betas_said(record)
+    lost = record.assign(map_error=record.map_error.where(record.beta > 0.5, np.inf))
+    assert "this is so at all 3 pairs for the paper's equation" in figures.betas_said(lost)

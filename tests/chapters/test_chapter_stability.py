@@ -68,7 +68,16 @@ def test_the_table_of_bounds_holds_what_is_reached(smoke_records):
     assert figures.bound_table(record, 10).rows[2] == ("0.9", "0.95", *(f"{float(x):.5g}" for x in numbers))
 
 
-def test_the_boundary_numbers_are_the_theorys(smoke_records):
-    numbers = figures.boundary_numbers(smoke_records["stability"])
-    assert numbers["widest gap in beta"] == pytest.approx(((1 + 5**0.5) / 2) ** -5, abs=1e-6)
-    assert numbers["gap at gamma 0.9"] == pytest.approx(0.9 / 1.1 - 0.81)
+def test_the_widest_gap_and_the_one_at_the_default_momentum_are_the_theorys(smoke_records):
+    words = figures.boundaries_said(smoke_records["stability"])
+    assert f"{((1 + 5**0.5) / 2) ** -5:.4f} in" in words
+    assert f"{0.9 / 1.1 - 0.81:.2g} at $\\gamma = 0.9$" in words
+
+
+def test_a_sequence_above_its_bound_and_an_unsafe_grid_point_are_told(smoke_records):
+    record = smoke_records["stability"]
+    wrong = record.assign(sequence_ratio=2 * record.sequence_ratio, rate_discrete=record.rate_discrete + 1)
+    assert "The paper's region is safe" in figures.answer(record)
+    assert "The paper's region is not safe" in figures.answer(wrong)
+    assert "exceeded by none of 40 sequences of Adam" in figures.runs_said(record)
+    assert "exceeded by none of 40 sequences of Adam" not in figures.runs_said(wrong)

@@ -1,4 +1,4 @@
-"""The figures of chapter 1, each with the numbers that it shows."""
+"""The figures of chapter 1, each with what it shows in sentences."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -9,6 +9,7 @@ import xarray as xr
 from kadam.chapters.stability.claims import ROUNDING, at_most, boundary_gap, rate_error
 from kadam.report import style
 from kadam.report.selection import selected
+from kadam.report.sentences import listed, of_all, said, span
 from kadam.report.table import Table, table
 from kadam.theory import stability
 
@@ -32,6 +33,45 @@ WINDOWS = {
 }
 
 
+@said
+def answer(record: xr.Dataset) -> str:
+    """What came out, in one paragraph."""
+    held, exceeded = record.sequence_ratio <= 1 + ROUNDING, (_excess(record) > 1).any("n")
+    return (
+        f"**The answer.** The exact bound holds over {of_all(held, 'gradient sequences')}, and its worst case misses it by "
+        f"{_tightness(record)} of its value. The paper's region is {_safety(record)}. Its expression, read as a bound on the "
+        f"algorithm itself, is exceeded at {of_all(exceeded, 'pairs of decay rates')}. Outside of the exact region "
+        f"{_named(record, record.practice_stable_discrete == 0)}."
+    )
+
+
+def _tightness(record: xr.Dataset) -> str:
+    """The largest share by which the worst case misses the exact bound."""
+    return at_most(float(np.abs(record.attained / record.bound_discrete - 1).max()), ROUNDING)
+
+
+def _safety(record: xr.Dataset) -> str:
+    """Whether updates can grow where the paper's coefficient is positive."""
+    square = record.sel(window="square")
+    grow = (square.rate_discrete > 0).values[square.coefficient.values > 0]
+    return f"{'not safe' if grow.any() else 'safe'}: updates can grow at {of_all(grow, 'grid points')} that have $C > 0$"
+
+
+def _excess(record: xr.Dataset) -> xr.DataArray:
+    """What the algorithm reaches over the paper's expression, from the second iteration on."""
+    return (record.attained / record.bound_continuous).isel(n=slice(1, None))
+
+
+def _named(record: xr.Dataset, chosen: xr.DataArray) -> str:
+    """How many of the named pairs are chosen, and which."""
+    names = f" ({_pairs(chosen)})" if chosen.any() else ""
+    return f"{'lies' if chosen.sum() == 1 else 'lie'} {of_all(chosen, 'named pairs')}{names}"
+
+
+def _pairs(chosen: xr.DataArray) -> str:
+    return listed(chosen.practice.values[chosen.values].tolist())
+
+
 @style.styled
 def region(record: xr.Dataset) -> style.Figure:
     """The (gamma, beta) plane and its corner: growth rate, boundaries, level curves of C, the normal curve, known pairs."""
@@ -44,6 +84,23 @@ def region(record: xr.Dataset) -> style.Figure:
         _mark(axes, record, window)
     figure.colorbar(shading, ax=both[1], label="exact growth rate of log|u| per step", extend="max", pad=0.02)
     return style.with_legend(figure, both[0], ncols=3)
+
+
+@said
+def region_said(record: xr.Dataset) -> str:
+    """Which named pairs are outside, how fast they may grow, and how large an update the others allow."""
+    exact, paper = (record[f"practice_stable_{time}"] == 0 for time in ("discrete", "continuous"))
+    words = f"Outside of the exact region {_named(record, exact)}, outside of the paper's {_named(record, paper)}."
+    if exact.any():
+        rates = record.practice_rate[exact], np.abs(record.practice_coefficient[exact]) / 2
+        per_step, continuous = (span(rate, ".3f") for rate in rates)
+        words += f" The exact rate of those outside is {per_step} per step, the paper's $|C|/2$ is {continuous}."
+    largest = record.practice_bound_1000.where(~exact)
+    least, most = (_pairs(np.abs(largest - end) <= ROUNDING * end) for end in (largest.min(), largest.max()))
+    return (
+        f"{words} Inside, the largest update that is possible by iteration 1000 is {span(largest)} learning rates: the "
+        f"smallest for {least}, the largest for {most}."
+    )
 
 
 @style.styled
@@ -100,7 +157,7 @@ def practice_table(record: xr.Dataset) -> Table:
 def boundaries(record: xr.Dataset) -> style.Figure:
     """Where the two boundaries disagree: the gap in beta, and the corner on logarithmic axes."""
     figure, (gap, corner) = style.panels(1, 2, height=3.3)
-    height, place, *_ = boundary_numbers(record).values()
+    height, place = _widest(record)
     words = f"{height:.4f} at $\\gamma$ = {place:.3f}"
     gap.plot(record.boundary_gamma, boundary_gap(record), color=style.MEASURED)
     gap.plot(place, height, "o", color=style.MEASURED)
@@ -118,12 +175,23 @@ def boundaries(record: xr.Dataset) -> style.Figure:
     return figure
 
 
-def boundary_numbers(record: xr.Dataset) -> dict[str, float]:
-    """The widest gap between the boundaries, where it is, and how much of the square lies between them."""
+def _widest(record: xr.Dataset) -> tuple[float, float]:
+    """The widest gap between the boundaries in beta, and the gamma where it is."""
     gap = boundary_gap(record)
-    numbers = {"widest gap in beta": gap.max(), "at gamma": gap.idxmax("boundary_gamma"), "area between": gap.mean()}
-    places = {f"gap at gamma {gamma:g}": gap.sel(boundary_gamma=gamma, method="nearest") for gamma in (0.9, 0.99)}
-    return {name: float(value) for name, value in (numbers | places).items()}
+    return float(gap.max()), float(gap.idxmax("boundary_gamma"))
+
+
+@said
+def boundaries_said(record: xr.Dataset) -> str:
+    """How far the boundaries are from each other, on which side, and who lies between them."""
+    gap, (height, place) = boundary_gap(record), _widest(record)
+    near = [f"{float(gap.sel(boundary_gamma=g, method='nearest')):.2g} at $\\gamma = {g:g}$" for g in (0.9, 0.99)]
+    between = record.practice_stable_discrete != record.practice_stable_continuous
+    return (
+        f"The gap is widest, {height:.4f} in $\\beta$, at $\\gamma = {place:.3f}$; it is {listed(near)}. The paper's boundary "
+        f"lies below the exact one at {of_all(gap < 0, 'values')} of $\\gamma$. The share {float(np.abs(gap).mean()):.3f} of "
+        f"the whole square is between the two, where {_named(record, between)}."
+    )
 
 
 @style.styled
@@ -143,6 +211,23 @@ def bounds(record: xr.Dataset) -> style.Figure:
     return style.with_legend(figure, grid.flat[0], ncols=3)
 
 
+@said
+def bounds_said(record: xr.Dataset, n: int) -> str:
+    """Whether the exact bound is reached, and where the paper's expression is none."""
+    excess = _excess(record)
+    exceeded, last, one = excess > 1, excess.isel(n=-1), selected(record, n=n)
+    until = f", for the last time at iteration {span(exceeded.n.where(exceeded).max('n'), '.0f')}" if exceeded.any() else ""
+    worst = one.isel(example=int(np.argmax((one.attained / one.bound_continuous).values)))
+    beta, gamma = float(worst.example_beta), float(worst.example_gamma)
+    return (
+        f"The algorithm's worst case misses the exact bound by {_tightness(record)} of it. It exceeds the paper's expression "
+        f"at {of_all(exceeded.any('n'), 'pairs')}{until}. The ratio of the two is at most {float(excess.max()):.2f} after the "
+        f"first iteration, and {span(last, '.2f')} at the last.\n\nAt iteration {n} the ratio is largest for $\\beta = "
+        f"{beta:g}$ and $\\gamma = {gamma:g}$: the algorithm reaches {float(worst.attained):.4f} where the expression says "
+        f"{float(worst.bound_continuous):.4f}."
+    )
+
+
 def bound_table(record: xr.Dataset, n: int) -> Table:
     """Both bounds and what is reached at iteration n, one pair a row."""
     names = ("example_beta", "example_gamma", "attained", "bound_discrete", "bound_continuous")
@@ -159,7 +244,7 @@ def runs(record: xr.Dataset) -> style.Figure:
     growth.axvline(0, color=style.GUIDE, lw=0.6)
     growth.plot(limits, limits, color=style.EXACT, label="exact rate")
     growth.plot(record.growth_asymptotic, record.growth_measured, ".", ms=4, color=style.MEASURED, label="simulated")
-    growth.set(xlabel=r"$\ln\gamma-\frac{1}{2}\ln\beta$  (a step)", ylabel="slope of log|u| after silence")
+    growth.set(xlabel=r"$\ln\gamma-\frac{1}{2}\ln\beta$  (per step)", ylabel="slope of log|u| after silence  (per step)")
     growth.legend()
     edges = np.linspace(0, 1, 41) + 1e-9  # a ratio of 1 belongs to the last bin
     ratios.hist(record.sequence_ratio, edges, color=style.EXACT, alpha=0.6, label="Adam, its bound")
@@ -170,14 +255,19 @@ def runs(record: xr.Dataset) -> style.Figure:
     return figure
 
 
-def run_numbers(record: xr.Dataset) -> str:
-    """The extremes of those runs, and what the order of two stages does."""
-    orders = zip(record.order.values, record.order_reached.values, record.order_limit.values, strict=True)
-    return "\n".join(
-        [
-            f"pairs simulated: {record.sizes['pair']}; error of the rate, a step: {at_most(rate_error(record), ROUNDING)}",
-            f"largest |u|/bound of Adam: {record.sequence_ratio.max():.6f}",
-            f"largest |u|/bound of k-Adam: {record.last_stage_ratio.max():.6f}",
-            *(f"{order}: reaches {reached:.4g}, its last stage allows {limit:.4g}" for order, reached, limit in orders),
-        ]
+@said
+def runs_said(record: xr.Dataset) -> str:
+    """How far simulated growth is from the exact rate, who exceeds a bound, and what the order of stages does."""
+    off = float(np.abs(record.growth_measured - record.growth_asymptotic).max())
+    ratios = {"Adam": record.sequence_ratio, "k-Adam, with its last stage's bound": record.last_stage_ratio}
+    above = [
+        f"{of_all(r > 1 + ROUNDING, 'sequences')} of {who} (largest ratio {float(r.max()):.6f})" for who, r in ratios.items()
+    ]
+    stages = zip(record.order.values, record.order_reached.values, record.order_limit.values, strict=True)
+    orders = [f"{reached:.2f} with the {order} (the bound is {limit:.2f})" for order, reached, limit in stages]
+    return (
+        f"The simulated slope differs from the exact rate by at most {off:.4f} per step, and by "
+        f"{at_most(rate_error(record), ROUNDING)} once the bias correction is counted in; "
+        f"{of_all(record.growth_asymptotic > 0, 'pairs')} can grow. A bound is exceeded by {listed(above)}.\n\nTwo stages, "
+        f"one stable and one not, reach {listed(orders)}."
     )

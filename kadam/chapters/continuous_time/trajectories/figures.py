@@ -1,4 +1,6 @@
-"""The figures of chapter 3, each with the numbers that it shows, except the one of the orders."""
+"""The figures of chapter 3, each with what it shows in sentences, except the one of the orders."""
+
+from collections.abc import Iterable
 
 import numpy as np
 import xarray as xr
@@ -9,11 +11,40 @@ from kadam.chapters.continuous_time.flows import BOTH
 from kadam.chapters.continuous_time.looks import LOOKS, WORDS
 from kadam.chapters.continuous_time.trajectories.claims import noise_errors, path_errors, weight_errors
 from kadam.report import style
+from kadam.report.ledger import below
+from kadam.report.sentences import listed, of_all, said, span
 from kadam.report.table import Table, table
 from kadam.theory import stability
 
 RATES = ("#08306b", "#2171b5", "#6baed6", "#bdd7e7")  # learning rates, small to large
 SETTINGS = {"full batch": "o-", "minibatches": "s--"}
+
+LONG_MEMORY = 0.8  # the beta from which on the second moment remembers at least five steps
+
+
+@said
+def answer(record: xr.Dataset, orders: xr.Dataset) -> str:
+    """What came out, in one paragraph; ``orders``: the record of the orders."""
+    gaps = weight_errors(record).median("weight")
+    shown = _both(f"{float(gaps.sel(flow=flow)):.1%}" for flow in BOTH)
+    fitted = _both(span(orders.order.sel(flow=flow), ".2f") for flow in BOTH)
+    return (
+        f"**The answer.** The largest distance from Adam, as a share of the range of a weight, is {shown}, in the median over "
+        f"the weights drawn. Over all {record.attrs['d']} weights the half-step flow is closer to Adam than the paper's "
+        f"equation at {of_all(_ratio(path_errors(record)) > 1, 'learning rates')}. The error goes with the learning rate to "
+        f"the power {fitted}, on {orders.sizes['case']} problems. The exponent $p$ changes a path by a share "
+        f"{_exponent_gap(record)}."
+    )
+
+
+def _both(told: Iterable[str]) -> str:
+    """What there is to tell of each of the two flows, in their order."""
+    return listed([f"{words} for the {WORDS[flow]}" for flow, words in zip(BOTH, told, strict=True)])
+
+
+def _ratio(errors: xr.DataArray) -> xr.DataArray:
+    """How many times as far from Adam the paper's equation is as the half-step flow."""
+    return errors.sel(flow="paper") / errors.sel(flow="second")
 
 
 @style.styled
@@ -31,12 +62,23 @@ def weights(record: xr.Dataset) -> style.Figure:
     return style.with_legend(figure, all_axes[0, 0], ncols=3)
 
 
-def weight_table(record: xr.Dataset) -> Table:
-    """For each flow the median and the largest gap to Adam over the shown weights, as a share of the weight's range."""
-    each = [(flow, weight_errors(record).sel(flow=flow)) for flow in BOTH]
-    rows = [(WORDS[flow], gaps.median(), gaps.max(), record.evaluations.sel(curve=flow)) for flow, gaps in each]
-    head = ("gap / range of the weight", "median", "largest", "gradients a step")
-    return table(head, rows, digits=("", ".1%", ".1%", ".0f"))
+@said
+def weights_said(record: xr.Dataset) -> str:
+    """How close both flows are to Adam on the shown weights, how many of those move, and what a flow costs."""
+    gaps = weight_errors(record).transpose("flow", ...)
+    moves = gaps.notnull().any("flow").values
+    largest = _both(
+        f"{float(gap.median()):.1%} in the median and {float(gap.max()):.1%} at most" for gap in gaps.sel(flow=list(BOTH))
+    )
+    costs = _both(
+        f"{float(record.evaluations.sel(curve=flow)):.0f} gradients and {record.attrs[f'cost_{flow}']:.0f} times the time"
+        for flow in BOTH
+    )
+    return (
+        f"The learning rate is {record.attrs['shown_eta']:.2g}, and Adam moves {of_all(moves, 'weights')}. The largest "
+        f"distance from Adam, as a share of the weight's range, is {largest}. The half-step flow is the closer one at "
+        f"{of_all(_ratio(gaps).values[moves] > 1, 'weights')} that move.\n\nBeside one step of Adam, one step needs {costs}."
+    )
 
 
 @style.styled
@@ -71,12 +113,29 @@ def error_table(record: xr.Dataset) -> Table:
     return table(("eta", *(WORDS[flow] for flow in BOTH)), rows, digits=(".2g", ".3g", ".3g"))
 
 
-def longer_table(record: xr.Dataset) -> Table:
-    """Each flow's distance to Adam as a share of the way, after a quarter, half and all of the longer run."""
-    steps = record.sizes["long_step"] - 1
-    shares = _longer_shares(record).isel(long_step=[round(steps * share) for share in (0.25, 0.5, 1)])
-    rows = [(WORDS[flow], *shares.sel(flow=flow)) for flow in BOTH]
-    return table(("distance / way", *(f"step {n}" for n in shares.long_step.values)), rows, digits=".2g")
+@said
+def squares_said(record: xr.Dataset) -> str:
+    """What a smaller learning rate brings to each flow, early and late; and how far the flows drift on the longer run."""
+    errors, shares = path_errors(record), _longer_shares(record)
+    quarters = [round((record.sizes["long_step"] - 1) * share) for share in (0.25, 0.5, 1)]
+    falls = _both(of_all(errors.sel(flow=flow).diff("eta") < 0, "cases") for flow in BOTH)
+    early, late = (_both(f"{_gain(record, flow, share):.2f}" for flow in BOTH) for share in (0.25, 1))
+    drift = _both(listed([f"{float(share):.2g}" for share in shares.sel(flow=flow)[quarters]]) for flow in BOTH)
+    losses = [f"{float(loss):.2f}" for loss in record.long_loss[[0, -1]]]
+    return (
+        f"The half-step flow is the closer one at {of_all(_ratio(errors) > 1, 'learning rates')}. From a learning rate to the "
+        f"next smaller one the error falls in {falls}. At the smallest learning rate the distance, over that at the largest, "
+        f"is {early} after a quarter of the time; at its end it is {late}.\n\nOn the longer run the distance as a share of "
+        f"the way, after {listed(quarters)} steps, is {drift}. Adam's loss goes from {losses[0]} to {losses[1]} there."
+    )
+
+
+def _gain(record: xr.Dataset, flow: str, share: float) -> float:
+    """The distance to Adam at the smallest learning rate over that at the largest, after a share of the time."""
+    ends = (record.path_eta.min(), record.path_eta.max())
+    paths = (record.path_mse.sel(flow=flow, path_eta=eta).dropna("path_step") for eta in ends)
+    smallest, largest = (float(path[round(share * (path.size - 1))]) for path in paths)
+    return float(np.sqrt(smallest / largest))
 
 
 @style.styled
@@ -105,16 +164,20 @@ def _write_cells(axes: style.Axes, errors: xr.DataArray) -> None:
             axes.add_patch(Rectangle((j - 0.46, i - 0.46), 0.92, 0.92, fill=False, ec=style.EXACT, lw=1.2))
 
 
-def map_table(record: xr.Dataset) -> Table:
-    """The largest error inside and the median outside the exact stable region, for each flow."""
+@said
+def betas_said(record: xr.Dataset) -> str:
+    """The errors on both sides of the boundary where the second moment has a memory, and what is lost where it has none."""
     inside = xr.apply_ufunc(lambda beta, gamma: stability.is_stable(beta=beta, gamma=gamma), record.beta, record.gamma)
-    rows = []
-    for flow in BOTH:
-        errors = record.map_error.sel(flow=flow)
-        outside = float(errors.where(~inside).median())
-        median = outside if np.isfinite(outside) else "no finite path"
-        rows.append((WORDS[flow], errors.where(inside).median(), errors.where(inside).max(), median))
-    return table(("error of the path", "inside: median", "largest", "outside: median"), rows, digits=".2g")
+    errors = record.map_error.transpose("flow", ...).sel(flow=list(BOTH))
+    long, short = errors.sel(beta=record.beta >= LONG_MEMORY), errors.sel(beta=record.beta < LONG_MEMORY)
+    stable, unstable = (_both(span(one.where(where)) for one in long) for where in (inside, ~inside))
+    close = _both(of_all(one <= 0.01, "pairs") for one in long)
+    lost, of_short = (_both(of_all(~(one <= 1), "pairs") for one in some) for some in (errors, short))
+    return (
+        f"With $\\beta$ at least {LONG_MEMORY:g} the error of finite paths is, inside of the exact region, {stable}; outside "
+        f"it is {unstable}. It is at most 0.01 at {close}. The error is above 1, or a path leaves the finite numbers, at "
+        f"{lost}; with a smaller $\\beta$ this is so at {of_short}."
+    )
 
 
 @style.styled
@@ -134,6 +197,25 @@ def noise(record: xr.Dataset) -> style.Figure:
     exponents.set(yscale="log", xlabel="step", ylabel="mean square over all weights", title="exponent p, paper's equation")
     exponents.legend(fontsize=6.5)
     return figure
+
+
+@said
+def noise_said(record: xr.Dataset) -> str:
+    """What noise costs each flow, which is the closer one with it, and what the exponent changes."""
+    errors = noise_errors(record)
+    noisy, full = errors.sel(setting="minibatches"), errors.sel(setting="full batch")
+    cost = _both(span(noisy.sel(flow=flow) / full.sel(flow=flow)) for flow in BOTH)
+    return (
+        f"The error with minibatches, over that with the full batch, is {cost}. The half-step flow is the closer one at "
+        f"{of_all(_ratio(noisy) > 1, 'learning rates')} with minibatches, and at {of_all(_ratio(full) > 1, 'learning rates')} "
+        f"with the full batch. For $p$ = {listed([f'{p:g}' for p in record.p.values])} the path of the paper's equation "
+        f"differs from the one without $p$ by a share {_exponent_gap(record)}."
+    )
+
+
+def _exponent_gap(record: xr.Dataset) -> str:
+    """The largest distance between the paths of two exponents, in words."""
+    return f"{below(float(record.p_gap.max()))} of its way"
 
 
 def noise_table(record: xr.Dataset) -> Table:

@@ -71,7 +71,7 @@ def losses_said(record: xr.Dataset) -> str:
             f"{of_all(times.sel(basis=basis, descent=one) > 1, 'runs')}"
             for one, name in RIVALS.items()
         ]
-        losses = [f"{float(last.sel(basis=basis, descent=one) / last.sel(basis=basis, descent='l_2')):.2g}" for one in RIVALS]
+        losses = [span(last.sel(basis=basis, descent=one) / last.sel(basis=basis, descent="l_2")) for one in RIVALS]
         told.append(
             f"{words.capitalize()} the steps of the Euclidean method are {'; '.join(each)}. At the end, in the largest "
             f"dimension, the losses of {listed(list(RIVALS.values()))} are {listed(losses)} times its own."
@@ -87,7 +87,7 @@ def losses_said(record: xr.Dataset) -> str:
 
 
 def _by_dimension(values: xr.DataArray, form: str = ".2g") -> str:
-    return listed([f"{float(x):{form}}" for x in values.median("seed")])
+    return listed([span(x, form) for x in values.median("seed")])
 
 
 def _constants_said(record: xr.Dataset) -> str:

@@ -64,7 +64,7 @@ def paths_said(record: xr.Dataset, *, batches: str = "full batch") -> str:
     stable = runs.where(np.isfinite(runs.radius), drop=True)
     holds = stable.largest <= np.maximum(stable.radius, stable.start) * (1 + ROUNDING)
     below, gap = end.sel(setting=list(BELOW)), relative_gap(runs).isel(kept=-1).sel(setting=list(BELOW))
-    losses = [f"{float(below.loss.sel(weight_decay=decay).mean()):.2f}" for decay in runs.weight_decay.values]
+    losses = [span(below.loss.sel(weight_decay=decay).mean(), ".2f") for decay in runs.weight_decay.values]
     return (
         f"On the {batches} the largest first weight, in radii of the box, is {listed(starts)}. At the end the largest weight "
         f"is {'; '.join(sizes)}. At no step is it beyond the enforced radius, or its first value, in "

@@ -49,7 +49,7 @@ def losses_said(record: xr.Dataset) -> str:
     for layer in one.layer.values:
         sgd, family = (one.r_med.sel(optimizer=of, layer=layer) for of in ("SGD", list(FAMILY)))
         ends = [
-            f"{float(sgd.sel(level=at)):.3g} with SGD and {span(family.sel(level=at), '.3g')} with the Adam family at {at:.0%}"
+            f"{span(sgd.sel(level=at), '.3g')} with SGD and {span(family.sel(level=at), '.3g')} with the Adam family at {at:.0%}"
             for at in (0.5, END)
         ]
         above, under = (of_all(held.all("optimizer"), "losses") for held in (sgd > family, sgd < family))
@@ -84,7 +84,7 @@ def dimensions_said(record: xr.Dataset) -> str:
     middle = at_end(record).sel(layer=BOTH).median("seed").transpose("layer", "dimension", "optimizer")
     sgd, family = middle.sel(optimizer="SGD"), middle.sel(optimizer=list(FAMILY))
     told = [
-        f"In {int(d)} dimensions SGD's {R_MED} is {listed([f'{float(x):.3g}' for x in sgd.sel(dimension=d)])} in the two "
+        f"In {int(d)} dimensions SGD's {R_MED} is {listed([span(x, '.3g') for x in sgd.sel(dimension=d)])} in the two "
         f"layers, beside {float(record.typical_predicted.sel(dimension=d)):.3g} by the theory, and the Adam family's is "
         f"{span(family.sel(dimension=d), '.2f')}."
         for d in record.dimension.values[[0, -1]]

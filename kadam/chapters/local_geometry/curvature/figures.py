@@ -298,8 +298,8 @@ def estimates_said(record: xr.Dataset) -> str:
     return (
         f"From {counts[0]} to {counts[-1]} probes the error of $\\log$ {R_MED}, in the mean over layers, goes from {first:.2g} "
         f"to {last:.2g}: to {last / first:.2g} of it, where one over the root would give {root:.2g}. With the most probes it "
-        f"is at most {claims.ESTIMATE_WITHIN:g} in {of_all(within, 'layers')}. In training, with {record.attrs['probes']} probes, "
-        f"its median size is {training}, and it is at most {claims.ESTIMATE_WITHIN:g} in {of_all(small, 'cases')}."
+        f"is at most {claims.ESTIMATE_WITHIN:g} in {of_all(within, 'layers')}. In training, with {record.attrs['probes']} "
+        f"probes, its median size is {training}, and it is at most {claims.ESTIMATE_WITHIN:g} in {of_all(small, 'cases')}."
     )
 
 

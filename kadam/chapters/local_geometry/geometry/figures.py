@@ -49,7 +49,7 @@ def losses_said(record: xr.Dataset) -> str:
     for layer in one.layer.values:
         sgd, family = (one.r_med.sel(optimizer=of, layer=layer) for of in ("SGD", list(FAMILY)))
         ends = [
-            f"{span(sgd.sel(level=at), '.3g')} with SGD and {span(family.sel(level=at), '.3g')} with the Adam family at {at:.0%}"
+            f"{span(sgd.sel(level=at), '.3g')} with SGD and {span(family.sel(level=at), '.3g')} with Adam's family at {at:.0%}"
             for at in (0.5, END)
         ]
         above, under = (of_all(held.all("optimizer"), "losses") for held in (sgd > family, sgd < family))

@@ -54,13 +54,21 @@ def row_of(table, *names):
     return next(row[len(names) :] for row in table.rows if row[: len(names)] == names)
 
 
-def test_the_tables_of_the_convex_losses_hold_what_the_record_holds(smoke_records):
-    assert row_of(box_figures.pair_table(), "default") == ("0.999", "0.9", "7.270", "990")
-    assert row_of(box_figures.pair_table(), "unstable")[2:] == ("inf", "-")
+def test_what_is_said_of_the_radii_and_sizes_is_in_the_record(smoke_records):
     record = smoke_records["box"]
-    ends = float(record["size"].sel(setting="above").isel(kept=-1).max())
-    radius, _, end = row_of(box_figures.radius_table(record), "above")
-    assert (radius, end) == ("1.099", f"{ends:.4f}")
+    told = box_figures.radii_said(record)
+    assert "7.27 for the pair *default*" in told
+    assert "without bound for the pair *unstable*" in told
+    above = record.sel(setting="above", schedule="1/n")
+    largest, end = float(above.largest.max()), float(above["size"].isel(kept=-1).max())
+    assert f"{largest:.4g} with the pair *above*, at the end {end:.4g}" in box_figures.sizes_said(record, schedule="1/n")
+
+
+def test_where_nothing_settles_nothing_is_said_of_its_end(smoke_records):
+    record = smoke_records["box"]
+    none = record.assign(settled=record.settled + 1)
+    assert "none of 24 runs settle, so where they end is not judged" in box_figures.gaps_said(none)
+    assert "none of 24 runs settle" not in box_figures.gaps_said(record.assign(settled=0 * record.settled))
 
 
 def test_what_has_settled_and_what_has_not_is_told_apart(smoke_records):

@@ -11,6 +11,7 @@ from kadam.chapters.local_geometry.geometry import claims, figures, run
 from kadam.chapters.local_geometry.geometry.config import LAYERS, STARTS, Config
 from kadam.chapters.local_geometry.methods import METHODS
 from kadam.report.ledger import with_range
+from kadam.report.sentences import span
 
 SMALL = Config(dimensions=(30,), steps=300, resolution=80, seeds=3)
 
@@ -104,13 +105,15 @@ def test_a_level_that_is_not_reached_is_not_counted_as_small():
     assert verdicts(record)["JML-9a"] == verdicts(record)["JML-9b"] == NO
 
 
-def test_the_tables_hold_what_the_record_holds(smoke_records):
+def test_what_is_said_is_in_the_record(smoke_records):
     record = smoke_records["geometry"]
     errors = claims.law_errors(record, "from_start", "d^-2").sel(layer="layer 2")
     assert ("d^-2", "layer 2", with_range(errors, ".3f")) in {(*row[:2], row[3]) for row in figures.law_table(record).rows}
-    ends = record.r_med.sel(level=0.01, start="d^-3", dimension=20, optimizer="SGD").median("seed")
-    assert figures.dimension_table(record).rows[-1][5:7] == (f"{float(ends[0]):.2f}", f"{float(ends[1]):.2f}")
-    assert figures.loss_table(record).rows[-1][6] == f"{float(ends[2]):.2f}"
+    ends = record.r_med.sel(level=0.01, start="d^-3", dimension=20, optimizer="SGD").median("seed").values
+    assert f"In 20 dimensions SGD's $R_{{\\mathrm{{med}}}}$ is {ends[0]:.3g} and {ends[1]:.3g}" in figures.dimensions_said(
+        record
+    )
+    assert f"and {ends[2]:.3g} with SGD" in figures.losses_said(record)
     gap = np.log(record.r_med.sel(optimizer="SGD", drop=True) / record.r_med.sel(optimizer="Adam", drop=True))
     pooled = gap.sel(level=0.01, start="1/d", layer="pooled").median("seed")
-    assert figures.start_table(record).rows[-1][3] == with_range(pooled, "+.2f")
+    assert f"{span(np.exp(pooled))} with both layers pooled (above 1 in all 2" in figures.starts_said(record)

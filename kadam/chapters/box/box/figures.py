@@ -7,9 +7,10 @@ import xarray as xr
 from matplotlib.colors import BoundaryNorm
 
 from kadam.chapters.box import pairs
-from kadam.chapters.box.box.claims import STILL
+from kadam.chapters.box.box.claims import DIVERGENT, ROUNDING, STAGED, STILL, WITHIN
 from kadam.report import style
 from kadam.report.selection import selected
+from kadam.report.sentences import listed, of_all, said, span
 from kadam.report.table import Table, table
 from kadam.theory import box as theory
 
@@ -34,6 +35,52 @@ LABELS = {"both 0.95": (-6, 5), "default": (-6, 5), "above": (-8, -12), "unstabl
 KINDS = ("quadratic", "logistic")
 LEAST = 1e-6  # of what is drawn of a weight outside of the box
 CONTRAST = {"equal": "AdamW", "L2": "Adam, L2"}
+FALLEN = 0.01  # of the first gap: when this is reached is said
+
+
+NAMES = {
+    "SignGD": "SignGD",
+    "equal": "equal decays",
+    "Adam": "the default pair",
+    "2-Adam inverse_exp": "2-Adam (`inverse_exp`)",
+    "2-Adam meta": "2-Adam (`meta`)",
+    "above": "the pair *above*",
+    "unstable": "the *unstable* pair",
+    "unstable, then equal": "2-Adam (*unstable* before *equal*)",
+    "equal, then unstable": "2-Adam (*equal* before *unstable*)",
+}
+
+
+@said
+def answer(record: xr.Dataset, race: xr.Dataset, network: xr.Dataset) -> str:
+    """What came out on the convex losses, on the network and in the two norms, in one paragraph."""
+    end = network["size"].isel(kept=-1)
+    largest = listed([f"{span(end.sel(setting=name), '.2f')} with {words}" for name, words in ON_NETWORK.items()])
+    steps = race.reached.fillna(np.inf)
+    slower = steps.sel(descent="l_2") > steps.sel(descent="l_inf")
+    along, rotated = (of_all(slower.sel(basis=basis), "runs") for basis in race.basis.values)
+    return (
+        rf"**The answer.** Of AdamW and SignGD with $\gamma\le\beta$, on convex losses and at rates of divergent sum, "
+        rf"{_settled(record, *WITHIN)}. On the network, over all weight decays and batches, the largest weight ends at "
+        rf"{largest} (in radii of the box). With the curvature along the axes SignGD takes fewer steps than steepest descent "
+        rf"in $\ell_2$ in {along}, and in a random basis in {rotated}."
+    )
+
+
+ON_NETWORK = {"equal": "equal decays", "Adam": "PyTorch's default pair", "2-Adam": "2-Adam"}
+
+
+def _settled(record: xr.Dataset, *settings: str) -> str:
+    """How many runs of these settings have settled at rates of divergent sum, and where."""
+    runs = record.isel(kept=-1).sel(setting=list(settings), schedule=list(DIVERGENT))
+    still = runs.settled <= STILL
+    if not still.any():
+        return f"{of_all(still, 'runs')} settle, so where they end is not judged"
+    farthest, largest = (float(runs[name].where(still).max()) for name in ("distance", "size"))
+    return (
+        f"{of_all(still, 'runs')} settle: at most {farthest:.2g} radii from the solver's minimum within the box, and with a "
+        f"largest weight of {largest:.4f} radii"
+    )
 
 
 @style.styled
@@ -49,6 +96,31 @@ def gaps(record: xr.Dataset) -> style.Figure:
             axes.set(xscale="log", yscale="log", xlabel="step", ylabel="gap / first gap", title=f"{kind}, rates {schedule}")
             axes.label_outer()
     return style.with_legend(figure, all_axes[0, 0], ncols=4, fontsize=8)
+
+
+@said
+def gaps_said(record: xr.Dataset) -> str:
+    """When the mean gap has fallen to a hundredth, how near rates of finite sum come, and which runs settle."""
+    relative = xr.concat([np.exp(np.log(_kind(record, kind).relative_gap).mean("problem")) for kind in KINDS], "kind")
+    drawn = relative.sel(setting=list(FOUR))
+    arrived = drawn.step.where(drawn <= FALLEN).min("kept").sel(schedule=list(DIVERGENT))
+    each = [_arrival(setting, arrived.sel(setting=setting)) for setting in FOUR]
+    first = arrived.fillna(np.inf).argmin("setting").values[arrived.notnull().any("setting").values]
+    winners = [f"{NAMES[FOUR[i]]} in {of_all(first == i, 'panels')}" for i in np.unique(first)]
+    least = span(drawn.min("kept").sel(schedule="summable"))
+    return (
+        f"At rates of divergent sum the mean gap falls to a hundredth of the first one with {'; with '.join(each)}. The first "
+        f"to get there is {listed(winners, none='no method')}. At rates of finite sum the smallest mean gap is {least} of the "
+        f"first one.\n\n"
+        rf"Of the *unstable* pair {_settled(record, 'unstable')}. With two stages, the last of which has "
+        rf"$\gamma_2\le\beta_2$, {_settled(record, *STAGED)}."
+    )
+
+
+def _arrival(setting: str, steps: xr.DataArray) -> str:
+    reached = steps.notnull()
+    after = f", after {span(steps, ',.0f')} steps" if reached.any() else ""
+    return f"{NAMES[setting]} in {of_all(reached, 'panels')}{after}"
 
 
 def _kind(record: xr.Dataset, kind: str) -> xr.Dataset:
@@ -88,18 +160,22 @@ def radii() -> style.Figure:
     return figure
 
 
-def pair_table() -> Table:
-    """Radius over 1/lambda, and K, of the pairs that the map shows."""
-    excess = {name: theory.average_excess(**vars(pair)) if pair.gamma <= pair.beta else "-" for name, pair in PAIRS.items()}
-    rows = [(name, *vars(of).values(), theory.radius(**vars(of), weight_decay=1.0), excess[name]) for name, of in PAIRS.items()]
-    return table(("pair", "beta", "gamma", "radius", "K (steps)"), rows, digits=("", "g", "g", ".3f", ".0f"))
+@said
+def radii_said(record: xr.Dataset) -> str:
+    """The radius of the pairs that the map shows, and how much of it the runs use."""
+    radius = {name: float(theory.radius(**vars(pair), weight_decay=1.0)) for name, pair in PAIRS.items()}
+    each = [f"{f'{x:.3g}' if np.isfinite(x) else 'without bound'} for the pair *{name}*" for name, x in radius.items()]
+    bounded = record.sel(setting=list(LINES)).where(np.isfinite(record.radius), drop=True)
+    used = {str(one.setting.values): float((one.largest / one.radius).max()) for one in _each_setting(bounded)}
+    least = min(used, key=lambda setting: used[setting])
+    return (
+        rf"In units of $1/\lambda$ the radius is {listed(each)}. Of its radius the largest weight of any run and step uses "
+        f"{span(list(used.values()), '.0%')}, the smallest share with {NAMES[least]}."
+    )
 
 
-def radius_table(record: xr.Dataset) -> Table:
-    """For every setting the radius, and the largest weight of any run and step, both over the box's radius."""
-    of = [record.sel(setting=setting) for setting in LINES]
-    rows = [(one.setting, one.radius, one.largest.max(), one["size"].isel(kept=-1).max()) for one in of]
-    return table(("setting", "radius", "largest weight", "at the end"), rows, digits=("", ".3f", ".3f", ".4f"))
+def _each_setting(record: xr.Dataset) -> list[xr.Dataset]:
+    return [record.sel(setting=setting) for setting in record.setting.values]
 
 
 @style.styled
@@ -122,6 +198,26 @@ def sizes(record: xr.Dataset, *, schedule: str = "1/sqrt(n)") -> style.Figure:
     return figure
 
 
+@said
+def sizes_said(record: xr.Dataset, *, schedule: str = "1/sqrt(n)") -> str:
+    """Which settings leave the box, how far, whether they come back, and whether the radius holds."""
+    runs = record.sel(schedule=schedule, setting=[name for names in SHOWN_SIZES.values() for name in names])
+    outside = [one for one in _each_setting(runs) if float(one.largest.max()) > 1 + ROUNDING]
+    largest = [
+        f"{float(one.largest.max()):.4g} with {NAMES[str(one.setting.values)]}, at the end "
+        f"{float(one['size'].isel(kept=-1).max()):.4g}"
+        for one in outside
+    ]
+    never = [NAMES[name] for name in runs.setting.values if name not in [one.setting for one in outside]]
+    stable = runs.where(np.isfinite(runs.radius), drop=True)
+    holds = stable.largest.max("problem") <= stable.radius * (1 + ROUNDING)
+    return (
+        f"At rates *{schedule}* the box is never left by {listed(never, none='no setting')}. Outside of it the largest weight "
+        f"of any problem and step, in radii, is {'; '.join(largest) or 'none'}. The radius that decay enforces is kept by "
+        f"{of_all(holds, 'settings that have one')}."
+    )
+
+
 @style.styled
 def contrast(record: xr.Dataset, *, schedule: str = "1/n") -> style.Figure:
     """Distance from the bounded minimum and from the regularised one, AdamW beside Adam with L2; mean over problems."""
@@ -136,12 +232,21 @@ def contrast(record: xr.Dataset, *, schedule: str = "1/n") -> style.Figure:
     return style.with_legend(figure, both[0], ncols=2, fontsize=8)
 
 
-def contrast_table(record: xr.Dataset, *, schedule: str = "1/n") -> Table:
-    """At the end: distances from both minima, mean over problems, and how far these are apart."""
+@said
+def contrast_said(record: xr.Dataset, *, schedule: str = "1/n") -> str:
+    """At the end: distances from both minima, means over problems, and in how many problems each goes to its own."""
     end = record.sel(schedule=schedule).isel(kept=-1)
-    rows = []
-    for kind, (setting, name) in itertools.product(KINDS, CONTRAST.items()):
-        one = _kind(end, kind).sel(setting=setting).mean("problem")
-        rows.append((kind, name, one.distance, one.ridge_distance, one.apart))
-    head = ("losses", "optimizer", "from bounded", "from regularised", "apart")
-    return table(head, rows, digits=("", "", ".1e", ".1e", ".2f"))
+    told = []
+    for kind in KINDS:
+        box, ridge = (_kind(end, kind).sel(setting=setting) for setting in CONTRAST)
+        means = [float(x.mean()) for x in (box.distance, ridge.distance, ridge.ridge_distance, box.ridge_distance, box.apart)]
+        ours, theirs, own, other, apart = (f"{x:.2g}" for x in means)
+        told.append(
+            f"On the {kind} losses AdamW ends {ours} radii from the minimum within the box and Adam with L2 {theirs}; from the "
+            f"minimum of the regularised loss they end {other} and {own} away; the two minima are {apart} apart."
+        )
+    at_box, at_ridge = ((end.sel(setting=setting).distance < end.sel(setting=setting).ridge_distance) for setting in CONTRAST)
+    return (
+        f"{' '.join(told)} AdamW ends nearer to the minimum within the box in {of_all(at_box, 'problems')}, Adam with L2 in "
+        f"{of_all(at_ridge, 'problems')}."
+    )

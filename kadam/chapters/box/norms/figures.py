@@ -5,6 +5,7 @@ import xarray as xr
 
 from kadam.report import style
 from kadam.report.ledger import below
+from kadam.report.sentences import listed, of_all, said, span
 from kadam.report.table import Table, table
 
 DESCENTS = {
@@ -13,6 +14,8 @@ DESCENTS = {
     "AdamW, equal": (style.EXACT, "AdamW, both 0.95"),
     "AdamW, default": (style.FIFTH, "AdamW, default"),
 }
+RIVALS = {"l_inf": "SignGD", "AdamW, equal": "AdamW with equal decays"}  # of the method in l_2
+BASIS_WORDS = {"axes": "along the axes", "rotated": "in a random basis"}
 
 
 @style.styled
@@ -30,9 +33,14 @@ def identity(record: xr.Dataset) -> style.Figure:
     return figure
 
 
-def identity_line(record: xr.Dataset) -> str:
-    """How far apart the two ever are."""
-    return f"largest difference of a weight at any step: {below(float(record.difference.max()))}"
+@said
+def identity_said(record: xr.Dataset) -> str:
+    """How far apart the two ever are, and how far the gap falls."""
+    first, last = (span(record.gap.isel(kept=place)) for place in (0, -1))
+    return (
+        f"The largest difference of a weight of the two at any step is {below(float(record.difference.max()))} radii. Their "
+        f"gap is {first} after the first step and {last} after the last one, the {int(record.step[-1]):,}th."
+    )
 
 
 @style.styled
@@ -51,18 +59,51 @@ def losses(record: xr.Dataset) -> style.Figure:
     return style.with_legend(figure, both[0], ncols=4, fontsize=8)
 
 
+@said
+def losses_said(record: xr.Dataset) -> str:
+    """Steps and losses beside those of the Euclidean method, by dimension and basis, and what the theorem allows."""
+    steps = record.reached.fillna(float(record.step.max()) + 1)
+    times, last = steps.sel(descent="l_2") / steps, record.loss.isel(dimension=-1, kept=-1).median("seed")
+    told = []
+    for basis, words in BASIS_WORDS.items():
+        each = [
+            f"{_by_dimension(times.sel(basis=basis, descent=one))} times those of {name}, more in "
+            f"{of_all(times.sel(basis=basis, descent=one) > 1, 'runs')}"
+            for one, name in RIVALS.items()
+        ]
+        losses = [span(last.sel(basis=basis, descent=one) / last.sel(basis=basis, descent="l_2")) for one in RIVALS]
+        told.append(
+            f"{words.capitalize()} the steps of the Euclidean method are {'; '.join(each)}. At the end, in the largest "
+            f"dimension, the losses of {listed(list(RIVALS.values()))} are {listed(losses)} times its own."
+        )
+    bounded = record.over_bound.sel(descent=["l_inf", "l_2"])
+    return (
+        f"Steps to {record.attrs['level']:g} of the first loss, medians over seeds in "
+        f"{listed(record.dimension.values.tolist())} dimensions: {of_all(record.reached.isnull(), 'runs')} "
+        f"never get there and count with all their steps and one. "
+        f"{' '.join(told)}\n\n"
+        f"{_constants_said(record)} The losses of both methods are at most {float(bounded.max()):.2g} of their bounds."
+    )
+
+
+def _by_dimension(values: xr.DataArray, form: str = ".2g") -> str:
+    return listed([span(x, form) for x in values.median("seed")])
+
+
+def _constants_said(record: xr.Dataset) -> str:
+    """The constant of the theorem in either norm and basis, by dimension."""
+    cases = {"l_inf": r"$\ell_\infty$", "l_2": r"$\ell_2$"}
+    each = [
+        f"{_by_dimension(record.constant.sel(basis=basis, descent=descent), '.3g')} in {name} {words}"
+        for descent, name in cases.items()
+        for basis, words in BASIS_WORDS.items()
+    ]
+    return f"The theorem's constant, smoothness times squared diameter, is by dimension {'; '.join(each)}."
+
+
 def step_table(record: xr.Dataset) -> Table:
     """Steps to the level by dimension and basis, median over seeds; inf: never."""
-    return _by_dimension(f"steps to {record.attrs['level']:g} of the first loss", record.reached.fillna(np.inf), ".0f")
-
-
-def constant_table(record: xr.Dataset) -> Table:
-    """The constant of the theorem in either norm."""
-    return _by_dimension("smoothness x squared diameter", record.constant.sel(descent=["l_inf", "l_2"]), ".1f")
-
-
-def _by_dimension(what: str, values: xr.DataArray, form: str) -> Table:
-    middle = values.median("seed")
-    cases = [middle.sel(basis=basis, descent=descent) for basis in values.basis.values for descent in values.descent.values]
-    head = (what, "basis", *(f"d = {d}" for d in values.dimension.values))
-    return table(head, [(one.descent, one.basis, *one.values) for one in cases], digits=form)
+    middle = record.reached.fillna(np.inf).median("seed")
+    cases = [middle.sel(basis=basis, descent=descent) for basis in middle.basis.values for descent in middle.descent.values]
+    head = (f"steps to {record.attrs['level']:g} of the first loss", "basis", *(f"d = {d}" for d in record.dimension.values))
+    return table(head, [(one.descent, one.basis, *one.values) for one in cases], digits=".0f")

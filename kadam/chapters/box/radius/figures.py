@@ -6,10 +6,12 @@ import numpy as np
 import xarray as xr
 from matplotlib.ticker import ScalarFormatter
 
-from kadam.chapters.box.radius.claims import relative_gap, share_of_bound
+from kadam.chapters.box.radius.claims import BELOW, OUTSIDE, ROUNDING, relative_gap, share_of_bound
 from kadam.report import style
 from kadam.report.ledger import with_range
 from kadam.report.selection import selected
+from kadam.report.sentences import listed, of_all, said, span
+from kadam.report.statistics import rank_correlation
 from kadam.report.table import Table, table
 
 COLOURS = {
@@ -48,6 +50,31 @@ def paths(record: xr.Dataset, *, batches: str = "full batch") -> style.Figure:
     return style.with_legend(figure, grid[0, 0], ncols=3, fontsize=8)
 
 
+@said
+def paths_said(record: xr.Dataset, *, batches: str = "full batch") -> str:
+    """Where the largest weights start and end, how far gaps fall, how much has settled, and what decay costs."""
+    runs = record.sel(batches=batches)
+    end = runs.isel(kept=-1)
+    starts = [f"{span(runs.start.sel(weight_decay=decay))} at $\\lambda = {decay:g}$" for decay in runs.weight_decay.values]
+    sizes = [
+        f"{span(end['size'].sel(setting=setting), '.3g')} with {words} (within {OUTSIDE:g} in "
+        f"{of_all(end['size'].sel(setting=setting) <= OUTSIDE, 'runs')})"
+        for setting, (_, words) in COLOURS.items()
+    ]
+    stable = runs.where(np.isfinite(runs.radius), drop=True)
+    holds = stable.largest <= np.maximum(stable.radius, stable.start) * (1 + ROUNDING)
+    below, gap = end.sel(setting=list(BELOW)), relative_gap(runs).isel(kept=-1).sel(setting=list(BELOW))
+    losses = [span(below.loss.sel(weight_decay=decay).mean(), ".2f") for decay in runs.weight_decay.values]
+    return (
+        f"On the {batches} the largest first weight, in radii of the box, is {listed(starts)}. At the end the largest weight "
+        f"is {'; '.join(sizes)}. At no step is it beyond the enforced radius, or its first value, in "
+        f"{of_all(holds, 'runs of stable settings')}.\n\n"
+        f"With $\\gamma\\le\\beta$ and one stage the smallest gap ends at {span(gap)} of the first one, and "
+        f"{span(below.still, '.0%')} of the weights have settled. The mean loss there is {listed(losses)} nats, from the "
+        f"smallest weight decay to the largest."
+    )
+
+
 def _each(record: xr.Dataset, *settings: str) -> list[xr.Dataset]:
     """The runs of every setting, on a full batch and then on fresh ones."""
     return [record.sel(batches=batches, setting=setting) for batches in record.batches.values for setting in settings]
@@ -79,6 +106,33 @@ def window(record: xr.Dataset) -> style.Figure:
     return figure
 
 
+NARROW = 0.1  # a window excess that counts as small; from 1 on it is large
+
+
+@said
+def window_said(record: xr.Dataset) -> str:
+    """The largest weights at the end where the window excess is small, middling and large, and its order."""
+    runs = record.isel(kept=-1).sel(setting=list(MARKERS))
+    excess, size = xr.broadcast(runs.window_excess, runs["size"])
+    bands = {f"below {NARROW:g}": excess < NARROW, f"from {NARROW:g} to 1": (excess >= NARROW) & (excess < 1)}
+    bands |= {"of 1 or above": excess >= 1}
+    told = []
+    for batches in record.batches.values:
+        here = size.sel(batches=batches)
+        cases = {words: here.where(which.sel(batches=batches)) for words, which in bands.items()}
+        each = [
+            f"{span(found, '.3f')} radii at an excess {words} (beyond {OUTSIDE:g} in "
+            f"{of_all(found.values[found.notnull().values] > OUTSIDE, 'runs')})"
+            for words, found in cases.items()
+            if found.notnull().any()
+        ]
+        order = span(rank_correlation(excess.sel(batches=batches).values.ravel(), here.values.ravel()), ".2f")
+        told.append(
+            f"On the {batches} the largest weight ends at {'; '.join(each)}. Its rank correlation with the excess is {order}."
+        )
+    return " ".join(told)
+
+
 def window_table(record: xr.Dataset) -> Table:
     """Window excess, and the largest weight at the end (mean and range over seeds) on a full batch and on fresh ones."""
     rows = []
@@ -105,10 +159,18 @@ def averages(record: xr.Dataset) -> style.Figure:
     return figure
 
 
-def average_table(record: xr.Dataset) -> Table:
-    """Mean square of updates, bound, and the largest ratio of the two: mean and range over all followed weights."""
-    rows = []
-    for one in _each(record, *BOUNDED):
-        means = with_range(one.update_square), with_range(one.update_bound)
-        rows.append((one.setting, one.batches, *means, share_of_bound(one).max()))
-    return table(("setting", "batches", "mean of u^2", "bound", "largest"), rows, digits=".3f")
+@said
+def averages_said(record: xr.Dataset) -> str:
+    """Whether any mean square is above its bound, how near the largest come, and where the bounds lie."""
+    share, total = share_of_bound(record.sel(setting=list(BOUNDED))), "followed weights"
+    known = share.values[share.notnull().values]
+    each = [
+        f"{float(share_of_bound(one).max()):.3f} on the {one.batches.values} with {COLOURS[str(one.setting.values)][1]}"
+        for one in _each(record, *BOUNDED)
+    ]
+    bounds = [f"{span(record.update_bound.sel(setting=setting), '.2f')} with {COLOURS[setting][1]}" for setting in BOUNDED]
+    return (
+        f"The mean of $u^2$ is above its bound in {of_all(known > 1 + ROUNDING, total)}, and at nine tenths of it or above "
+        f"in {of_all(known >= 0.9, total)}. Its largest share of the bound is {'; '.join(each)}. The bounds "
+        f"are {'; '.join(bounds)}."
+    )

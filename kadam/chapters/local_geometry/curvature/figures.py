@@ -1,6 +1,7 @@
 """The figures of chapter 9 on networks that learn real data, each with the numbers that it shows."""
 
 import itertools
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -10,14 +11,60 @@ from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 from kadam.chapters.local_geometry.curvature import claims
 from kadam.chapters.local_geometry.curvature.config import USUAL
 from kadam.chapters.local_geometry.drawing import LOOKS, plain_ticks
-from kadam.chapters.local_geometry.measures import logs
-from kadam.chapters.local_geometry.methods import METHODS, NETWORKS, PAIR
+from kadam.chapters.local_geometry.measures import log_ratio, logs
+from kadam.chapters.local_geometry.methods import FAMILY, METHODS, NETWORKS, PAIR
 from kadam.report import style
-from kadam.report.statistics import mean_interval
+from kadam.report.sentences import listed, of_all, said, span
+from kadam.report.statistics import Interval, mean_interval
 from kadam.report.table import Table, table
 
 COLOURS = dict(zip(NETWORKS, (style.EXACT, style.CORRECTED, style.FOURTH), strict=True))
 LAYER_COLOURS = (style.EXACT, style.PAPER, style.CORRECTED, style.SECOND, style.FOURTH, style.FIFTH, style.MEASURED)
+
+NO_LEVEL = "has no loss that all methods reach"
+R_MED = r"$R_{\mathrm{med}}$"
+
+
+@said
+def answer(linear: xr.Dataset, record: xr.Dataset) -> str:
+    """What came out in the linear network and in the three networks on real data, in one paragraph."""
+    end = linear.r_med.isel(level=-1, start=0)
+    both, ratio = end.isel(layer=[0, 1]).median("seed"), log_ratio(end).median("seed")
+    adam, sgd = (span(both.sel(optimizer=name)) for name in PAIR)
+    return (
+        f"**The answer.** In the two-layer linear network from the smallest start {R_MED} of a layer ends at {sgd} with SGD "
+        f"and at {adam} with Adam. SGD's is the larger in {of_all(ratio.isel(layer=[0, 1]) > 0, 'layers and dimensions')}, and "
+        f"with both layers pooled in {of_all(ratio.isel(layer=2) > 0, 'dimensions')}. {_real_data_said(record)}"
+    )
+
+
+def _real_data_said(record: xr.Dataset) -> str:
+    found = {network: _over_layers(one) for network in NETWORKS if (one := claims.gap(record, network)) is not None}
+    if not found:
+        return "No network with real data has a loss that all methods reach."
+    above, under = _decided([*found.values()])
+    return (
+        "On real data, at the lowest loss that all methods reach and averaged over layers, SGD's over Adam's is: "
+        f"{'; '.join(f'{network} {_as_ratio(each)}' for network, each in found.items())} (95% intervals over seeds, above 1 in "
+        f"{above} and below it in {under})."
+    )
+
+
+def _over_layers(gap: xr.DataArray) -> Interval:
+    """Over seeds, of the mean over layers."""
+    return mean_interval(gap.mean(set(gap.dims) - {"seed"}).values)
+
+
+def _decided(intervals: Sequence[Interval], what: str = "networks") -> tuple[str, str]:
+    """In how many an interval lies above 0 as a whole, and below."""
+    low, high = (np.concatenate([np.atleast_1d(getattr(of, end)) for of in intervals]) for end in ("low", "high"))
+    return of_all(low > 0, what), of_all(high < 0, what)
+
+
+def _as_ratio(of: Interval) -> str:
+    """A difference of logarithms with its interval as a ratio; without the interval for one seed."""
+    mean, low, high = np.exp(of)
+    return f"{mean:.2g} times ({low:.2g} to {high:.2g})" if np.isfinite([low, high]).all() else f"{mean:.2g} times"
 
 
 @style.styled
@@ -59,6 +106,28 @@ def _ratio_axis(axes: style.Axes) -> None:
         axes.yaxis.set_minor_locator(NullLocator())
     else:
         axes.yaxis.set_major_locator(MaxNLocator(4))
+
+
+@said
+def paths_said(record: xr.Dataset) -> str:
+    """By network: in how many layers SGD's R_med is above Adam's and above the whole family's, and where by most."""
+    told = []
+    for network in NETWORKS:
+        reached = logs(claims.at_common_levels(record, network)).mean("seed")
+        if not reached.sizes["level"]:
+            told.append(f"The network *{network}* {NO_LEVEL}.")
+            continue
+        end = reached.isel(level=-1)
+        over = end.sel(optimizer="SGD") - end.sel(optimizer=list(FAMILY))
+        adam = over.sel(optimizer="Adam")
+        most = adam.isel(layer=int(np.argmax(abs(adam).values)))
+        told.append(
+            f"In the network *{network}*, at {float(end.level):g} of the initial loss, SGD's {R_MED} is above Adam's in "
+            f"{of_all(adam > 0, 'layers')}, above the whole Adam family's in {of_all((over > 0).all('optimizer'), 'layers')} "
+            f"and below all of it in {of_all((over < 0).all('optimizer'), 'layers')}. Adam and SGD differ most in "
+            f"`{str(most.layer.values).split(': ')[-1]}`, where SGD's is {float(np.exp(most)):.2g} times Adam's."
+        )
+    return " ".join(told)
 
 
 def path_table(record: xr.Dataset) -> Table:
@@ -105,17 +174,49 @@ def differences(record: xr.Dataset) -> style.Figure:
     return style.with_legend(figure, axes, ncols=len(MARKERS))
 
 
+@said
+def differences_said(record: xr.Dataset) -> str:
+    """How many networks and layers are decided by each measure, what small rates change, and how many steps it takes."""
+    told = []
+    for words, which in MEASURES.items():
+        found = [one for network in NETWORKS if (one := claims.gap(record, network, **which)) is not None]
+        if not found:
+            told.append(f"For the {words} nothing is known, since no loss is reached by all methods.")
+            continue
+        right, left = _decided([_over_layers(one) for one in found])
+        told.append(
+            f"For the {words} the interval of the mean over layers lies right of the line in {right}, left of it in {left}"
+        )
+        if "layer" in found[0].dims:
+            right, left = _decided([mean_interval(one.values) for one in found], "layers")
+            told[-1] += f"; that of single layers right of it in {right}, left of it in {left}"
+        told[-1] += "."
+    return f"{' '.join(told)}{_slowly_said(record)}"
+
+
+def _slowly_said(record: xr.Dataset) -> str:
+    """The size of the differences at the best and at the smallest rates, and the steps at the best."""
+    told = []
+    for network in NETWORKS:
+        both = claims.gap(record, network), claims.gap(record, network, of="slow_r_med")
+        sizes = [f"{float(abs(one.mean('seed')).mean()):.2f}" for one in both if one is not None]
+        if len(sizes) == len(both):
+            steps = record.step.sel(network=network, scale=USUAL).isel(level=-1).median("seed")
+            told.append(f"{listed(sizes)} in *{network}*, with {span(steps, '.0f')} steps to the last loss at the best rates")
+    sizes_said = f"\n\nThe mean size of a layer's difference, at the best and at the smallest rates, is {'; '.join(told)}."
+    return sizes_said if told else ""
+
+
 def difference_table(record: xr.Dataset) -> Table:
     """log R_med, SGD's less Adam's: mean and interval over seeds of the mean over a network's layers, and of all pooled."""
     rows = [(words, *(_interval(claims.gap(record, n, **which)) for n in NETWORKS)) for words, which in MEASURES.items()]
     return table(("log(SGD/Adam)", *NETWORKS), rows)
 
 
-def _interval(found: xr.DataArray | None) -> str:
-    """Over seeds, of the mean over layers."""
-    if found is None:
+def _interval(gap: xr.DataArray | None) -> str:
+    if gap is None:
         return "-"
-    mean, low, high = mean_interval(found.mean(set(found.dims) - {"seed"}).values)
+    mean, low, high = _over_layers(gap)
     return f"{mean:+.2f} ({low:+.2f}, {high:+.2f})"
 
 
@@ -139,14 +240,25 @@ def _by_scale(record: xr.Dataset, network: str) -> list[xr.DataArray | None]:
     return [claims.gap(record, network, scale=scale) for scale in record.scale.values]
 
 
-def scale_table(record: xr.Dataset) -> Table:
-    """Layers of each network in which Adam's R_med is the smaller, by scale, at the lowest loss; medians over seeds."""
-    rows = [(network, *(_count_above(gap) for gap in _by_scale(record, network))) for network in NETWORKS]
-    return table(("Adam smaller in", *(f"scale {scale:g}" for scale in record.scale.values)), rows)
-
-
-def _count_above(gap: xr.DataArray | None) -> str:
-    return "-" if gap is None else f"{int((gap.median('seed') > 0).sum())} of {gap.sizes['layer']}"
+@said
+def scales_said(record: xr.Dataset) -> str:
+    """In how many layers Adam's R_med is the smaller, by scale, and how many change sides between the ends."""
+    told = []
+    for network in NETWORKS:
+        gaps = {f"{scale:g}": gap for scale, gap in zip(record.scale.values, _by_scale(record, network), strict=True)}
+        medians = {scale: gap.median("seed") for scale, gap in gaps.items() if gap is not None}
+        if not medians:
+            told.append(f"The network *{network}* {NO_LEVEL}.")
+            continue
+        each = listed([f"{of_all(gap > 0, 'layers')} at {scale}" for scale, gap in medians.items()])
+        usual = medians.get(f"{USUAL:g}")
+        turned = [usual * gap < 0 for gap in medians.values()] if usual is not None else []
+        changed = of_all(np.any(turned, axis=0), "layers") if turned else "not known"
+        told.append(
+            f"In the network *{network}* Adam's {R_MED} is the smaller in {each} times the usual weights. Sides change between "
+            f"the usual weights and others in {changed}."
+        )
+    return " ".join(told)
 
 
 def _probe_sizes(record: xr.Dataset) -> xr.DataArray:
@@ -173,16 +285,22 @@ def estimates(record: xr.Dataset) -> style.Figure:
     return style.with_legend(figure, left, ncols=3)
 
 
-def estimate_table(record: xr.Dataset) -> Table:
-    """Root mean square error of log R_med by layer and number of probes at fresh weights."""
-    rows = [(size.checked, *size.values) for size in _probe_sizes(record)]
-    return table(("probes", *(str(count) for count in record.probe_count.values)), rows, digits=".3f")
-
-
-def training_error(record: xr.Dataset) -> str:
-    """The error in training, in words."""
-    middle = float(abs(claims.estimate_errors(record)).median())
-    return f"in training, {record.attrs['probes']} probes: median |error| {middle:.3f}"
+@said
+def estimates_said(record: xr.Dataset) -> str:
+    """How the error falls with the number of probes, and how large it is in training."""
+    sizes, counts = _probe_sizes(record), record.probe_count.values
+    first, last = (float(sizes.isel(probe_count=place).mean()) for place in (0, -1))
+    within = sizes.isel(probe_count=-1) <= claims.ESTIMATE_WITHIN
+    errors = abs(claims.estimate_errors(record))
+    training = span(errors.median(), ".2g")
+    small = errors.values[errors.notnull().values] <= claims.ESTIMATE_WITHIN
+    root = float(np.sqrt(counts[0] / counts[-1]))
+    return (
+        f"From {counts[0]} to {counts[-1]} probes the error of $\\log$ {R_MED}, in the mean over layers, goes from {first:.2g} "
+        f"to {last:.2g}: to {last / first:.2g} of it, where one over the root would give {root:.2g}. With the most probes it "
+        f"is at most {claims.ESTIMATE_WITHIN:g} in {of_all(within, 'layers')}. In training, with {record.attrs['probes']} "
+        f"probes, its median size is {training}, and it is at most {claims.ESTIMATE_WITHIN:g} in {of_all(small, 'cases')}."
+    )
 
 
 @style.styled
@@ -200,6 +318,22 @@ def region(record: xr.Dataset) -> style.Figure:
         axes.axvline(0, color=style.GUIDE, lw=0.8)
         axes.set(xlabel="C", title=str(layer))
     return style.with_legend(figure, all_axes[0], ncols=record.sizes["level"])
+
+
+@said
+def region_said(record: xr.Dataset) -> str:
+    """How steady R_med's order along the curve is, whether layers agree, and what happens at the edge."""
+    orders = claims.curve_orders(record)
+    steady = of_all(abs(orders) >= 0.8, "layers and losses")
+    rises = [f"{of_all(orders.isel(level=i) < 0, 'layers')} at {level:g}" for i, level in enumerate(record.level.values)]
+    changes = abs(claims.curve_logs(record).diff("point")).isel(level=-1).transpose("curve_layer", "point").values
+    edge = np.flatnonzero(np.diff(np.sign(record.coefficient.values)))
+    at_edge = changes[:, edge[0]] / np.median(changes, axis=1) if edge.size else []
+    return (
+        f"The rank correlation of {R_MED} with $C$ is 0.8 or more in size in {steady}. It is negative, so that {R_MED} rises "
+        f"as $C$ falls, in {listed(rises)} of the initial loss. At the lowest loss the change across $C = 0$ is "
+        f"{span(at_edge)} times the median change between neighbours."
+    )
 
 
 def region_table(record: xr.Dataset) -> Table:

@@ -4,17 +4,19 @@ import numpy as np
 import xarray as xr
 
 from kadam.chapters.local_geometry.drawing import LOOKS, plain_ticks
-from kadam.chapters.local_geometry.geometry.claims import BOTH, END, SMALLEST, at_end, law_errors
+from kadam.chapters.local_geometry.geometry.claims import BOTH, END, LAW_WITHIN, SMALLEST, at_end, law_errors
 from kadam.chapters.local_geometry.geometry.config import LAWS
 from kadam.chapters.local_geometry.measures import log_ratio
-from kadam.chapters.local_geometry.methods import PAIR
+from kadam.chapters.local_geometry.methods import FAMILY, PAIR
 from kadam.report import style
 from kadam.report.ledger import with_range
+from kadam.report.sentences import listed, of_all, said, span
 from kadam.report.table import Table, table
 
 STARTS = {"d^-3": (style.EXACT, "o"), "d^-2": (style.CORRECTED, "^"), "1/d": (style.FOURTH, "s")}
 RATIOS = (1, 2, 5, 10, 20, 50)  # ticks
 AT_END = f"R_med at {END:.0%} of the initial loss"
+R_MED = r"$R_{\mathrm{med}}$"
 
 
 @style.styled
@@ -39,13 +41,24 @@ def losses(record: xr.Dataset) -> style.Figure:
     return style.with_legend(figure, all_axes[0, 0], ncols=len(LOOKS))
 
 
-def loss_table(record: xr.Dataset) -> Table:
-    """R_med at half and a hundredth of the initial loss, largest dimension, smallest start, and steps: medians over seeds."""
+@said
+def losses_said(record: xr.Dataset) -> str:
+    """R_med at half of the loss and at the end, by layer, and at how many losses SGD's is the larger."""
     one = record.sel(dimension=record.dimension.max(), start=SMALLEST).median("seed")
-    columns = {f"{layer}, {at:.0%}": one.r_med.sel(layer=layer, level=at) for layer in one.layer.values for at in (0.5, END)}
-    columns["steps"] = one.step.sel(level=END)
-    rows = [(name, *(column.sel(optimizer=name) for column in columns.values())) for name in LOOKS]
-    return table((f"d = {int(one.dimension)}", *columns), rows, digits=["", *[".2f"] * (len(columns) - 1), ".0f"])
+    told = []
+    for layer in one.layer.values:
+        sgd, family = (one.r_med.sel(optimizer=of, layer=layer) for of in ("SGD", list(FAMILY)))
+        ends = [
+            f"{span(sgd.sel(level=at), '.3g')} with SGD and {span(family.sel(level=at), '.3g')} with Adam's family at {at:.0%}"
+            for at in (0.5, END)
+        ]
+        above, under = (of_all(held.all("optimizer"), "losses") for held in (sgd > family, sgd < family))
+        told.append(
+            f"{str(layer).capitalize()}: {R_MED} is {listed(ends)} of the initial loss; SGD's is above the whole family at "
+            f"{above} and below all of it at {under}."
+        )
+    steps = span(one.step.sel(level=END), ".0f")
+    return f"{' '.join(told)} The last loss is reached after {steps} steps; all numbers are medians over seeds."
 
 
 @style.styled
@@ -65,14 +78,24 @@ def dimensions(record: xr.Dataset) -> style.Figure:
     return style.with_legend(figure, all_axes[0], ncols=4)
 
 
-def dimension_table(record: xr.Dataset) -> Table:
-    """R_med at the end by dimension: median over seeds of both layers, and the theory's median for SGD."""
-    middle = at_end(record).median("seed")
-    methods = ("Adam", "SignGD", "SGD")
-    columns = {f"{name}, {layer}": middle.sel(optimizer=name, layer=layer) for name in methods for layer in BOTH}
-    columns["theory"] = record.typical_predicted
-    rows = [(d, *(column.sel(dimension=d) for column in columns.values())) for d in record.dimension.values]
-    return table(("d", *columns), rows, digits=["", *[".2f"] * (len(columns) - 1), ".1f"])
+@said
+def dimensions_said(record: xr.Dataset) -> str:
+    """SGD beside its theory and the family beside 1, at the smallest and the largest dimension."""
+    middle = at_end(record).sel(layer=BOTH).median("seed").transpose("layer", "dimension", "optimizer")
+    sgd, family = middle.sel(optimizer="SGD"), middle.sel(optimizer=list(FAMILY))
+    told = [
+        f"In {int(d)} dimensions SGD's {R_MED} is {listed([span(x, '.3g') for x in sgd.sel(dimension=d)])} in the two "
+        f"layers, beside {float(record.typical_predicted.sel(dimension=d)):.3g} by the theory, and the Adam family's is "
+        f"{span(family.sel(dimension=d), '.2f')}."
+        for d in record.dimension.values[[0, -1]]
+    ]
+    ratio, first, last = sgd / middle.sel(optimizer="Adam"), {"dimension": 0}, {"dimension": -1}
+    grows = [of_all(values.isel(last) > values.isel(first), "layers") for values in (sgd, ratio)]
+    nearer = abs(np.log(family.isel(last))) < abs(np.log(family.isel(first)))
+    return (
+        f"{' '.join(told)} From the smallest to the largest dimension SGD's rises in {grows[0]}, its ratio to Adam's in "
+        f"{grows[1]}, and the family's comes nearer to 1 in {of_all(nearer, 'cases')}."
+    )
 
 
 @style.styled
@@ -92,6 +115,23 @@ def laws(record: xr.Dataset) -> style.Figure:
         for axis in (axes.xaxis, axes.yaxis):
             plain_ticks(axis, RATIOS)
     return style.with_legend(figure, all_axes[0], ncols=3)
+
+
+@said
+def laws_said(record: xr.Dataset) -> str:
+    """In how many dimensions and layers each law holds, by start, and where it is farthest off."""
+    told = []
+    for law, words in LAWS.items():
+        errors = {start: law_errors(record, law, start).sel(layer=BOTH) for start in STARTS}
+        held = listed([f"{of_all(error <= LAW_WITHIN, 'cases')} from {start}" for start, error in errors.items()])
+        worst = {(start, layer): float(errors[start].sel(layer=layer).max()) for start in STARTS for layer in BOTH}
+        start, layer = max(worst, key=lambda case: worst[case])
+        told.append(
+            f"The law *{words}* is at most {LAW_WITHIN:g} off in {held}; its largest error is {span(worst[start, layer])}, in "
+            f"{layer} from {start}."
+        )
+    error = r"$|\ln(\text{measured}/\text{predicted})|$"
+    return f"{' '.join(told)} A case is a layer in one dimension, and its error the median over seeds of {error}."
 
 
 def law_table(record: xr.Dataset) -> Table:
@@ -119,8 +159,16 @@ def starts(record: xr.Dataset) -> style.Figure:
     return style.with_legend(figure, all_axes[0], ncols=4)
 
 
-def start_table(record: xr.Dataset) -> Table:
-    """log(SGD/Adam) of R_med at the end by start and layer: median over seeds, mean and range over dimensions."""
-    gaps = {start: log_ratio(at_end(record, start)).median("seed") for start in STARTS}
-    rows = [(start, *(with_range(gap.sel(layer=name), "+.2f") for name in gap.layer.values)) for start, gap in gaps.items()]
-    return table(("start", *record.layer.values), rows)
+@said
+def starts_said(record: xr.Dataset) -> str:
+    """SGD's R_med over Adam's at the end, by start and layer, and in how many dimensions Adam's is the smaller."""
+    told = []
+    for start in STARTS:
+        gap = log_ratio(at_end(record, start)).median("seed")
+        each = [
+            f"{span(np.exp(gap.sel(layer=layer)))} {'with both layers ' if layer == 'pooled' else 'in '}{layer} (above 1 in "
+            f"{of_all(gap.sel(layer=layer) > 0, 'dimensions')})"
+            for layer in gap.layer.values
+        ]
+        told.append(f"From {start} it is {listed(each)}.")
+    return f"SGD's {R_MED} over Adam's, median over seeds, at {END:.0%} of the initial loss. {' '.join(told)}"

@@ -292,8 +292,8 @@ def causes(record: xr.Dataset) -> style.Figure:
         for axes, (place, label, ticks) in zip(row, AXES, strict=True):
             x, y = place(claims.arrivals(record, choice)), reached(record, choice)
             for name, colour, marker in zip([NORMAL, *level_names(record)], CURVES, MARKERS, strict=False):
-                of, label = np.flatnonzero(record.curve == name), name.replace(NORMAL, "normal curve")
-                axes.plot(x[of], y[of], marker, ms=3.5, mfc="none", color=colour, label=label)
+                of, pairs = np.flatnonzero(record.curve == name), name.replace(NORMAL, "normal curve")
+                axes.plot(x[of], y[of], marker, ms=3.5, mfc="none", color=colour, label=pairs)
             axes.set_xlabel(label if choice == "tuned" else "")
             if ticks:
                 axes.set(xscale="log", xticks=ticks, xticklabels=[f"{tick:g}" for tick in ticks])
@@ -367,13 +367,14 @@ def plane_said(record: xr.Dataset) -> str:
         return span(groups.max() / groups.min(), ".2f")
 
     every, final = np.ones_like(shared), {choice: _final(normal, choice) for choice in TITLES}
+    gaps = {choice: final[choice][normal.equal.values] - final[choice].min() for choice in TITLES}
     place = _both(lambda choice: f"{ranks_last(final[choice])[normal.equal.values].item():g}")
     return (
         f"Of the pairs with one momentum on different level curves the slowest needs "
         f"{_both(lambda choice: slowest_over_fastest(choice, momenta, shared))} times the iterations of the fastest, {BOTH}; "
         f"of the pairs of one level curve {_both(lambda choice: slowest_over_fastest(choice, levels.curve, every))} times. The "
-        f"pair with equal betas comes at place {place} of the {normal.sizes['point']} on the normal curve by final loss, "
-        f"{_both(lambda choice: span(final[choice][normal.equal.values] - final[choice].min(), '.3f'))} nats behind the best."
+        f"pair with equal betas comes at place {place} of the {normal.sizes['point']} on the normal curve by final loss; its "
+        f"loss minus the lowest is {_both(lambda choice: span(gaps[choice], '.3f'))}."
     )
 
 

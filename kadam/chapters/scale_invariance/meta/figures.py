@@ -160,7 +160,7 @@ def directions_said(record: xr.Dataset) -> str:
         f"changes with a case that is left out: {listed(left)}. In the mean over the others the angle is {listed(each)}. "
         f"The law's norm is as close as the 1% copy or closer in {of_all(near, 'cases')}, and 2-Adam at the paper's rate "
         f"is farther away than AdamW turned in {of_all(beyond, 'cases')}. One step after the change the angle is "
-        f"{listed(start)}. {moments}"
+        f"{listed(start)}.\n\n{moments}"
     )
 
 

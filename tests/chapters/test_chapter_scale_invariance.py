@@ -185,11 +185,10 @@ def test_the_criteria_on_the_second_normalisation_are_applied(errors, angles, lo
 def test_the_tables_on_the_norm_hold_what_the_record_holds(smoke_records):
     record = smoke_records["invariance"]
     usual = record.sel(gamma=0.9, weight_decay=0.0)
-    assert invariance_figures.growth_table(record).rows[2][2] == with_range(usual.growth_ratio, ".1f")
+    assert f"grows {with_range(usual.growth_ratio, '.1f')} times" in invariance_figures.answer(record)
     turned = record.rotation.sel(gamma=0.5, weight_decay=record.weight_decay > 0)
     assert invariance_figures.rotation_table(record).rows[1][1] == f"{float(turned.mean()):.4f}"
     assert invariance_figures.orthogonality_table(record).rows[2][1] == with_range(usual.cosine, ".3f")
-    assert len(invariance_figures.norm_table(record).rows) == record.sizes["weight_decay"]
     assert ("20", with_range(usual.past_cosine.sel(lag=20), ".3f")) in invariance_figures.past_table(record).rows
     assert invariance_figures.moved_table(record).rows[1][1] == with_range(usual.moved.sel(window=10))
     fixed = usual.sel(setting="one fixed batch")
@@ -212,9 +211,11 @@ def test_the_tables_on_the_second_normalisation_hold_what_the_record_holds(smoke
     assert row[-2:] == (f"{float(divided.size_change.mean()):+.2f}", f"{float(divided.norm_change.mean()):+.2f}")
     ratio = (divided.angle_at_horizon / divided.angle_at_horizon.sel(rule="AdamW")).mean("seed")
     assert meta_figures.direction_table(record).rows[-1][2] == with_range(ratio.sel(rule="one v"))
-    assert meta_figures.moment_table(record).rows[1][1] == with_range(record.law_error.sel(moments="one a weight"))
+    assert f"{with_range(record.law_error.sel(moments='one a weight'))} with one per weight" in meta_figures.directions_said(
+        record
+    )
     plain = record.network_loss.sel(network="plain, Adam").mean("seed")
-    assert f"{float(plain.min()):.3f}" in meta_figures.network_table(record).rows[1][2]
+    assert f"; {float(plain.min()):.3f} (" in meta_figures.networks_said(record)
 
 
 def test_a_change_is_what_its_name_says(inputs):

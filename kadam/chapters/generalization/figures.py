@@ -14,15 +14,19 @@ from matplotlib.colors import LogNorm
 from kadam.chapters.generalization import claims
 from kadam.chapters.generalization.config import NORMAL
 from kadam.report import style
-from kadam.report.statistics import mean_interval
+from kadam.report.sentences import listed, of_all, said, span
+from kadam.report.statistics import mean_interval, rank_correlation, ranks_last
 from kadam.report.table import Table, table
 from kadam.theory import stability
 
 TITLES = {"fixed": "one learning rate", "tuned": "each at its best rate"}
+BOTH = "at one learning rate and with tuned rates"  # the same in a sentence, for two numbers
 TARGETS = (style.EXACT, style.CORRECTED, style.PAPER, style.SECOND)
 CURVES = (style.MEASURED, style.EXACT, style.CORRECTED, style.FOURTH, style.PAPER, style.SECOND)
 MARKERS = "os^Dvp"
 EVERY = 4  # of the normal curve's pairs in its table
+RISEN = 0.01  # nats above its own lowest loss: a line that ends there has turned upwards
+FIRST = 5  # of the fastest pairs, whose memories a sentence names
 NEAR = (-0.05, 0.03)  # exact rates that the figure of the unstable side shows
 MEMORIES = (2, 5, 10, 20, 50, 100)  # ticks
 MEMORY = r"memory of momentum, $1/(1-\gamma)$"
@@ -44,6 +48,32 @@ def reached(record: xr.Dataset, choice: str) -> xr.DataArray:
     return claims.arrivals(record, choice).sel(target=claims.middle(record)).mean("seed", skipna=False)
 
 
+@said
+def answer(record: xr.Dataset) -> str:
+    """What came out, in one paragraph."""
+    bad = {side: of_all(_bad(record).isel(point=among.values), "runs") for side, among in _sides(record).items()}
+    return (
+        f"**The answer.** Speed means how soon the loss on unseen text reaches {claims.middle(record):g} nats per character. "
+        f"Along the normal curve its rank correlation with $C$ is {_means(record, claims.on_normal_curve)}, {BOTH}. Over all "
+        f"pairs with $C > 0$ it is {_means(record, RIVALS['$C$'])}, and with a short memory of momentum, $1/(1-\\gamma)$, "
+        f"{_means(record, RIVALS['a shorter memory'])}. If pairs with the same $C$ were equally fast, all the variance of "
+        f"their ranks would lie between the level curves; {_means(record, claims.between_levels, '.0%')} of it do. The loss "
+        f"ends more than {claims.BAD:g} nats above the median of the pairs with $C > 0$ in {bad['exactly unstable']} outside "
+        f"the exact boundary $\\beta = \\gamma^2$, in {bad['between']} between the two boundaries and in {bad['C > 0']} with "
+        f"$C > 0$."
+    )
+
+
+def _both(tell: Callable[[str], str]) -> str:
+    """What is told of either choice of the learning rate; see ``BOTH``."""
+    return " and ".join(tell(choice) for choice in TITLES)
+
+
+def _means(record: xr.Dataset, measure: claims.Measure, form: str = ".2f") -> str:
+    """A number made of the iterations to the middle target, in the mean over seeds, at both choices of the rate."""
+    return _both(lambda choice: span(claims.by_target(record, choice, measure)[claims.middle(record)].mean, form))
+
+
 def on(record: xr.Dataset, curve: str) -> xr.Dataset:
     """The pairs of one curve."""
     return record.isel(point=np.flatnonzero(record.curve == curve))
@@ -62,7 +92,7 @@ def memory(of: xr.Dataset | xr.DataArray) -> xr.DataArray:
 @style.styled
 def normal_curve(record: xr.Dataset) -> style.Figure:
     """Validation loss over training, a line per pair of the normal curve, at one learning rate and at tuned ones."""
-    figure, both = style.panels(1, 2, height=3.6, sharey=True, ylabel="validation loss (nats a character)")
+    figure, both = style.panels(1, 2, height=3.6, sharey=True, ylabel="validation loss (nats per character)")
     curve = on(record, NORMAL)
     scale = style.along_curve(curve.coefficient.values)
     for axes, (choice, title) in zip(both, TITLES.items(), strict=True):
@@ -84,6 +114,22 @@ def _loss_lines(axes: style.Axes, pairs: xr.Dataset, choice: str, colours: np.nd
     ends = claims.at(pairs, "diverged_at", choice).min("seed")
     axes.plot(ends, np.full(ends.shape, 0.97), "x", color=style.PAPER, transform=axes.get_xaxis_transform())
     axes.set_xlabel("iteration")
+
+
+@said
+def normal_curve_said(record: xr.Dataset) -> str:
+    """Final losses inside and outside, whether they lie in the order of C, and how many lines turn upwards again."""
+    curve = on(record, NORMAL)
+    inside, final = curve.coefficient.values > 0, {choice: _final(curve, choice) for choice in TITLES}
+    lowest = {choice: claims.at(curve, "loss", choice).mean("seed").min("evaluation") for choice in TITLES}
+    risen = np.array([final[choice] >= lowest[choice] + RISEN for choice in TITLES])
+    order = _both(lambda choice: span(-rank_correlation(curve.coefficient, final[choice]), ".2f"))
+    return (
+        f"The loss ends at {_both(lambda choice: span(final[choice][inside], '.3f'))} nats inside the region and at "
+        f"{_both(lambda choice: span(final[choice][~inside], '.3f'))} outside, {BOTH}. Its rank correlation with $-C$ is "
+        f"{order}. Of both panels {of_all(risen[:, inside], 'lines')} inside and {of_all(risen[:, ~inside], 'lines')} outside "
+        f"end {RISEN:g} nats or more above their lowest point; {of_all(curve.diverged_at.notnull(), 'runs')} diverged."
+    )
 
 
 def normal_table(record: xr.Dataset) -> Table:
@@ -111,7 +157,7 @@ def _words(iterations: xr.DataArray) -> list[str]:
 
 @style.styled
 def level_curves(record: xr.Dataset) -> style.Figure:
-    """The same along level curves, a column a curve, a row a choice of learning rate; coloured by the memory of momentum."""
+    """The same along level curves, a column per curve, a row per choice of the rate; coloured by the memory of momentum."""
     names = level_names(record)
     figure, grid = style.panels(2, len(names), height=4.6, sharex=True, sharey=True, squeeze=False, ylabel="validation loss")
     longest = max(float(memory(on(record, name)).max()) for name in names)
@@ -123,6 +169,29 @@ def level_curves(record: xr.Dataset) -> style.Figure:
             axes.set(title=f"{name}, {choice}", xlabel="iteration" if choice == "tuned" else "")
     figure.colorbar(scale, ax=grid, label=MEMORY, pad=0.02, ticks=MEMORIES, format="%g").minorticks_off()
     return figure
+
+
+@said
+def level_curves_said(record: xr.Dataset) -> str:
+    """How much pairs with one C differ, and which memories are the fastest and the slowest of their curve."""
+    curves = {choice: [reached(on(record, name), choice) for name in level_names(record)] for choice in TITLES}
+    longest = [_last(one)[-1] > _last(one)[:-1].max() for choice in TITLES for one in curves[choice]]
+    return (
+        f"Among the pairs of a level curve that reach {claims.middle(record):g} nats the slowest needs "
+        f"{_both(lambda choice: span([one.max() / one.min() for one in curves[choice]], '.2f'))} times the iterations of the "
+        f"fastest, {BOTH}. The fastest remembers {_both(lambda choice: span([_fastest(one) for one in curves[choice]]))} "
+        f"iterations; the longest memory is the slowest on {of_all(longest, 'curves')} of both rows."
+    )
+
+
+def _fastest(iterations: xr.DataArray) -> float:
+    """The memory of the pair that is first; NaN where none arrives."""
+    return float(memory(iterations)[int(_last(iterations).argmin())]) if iterations.notnull().any() else np.nan
+
+
+def _last(iterations: xr.DataArray) -> np.ndarray:
+    """Infinite where a seed never arrived."""
+    return np.asarray(iterations.fillna(np.inf).values)
 
 
 def level_table(record: xr.Dataset) -> Table:
@@ -164,6 +233,32 @@ def _speed_points(axes: style.Axes, iterations: xr.DataArray, colour: str, *, he
     axes.plot(C[equal], mean[equal], "*", ms=9, color=colour, mec="white", mew=0.5, zorder=4)
 
 
+@said
+def speed_said(record: xr.Dataset) -> str:
+    """Step by step along the curve: where smaller C costs iterations, how many, and what the boundary adds."""
+    curve = on(record, NORMAL)
+    C, known = curve.coefficient.values, {choice: reached(curve, choice) for choice in TITLES}
+    edge, half = int((C > 0).sum()) - 1, int(np.abs(C - C[0] / 2).argmin())  # the last pair inside; one half way to it
+    slower = np.array([_last(of)[1:] > _last(of)[:-1] for of in known.values()])
+    steps = {choice: np.diff(of) for choice, of in known.items()}
+    beside = [i for i in range(edge - 3, edge + 4) if 0 <= i < len(C) - 1 and i != edge]
+    order = {choice: claims.by_target(record, choice, claims.on_normal_curve).values() for choice in TITLES}
+
+    def factor(start: int, end: int) -> str:
+        return _both(lambda choice: span(known[choice][end] / known[choice][start], ".2f"))
+
+    return (
+        f"The rank correlation of $C$ with speed, where $C > 0$, is "
+        f"{_both(lambda choice: span([of.mean for of in order[choice]], '.2f'))} over the targets, {BOTH}. From a pair to "
+        f"its neighbour with smaller $C$ the iterations to {claims.middle(record):g} nats rise in "
+        f"{of_all(slower[:, :edge], 'steps')} inside and in {of_all(slower[:, edge + 1 :], 'steps')} outside. Factor by which "
+        f"they rise from the largest $C$ to half of it: {factor(0, half)}; from there to the last pair inside: "
+        f"{factor(half, edge)}. Iterations that the step across $C = 0$ adds: "
+        f"{_both(lambda choice: span(steps[choice][edge], '.0f'))}; that steps beside it add, up to three on either side: "
+        f"{_both(lambda choice: span(steps[choice][beside], '.0f'))}."
+    )
+
+
 def speed_table(record: xr.Dataset) -> Table:
     """Rank correlation of C with speed at C > 0, on the normal curve and over all pairs, target by target."""
     rows = []
@@ -181,16 +276,24 @@ AXES: tuple[tuple[Callable[[xr.DataArray], xr.DataArray], str, tuple[float, ...]
 )
 
 
+# What might tell speed, over the pairs with C > 0: rank correlations.
+RIVALS: dict[str, claims.Measure] = {
+    "$C$": claims.speed_with,
+    "a shorter memory": lambda points: -claims.speed_with(points, "gamma"),
+    "a larger update": partial(claims.speed_with, name="rms_u"),
+}
+
+
 @style.styled
 def causes(record: xr.Dataset) -> style.Figure:
-    """Iterations to the middle target against C, the memory of momentum, and the size of the update; a mark a pair."""
+    """Iterations to the middle target against C, the memory of momentum, and the size of the update; a mark for each pair."""
     figure, grid = style.panels(2, len(AXES), height=5.0, sharey="row", sharex="col")
     for row, (choice, title) in zip(grid, TITLES.items(), strict=True):
         for axes, (place, label, ticks) in zip(row, AXES, strict=True):
             x, y = place(claims.arrivals(record, choice)), reached(record, choice)
             for name, colour, marker in zip([NORMAL, *level_names(record)], CURVES, MARKERS, strict=False):
-                of, label = np.flatnonzero(record.curve == name), name.replace(NORMAL, "normal curve")
-                axes.plot(x[of], y[of], marker, ms=3.5, mfc="none", color=colour, label=label)
+                of, pairs = np.flatnonzero(record.curve == name), name.replace(NORMAL, "normal curve")
+                axes.plot(x[of], y[of], marker, ms=3.5, mfc="none", color=colour, label=pairs)
             axes.set_xlabel(label if choice == "tuned" else "")
             if ticks:
                 axes.set(xscale="log", xticks=ticks, xticklabels=[f"{tick:g}" for tick in ticks])
@@ -202,15 +305,32 @@ def causes(record: xr.Dataset) -> style.Figure:
     return style.with_legend(figure, grid[0, 0], ncols=5)
 
 
+@said
+def causes_said(record: xr.Dataset) -> str:
+    """Which quantity orders the pairs, in how many comparisons momentum beats C, and which memories are fastest."""
+    each = [f"{_means(record, measure)} for {name}" for name, measure in RIVALS.items()]
+    whole = [f"{_means(record, _on_all_sides(measure))} for {name}" for name, measure in list(RIVALS.items())[1:]]
+    found = [claims.by_target(record, choice, partial(claims.beats_c, name="gamma")) for choice in TITLES]
+    ahead = np.array([of.mean for by_target in found for of in by_target.values() if np.isfinite(of.mean)])
+    order = {choice: np.argsort(_last(reached(record, choice)), kind="stable") for choice in TITLES}
+    return (
+        f"Rank correlations with speed to {claims.middle(record):g} nats where $C > 0$, {BOTH}: {listed(each)}; with all other "
+        f"pairs counted as well: {listed(whole)}. The size of this number for the memory of momentum, minus that for $C$, is "
+        f"positive in {of_all(ahead > 0, 'comparisons')}, one for each target and choice of the rate, and comes to "
+        f"{span(ahead, '+.2f')}. The {FIRST} fastest of all pairs remember "
+        f"{_both(lambda choice: span(memory(record)[order[choice][:FIRST]]))} iterations."
+    )
+
+
+def _on_all_sides(measure: claims.Measure) -> claims.Measure:
+    """The same with no pair left out for its C."""
+    return lambda points: measure(points.assign(coefficient=1.0))
+
+
 def cause_table(record: xr.Dataset) -> Table:
     """Rank correlation with speed over all pairs with C > 0: of C, of a shorter memory, and of the update's size."""
-    rivals: dict[str, claims.Measure] = {
-        "C": claims.speed_with,
-        "shorter memory": lambda points: -claims.speed_with(points, "gamma"),
-        "larger update": partial(claims.speed_with, name="rms_u"),
-    }
     head = (f"with speed to {claims.middle(record):g} nats, C > 0", *TITLES)
-    return table(head, [(name, *_at_middle(record, measure)) for name, measure in rivals.items()])
+    return table(head, [(name, *_at_middle(record, measure)) for name, measure in RIVALS.items()])
 
 
 @style.styled
@@ -233,6 +353,29 @@ def plane(record: xr.Dataset) -> style.Figure:
         axes.set(xscale="log", yscale="log", xlabel=MEMORY, title=title, ylim=(1.3, 2500))
         figure.colorbar(dots, ax=axes, label=TO_TARGET.format(claims.middle(record)), pad=0.02)
     return style.with_legend(figure, both[1], ncols=4)
+
+
+@said
+def plane_said(record: xr.Dataset) -> str:
+    """What momentum and what the second moment change on level curves, and where equal betas come."""
+    levels, normal = record.isel(point=np.flatnonzero(record.curve != NORMAL)), on(record, NORMAL)
+    momenta = memory(levels).round(3).rename("momentum")
+    shared = momenta.isin([one for one, of in momenta.groupby(momenta) if of.size > 1]).values
+
+    def slowest_over_fastest(choice: str, by: xr.DataArray, among: np.ndarray) -> str:
+        groups = reached(levels, choice)[among].groupby(by[among])
+        return span(groups.max() / groups.min(), ".2f")
+
+    every, final = np.ones_like(shared), {choice: _final(normal, choice) for choice in TITLES}
+    gaps = {choice: final[choice][normal.equal.values] - final[choice].min() for choice in TITLES}
+    place = _both(lambda choice: f"{ranks_last(final[choice])[normal.equal.values].item():g}")
+    return (
+        f"Of the pairs with one momentum on different level curves the slowest needs "
+        f"{_both(lambda choice: slowest_over_fastest(choice, momenta, shared))} times the iterations of the fastest, {BOTH}; "
+        f"of the pairs of one level curve {_both(lambda choice: slowest_over_fastest(choice, levels.curve, every))} times. The "
+        f"pair with equal betas comes at place {place} of the {normal.sizes['point']} on the normal curve by final loss; its "
+        f"loss minus the lowest is {_both(lambda choice: span(gaps[choice], '.3f'))}."
+    )
 
 
 def plane_table(record: xr.Dataset, *, shown: int = 3) -> Table:
@@ -269,14 +412,54 @@ def unstable(record: xr.Dataset) -> style.Figure:
     return style.with_legend(figure, loss, ncols=record.sizes["rate"])
 
 
+def _sides(record: xr.Dataset) -> dict[str, xr.DataArray]:
+    """Which pairs lie inside the paper's region, between the two boundaries, and outside of both. (point,)"""
+    between, exact = (claims.REGIONS[region](record) for region in ("between", "exact"))
+    return {"C > 0": record.coefficient > 0, "between": between, "exactly unstable": exact}
+
+
+def _bad(record: xr.Dataset) -> xr.DataArray:
+    """Which runs end badly. (rate, seed, point)"""
+    return claims.behind(record.loss) > claims.BAD
+
+
+@said
+def unstable_said(record: xr.Dataset) -> str:
+    """Updates and bad ends by side; then, at equal momentum, what it costs to be outside and to remember long."""
+    peak = record.peak_update.where(np.isfinite(record.peak_update))
+    sides = _sides(record).values()
+    largest = [span(peak.isel(point=among.values).max(), ".3g") for among in sides]
+    bad = [of_all(_bad(record).isel(point=among.values), "runs") for among in sides]
+    fastest = (np.log(record.gamma) - np.log(record.beta) / 2).max()
+    return (
+        f"Where $C > 0$, between the two boundaries and outside of both, over all learning rates, the largest update is "
+        f"{listed(largest)} learning rates, and {listed(bad)} end badly. The largest exact rate of a pair is "
+        f"{span(fastest, '.3f')} per step.\n\n{_outside_or_long(record)}"
+    )
+
+
+def _outside_or_long(record: xr.Dataset) -> str:
+    """The two level curves of smallest C at the momenta that both have, and the longest memory on the first of them."""
+    first, second = (on(record, name) for name in level_names(record)[-2:])
+    i, j = np.nonzero(np.isclose(first.gamma.values[:, None], second.gamma.values))
+    gaps = {choice: _final(second, choice).values[j] - _final(first, choice).values[i] for choice in TITLES}
+    long = {choice: float(_final(first, choice)[-1] - _final(first, choice).min()) for choice in TITLES}
+    costlier = of_all([long[choice] > gaps[choice][-1] for choice in TITLES], "choices of the rate")
+    one, other = (f"${name}$" for name in level_names(record)[-2:])
+    return (
+        f"At equal momentum the loss ends {_both(lambda choice: span(gaps[choice], '+.3f'))} nats higher on the curve {other} "
+        f"than on {one}, {BOTH}, and {_both(lambda choice: span(gaps[choice][-1], '+.3f'))} at the longest memory that both "
+        f"have. On {one} alone the longest memory costs {_both(lambda choice: span(long[choice], '.3f'))} nats, more than that "
+        f"at {costlier}."
+    )
+
+
 def unstable_table(record: xr.Dataset) -> Table:
     """By learning rate and side: runs that end badly, that diverged, spikes per run, and the largest update."""
-    between, exact = (claims.REGIONS[region](record) for region in ("between", "exact"))
-    sides = {"C > 0": record.coefficient > 0, "between": between, "exactly unstable": exact}
-    judged, rows = record.assign(bad=claims.behind(record.loss) > claims.BAD), []
-    for rate, (side, among) in product(record.rate.values, sides.items()):
+    judged, rows = record.assign(bad=_bad(record)), []
+    for rate, (side, among) in product(record.rate.values, _sides(record).items()):
         one = judged.sel(rate=rate).isel(point=among.values)
         bad, diverged = f"{int(one.bad.sum())} of {one.bad.size}", one.diverged_at.count()
         rows.append((rate, side, bad, diverged, one.spikes.mean(), one.peak_update.max()))
-    head = ("rate", "side", "end badly", "diverged", "spikes a run", "largest |u|")
+    head = ("rate", "side", "end badly", "diverged", "spikes per run", "largest |u|")
     return table(head, rows, digits=("g", "", "", "", ".2f", ".3g"))

@@ -11,8 +11,9 @@ from matplotlib.lines import Line2D
 
 from kadam.chapters.scale_invariance.invariance.claims import USUAL, end_errors, growth_over_law, turn_over, usual
 from kadam.report import style
-from kadam.report.ledger import with_range
+from kadam.report.ledger import below, with_range
 from kadam.report.selection import selected
+from kadam.report.sentences import listed, of_all, said, span
 from kadam.report.table import Table, table
 
 MARKERS = ("o", "s", "^")  # of the kinds of batch
@@ -25,6 +26,36 @@ PARTS = {
     "changing": (style.CORRECTED, "changing v"),
 }
 
+IN_WORDS = {
+    "start": "the start",
+    "kept": "what the paper's law keeps",
+    "momentum": "momentum",
+    "unequal": "unequal second moments",
+    "changing": "changing second moments",
+}
+CLOSE, TURNED = 0.15, 0.1  # how near to 1 a ratio counts as near: of growths, and of angles
+
+
+@said
+def answer(record: xr.Dataset) -> str:
+    """What came out, in one paragraph."""
+    one, ends = usual(record), record.sel(gamma=USUAL)
+    off = {law: abs(end_errors(ends, law)) for law in ("corrected", "paper")}
+    return (
+        f"**The answer.** At $\\gamma = {USUAL:g}$ without weight decay $|W|^2$ grows "
+        f"{with_range(one.growth_ratio, '.1f')} times as fast as the paper's law says, in the mean and range over weights, "
+        f"batches and seeds; the law with the cross term says {float(one.factor):.0f}. At the end of a run, with and "
+        f"without decay, the paper's law is off by {float(off['paper'].mean()):.0%} in the mean and the law with the cross "
+        f"term by {float(off['corrected'].mean()):.0%}. The cosine of $W$ and $u$, which A1 takes for zero, is "
+        f"{span(one.cosine, '.2f')}, and the term that is dropped with it is {float(one.dropped.mean()):.1f} times the one "
+        f"that is kept."
+    )
+
+
+def _means(values: xr.DataArray, form: str, dim: str = "gamma") -> str:
+    """The mean at every label of ``dim``, as a list in a sentence."""
+    return listed([span(values.sel({dim: label}).mean(), form) for label in values[dim].values])
+
 
 @style.styled
 def growth(record: xr.Dataset) -> style.Figure:
@@ -36,6 +67,24 @@ def growth(record: xr.Dataset) -> style.Figure:
     axes.set(yscale="log", ylabel="growth of |W|^2 / (eta^2 sum |u|^2)")
     _key(figure, axes, record)
     return figure
+
+
+@said
+def growth_said(record: xr.Dataset) -> str:
+    """Growth at every gamma beside both laws, which is nearer and how often, and what the kind of batch changes."""
+    found = record.growth_ratio.sel(weight_decay=0.0).mean("seed")
+    moving, over, one = found.sel(gamma=found.gamma > 0), growth_over_law(record).mean("seed"), usual(record)
+    nearer = abs(moving - record.factor) < abs(moving - 1)
+    kinds = [f"{float(one.growth_ratio.sel(setting=s).mean() / one.factor):.2f} on {s}" for s in record.setting.values]
+    last = over.isel(gamma=-1)
+    return (
+        f"At a $\\gamma$ of {_means(record.gamma, 'g')} growth is {_means(found, '.1f')} times the paper's, in the mean; the "
+        f"law with the cross term says {_means(record.factor, '.0f')}. At $\\gamma > 0$ this law is the nearer of the two in "
+        f"{of_all(nearer, 'cases')} of weight, batch and $\\gamma$, means over seeds; over all $\\gamma$ growth is within "
+        f"{CLOSE:.0%} of it in {of_all(abs(over - 1) <= CLOSE, 'cases')}. Growth over this law at $\\gamma = {USUAL:g}$ is "
+        f"{listed(kinds)}; at $\\gamma = {float(last.gamma):g}$ it is {span(last, '.2f')}, above 1 in "
+        f"{of_all(last > 1, 'cases')}."
+    )
 
 
 def _cases(values: Any) -> Iterator[tuple[Any, dict[str, Any]]]:
@@ -72,13 +121,6 @@ def _by(dim: str, *columns: tuple[xr.DataArray, str]) -> list[tuple[Any, ...]]:
     ]
 
 
-def growth_table(record: xr.Dataset) -> Table:
-    """Measured growth over the paper's and over the corrected law, by gamma: mean and range over weights, batches, seeds."""
-    ratios = (record.growth_ratio.sel(weight_decay=0.0), ".1f"), (growth_over_law(record), ".2f")
-    head = ("gamma", "factor", "over the paper's law", "over the law with the cross term")
-    return table(head, _by("gamma", (record.factor, ""), *ratios))
-
-
 @style.styled
 def norms(record: xr.Dataset, *, weight: str = "hidden", gamma: float = USUAL) -> style.Figure:
     """|W|^2 over training beside both laws: without decay above, with the largest below; one column a kind of batch."""
@@ -97,10 +139,19 @@ def norms(record: xr.Dataset, *, weight: str = "hidden", gamma: float = USUAL) -
     return figure
 
 
-def norm_table(record: xr.Dataset) -> Table:
-    """Relative error of both laws at the end of training at the usual gamma, by decay: mean and range."""
-    errors = [(end_errors(record.sel(gamma=USUAL), law), "+.2f") for law in ("corrected", "paper")]
-    return table(("lambda", "law with the cross term", "paper's law"), _by("weight_decay", *errors))
+@said
+def norms_said(record: xr.Dataset, *, gamma: float = USUAL) -> str:
+    """Errors of both laws at the end at one gamma, by weight decay, over weights, batches and seeds."""
+    ends = record.sel(gamma=gamma)
+    corrected, paper = (end_errors(ends, law) for law in ("corrected", "paper"))
+    by_law = [listed([span(one.sel(weight_decay=rate), "+.0%") for rate in one.weight_decay]) for one in (corrected, paper)]
+    return (
+        f"At $\\gamma = {gamma:g}$ and a $\\lambda$ of {_means(ends.weight_decay, 'g', 'weight_decay')} the error of "
+        f"$|W|^2$ at the end is {by_law[0]} by the law with the cross term, over all weights, batches and seeds, and "
+        f"{by_law[1]} by the paper's. The law with the cross term is the nearer of the two in "
+        f"{of_all(abs(corrected) < abs(paper), 'runs')}; its mean error is {float(corrected.mean()):+.1%}, the paper's "
+        f"{float(paper.mean()):+.1%}."
+    )
 
 
 @style.styled
@@ -132,6 +183,24 @@ def _looking_back(earlier: style.Axes, moved: style.Axes, mean: xr.Dataset) -> N
     )
 
 
+@said
+def orthogonality_said(record: xr.Dataset) -> str:
+    """Cosines at every gamma, the dropped term, earlier gradients, and how far a weight goes."""
+    one, decayless = usual(record), record.sel(weight_decay=0.0)
+    earlier, ratio = one.past_cosine.sel(lag=record.lag > 0), float(2 * USUAL / (1 - USUAL))
+    window = int(record.window[1])
+    way = [f"{with_range(one[name].sel(window=window))} in the {norm}" for name, norm in NORMS.items()]
+    return (
+        f"At a $\\gamma$ of {_means(record.gamma, 'g')} the mean cosine of $W$ and $u$ is "
+        f"{_means(decayless.cosine, '.2f')}. At $\\gamma = {USUAL:g}$ its size is at most "
+        f"{float(abs(one.cosine).max()):.3f}, with earlier gradients at most {float(abs(earlier).max()):.3f} and with the "
+        f"present one {below(float(abs(one.past_cosine.sel(lag=0)).max()))}; with earlier gradients it is negative in "
+        f"{of_all(earlier < 0, 'cases')}. The dropped term is {float(one.dropped.mean()):.1f} times the kept one in the "
+        f"mean, where the line says {ratio:.0f}. Over {window} steps a weight goes, as a share of the length of its "
+        f"updates, {listed(way)}."
+    )
+
+
 def orthogonality_table(record: xr.Dataset) -> Table:
     """Cosine and the two terms' ratio by gamma."""
     one, ratio = record.sel(weight_decay=0.0), 2 * record.gamma / (1 - record.gamma)
@@ -148,6 +217,9 @@ def moved_table(record: xr.Dataset) -> Table:
     """Displacements over the way that updates describe, in both norms, over weights, batches and seeds."""
     shares = [(usual(record)[name], ".2f") for name in ("moved", "moved_largest")]
     return table(("steps", "displacement, Euclidean", "largest entry"), _by("window", *shares))
+
+
+NORMS = {"moved": "Euclidean norm", "moved_largest": "norm of the largest entry"}
 
 
 @style.styled
@@ -167,6 +239,21 @@ def causes(record: xr.Dataset) -> style.Figure:
     return style.with_legend(figure, all_axes[0], ncols=len(PARTS), fontsize=7)
 
 
+@said
+def causes_said(record: xr.Dataset) -> str:
+    """What the end is made of, the share of momentum in what is added, and how large the effects of second moments are."""
+    one = usual(record)
+    parts = one.parts.mean("seed")
+    each = [f"{float(parts.sel(part=part).mean()):.1%} {name}" for part, name in IN_WORDS.items()]
+    added = float(parts.sel(part="momentum").mean() / parts.drop_sel(part="start").sum("part").mean())
+    second = abs(parts.sel(part="unequal") + parts.sel(part="changing"))
+    return (
+        f"In the mean over weights, batches and seeds $|W|^2$ at the end is {listed(each)}. Of what is added to the start "
+        f"momentum makes {added:.0%}. Unequal and changing second moments together come to {span(second, '.1%')} of $|W|^2$, "
+        f"while the 90th percentile of $\\sqrt v$ over the 10th is {span(one.spread, '.1f')}."
+    )
+
+
 def causes_table(record: xr.Dataset) -> Table:
     """Each cause's share of |W|^2 at the end by kind of batch, mean over weights and seeds; and the spread of v."""
     one = usual(record)
@@ -184,6 +271,24 @@ def departure(record: xr.Dataset) -> style.Figure:
         axes.set_title(f"{phase} in training")
     _key(figure, both[0], record)
     return figure
+
+
+@said
+def departure_said(record: xr.Dataset) -> str:
+    """How many cases are near the law in both phases, and which kinds of batch and which gamma leave it."""
+    found, one = record.departure.sel(weight_decay=0.0).mean("seed"), usual(record)
+    near = [f"{of_all(abs(found.sel(phase=phase) - 1) <= CLOSE, 'cases')} {phase}" for phase in record.phase.values]
+    late, last = found.isel(phase=-1), float(record.gamma[-1])
+    kinds = [
+        f"{span(late.sel(setting=s, gamma=late.gamma < last), '.2f')} on {s} "
+        f"(mean $|u|^2$: {float(one.update_size.sel(setting=s).mean()):.4f})"
+        for s in record.setting.values
+    ]
+    return (
+        f"Growth over the law's is within {CLOSE:.0%} of 1 in {listed(near)} in training. Late, at $\\gamma < {last:g}$, "
+        f"it is {listed(kinds)}; at $\\gamma = {last:g}$ it is {span(late.sel(gamma=last), '.2f')}. The means of $|u|^2$ "
+        f"are those at $\\gamma = {USUAL:g}$."
+    )
 
 
 def departure_table(record: xr.Dataset) -> Table:
@@ -208,6 +313,22 @@ def rotation(record: xr.Dataset) -> style.Figure:
     all_axes[0, 0].set_ylabel("angle of one step (radians)")
     _key(figure, all_axes[0, 0], record)
     return figure
+
+
+@said
+def rotation_said(record: xr.Dataset) -> str:
+    """The angle over both predictions at every gamma, how often the law is near, and what batch and decay change."""
+    law, paper = (turn_over(record, which).mean("seed") for which in ("law", "paper"))
+    turned = record.rotation.sel(gamma=record.gamma > 0, weight_decay=record.weight_decay > 0).mean("seed")
+    nearer = abs(turned - record.rotation_law) < abs(turned - record.rotation_paper)
+    groups = [f"{_means(law, '.2f', 'setting')} on {listed(list(record.setting.values))}"]
+    groups += [f"{_means(law, '.2f', 'weight_decay')} at a $\\lambda$ of {_means(law.weight_decay, 'g', 'weight_decay')}"]
+    return (
+        f"At a $\\gamma$ of {_means(record.gamma, 'g')} the mean angle is {_means(law, '.2f')} of the law's and "
+        f"{_means(paper, '.2f')} of that without the cross term. At $\\gamma > 0$ the law is the nearer of the two in "
+        f"{of_all(nearer, 'cases')}; over all $\\gamma$ it is met within {TURNED:.0%} in "
+        f"{of_all(abs(law - 1) <= TURNED, 'cases')}. The angle over the law's is {listed(groups)}."
+    )
 
 
 def rotation_table(record: xr.Dataset) -> Table:

@@ -33,7 +33,7 @@ def test_the_tables_hold_what_the_record_holds(record):
 
 def test_the_ranking_starts_with_the_best_and_places_adam(record):
     tuned = 100 * record.accuracy.isel(evaluation=-1).mean("seed").sel(comparison=TUNED, network="batch norm")
-    said = figures.ranking_said(record).split("In `no norm`")[0]
+    said = contest.ranking_said(record).split("In `no norm`")[0]
     assert (
         f"the first of 10 methods by test accuracy (%) are `{tuned.idxmax('optimizer').item()}` ({float(tuned.max()):.1f})"
         in said
@@ -62,6 +62,14 @@ def test_a_lead_is_an_interval_above_zero_and_with_one_seed_a_difference_above_z
     alone = found.isel(seed=[1])
     assert either.format("difference of the one seed above zero", "all 2 strategies") in figures.answer(alone)
     assert "k = 2$ is ahead in 2 of 4 cases; the differences are +0.0 to +3.0 points" in contest.advantage_said(alone)
+
+
+def test_a_second_stage_is_set_beside_normalisation(record):
+    accuracy = 0 * record.accuracy + 0.5
+    accuracy.loc[{"optimizer": "2-Adam meta", "comparison": TUNED, "network": "no norm"}] = 0.4
+    accuracy.loc[{"optimizer": "Adam", "comparison": TUNED, "network": "batch norm"}] = 0.6
+    told = "With `meta` 2-Adam reaches 40.0% in `no norm`, where Adam reaches 50.0%; in `batch norm` Adam reaches 60.0%."
+    assert figures.normalisation_said(record.assign(accuracy=accuracy)) == told
 
 
 def test_changes_beyond_two_stages_are_told_by_strategy(record):

@@ -2,7 +2,6 @@
 
 import xarray as xr
 
-from kadam.chapters.contest import figures
 from kadam.chapters.contest.comparisons import ADAM, EQUAL, TUNED
 from kadam.chapters.contest.looks import parameters
 from kadam.chapters.contest.measures import ended, networks, two_stages
@@ -24,13 +23,13 @@ def answer(record: xr.Dataset) -> str:
 
 
 @said
-def ranking_said(record: xr.Dataset) -> str:
-    """The ranking, and what 2-Adam does in the network without normalisation beside what normalisation does."""
+def normalisation_said(record: xr.Dataset) -> str:
+    """What 2-Adam does in the network without normalisation, beside what normalisation does."""
     mean = ended(record).sel(comparison=TUNED).mean("seed")
-    normalised, plain = networks(record)
-    adam, with_norm = (float(mean.sel(optimizer=ADAM, network=network)) for network in (plain, normalised))
-    second = float(mean.sel(optimizer=two_stages(record)["meta"], network=plain))
+    normalised, plain = (mean.sel(network=network) for network in networks(record))
+    second = plain.sel(optimizer=two_stages(record)["meta"])
+    scores = [f"{float(score):.1f}%" for score in (second, plain.sel(optimizer=ADAM), normalised.sel(optimizer=ADAM))]
     return (
-        f"{figures.ranking_said(record)}\n\nIn `{plain}` 2-Adam with `meta` reaches {second:.1f}% and Adam {adam:.1f}%; "
-        f"in `{normalised}` Adam reaches {with_norm:.1f}%."
+        f"With `meta` 2-Adam reaches {scores[0]} in `{plain.network.item()}`, where Adam reaches {scores[1]}; in "
+        f"`{normalised.network.item()}` Adam reaches {scores[2]}."
     )

@@ -315,6 +315,15 @@ def test_a_race_that_is_not_won_has_no_steps(images, monkeypatch):
     assert accuracy == 0.01
 
 
+def test_races_are_told_won_or_not(records):
+    record = records["training"]
+    steps = record.race_steps.copy(data=[[20.0, np.nan, 40.0][: record.sizes["race"]], [np.nan] * record.sizes["race"]])
+    first, second = record.racer.values
+    said = training_figures.split_said(record.assign(race_steps=steps))
+    assert f"`{first}` gets there in " in said
+    assert said.endswith(f"`{second}` gets there in none of {record.sizes['race']} runs.")
+
+
 @pytest.mark.parametrize(
     ("factors", "verdict"), [((0.91, 0.91), "reproduced"), ((0.91, 0.89), "partly"), ((0.89, 0.89), "not reproduced")]
 )

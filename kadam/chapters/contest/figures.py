@@ -1,4 +1,4 @@
-"""The figures of a contest of optimizers, each with the table of the numbers that it shows."""
+"""The figures of a contest of optimizers, each with what it shows in words, and tables of the numbers."""
 
 import textwrap
 from collections.abc import Sequence
@@ -7,9 +7,11 @@ import numpy as np
 import xarray as xr
 
 from kadam.chapters.contest import looks, measures
-from kadam.chapters.contest.comparisons import COMPARISONS, EQUAL, TUNED, overall
+from kadam.chapters.contest.comparisons import ADAM, COMPARISONS, EQUAL, TUNED
 from kadam.chapters.contest.measures import SCALES, by_k, cases, ended, gain, gains, networks, scale, two_stages
+from kadam.chapters.contest.words import AT, ahead, by_strategy, declines, largest, over_adam, sizes_at_equal_rates, sure
 from kadam.report import style
+from kadam.report.sentences import listed, of_all, said, span
 from kadam.report.statistics import mean_interval
 from kadam.report.table import Table, table
 
@@ -28,6 +30,28 @@ def advantage(record: xr.Dataset) -> style.Figure:
         axes.axhline(0, color=style.GUIDE, lw=0.8)
         axes.set_xticks(range(len(methods)), list(methods), fontsize=7)
     return style.with_legend(figure, all_axes[0], ncols=3)
+
+
+@said
+def advantage_said(record: xr.Dataset) -> str:
+    """How often k = 2 is ahead and by how much, by comparison; what stays of it; and where Adam's own best rate lies."""
+    of, methods, told = scale(record), list(two_stages(record).values()), []
+    won = [ahead(record, comparison) for comparison in COMPARISONS]
+    for comparison, where in zip(COMPARISONS, won, strict=True):
+        mean = measures.lead(record, comparison, methods).mean("seed")
+        differences = f"the differences are {span(mean, f'+{of.form}')} {of.difference}, the largest with {largest(mean)}"
+        told.append(f"{AT[comparison].capitalize()} $k = 2$ is ahead in {of_all(where, 'cases')}; {differences}.")
+    equal, tuned, matched = (where.values for where in won)
+    if equal.any():
+        left = f"{of_all(matched[equal], 'leads')} are left at matched size and {of_all(tuned[equal], 'leads')} at tuned rates"
+        told.append(f"Of those at the same learning rate, {left}.")
+    adam = record.peak_rate.sel(optimizer=ADAM)
+    above = (adam.sel(comparison=TUNED) > adam.sel(comparison=EQUAL)).values
+    for where, lies in ((above, "lies above"), (~above, "does not lie above")):
+        if where.any():
+            count = of_all(equal[:, where], "cases")
+            told.append(f"Where Adam's own best rate {lies} the shared one, $k = 2$ is ahead at the shared one in {count}.")
+    return f"{' '.join(told)} A lead is a {sure(record)}."
 
 
 def advantage_table(record: xr.Dataset) -> Table:
@@ -49,6 +73,15 @@ def stages(record: xr.Dataset) -> style.Figure:
         row[0].set_ylabel(looks.label(record))
         looks.end_at_a_guess(row[0], record, network)
     return style.with_legend(figure, all_axes[0, 0], ncols=5)
+
+
+@said
+def stages_said(record: xr.Dataset) -> str:
+    """What every further stage changes, at equal and at tuned rates, and how many methods with several stages beat Adam."""
+    staged = record.optimizer.values[record.k > 1].tolist()
+    each = listed([f"{of_all(ahead(record, one, staged), 'cases')} {AT[one]}" for one in COMPARISONS])
+    changes = " ".join(dict.fromkeys(declines(record, comparison) for comparison in (EQUAL, TUNED)))
+    return f"{changes} Methods with two or more stages are ahead of Adam ({sure(record)}) in {each}."
 
 
 def _against_k(axes: style.Axes, of: xr.DataArray) -> None:
@@ -95,6 +128,24 @@ def rates(record: xr.Dataset) -> style.Figure:
     return style.with_legend(figure, all_axes[0, 0], ncols=4, fontsize=7)
 
 
+@said
+def rates_said(record: xr.Dataset) -> str:
+    """Which rates the search chooses for k = 2 beside Adam's, how long steps are there, and how good the runs."""
+    of, found = scale(record), measures.search_score(record).mean("tuning_seed")
+    rate, chosen, score = record.peak_rate.sel(comparison=TUNED), found.argmax("rate"), found.max("rate")
+    size = rate * record.search_update_rms.mean("tuning_seed").isel(rate=chosen)
+    rates, sizes = (by_strategy(over_adam(one), ".2f") for one in (rate, size))
+    second, adam = measures.second_and_first(score)
+    first = listed([f"`{score.sel(network=name).idxmax('optimizer').item()}` in `{name}`" for name in networks(record)])
+    ends = of_all((chosen == 0) | (chosen == record.sizes["rate"] - 1), "cases")
+    better = of_all(second > adam, "cases")
+    return (
+        f"The learning rate chosen for $k = 2$ in the search is, as a share of Adam's, {rates}; the size of a step there is "
+        f"{sizes}. The validation {of.quantity} is then better than Adam's in {better}; the first of all "
+        f"methods is {first}. An end of the range that was tried is chosen in {ends} of a method and a network."
+    )
+
+
 def rate_table(record: xr.Dataset) -> Table:
     """Each method's best learning rate, the score there in the search, and its rms of u."""
     of, by = measures.search_score(record).mean("tuning_seed"), scale(record)
@@ -122,6 +173,19 @@ def rates_by_k(record: xr.Dataset) -> style.Figure:
     return style.with_legend(figure, all_axes[0, 0], ncols=len(colours))
 
 
+@said
+def rates_by_k_said(record: xr.Dataset) -> str:
+    """How the chosen rate moves with k, and how often it is the smallest that was tried."""
+    rate, last = record.peak_rate.sel(comparison=TUNED), int(record.k.max())
+    lowest = measures.search_score(record).mean("tuning_seed").argmax("rate") == 0
+    ends, moved = [], []
+    for name in two_stages(record):
+        ends.append(f"{of_all(by_k(lowest, name)[1:], 'cases')} with `{name}`")
+        moved.append(f"{span(by_k(rate, name)[-1] / by_k(rate, name)[1].reset_coords(drop=True), '.2g')} with `{name}`")
+    times = f"The learning rate chosen for $k = {last}$ is, as a multiple of that for $k = 2$, {listed(moved)}."
+    return f"{times} For $k$ from 2 on, the smallest rate that was tried is chosen in {listed(ends)}."
+
+
 @style.styled
 def ranking(record: xr.Dataset) -> style.Figure:
     """The score at the end of every method at its best learning rate, best on top; means and 95% intervals over seeds."""
@@ -138,21 +202,29 @@ def ranking(record: xr.Dataset) -> style.Figure:
     return figure
 
 
+@said
+def ranking_said(record: xr.Dataset) -> str:
+    """The first places, Adam's and that of the first with k = 2 in every network, and which methods are ahead of Adam."""
+    by, told = scale(record), []
+    for network in networks(record):
+        of = _ranked(record, network)
+        names, scores = of.optimizer.values, [f"{score:{by.form}}" for score in of.mean("seed").values]
+        top = listed([f"`{name}` ({score})" for name, score in zip(names[:3], scores, strict=False)])
+        adam, two = (int(np.flatnonzero(of.k == k)[0]) for k in (1, 2))
+        told.append(
+            f"In `{network}` the first of {len(names)} methods by test {by.quantity} ({by.unit}) are {top}; Adam has "
+            f"place {adam + 1} ({scores[adam]}), `{names[two]}`, the first with $k = 2$, place {two + 1} ({scores[two]})."
+        )
+    others = record.optimizer.values[record.k != 1].tolist()
+    won = zip(others, ahead(record, TUNED, others).values, strict=True)
+    names = [f"`{name}` in {of_all(where, 'cases')}" for name, where in won if where.any()]
+    return f"{' '.join(told)} Ahead of Adam ({sure(record)}): {listed(names)}."
+
+
 def _ranked(record: xr.Dataset, network: str) -> xr.DataArray:
     """The score at the end at tuned rates, best mean first. Dimensions: optimizer, seed."""
     of = ended(record).sel(network=network, comparison=TUNED).transpose("optimizer", "seed")
     return of.isel(optimizer=np.argsort(-scale(record).sign * of.mean("seed").values))
-
-
-def ranking_table(record: xr.Dataset, *, shown: int = 5) -> Table:
-    """The first places with tuned rates, and all baselines, with 95% intervals."""
-    rows = [
-        (network, place, of.optimizer, measures.in_words(of, scale(record).form))
-        for network in networks(record)
-        for place, of in enumerate(_ranked(record, network), 1)
-        if place <= shown or of.k < 2
-    ]
-    return table(("network", "place", "optimizer", looks.label(record)), rows)
 
 
 @style.styled
@@ -168,11 +240,16 @@ def sizes(record: xr.Dataset) -> style.Figure:
     return style.with_legend(figure, all_axes[0, 0], ncols=len(looks.shades(record)))
 
 
-def size_table(record: xr.Dataset) -> Table:
-    """The rms of u over all of training at equal rates, by strategy and k, first network; mean over seeds."""
-    rms = overall(record.update_rms).sel(comparison=EQUAL).isel(network=0).mean("seed")
-    rows = [(strategy, *by_k(rms, strategy).values) for strategy in two_stages(record)]
-    return table(("rms of u", *(f"k = {k}" for k in looks.shades(record))), rows, digits=".2f")
+@said
+def sizes_said(record: xr.Dataset) -> str:
+    """The rms of u by k over the strategies, and under how many k = 2 at least doubles it."""
+    of = sizes_at_equal_rates(record).isel(network=0)
+    each = listed([f"{span(of[(of.k == k).values], '.2f')} with $k = {k}$" for k in looks.shades(record)])
+    top, double = of.where(of.k >= 1).fillna(0).idxmax("optimizer").item(), of_all(over_adam(of) >= 2, "strategies")
+    return (
+        f"Over the whole training in `{networks(record)[0]}` the rms of u is {each}; the largest is that of `{top}`. "
+        f"Two stages at least double Adam's under {double}."
+    )
 
 
 @style.styled
@@ -196,10 +273,17 @@ def curves(record: xr.Dataset, *, methods: Sequence[str]) -> style.Figure:
     return style.with_legend(figure, all_axes[0, 0], ncols=6)
 
 
-def curve_table(record: xr.Dataset, *, methods: Sequence[str]) -> Table:
-    """The same at the end, mean over seeds; nan where a run diverged."""
-    kinds = [by for name, by in SCALES.items() if name in record]
-    end = record.isel(evaluation=-1).sel(comparison=[EQUAL, TUNED], optimizer=list(methods))
-    of = xr.Dataset({by.quantity: by.factor * end[by.quantity].mean("seed", skipna=False) for by in kinds})
-    head = ("network", "comparison", "optimizer", *(f"test {by.quantity} ({by.unit})" for by in kinds))
-    return table(head, cases(of, *head[:3]), digits=("", "", "", *(by.form for by in kinds)))
+@said
+def curves_said(record: xr.Dataset, *, methods: Sequence[str]) -> str:
+    """How far apart methods end, and whether those with several stages are ahead of Adam after a while and at the end."""
+    of, staged, told = scale(record), [name for name in methods if record.k.sel(optimizer=name) > 1], []
+    score, step = of.sign * record[of.quantity].mean("seed"), int(record.evaluation[0])
+    leads = (score.sel(optimizer=staged) > score.sel(optimizer=ADAM)).isel(evaluation=[0, -1])
+    for comparison in (EQUAL, TUNED):
+        end = ended(record).sel(comparison=comparison, optimizer=list(methods)).mean("seed")
+        apart = span(end.max("optimizer") - end.min("optimizer"), of.form)
+        first, last = (of_all(one, "cases") for one in leads.sel(comparison=comparison).transpose("evaluation", ...))
+        told.append(f"{AT[comparison].capitalize()} the methods drawn end {apart} {of.difference} apart in test {of.quantity}.")
+        if staged:
+            told.append(f"Those with two or more stages are ahead of Adam in {first} at step {step} and in {last} at the end.")
+    return " ".join(told)

@@ -1,17 +1,23 @@
-"""The figures of chapter 7 that only a contest on text has, each with the numbers that it shows."""
+"""The figures of chapter 7 that only a contest on text has, each with what it shows in words."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import xarray as xr
 from matplotlib.ticker import LogLocator, NullLocator
 
 from kadam.chapters.contest import looks, measures
 from kadam.chapters.contest.comparisons import ADAM, EQUAL, TUNED, overall
 from kadam.chapters.contest.language.claims import at_equal_time
-from kadam.chapters.contest.measures import by_k, cases, ended, intervals, networks, two_stages
+from kadam.chapters.contest.measures import by_k, cases, ended, intervals, networks, second_and_first, two_stages
+from kadam.chapters.contest.words import in_short
 from kadam.report import style
+from kadam.report.sentences import listed, of_all, said, span
 from kadam.report.table import Table, table
+
+NARROW = 0.9  # of the logarithm of Adam's basin: a smaller share counts as narrower, as in the claims
+NORMALISED = ", q/k norm"  # ends the name of a setting with normalised queries and keys
 
 
 def setting(record: xr.Dataset) -> str:
@@ -25,6 +31,15 @@ def setting(record: xr.Dataset) -> str:
     ]
     learnt = "tokens to learn from: " + ", ".join(f"{name} {count:,.0f}" for name, count in tokens.items())
     return "\n".join([*(line.format(**record.attrs) for line in lines), learnt, looks.parameters(record)])
+
+
+@said
+def answer(record: xr.Dataset) -> str:
+    """What came out, in one paragraph."""
+    mean = (-ended(record)).sel(comparison=TUNED).mean("seed")
+    best = [mean.sel(network=network).idxmax("optimizer").item() for network in networks(record)]
+    first = listed([f"`{name}` in {of_all([name == one for one in best], 'settings')}" for name in dict.fromkeys(best)])
+    return f"**The answer.** {in_short(record)} Of all methods, each at its best learning rate, the first is {first}."
 
 
 @style.styled
@@ -57,6 +72,30 @@ def _dot(axes: style.Axes, x: float, of: xr.Dataset, marker: str, colour: str) -
     axes.plot(x, float(of.width), marker, ms=4, color=colour, markerfacecolor="white" if of.cut else colour)
 
 
+@said
+def basin_said(record: xr.Dataset) -> str:
+    """How wide Adam's basin is, how often more stages narrow it, and what normalised queries and keys do."""
+    of = measures.basin(record)
+    each = zip(networks(record), *(one.sel(optimizer=ADAM).values for one in (10**of.width, of.cut)), strict=True)
+    widths = listed([f"{'at least ' * bool(cut)}{width:.1f} in `{name}`" for name, width, cut in each])
+    second, adam = second_and_first(of.width)
+    narrow = second < NARROW * adam
+    cut = of.cut.sel(optimizer=second.optimizer)
+    told = [
+        f"The largest rate of Adam's basin is, as a multiple of the smallest, {widths}.",
+        f"With $k = 2$ the basin is narrower than Adam's, by more than a tenth of its logarithm, in {of_all(narrow, 'cases')}, "
+        f"{int((narrow & cut).sum())} of which the search cuts off.",
+    ]
+    if (last := int(record.k.max())) > 2:
+        ends = [by_k(of.width, name) for name in two_stages(record)]
+        told.append(f"From $k = 2$ to $k = {last}$ it widens in {of_all([one[-1] > one[1] for one in ends], 'cases')}.")
+    for name in networks(record):
+        if (other := name + NORMALISED) in networks(record):
+            wider = of_all(of.width.sel(network=other) > of.width.sel(network=name), "methods")
+            told.append(f"Normalised queries and keys widen it for {wider} in `{name}`.")
+    return " ".join(told)
+
+
 def basin_table(record: xr.Dataset) -> Table:
     """The factor between the ends of every basin; > where the search ends first."""
     of, write = measures.basin(record), lambda width, cut: f"{'> ' if cut else ''}{10**width:.1f}"
@@ -72,6 +111,23 @@ def time_table(record: xr.Dataset, cost: Mapping[str, float]) -> Table:
     words["cost"] = "optimizer", [cost[name] for name in time.optimizer.values]
     rows = cases(words[["cost", "steps", "time"]], "network", "optimizer")
     return table(("network", "optimizer", "cost", "loss at equal steps", "loss at equal time"), rows, digits=".2f")
+
+
+@said
+def time_said(record: xr.Dataset, cost: Mapping[str, float]) -> str:
+    """Which methods are better than Adam after as many steps and after as much time."""
+    time = at_equal_time(record, cost).sel(comparison=TUNED).mean("seed")
+    steps = ended(record).sel(comparison=TUNED, optimizer=time.optimizer).mean("seed")
+    others = [name for name in time.optimizer.values.tolist() if name != ADAM]
+    better = [(of < of.sel(optimizer=ADAM)).sel(optimizer=others) for of in (steps, time)]
+    at_steps, at_time = (of_all(one, "cases") for one in better)
+    orders = [np.argsort(of.transpose("network", "optimizer").values, axis=1) for of in (steps, time)]
+    same = of_all((orders[0] == orders[1]).all(axis=1), "settings")
+    costs = span([cost[name] for name in others], ".2f")
+    return (
+        f"A step of the other methods takes {costs} times as long as Adam's. Their loss is lower than Adam's in {at_steps} "
+        f"after as many steps and in {at_time} after as much time; the order of all is the same in {same}."
+    )
 
 
 KINDS: dict[str, dict[str, Any]] = {  # what the lines of one colour are
@@ -101,15 +157,33 @@ def updates(record: xr.Dataset, *, methods: Sequence[str]) -> style.Figure:
     return style.with_legend(figure, first, ncols=4)
 
 
-def update_table(record: xr.Dataset, *, methods: Sequence[str]) -> Table:
-    """The bound of u; rms of u over training, largest |u| of all runs, and spikes of the training loss a run."""
-    values = {
-        "bound": record.bound.isel(evaluation=-1).astype(object).fillna("-"),
-        "rms": overall(record.update_rms).mean("seed"),
-        "largest": record.max_update.max(["seed", "evaluation"]),
-        "spikes": record.spikes.sum("evaluation").mean("seed"),
-    }
-    of = xr.Dataset(values).sel(comparison=[EQUAL, TUNED], optimizer=list(methods))
-    rows = cases(of, "comparison", "network", "optimizer")
-    head = ("comparison", "network", "optimizer", "bound", "rms of u", "largest |u|", "spikes")
-    return table(head, rows, digits=("", "", "", "#.3g", ".2f", "#.3g", ".1f"))
+@said
+def updates_said(record: xr.Dataset, *, methods: Sequence[str]) -> str:
+    """How large updates are, how near to their bound; and, of all methods, which runs were unstable."""
+    of = record.sel(optimizer=list(methods), comparison=[EQUAL, TUNED])
+    rms, largest = overall(of.update_rms).mean("seed"), of.max_update.max(["seed", "evaluation"])
+    sizes = [
+        f"{span(rms.sel(optimizer=name), '.2f')} with `{name}` (largest entry {span(largest.sel(optimizer=name), '.1f')})"
+        for name in methods
+    ]
+    share = (record.max_update / record.bound).max(["comparison", "network", "seed", "evaluation"])
+    held = of_all(share.dropna("optimizer") <= 1, "methods")
+    return (
+        f"Over the whole training the rms of u is {listed(sizes)}. The largest entry of an update stays within the bound "
+        f"in {held} that have one, at {span(share, '.0%')} of it."
+        f"\n\n{_stability(record)}"
+    )
+
+
+def _stability(record: xr.Dataset) -> str:
+    """How many runs diverged, which methods had one that ended no better than a guess, and how many had spikes."""
+    diverged = [*record.search_diverged_at.values.ravel(), *record.diverged_at.values.ravel()]
+    losses = (record.search_loss, record.loss.isel(evaluation=-1))
+    lost = [(loss >= record.guess).any([dim for dim in loss.dims if dim != "optimizer"]).values for loss in losses]
+    names = [f"`{name}`" for name in record.optimizer.values[lost[0] | lost[1]]]
+    second, adam = second_and_first(record.spikes.sel(comparison=TUNED).sum("evaluation") > 0)
+    return (
+        f"In search and comparison {of_all(np.isfinite(diverged), 'runs')} diverged. Methods with a run whose last loss was at "
+        f"or above that of a guess: {listed(names)}. At tuned rates the training loss had a spike in {of_all(adam, 'runs')} "
+        f"with Adam and in {of_all(second, 'runs')} with $k = 2$."
+    )

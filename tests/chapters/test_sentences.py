@@ -19,6 +19,7 @@ SOURCES = sorted((Path(__file__).parents[2] / "notebooks").glob("*.md"))
 COMPARES = re.compile(
     r"\b(\w+er than|closest|better|worse|best|worst|(?<!or )(more|less)|ahead|behind|exceeds?|follows?|agrees?)\b"
 )
+MOST_WORDS, MOST_NUMBERS = 100, 20
 BROKEN = re.compile(r"\bnan\b|\binf\b|<xarray|array\(|np\.")
 NUMBER = re.compile(r"[-+]?\d[\d.,e+-]*")
 COUNT = re.compile(r"(\d+|none) of \d+")  # says by itself how much of a comparison holds
@@ -79,6 +80,15 @@ def test_every_sentence_is_whole_on_a_record_of_any_size(path):
     """Also where too little was run for anything to be decided."""
     for name, tell, given, options in calls(path):
         assert not BROKEN.search(told := tell(*given, **options)), f"{name}: {told}"
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.stem)
+def test_sentences_are_few_enough_to_be_read_beside_a_figure(path, monkeypatch):
+    monkeypatch.setattr(chapters, "shown", lambda name, *_: committed_record(name))
+    for name, tell, given, options in calls(path):
+        told = tell(*given, **options)
+        assert len(told.split()) <= MOST_WORDS, f"{name}: {told}"
+        assert len(NUMBER.findall(told)) <= MOST_NUMBERS, f"{name}: {told}"
 
 
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")  # of records that no run would make

@@ -59,10 +59,16 @@ def _closest(record: xr.Dataset, *, least: float | None = None) -> str:
 
 
 @style.styled
-def curves(record: xr.Dataset, *, seed: int = 0) -> style.Figure:
-    """The largest update over iterations, a line per point of the normal curve, on a fixed batch and on fresh ones."""
+def curves(record: xr.Dataset, *, seed: int | None = None) -> style.Figure:
+    """The largest update over iterations, a line per point of the normal curve, on a fixed batch and on fresh ones.
+
+    ``seed``: whose curves; by default the first one's.
+    """
     figure, both = style.panels(1, 2, height=3.6, sharey=True, ylabel="largest |u| (learning rates)")
-    scale, run = style.along_curve(record.coefficient.values), selected(record, seed=seed)
+    scale, run = (
+        style.along_curve(record.coefficient.values),
+        selected(record, seed=int(record.seed[0]) if seed is None else seed),
+    )
     for axes, (setting, title) in zip(both, TITLES.items(), strict=True):
         one = run.max_update.sel(setting=setting)
         for point, colour in zip(record.point.values, scale.to_rgba(record.coefficient.values), strict=True):

@@ -1,4 +1,4 @@
-"""What a few repetitions allow to say: intervals and tests of a mean, verdicts that rest on one of them, ranks."""
+"""What a few repetitions allow to say: intervals and tests of a mean, what each of them decides, and ranks."""
 
 from collections.abc import Callable
 from typing import NamedTuple, TypeVar
@@ -116,16 +116,6 @@ def without_each(judge: Callable[[xr.Dataset], T], dataset: xr.Dataset, dim: str
     if (n := dataset.sizes.get(dim, 0)) < 2:
         raise ValueError(f"dim must be a dimension with two entries or more, got {dim!r} of {dict(dataset.sizes)}")
     return [judge(dataset.isel({dim: np.delete(np.arange(n), i)})) for i in range(n)]
-
-
-def fragile(judge: Callable[[xr.Dataset], object], dataset: xr.Dataset, dim: str = "seed") -> bool:
-    """Whether the outcome on the whole dataset changes when one entry along ``dim`` is left out.
-
-    Outcomes are compared by ``==``: give a judge of the verdict alone, without words that hold numbers, and without a rule that
-    says nothing on few seeds, by which every verdict on just enough of them would change. Errors as :func:`without_each`.
-    """
-    others, whole = without_each(judge, dataset, dim), judge(dataset)
-    return any(other != whole for other in others)
 
 
 def ranks_last(values: ArrayLike) -> NDArray[np.float64]:

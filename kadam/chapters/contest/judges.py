@@ -81,8 +81,10 @@ def second_stage(dataset: xr.Dataset, *, strategy: str, comparison: str, level: 
         return "strategy not run", NOT_JUDGED
     p = adjusted(dataset, comparison, test).sel(strategy=strategy).values
     each = zip(networks(dataset), gains(dataset, comparison, method), p, strict=True)
-    words = "; ".join(f"{name} {ahead} {scale(dataset).difference}, p {of:.2g}" for name, ahead, of in each)
-    return words, limited(in_favour(dataset, comparison, test).sel(strategy=strategy), most=level)
+    words = "; ".join(f"{name} {ahead}, p {of:.2g}" for name, ahead, of in each)
+    return f"{scale(dataset).difference}: {words}", limited(
+        in_favour(dataset, comparison, test).sel(strategy=strategy), most=level
+    )
 
 
 @on_enough_seeds

@@ -39,11 +39,12 @@ def claims(record):
 
 
 def test_the_tuned_rate_is_the_parabolas_and_lies_between_the_rates_tried():
-    tried = xr.DataArray([[1.0, 2.0, 4.0], [1.0, 2.0, 4.0]], dims=("optimizer", "rate"))
+    rates = [1.0, 2.0, 4.0]
+    tried = xr.DataArray([rates, rates], {"optimizer": ["a", "b"], "rate": rates})
     score = -xr.DataArray([[[9.0, 1.0, 4.0], [1.0, 2.0, 3.0]]], dims=("network", "optimizer", "rate"))
     expected = interpolated_optimum([1, 2, 4], [9, 1, 4]).rate
     assert 2 < expected < 4
-    assert_allclose(interpolated(tried, score), [[expected, 1.0]])
+    assert_allclose(interpolated(tried, score).transpose("network", "optimizer"), [[expected, 1.0]])
     assert_allclose(best_tried(tried, score).transpose("network", "optimizer"), [[2.0, 1.0]])
 
 

@@ -74,4 +74,4 @@ def optimum_table(record: xr.Dataset) -> Table:
         "optimum",
         *(f"{name}: ahead ({scale(record).difference})" for name in record.comparison.values),
     )
-    return table(head, cases(of, *head[:2]), digits=("", "", ".2g"))
+    return table(head, cases(of, *head[:2]), digits=("", "", ".2g", *("" for _ in head[3:])))

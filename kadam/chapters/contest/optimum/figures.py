@@ -36,15 +36,19 @@ def _methods(record: xr.Dataset) -> list[str]:
 def _search(axes: style.Axes, of: xr.Dataset, look: looks.Look, label: str) -> None:
     """The losses of one method on one network, the parabola through the best three, and where it is lowest."""
     rates, losses = of.tried.values.squeeze(), _searched(of).values.squeeze()
-    axes.plot(rates, losses, lw=0, ms=4, color=look["color"], marker=look["marker"])
     optimum = interpolated_optimum(rates, losses)
-    if optimum.inside:
-        best = int(losses.argmin())
-        around = slice(best - 1, best + 2)
-        x = np.geomspace(rates[best - 1], rates[best + 1], FINE)
-        parabola = np.polyfit(np.log(rates[around]), losses[around], 2)
-        axes.plot(x, np.polyval(parabola, np.log(x)), lw=1, color=look["color"], ls=look.get("ls", "-"), label=label)
+    axes.plot(rates, losses, lw=0, ms=4, color=look["color"], marker=look["marker"])
+    axes.plot(*_parabola(rates, losses, inside=optimum.inside), lw=1, color=look["color"], ls=look.get("ls", "-"), label=label)
     axes.plot(optimum.rate, optimum.value, "*", ms=9, color=look["color"], markeredgecolor="white", markeredgewidth=0.5)
+
+
+def _parabola(rates: np.ndarray, losses: np.ndarray, *, inside: bool) -> tuple[np.ndarray, np.ndarray]:
+    """Its points over the best rate and the two beside it; none where the best is at an end."""
+    if not inside:
+        return np.array([]), np.array([])
+    best = int(losses.argmin())
+    around, x = slice(best - 1, best + 2), np.geomspace(rates[best - 1], rates[best + 1], FINE)
+    return x, np.polyval(np.polyfit(np.log(rates[around]), losses[around], 2), np.log(x))
 
 
 def _searched(record: xr.Dataset) -> xr.DataArray:

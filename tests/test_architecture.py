@@ -29,7 +29,8 @@ LAW = {
     "lab": LAB | CORE,
     "report": {"matplotlib", "numpy", "scipy", "xarray", "pandas", "kadam.theory", "kadam.decay", "kadam.advice"},
 }
-# In a chapter, by the file's name; besides these its own chapter: from a config nothing, from claims what is free of torch.
+# In a chapter, by the file's name; besides these its own chapter: from a config what its configs share, which its law binds,
+# from claims what is free of torch.
 CHAPTER_LAW = {
     "config": {"kadam.decay", "kadam.lab.records.profiles"},
     "claims": JUDGING,
@@ -65,8 +66,8 @@ def allowed(module: str) -> set[str]:
         return LAW[parts[1]] | {f"kadam.{parts[1]}"}
     chapter = ".".join(parts[:3])
     own = ".".join(parts[:-1])
-    if parts[-1] == "config":
-        return CHAPTER_LAW["config"]
+    if parts[-1] in ("config", "settings"):
+        return CHAPTER_LAW["config"] | {f"{chapter}.settings"}
     files = {"claims": {f"{own}.config"}, "figures": {f"{own}.config", f"{own}.claims"}, "run": {f"{own}.config"}}
     if parts[-1] in files:
         shared = {
@@ -105,6 +106,8 @@ def test_each_part_imports_only_what_the_law_allows(module):
         ("advice", "import torch"),
         ("chapters.rows", "from kadam.chapters.growth import claims"),
         ("chapters.growth.config", "import numpy"),
+        ("chapters.contest.settings", "import numpy"),
+        ("chapters.contest.language.config", "from kadam.chapters.contest import trials"),
         ("chapters.growth.claims", "from kadam.lab.train import probes"),
         ("chapters.growth.claims", "from kadam.chapters.growth.run import slope"),
         ("chapters.growth.figures", "import torch"),

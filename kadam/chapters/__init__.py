@@ -62,6 +62,7 @@ CATALOGUE = {
         Experiment("scale_invariance.meta", "05-scale-invariance"),
         Experiment("contest.cifar", "06-cifar"),
         Experiment("contest.language", "07-language"),
+        Experiment("contest.optimum", "07-language"),
         Experiment("box.box", "08-adamw-box"),
         Experiment("box.norms", "08-adamw-box"),
         Experiment("box.radius", "08-adamw-box"),

@@ -1,4 +1,4 @@
-"""What a few repetitions allow to say: intervals and tests of a mean, verdicts that rest on one of them, ranks, an optimum."""
+"""What a few repetitions allow to say: intervals and tests of a mean, what each of them decides, and ranks."""
 
 from collections.abc import Callable
 from typing import NamedTuple, TypeVar
@@ -55,6 +55,21 @@ def paired_interval(first: ArrayLike, second: ArrayLike, *, axis: int = -1, leve
     return mean_interval(a - b, axis=axis, level=level)
 
 
+def paired_t_test(differences: ArrayLike, *, axis: int = -1) -> NDArray[np.float64]:
+    """Student's two-sided p-value that the mean of paired, normal differences is zero, for each row of pairs along ``axis``.
+
+    It is at most 1 - level where :func:`mean_interval` of that level leaves zero out. 1 for one pair, and for differences that
+    are all zero. With so few pairs that :func:`least_p_value` is above the level this test can reject and the exact one cannot;
+    what it rests on besides is that the differences are normal. ``ValueError`` for no pair, or a difference that is not finite.
+    """
+    given = finite_array("differences", differences)
+    mean, low, _ = mean_interval(given, axis=axis)
+    n, reach = given.shape[axis], mean - low
+    with np.errstate(divide="ignore", invalid="ignore"):
+        t = np.abs(mean) / reach * stats.t.ppf((1 + LEVEL) / 2, n - 1)
+    return np.where(np.isnan(t), 1.0, 2 * stats.t.sf(t, n - 1))
+
+
 def sign_flip_test(differences: ArrayLike, *, axis: int = -1) -> NDArray[np.float64]:
     """Exact two-sided p-value that the mean of paired differences is zero, for each row of pairs along ``axis``.
 
@@ -101,58 +116,6 @@ def without_each(judge: Callable[[xr.Dataset], T], dataset: xr.Dataset, dim: str
     if (n := dataset.sizes.get(dim, 0)) < 2:
         raise ValueError(f"dim must be a dimension with two entries or more, got {dim!r} of {dict(dataset.sizes)}")
     return [judge(dataset.isel({dim: np.delete(np.arange(n), i)})) for i in range(n)]
-
-
-def fragile(judge: Callable[[xr.Dataset], object], dataset: xr.Dataset, dim: str = "seed") -> bool:
-    """Whether the outcome on the whole dataset changes when one entry along ``dim`` is left out.
-
-    Outcomes are compared by ``==``: give a judge of the verdict alone, without words that hold numbers, and without a rule that
-    says nothing on few seeds, by which every verdict on just enough of them would change. Errors as :func:`without_each`.
-    """
-    others, whole = without_each(judge, dataset, dim), judge(dataset)
-    return any(other != whole for other in others)
-
-
-class Optimum(NamedTuple):
-    """The rate at which a value is smallest, that value, and whether rates on both sides were tried."""
-
-    rate: float
-    value: float
-    inside: bool
-
-
-def interpolated_optimum(rates: ArrayLike, values: ArrayLike) -> Optimum:
-    """The minimum of the parabola in log rate through the best of the ``rates`` tried and its two neighbours, at any spacing.
-
-    Where larger is better give the negative. Values that are not finite, of runs that diverged, are never the best; next to one
-    the best rate itself is the optimum, and so it is at an end of the rates, where ``inside`` is False. Of equally good rates
-    the one nearest the middle is taken, of two the smaller. ``ValueError`` unless both are one-dimensional and equally long,
-    three or more, the rates positive and increasing, and one value is finite.
-    """
-    x, y = _log_rates(rates), real_array("values", values)
-    if y.shape != x.shape or not np.isfinite(y).any():
-        raise ValueError(f"values must be as many as rates, {len(x)}, one of them finite, got {values!r}")
-    y = np.where(np.isfinite(y), y, np.inf)
-    best = min(np.flatnonzero(y == y.min()).tolist(), key=lambda i: abs(2 * i - len(y) + 1))
-    inside = 0 < best < len(y) - 1
-    move, gain = _vertex(x[best - 1 : best + 2] - x[best], y[best - 1 : best + 2] - y[best]) if inside else (0.0, 0.0)
-    return Optimum(float(np.asarray(rates)[best] * np.exp(move)), float(y[best] - gain), inside)
-
-
-def _log_rates(rates: ArrayLike) -> NDArray[np.float64]:
-    x = np.log(array_that("rates", rates, lambda x: (x > 0) & (x < np.inf), "be positive and finite;"))
-    if x.ndim != 1 or len(x) < 3 or not (np.diff(x) > 0).all():
-        raise ValueError(f"rates must be one-dimensional, three or more, and increasing, got {rates!r}")
-    return x
-
-
-def _vertex(x: NDArray[np.float64], y: NDArray[np.float64]) -> tuple[float, float]:
-    """Where a parabola through three points, of which the middle one is (0, 0) and lowest, is smallest, and how far below 0."""
-    if y.max() in (0, np.inf):
-        return 0.0, 0.0
-    left, right = y[0] / x[0], y[2] / x[2]  # slopes
-    slope, curvature = (right * -x[0] + left * x[2]) / (x[2] - x[0]), (right - left) / (x[2] - x[0])
-    return -slope / (2 * curvature), slope**2 / (4 * curvature)
 
 
 def ranks_last(values: ArrayLike) -> NDArray[np.float64]:

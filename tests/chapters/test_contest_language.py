@@ -9,7 +9,7 @@ import torch
 from numpy.testing import assert_allclose, assert_array_equal
 
 from kadam import Decay, stages
-from kadam.chapters.contest import measures
+from kadam.chapters.contest import measures, texts
 from kadam.chapters.contest.comparisons import EQUAL, TUNED
 from kadam.chapters.contest.contest import COMPARISON, SEARCH
 from kadam.chapters.contest.language import config, run
@@ -56,13 +56,13 @@ def test_the_paper_profile_is_what_was_asked_for():
 
 
 def test_the_plan_counts_the_runs_that_are_made(monkeypatch):
-    begun, original = [], run.Inputs.training
+    begun, original = [], texts.Inputs.training
 
     def counted(self, piece, steps, trial):
         begun.append(steps)
         return original(self, piece, steps, trial)
 
-    monkeypatch.setattr(run.Inputs, "training", counted)
+    monkeypatch.setattr(texts.Inputs, "training", counted)
     run.run(TINY)
     plan = run.contest(TINY).plan
     assert (plan.tuning, plan.comparing) == (2 * 5 * 2, 2 * 5 * 3)
@@ -72,8 +72,8 @@ def test_the_plan_counts_the_runs_that_are_made(monkeypatch):
 
 
 def test_the_search_never_looks_at_test_text(monkeypatch):
-    text, looked = run.Inputs.of(TINY, sha256()).texts["reviews"], []
-    monkeypatch.setattr(run.LanguageModelling, "evaluate", lambda self, data: looked.append(data) or {"loss": 1.0})
+    text, looked = texts.Inputs.of(TINY, sha256()).texts["reviews"], []
+    monkeypatch.setattr(texts.LanguageModelling, "evaluate", lambda self, data: looked.append(data) or {"loss": 1.0})
     piece = Piece("reviews, q/k norm", "Adam")
     for phase in (SEARCH, COMPARISON):
         run.contest(TINY).train(sha256(), phase, {piece: [Trial(1e-3, 0)]}, piece, Progress(print))
@@ -90,7 +90,7 @@ def test_another_seed_gives_another_record():
 
 
 def test_all_methods_of_a_seed_start_alike_and_see_the_same_text():
-    inputs = run.Inputs.of(TINY, sha256())
+    inputs = texts.Inputs.of(TINY, sha256())
     runs = []
     for method in ("Adam", "Lion", "2-Adam meta"):
         training = inputs.training(Piece("characters", method), 4, Trial(1e-3, 7))
@@ -120,7 +120,7 @@ def test_the_record_holds_the_bound_of_each_methods_last_stage():
 
 
 def test_a_guess_is_one_among_all_tokens():
-    vocabularies = [text.vocabulary for text in run.Inputs.of(TINY, sha256()).texts.values()]
+    vocabularies = [text.vocabulary for text in texts.Inputs.of(TINY, sha256()).texts.values()]
     assert vocabularies == [59, 256]  # the excerpt's characters, and bytes
     assert_allclose(record().guess, np.log(vocabularies))
 

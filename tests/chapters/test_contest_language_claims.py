@@ -103,7 +103,25 @@ def test_the_criteria_are_applied_on_both_sides(losses, id, expected):
 
 def test_differences_are_in_nats_and_positive_where_k_2_is_better():
     claim = claims(made(**{"2xAdam_repeat": [1.9, 2.05]}))["D-7b repeat"]
-    assert claim.measured == "a +0.100 (+0.100 to +0.100); b -0.050 (-0.050 to -0.050) nats"
+    assert re.sub(r"p [-.e\d]+", "p", claim.measured) == "nats: a +0.100 (+0.100 to +0.100), p; b -0.050 (-0.050 to -0.050), p"
+
+
+@pytest.mark.parametrize(
+    ("spread", "p", "rivalry", "none_ahead"),
+    [(0.01, 0.0033, PARTLY, PARTLY), (0.02, 0.0131, NO, YES)],  # times four tests: 0.013 and 0.052
+)
+def test_an_advantage_counts_where_it_survives_holms_correction_among_all_of_a_comparison(spread, p, rivalry, none_ahead):
+    """Ahead on one network of two, with one strategy of two."""
+    found = made(**{"2xAdam_repeat": [1.9, 2.0]})
+    noise = xr.DataArray([-spread, 0.0, spread], dims="seed")
+    found = changed(found, "loss", "2-Adam repeat", found.loss + noise.where(found.network == "a", 0))
+    assert measures.adjusted(found, TUNED).sel(strategy="repeat", network="a") == pytest.approx(4 * p, rel=0.01)
+    assert (verdict(found, "D-7b repeat"), verdict(found, "D-7d")) == (rivalry, none_ahead)
+    second, adam = (found.loss.sel(optimizer=name, drop=True) for name in ("2-Adam repeat", "Adam"))
+    behind = changed(found, "loss", "2-Adam repeat", 2 * adam - second)
+    assert measures.adjusted(behind, TUNED).sel(strategy="repeat", network="a") < 0.06
+    assert float(measures.in_favour(behind, TUNED).max()) == float(measures.in_favour(behind, TUNED).min()) == 1
+    assert verdict(behind, "D-7b repeat") == NO
 
 
 def test_none_ahead_names_where_a_second_stage_is():

@@ -1,11 +1,13 @@
 """The plan of a contest, and what it costs."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from kadam.chapters.contest import contest
+from kadam.chapters.contest.comparisons import MATCHED, TUNED
 from kadam.chapters.contest.contest import COMPARISON, SEARCH, Contest, Plan, seconds_a_step
 
 CONFIG = SimpleNamespace(rates=(1e-3, 4e-3), equal_rate=1e-3, tuning_seeds=2, seeds=5, seed=0, steps=100)
@@ -19,6 +21,11 @@ def test_the_plan_counts_runs_and_steps_of_both_phases():
     assert TWO.plan.sentence(0.065, 2) == (
         "24 runs to find learning rates, then 90 to compare, 9,240 steps in all; 65 ms a step here, about 5 min with 2 at once"
     )
+
+
+def test_a_contest_may_leave_out_a_comparison():
+    fewer = replace(TWO, comparisons=(TUNED, MATCHED))
+    assert fewer.plan == Plan(tuning=6 * 2 * 2, comparing=6 * 2 * 5, steps=24 * 10 + 60 * 100)
 
 
 @pytest.mark.parametrize(("steps", "expected"), [(40, 1 / 20 + 1 / 8), (4, 1 / 4 + 1 / 8)])

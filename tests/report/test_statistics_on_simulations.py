@@ -1,4 +1,4 @@
-"""Tests of paired differences, families of tests, fragile verdicts and optima, on data whose answer is known."""
+"""Tests of paired differences, families of tests and seeds left out, on data whose answer is known."""
 
 import itertools
 import operator
@@ -14,12 +14,11 @@ from scipy import stats
 
 from kadam.report.statistics import (
     MOST_PAIRS,
-    fragile,
     holm,
-    interpolated_optimum,
     least_p_value,
     mean_interval,
     paired_interval,
+    paired_t_test,
     sign_flip_test,
     without_each,
 )
@@ -267,6 +266,31 @@ def test_three_seeds_reject_nothing_in_any_family_and_eight_in_one_of_six():
     assert (holm(sign_flip_test(np.tile(clear, (2, 1)))) > 0.05).all()
 
 
+# --- the paired t-test -----------------------------------------------------------------------------------------------------
+
+
+@given(arrays(np.float64, st.tuples(st.integers(1, 4), st.integers(2, 9)), elements=st.integers(-9, 9).map(float)))
+def test_the_paired_t_test_is_scipys_and_rejects_where_the_interval_leaves_zero_out(rows):
+    assume((np.ptp(rows, axis=1) > 0).all())
+    p, of = paired_t_test(rows), mean_interval(rows)
+    assert_allclose(p, stats.ttest_1samp(rows, 0, axis=1).pvalue, rtol=1e-9)
+    away = (of.low > 1e-9) | (of.high < -1e-9)
+    assert_array_equal(p[away] < 0.05, np.ones(away.sum()))
+    assert (p[(of.low < -1e-9) & (of.high > 1e-9)] > 0.05).all()
+    assert_array_equal(paired_t_test(rows.T, axis=0), p)
+
+
+def test_differences_without_spread_are_certain_and_none_or_one_say_nothing():
+    assert_array_equal(paired_t_test([[0.0, 0.0, 0.0], [1.0, 1.0, 1.0]]), [1, 0])
+    assert_array_equal(paired_t_test([[0.0], [3.0]]), [1, 1])
+    with pytest.raises(ValueError, match="differences"):
+        paired_t_test([1.0, NAN])
+
+
+def test_three_pairs_can_reject_by_the_t_test_alone():
+    assert paired_t_test([1.0, 1.1, 0.9]) < 0.01 < least_p_value(3) == sign_flip_test([1.0, 1.1, 0.9])
+
+
 # --- verdicts that rest on one seed ----------------------------------------------------------------------------------------
 
 
@@ -287,122 +311,7 @@ def test_each_entry_is_left_out_once_and_nothing_else():
     assert without_each(lambda part: part.other.item(), whole, "size") == [2, 1]
 
 
-@pytest.mark.parametrize(
-    ("values", "expected"),
-    [
-        ((7.3, 7.6, 13.9), True),  # 9.6 against 10; 10.75 without the first
-        ((7.3, 7.6, 7.9), False),
-        ((12.0, 12.5, 13.9), False),
-        ((9.0, 11.0), True),
-        ((9.0, 10.0), False),  # at the limit is within it
-        ((1.0, 1.0, 1.0, 1.0, 60.0), True),
-    ],
-)
-def test_a_verdict_is_fragile_where_one_seed_decides_it(values, expected):
-    assert fragile(mean_within, errors_of(*values)) is expected
-
-
-def test_an_interval_that_one_seed_decides_is_fragile_and_one_far_from_the_limit_is_not():
-    def ahead(dataset):
-        return bool(mean_interval(dataset.error).low > 0)
-
-    noise = draws(50, 6)
-    assert not any(fragile(ahead, errors_of(*row)) for row in 20 + noise)
-    reversal = np.array([20, 20, 20, 20, 20, -40])  # without the last clearly ahead
-    assert all(fragile(ahead, errors_of(*row)) for row in reversal + noise)
-
-
 def test_what_cannot_be_left_out_is_refused():
     for dim, whole in [("seed", errors_of(1.0)), ("seed", errors_of()), ("network", errors_of(1.0, 2.0))]:
         with pytest.raises(ValueError, match=f"dim must be a dimension with two entries or more, got '{dim}' of {{'seed': "):
-            fragile(mean_within, whole, dim)
-
-
-# --- the optimum between the rates tried -----------------------------------------------------------------------------------
-
-
-LOGS = arrays(np.float64, st.integers(3, 9), elements=st.floats(0.1, 3)).map(lambda steps: np.cumsum(steps) - 8)
-CURVES = st.tuples(st.floats(0.01, 0.99), st.floats(0.1, 10), st.floats(-5, 5))
-
-
-@given(LOGS, CURVES)
-def test_the_optimum_of_a_parabola_in_log_rate_is_exact_at_any_spacing(x, curve):
-    place, curvature, lowest = curve
-    truth = x[0] + place * (x[-1] - x[0])
-    values = lowest + curvature * (x - truth) ** 2
-    assume((values == values.min()).sum() == 1)  # which of two equals is the best is told by hand below
-    found, best = interpolated_optimum(np.exp(x), values), int(np.argmin(values))
-    assert found.inside == (0 < best < len(x) - 1)
-    if found.inside:
-        assert_allclose([np.log(found.rate), found.value], [truth, lowest], rtol=0, atol=1e-9)
-    else:
-        assert_allclose(found[:2], [np.exp(x[best]), values[best]], rtol=1e-15)
-
-
-@given(LOGS, st.data())
-def test_it_is_near_the_best_rate_in_any_unit_of_rate_and_from_either_side(x, data):
-    values = data.draw(arrays(np.float64, len(x), elements=st.integers(-9, 9).map(float)))
-    assume(np.ptp(np.flatnonzero(values == values.min())) <= 1)  # one best, or two beside each other
-    found = interpolated_optimum(np.exp(x), values)
-    scaled, mirrored = interpolated_optimum(1e-3 * np.exp(x), values), interpolated_optimum(np.exp(-x[::-1]), values[::-1])
-    assert_allclose([scaled.rate * 1e3, 1 / mirrored.rate], found.rate, rtol=1e-9)
-    assert_allclose(scaled.value, found.value, atol=1e-9)
-    if (values == values.min()).sum() == 1:  # of two in the middle the smaller rate has its neighbours, so the value may differ
-        assert_allclose(mirrored.value, found.value, atol=1e-9)
-    assert scaled.inside == mirrored.inside == found.inside
-    assert found.value <= values.min()
-    middles = np.concatenate([x[:1], (x[1:] + x[:-1]) / 2, x[-1:]])  # the vertex lies between the middles around the best
-    near_best = [low - 1e-9 <= np.log(found.rate) <= high + 1e-9 for low, high in itertools.pairwise(middles)]
-    assert (np.array(near_best) & (values == values.min())).any()
-
-
-@pytest.mark.parametrize(
-    ("values", "expected"),
-    [
-        ([5, 2, 1, 2, 5], (1, 1, True)),
-        ([9, 2, 1, 4, 9], (10**-0.25, 0.875, True)),  # steps of 1 and 3 beside the best: -1/4, and 1/8 below
-        ([1, 2, 3, 4, 5], (0.01, 1, False)),
-        ([5, 4, 3, 2, 1], (100, 1, False)),
-        ([9, 1, 1, 9, 9], (10**-0.5, 0, True)),  # between two equals
-        ([9, 9, 9, 1, 1], (10**1.5, 0, True)),
-        ([1, 1, 1, 1, 1], (1, 1, True)),
-        ([9, 2, 1, NAN, NAN], (1, 1, True)),  # beside a run that diverged
-        ([9, INF, 1, 4, 9], (1, 1, True)),
-        ([NAN, 2, 1, 4, NAN], (10**-0.25, 0.875, True)),
-        ([-INF, 2, 1, 4, -INF], (10**-0.25, 0.875, True)),
-        ([1, NAN, 2, 3, 4], (0.01, 1, False)),
-        ([NAN, NAN, NAN, NAN, 7], (100, 7, False)),
-        ([NAN, NAN, NAN, 7, NAN], (10, 7, True)),
-    ],
-)
-def test_the_optimum_by_hand(values, expected):
-    assert_allclose(interpolated_optimum([0.01, 0.1, 1, 10, 100], values), expected, rtol=1e-12, atol=1e-12)
-
-
-def test_it_finds_a_shift_that_a_grid_of_factors_of_three_cannot_show():
-    grid = 3.0 ** np.arange(-3, 4)
-    rng, off = np.random.default_rng(4), {"grid": [], "parabola": []}
-    for _ in range(200):
-        truth = rng.uniform(-1.5, 1.5)
-        losses = np.cosh(np.log(grid) - truth) + rng.normal(0, 0.02, len(grid))  # no parabola, and noise
-        off["grid"].append(np.log(grid[losses.argmin()]) - truth)
-        off["parabola"].append(np.log(interpolated_optimum(grid, losses).rate) - truth)
-    assert np.abs(off["parabola"]).mean() < 0.25 * np.abs(off["grid"]).mean()
-
-
-@pytest.mark.parametrize("rates", [[1, 2], [[1, 2, 3]], 1.0, [1, 1, 2], [1, 3, 2], [3, 2, 1]])
-def test_rates_are_three_or_more_and_increase(rates):
-    with pytest.raises(ValueError, match="rates must be one-dimensional, three or more, and increasing, got"):
-        interpolated_optimum(rates, np.ones(np.shape(rates)))
-
-
-@pytest.mark.parametrize("bad", [0, -1.0, NAN, INF])
-def test_rates_are_positive(bad):
-    with pytest.raises(ValueError, match=f"rates must be positive and finite; got {bad}"):
-        interpolated_optimum([bad, 1, 2], [1, 2, 3])
-
-
-@pytest.mark.parametrize("values", [[1, 2], [[1, 2, 3]], 1.0, [NAN, NAN, INF]])
-def test_values_are_as_many_and_one_is_finite(values):
-    with pytest.raises(ValueError, match="values must be as many as rates, 3, one of them finite, got"):
-        interpolated_optimum([1, 2, 3], values)
+            without_each(mean_within, whole, dim)

@@ -11,7 +11,18 @@ import xarray as xr
 from torch.optim.optimizer import Optimizer
 
 from kadam.chapters.contest.comparisons import ADAM, COMPARISONS, overall
-from kadam.chapters.contest.trials import Piece, Runs, Trial, crossed, marks, peak_rates, side_by_side, unfolded
+from kadam.chapters.contest.trials import (
+    Piece,
+    Runs,
+    Trial,
+    Tuned,
+    best_tried,
+    crossed,
+    marks,
+    peak_rates,
+    side_by_side,
+    unfolded,
+)
 from kadam.decay import Decay
 from kadam.lab.data.configured import configured
 from kadam.lab.data.sources import DataError, Described, describe
@@ -58,6 +69,8 @@ class Contest:
     # start, and held_out(network, phase), what runs are evaluated on.
     load: Callable[[Any, str], Any]
     config: Any  # has rates (Adam's in the search), equal_rate, tuning_seeds, seeds, seed, steps, evaluations and device
+    comparisons: tuple[str, ...] = COMPARISONS
+    tuned: Tuned = best_tried  # how the tuned rates follow from the search
 
     @property
     def pieces(self) -> list[Piece]:
@@ -67,7 +80,7 @@ class Contest:
     def plan(self) -> Plan:
         """What :meth:`hold` would do."""
         config, pieces = self.config, len(self.pieces)
-        first, second = pieces * len(config.rates) * config.tuning_seeds, pieces * len(COMPARISONS) * config.seeds
+        first, second = pieces * len(config.rates) * config.tuning_seeds, pieces * len(self.comparisons) * config.seeds
         return Plan(first, second, first * self.tuning_steps + second * config.steps)
 
     def announcement(self, jobs: int) -> str:
@@ -89,10 +102,10 @@ class Contest:
         search = trained(SEARCH, {p: crossed(optimizers.rates(p.method, config.rates), tuning_seeds) for p in self.pieces})
         found = self._found(search, tuning_seeds)
         score = found.accuracy.fillna(0) if "accuracy" in found else -found.loss.fillna(np.inf)
-        rates = peak_rates(found, score, config.equal_rate)
+        rates = peak_rates(found, score, config.equal_rate, self.tuned).sel(comparison=list(self.comparisons))
         trials = {p: crossed(rates.sel(network=p.network, optimizer=p.method).values.tolist(), seeds) for p in self.pieces}
         comparison = trained(COMPARISON, trials)
-        compared = unfolded(comparison, xr.Variable("comparison", list(COMPARISONS)), xr.Variable("seed", seeds))
+        compared = unfolded(comparison, xr.Variable("comparison", list(self.comparisons)), xr.Variable("seed", seeds))
         searched = found.rename({name: f"search_{name}" for name in found.data_vars if name != "tried"})
         dataset = xr.merge([searched, compared, rates.rename("peak_rate")]).astype(np.float32)
         inputs = self.load(config, data.sha256)

@@ -2,7 +2,7 @@
 
 import functools
 import itertools
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,25 +10,23 @@ import xarray as xr
 
 from kadam.chapters.contest import measures
 from kadam.chapters.contest.comparisons import ADAM, EQUAL, MATCHED, TUNED, overall
-from kadam.chapters.contest.measures import ended, gain, gains, networks, scale, two_stages
+from kadam.chapters.contest.measures import Test, adjusted, ended, gain, gains, in_favour, networks, scale, two_stages
 from kadam.decay import STRATEGIES
-from kadam.report.ledger import (
-    LOOK,
-    NOT_JUDGED,
-    Cases,
-    Claims,
-    Criterion,
-    Finding,
-    judged,
-    limited,
-    on_enough_seeds,
-    with_range,
-)
-from kadam.report.statistics import LEVEL
+from kadam.report.ledger import LOOK, NOT_JUDGED, Claims, Criterion, Finding, judged, limited, on_enough_seeds, with_range
+from kadam.report.statistics import LEVEL, paired_t_test
 
 QUESTION = "a question from the paper's public reviews"
 SIZE = "asked here: is it the size of the steps?"
 INTERVAL = f"{LEVEL:.0%} interval"
+
+
+def corrected(test: str) -> str:
+    """What counts as ahead in a contest of several strategies on several networks, in words, by this test."""
+    family = "corrected by Holm's method among all strategies and networks of the comparison"
+    return f"{test} over seeds, {family}: p at most {{level:g}}, with the mean in favour of k = 2"
+
+
+BY_T = corrected("two-sided paired t-test")
 
 HOW = {
     EQUAL: "at the same learning rate",
@@ -37,12 +35,19 @@ HOW = {
 }
 
 
-def rivalries(claim: str, criterion: str, places: Mapping[str, tuple[str, str]]) -> Claims:
+def rivalries(
+    claim: str,
+    criterion: Criterion,
+    places: Mapping[str, tuple[str, str]],
+    *,
+    strategies: Sequence[str] = STRATEGIES,
+    judge: Callable[..., Finding] | None = None,
+) -> Claims:
     """One claim a comparison and strategy; ``places``: the number and the source of each comparison's."""
     found: dict[Any, Any] = {}
-    for (comparison, (number, source)), strategy in itertools.product(places.items(), STRATEGIES):
-        judge = functools.partial(second_stage, strategy=strategy, comparison=comparison)
-        found[f"{number} {strategy}", source] = claim.format(strategy=strategy, how=HOW[comparison]), criterion, judge
+    for (comparison, (number, source)), strategy in itertools.product(places.items(), strategies):
+        decide = functools.partial(judge or second_stage, strategy=strategy, comparison=comparison)
+        found[f"{number} {strategy}", source] = claim.format(strategy=strategy, how=HOW[comparison]), criterion, decide
     return found
 
 
@@ -56,32 +61,30 @@ def common(claims: Mapping[str, str], *, each: str, network: str, data: str, ahe
 
     Their words: held in ``each`` network, or in some; how a ``network`` and the ``data`` are called; what counts as ``ahead``.
     """
-    left = f"wherever k = 2 is ahead at the same rate ({INTERVAL} above 0): at most {{most:g}} of its mean advantage is left"
+    left = f"wherever k = 2 is ahead at the same rate ({BY_T}): at most {{most:g}} of its mean advantage is left"
     larger = f"at least {{least:g}} times, for every strategy and {network}"
     best = f"strategy and rival chosen on validation {data}; {INTERVAL} of the paired difference {ahead}"
     size, steps, rivals, inside = claims
     return {
-        (size, SIZE): (claims[size], Criterion(left, most=0.25, when=LOOK), only_size),
+        (size, SIZE): (claims[size], Criterion(left, most=0.25, level=0.05, when=LOOK), only_size),
         (steps, SIZE): (claims[steps], Criterion(larger, least=2), larger_steps),
         (rivals, QUESTION): (claims[rivals], best, best_of_all),
         (inside, "checked here"): (claims[inside], Criterion(f"for every method and {network}", when=LOOK), inside_the_grid),
     }
 
 
-def ahead(dataset: xr.Dataset, *which: Any) -> Cases:
-    """A case a network: whether the interval of the gain lies above 0; margins are in halves of the interval."""
-    mean, low, _ = (xr.DataArray(of, {"network": networks(dataset)}) for of in gain(dataset, *which))
-    return limited(low, above=0, of=mean - low)
-
-
 @on_enough_seeds
-def second_stage(dataset: xr.Dataset, *, strategy: str, comparison: str) -> Finding:
+def second_stage(dataset: xr.Dataset, *, strategy: str, comparison: str, level: float, test: Test = paired_t_test) -> Finding:
     """k = 2 against Adam in each network."""
     method = two_stages(dataset).get(strategy)
     if method is None:
         return "strategy not run", NOT_JUDGED
-    words = [f"{name} {ahead}" for name, ahead in zip(networks(dataset), gains(dataset, comparison, method), strict=True)]
-    return f"{'; '.join(words)} {scale(dataset).difference}", ahead(dataset, comparison, method)
+    p = adjusted(dataset, comparison, test).sel(strategy=strategy).values
+    each = zip(networks(dataset), gains(dataset, comparison, method), p, strict=True)
+    words = "; ".join(f"{name} {ahead}, p {of:.2g}" for name, ahead, of in each)
+    return f"{scale(dataset).difference}: {words}", limited(
+        in_favour(dataset, comparison, test).sel(strategy=strategy), most=level
+    )
 
 
 @on_enough_seeds
@@ -99,15 +102,13 @@ def graceful(dataset: xr.Dataset, *, comparison: str, most: float) -> Finding:
 
 
 @on_enough_seeds
-def only_size(dataset: xr.Dataset, *, most: float) -> Finding:
+def only_size(dataset: xr.Dataset, *, most: float, level: float) -> Finding:
     """What is left of an advantage at equal rates when updates are as large as Adam's, wherever there is one."""
     second, of = list(two_stages(dataset).values()), scale(dataset)
     axes = {"strategy": list(two_stages(dataset)), "network": networks(dataset)}
     equal, matched = (gain(dataset, comparison, second) for comparison in (EQUAL, MATCHED))
-    won, left = (
-        xr.DataArray(equal.low > 0, axes),
-        xr.DataArray(matched.mean / np.where(equal.low > 0, equal.mean, np.nan), axes),
-    )
+    won = in_favour(dataset, EQUAL) <= level
+    left = xr.DataArray(matched.mean / np.where(won, equal.mean, np.nan), axes)
     size = dataset.peak_rate * overall(dataset.update_rms).mean("seed")
     off = size.sel(comparison=MATCHED, optimizer=second) / size.sel(comparison=EQUAL, optimizer=ADAM)
     if not won.any():

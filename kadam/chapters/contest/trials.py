@@ -9,6 +9,7 @@ import numpy as np
 import xarray as xr
 
 from kadam.chapters.contest.comparisons import ADAM, COMPARISONS
+from kadam.chapters.contest.parabola import interpolated_optimum
 from kadam.lab.engine.state import Stateful
 from kadam.lab.train.training import Training
 from kadam.theory.arguments import Array
@@ -108,18 +109,33 @@ def unfolded(trials: xr.Dataset, outer: xr.Variable, inner: xr.Variable) -> xr.D
     return both.transpose(first, ...).assign_coords({first: outer, last: inner})
 
 
-def peak_rates(found: xr.Dataset, score: xr.DataArray, equal_rate: float) -> xr.DataArray:
+# The tuned rates (network, optimizer), given those tried (optimizer, rate) and the score there, mean over seeds, with rate.
+Tuned = Callable[[xr.DataArray, xr.DataArray], xr.DataArray]
+
+
+def best_tried(tried: xr.DataArray, score: xr.DataArray) -> xr.DataArray:
+    """Of the rates tried the one with the largest score."""
+    return tried.isel(rate=score.argmax("rate")).drop_vars("rate")
+
+
+def interpolated(tried: xr.DataArray, score: xr.DataArray) -> xr.DataArray:
+    """Where a parabola in log rate through the largest score and its neighbours is largest, also between the rates tried."""
+    dims = [["rate"], ["rate"]]
+    return xr.apply_ufunc(lambda *of: interpolated_optimum(*of).rate, tried, -score, input_core_dims=dims, vectorize=True)
+
+
+def peak_rates(found: xr.Dataset, score: xr.DataArray, equal_rate: float, tuned: Tuned = best_tried) -> xr.DataArray:
     """The learning rate of every comparison, from a search. Dimensions: comparison, network, optimizer.
 
     ``found``: update_rms (network, optimizer, rate, tuning_seed) and tried (optimizer, rate). ``score``: with the dimensions of
     update_rms, larger is better, a number for runs that diverged as well.
     """
-    tuned = found.tried.isel(rate=score.mean("tuning_seed").argmax("rate")).drop_vars("rate")
     sizes = found.tried * found.update_rms.mean("tuning_seed")
     target = _at(found.tried, sizes, equal_rate).sel(optimizer=ADAM, drop=True)
     matched = _at(sizes, found.tried, target)
     equal = xr.full_like(matched, equal_rate)
-    rates = xr.concat([equal, tuned, matched], xr.Variable("comparison", list(COMPARISONS)), coords="minimal")
+    best = tuned(found.tried, score.mean("tuning_seed"))
+    rates = xr.concat([equal, best, matched], xr.Variable("comparison", list(COMPARISONS)), coords="minimal")
     return rates.transpose("comparison", "network", "optimizer")
 
 

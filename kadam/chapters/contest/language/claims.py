@@ -7,19 +7,18 @@ import xarray as xr
 
 from kadam.chapters.contest import judges
 from kadam.chapters.contest.comparisons import EQUAL, MATCHED, TUNED
-from kadam.chapters.contest.judges import INTERVAL, QUESTION
-from kadam.chapters.contest.measures import BASIN, at_most_a_guess, basin, gain, networks, second_and_first, two_stages
-from kadam.report.ledger import Claims, Criterion, Finding, judged, limited, on_enough_seeds, with_range
+from kadam.chapters.contest.judges import QUESTION
+from kadam.chapters.contest.measures import BASIN, at_most_a_guess, basin, in_favour, networks, second_and_first, two_stages
+from kadam.report.ledger import LOOK, Claims, Criterion, Finding, judged, limited, on_enough_seeds, with_range
 
 
 @on_enough_seeds
-def _none_ahead(dataset: xr.Dataset) -> Finding:
+def _none_ahead(dataset: xr.Dataset, *, level: float) -> Finding:
     """Whether k = 2 is ahead of Adam nowhere, both tuned."""
-    methods = list(two_stages(dataset).values())
-    won = gain(dataset, TUNED, methods).low > 0
+    methods, p = list(two_stages(dataset).values()), in_favour(dataset, TUNED)
+    won = p.values <= level
     places = [f"{methods[i]} ({networks(dataset)[j]})" for i, j in np.argwhere(won)]
-    not_ahead = xr.DataArray(~won, {"optimizer": methods, "network": networks(dataset)})
-    return f"ahead in {won.sum()} of {won.size} cases: {', '.join(places) or '-'}", judged(not_ahead)
+    return f"ahead in {won.sum()} of {won.size} cases: {', '.join(places) or '-'}", limited(p, above=level)
 
 
 def _as_wide(dataset: xr.Dataset, *, least: float) -> Finding:
@@ -83,12 +82,12 @@ COMMON = {
 TESTS: Claims = {
     **judges.rivalries(
         "On text, k = 2 with strategy {strategy} is better than Adam {how}",
-        f"{INTERVAL} over seeds of the paired difference in test loss in its favour, in each setting",
+        Criterion(f"in each setting: {judges.BY_T}", level=0.05, when=LOOK),
         {EQUAL: ("D-7a", QUESTION), TUNED: ("D-7b", QUESTION), MATCHED: ("D-7c", QUESTION)},
     ),
     ("D-7d", "asked here: does what CIFAR-10 said of k hold?"): (
         "On text, too, no second stage is ahead of Adam once both are tuned",
-        f"{INTERVAL} of the paired difference in test loss not above 0, {ANY}",
+        Criterion(f"nowhere ahead by this: {judges.BY_T}", level=0.05, when=LOOK),
         _none_ahead,
     ),
     **judges.declines("D-7e", QUESTION, "On text, with tuned learning rates, loss grows gracefully for k > 2", GRACEFUL, TUNED),

@@ -5,27 +5,19 @@ k-Adam under every strategy and k, and with four baselines. The contest is that 
 validation alone, then three comparisons with other seeds and on test text.
 """
 
-import functools
-import math
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import xarray as xr
-from torch import Tensor
 
-from kadam.chapters.contest.contest import COMMON_UNITS, COMPARISON, Contest, check_same, optimizer
-from kadam.chapters.contest.language.config import DATA, PROFILES, Config, Setting
-from kadam.chapters.contest.trials import Piece, Trial, marks
+from kadam.chapters.contest.contest import Contest
+from kadam.chapters.contest.language.config import PROFILES
+from kadam.chapters.contest.settings import Config
+from kadam.chapters.contest.texts import TEXT_UNITS, contest_on_text, hold
+from kadam.chapters.contest.trials import marks
 from kadam.decay import Decay, stages
-from kadam.lab.data.configured import configured_corpora
-from kadam.lab.data.sources import together
-from kadam.lab.data.windows import Learnable, Windows, learnable
 from kadam.lab.records.record import recorded, with_units
-from kadam.lab.train import devices, optimizers
-from kadam.lab.train.ensemble import keep_freed_memory
-from kadam.lab.train.language_model import LanguageModelling, TextNetwork
-from kadam.lab.train.schedule import Schedule
+from kadam.lab.train import optimizers
 from kadam.theory import stability
 
 
@@ -36,63 +28,14 @@ def announcement(config: Config, jobs: int) -> str:
 
 def contest(config: Config) -> Contest:
     """Who competes, and how."""
-    networks = tuple(setting.name for setting in config.settings)
-    methods = tuple(optimizers.methods(config.ks, config.strategies, chosen=config.baselines))
-    measures = ("loss", "train_loss", "update_rms", "max_update", "spikes")
-    return Contest("language", DATA, networks, methods, config.tuning_steps, measures, load=Inputs.of, config=config)
-
-
-@dataclass(frozen=True, eq=False)
-class Inputs:
-    """Texts ready for training, and what learns them."""
-
-    config: Config
-    texts: dict[str, Learnable]
-
-    @classmethod
-    @functools.cache  # once a process, also where pieces are computed elsewhere
-    def of(cls, config: Config, sha256: str) -> "Inputs":
-        """``sha256``: of the texts that are meant; ``DataError`` where this process finds others."""
-        found = configured_corpora(config)
-        check_same("text", together(*found.values()), sha256)
-        keep_freed_memory()
-        to = functools.partial(learnable, windows=config.windows, context=config.context, device=devices.chosen(config.device))
-        return cls(config, {name: to(corpus) for name, corpus in found.items()})
-
-    def setting(self, name: str) -> Setting:
-        return next(setting for setting in self.config.settings if setting.name == name)
-
-    def text(self, network: str) -> Learnable:
-        return self.texts[self.setting(network).corpus]
-
-    def network(self, name: str) -> TextNetwork:
-        config, setting = self.config, self.setting(name)
-        how = {"precision": setting.precision, "compiler": config.compiler, "device": config.device}
-        return TextNetwork(self.text(name).vocabulary, config.context, setting.shape, setting.normalised, **how)
-
-    def training(self, piece: Piece, steps: int, trial: Trial) -> LanguageModelling:
-        """A run from its start, its seed one for the weights and one for the batches."""
-        config, make = self.config, optimizer(self.config, piece, trial)
-        initialisation, order = np.random.SeedSequence(trial.seed).generate_state(2).tolist()
-        batches = Windows(self.text(piece.network).train, batch=config.batch, context=config.context, seed=order)
-        schedule = Schedule(steps, config.warmup, "cosine", config.end)
-        return LanguageModelling(self.network(piece.network), make, batches, schedule, initialisation=initialisation)
-
-    def held_out(self, network: str, phase: str) -> Tensor:
-        """Test text is for the comparison alone."""
-        text = self.text(network)
-        return text.test if phase == COMPARISON else text.validation
+    return contest_on_text("language", config)
 
 
 @recorded("language", PROFILES)
 def run(config: Config, *, checkpoint: Path | None = None, jobs: int = 1) -> xr.Dataset:
     """Every method's search and comparisons; see :meth:`Contest.hold` for the dimensions."""
-    dataset = contest(config).hold(checkpoint=checkpoint, jobs=jobs)
-    texts = Inputs.of(config, dataset.attrs["data_sha256"]).texts
-    dataset["guess"] = "network", [math.log(texts[setting.corpus].vocabulary) for setting in config.settings]
+    dataset = hold(contest(config), checkpoint=checkpoint, jobs=jobs)
     dataset["bound"] = ("optimizer", "evaluation"), _bounds(config)
-    dataset.attrs |= {name: getattr(config, name) for name in ("tuning_steps", "batch", "context")}
-    dataset.attrs |= {f"{name}_tokens": len(text.train) for name, text in texts.items()}
     return with_units(dataset, UNITS)
 
 
@@ -111,12 +54,4 @@ def _bounds(config: Config) -> np.ndarray:
     return bounds
 
 
-UNITS = COMMON_UNITS | {
-    "guess": "nats a token of a guess among all tokens",
-    "bound": "learning rates; NaN: the theory has none",
-    "search_loss": "nats a token of the validation text, at the end; NaN: diverged",
-    "loss": "nats a token of the test text; NaN: diverged",
-    "train_loss": "nats a token, mean since the evaluation before",
-    "max_update": "learning rates, the largest |u| since the evaluation before",
-    "spikes": "spikes of the training loss since the evaluation before",
-}
+UNITS = TEXT_UNITS | {"bound": "learning rates; NaN: the theory has none"}

@@ -1,0 +1,71 @@
+"""What contests on text train: networks on texts, and how the optimizers that learn them are compared."""
+
+from dataclasses import dataclass
+
+from kadam.lab.records.profiles import BASELINES, Checked, Contestants, Fields, Shape, check_choice, require
+
+LITTLE = Shape(width=32, layers=1, heads=2)
+SMALL = Shape(width=64, layers=2, heads=2)
+MILLION = Shape(width=192, layers=2, heads=3)
+LARGE = Shape(width=512, layers=7, heads=8)
+
+
+@dataclass(frozen=True)
+class Setting(Checked):
+    """A network on a text; it goes by its name in the record."""
+
+    name: str
+    corpus: str  # "shakespeare", by characters, or "reviews", by bytes
+    shape: Shape = SMALL
+    normalised: bool = False  # queries and keys
+    precision: str = "float32"  # bfloat16 pays from a width of about 200 on
+
+
+LITTLE_CHARACTERS = Setting("characters", "shakespeare", LITTLE)
+LITTLE_REVIEWS = Setting("reviews, q/k norm", "reviews", LITTLE, normalised=True)
+CHARACTERS = Setting("characters", "shakespeare")
+NORMALISED_CHARACTERS = Setting("characters, q/k norm", "shakespeare", normalised=True)
+NORMALISED_REVIEWS = Setting("reviews, q/k norm", "reviews", normalised=True)
+MILLION_REVIEWS = Setting("reviews, 1M weights", "reviews", MILLION, precision="bfloat16")
+
+
+@dataclass(frozen=True)
+class Config(Contestants):
+    """What is trained; the defaults are the laptop profile. After its rise the learning rate falls as a cosine."""
+
+    settings: tuple[Setting, ...] = (LITTLE_CHARACTERS, LITTLE_REVIEWS)
+    baselines: tuple[str, ...] = ("Adam", "AdamW", "NAdam", "Lion")
+    weight_decay: float = 0.1  # of AdamW alone
+    rates: tuple[float, ...] = (3e-3, 9e-3)  # Adam's in the search; other methods' are a factor times these
+    tuning_steps: int = 25
+    steps: int = 25
+    batch: int = 8  # windows of text
+    context: int = 32  # tokens a window
+    end: float = 0.1  # the share of its peak to which the learning rate falls
+    train: int = 2_000_000  # tokens to learn from, at most
+    windows: int = 64  # to evaluate on, as many each for validation and test
+    text: str = "real"  # "real", or "embedded" for the excerpt that ships with the package
+
+    def check(self) -> None:
+        super().check()
+        names = [setting.name for setting in self.settings]
+        require(0 < len(set(names)) == len(names), f"settings must have different names, and be one or more, got {names}")
+        least, found = min(self.steps, self.tuning_steps), self.evaluations
+        require(found <= least, f"evaluations must be at most the steps of a run, {least}, got {found}")
+        require("Adam" in self.baselines, f"baselines must hold Adam, with which all is compared, got {self.baselines!r}")
+        for name in self.baselines:
+            check_choice("baselines", name, BASELINES)
+
+
+TINY = Shape(width=8, layers=1, heads=2)
+TINY_SETTINGS = (
+    Setting("characters", "shakespeare", TINY, precision="float64"),
+    Setting("reviews, q/k norm", "reviews", TINY, normalised=True, precision="float64"),
+)
+TWO = ("inverse_exp", "meta")
+
+# Steps and text of the smallest profile, and of the one for two cores.
+SHORT: Fields = {"seeds": 2, "tuning_steps": 8, "steps": 8, "evaluations": 2}
+FEW: Fields = {"batch": 4, "context": 8, "windows": 16, "text": "embedded"}
+LONGER: Fields = {"tuning_steps": 400, "steps": 400, "evaluations": 5}
+MORE: Fields = {"train": 16_000_000, "windows": 192}

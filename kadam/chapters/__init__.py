@@ -63,6 +63,7 @@ CATALOGUE = {
         Experiment("contest.cifar", "06-cifar"),
         Experiment("contest.language", "07-language"),
         Experiment("contest.optimum", "07-language"),
+        Experiment("contest.memory", "07-language"),
         Experiment("box.box", "08-adamw-box"),
         Experiment("box.norms", "08-adamw-box"),
         Experiment("box.radius", "08-adamw-box"),

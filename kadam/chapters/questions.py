@@ -168,6 +168,19 @@ QUESTIONS = (
         figure="fig-geometry-laws",
         theory="geometry.md",
     ),
+    Row(
+        "Q15",
+        "question",
+        "Is what four stages gain on text only a shorter memory of momentum?",
+        ("D-7p", "D-7q"),
+        by=("D-7p",),
+        yes="no: 4-Adam meta is ahead of Adam with every gamma, in {D-7p.held} of {D-7p.of} cases",
+        some="it depends: 4-Adam meta is ahead of Adam in {D-7p.held} of {D-7p.of} cases of a gamma and a network; a shorter "
+        "memory alone helps in {D-7q.held} of {D-7q.of}",
+        no="yes, as far as this shows: 4-Adam meta is ahead in none of {D-7p.of} cases of a gamma and a network; a shorter "
+        "memory alone helps in {D-7q.held} of {D-7q.of}",
+        figure="fig-language-memory",
+    ),
 )
 
 _CHECKS = {
@@ -176,7 +189,7 @@ _CHECKS = {
     ("D-4k",): "The range of learning rates of chapter 4 holds the best one",
     ("D-5f",): "The inner product of weight and momentum follows its recursion",
     ("D-6k",): "Every method's best learning rate on images lies inside the range searched",
-    ("D-7k", "D-7o"): "Every method's best learning rate on text lies inside the range searched",
+    ("D-7k", "D-7o", "D-7r"): "Every method's best learning rate on text lies inside the range searched",
     ("D-7l",): "In training on text no update exceeds the bound of its last stage",
     ("D-8p",): "Frank and Wolfe's theorem bounds the loss at every step",
     ("D-9j",): "The estimate of R_med from random signs may be trusted",

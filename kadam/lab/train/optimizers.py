@@ -10,7 +10,7 @@ from torch.nn import Parameter
 from torch.optim.optimizer import Optimizer
 
 from kadam.decay import STRATEGIES, Decay, check_stage_count, check_strategy
-from kadam.lab.records.profiles import BASELINES, check_choice
+from kadam.lab.records.profiles import BASELINES, MEMORIES, RIVALS, check_choice
 from kadam.optim import KAdam
 
 # The learning rates that a method is tried at are Adam's times this factor. Lion's sign moves every weight by a whole learning
@@ -32,17 +32,17 @@ def kadam_name(k: int, strategy: str) -> str:
 def methods(ks: Sequence[int], strategies: Sequence[str] = STRATEGIES, *, chosen: Sequence[str] = BASELINES) -> list[str]:
     """The chosen baselines, then every strategy with every k above 1; k = 1 is Adam. ``ValueError`` for no baseline."""
     for name in chosen:
-        check_choice("baselines", name, BASELINES)
+        check_choice("baselines", name, RIVALS)
     return [*chosen, *(kadam_name(k, strategy) for strategy in strategies for k in ks if k > 1)]
 
 
 def stages_of(method: str) -> tuple[int, str]:
     """(k, strategy) of a method's name; (1, "Adam") for Adam, (0, name) for the other baselines."""
-    if method in BASELINES:
+    if method in RIVALS:
         return int(method == "Adam"), method
     found = re.fullmatch(r"(\d+)-Adam (\w+)", method)
     if not found:
-        raise ValueError(f"method must be one of {', '.join(BASELINES)}, or like '2-Adam meta'; got {method!r}")
+        raise ValueError(f"method must be one of {', '.join(RIVALS)}, or like '2-Adam meta'; got {method!r}")
     kadam_name(int(found[1]), found[2])  # which checks both
     return int(found[1]), found[2]
 
@@ -56,7 +56,7 @@ def rates(method: str, adams: Sequence[float]) -> list[float]:
 def optimizer(method: str, params: Iterable[Parameter], *, lr: float, decay: Decay, weight_decay: float) -> Optimizer:
     """The optimizer of this name. ``weight_decay`` is AdamW's; the others have none. ``decay``: of all but Lion and SGD."""
     k, strategy = stages_of(method)
-    common: dict[str, Any] = {"lr": lr, "betas": decay.betas}
+    common: dict[str, Any] = {"lr": lr, "betas": (MEMORIES.get(method, decay.gamma), decay.beta)}
     makers: dict[str, Callable[[], Optimizer]] = {
         "Adam": lambda: torch.optim.Adam(params, **common),
         "AdamW": lambda: torch.optim.AdamW(params, **common, weight_decay=weight_decay),
@@ -65,6 +65,7 @@ def optimizer(method: str, params: Iterable[Parameter], *, lr: float, decay: Dec
         "Lion": lambda: Lion(params, lr=lr, betas=LION_BETAS),
         "SGD": lambda: torch.optim.SGD(params, lr=lr, momentum=decay.gamma, nesterov=True),
     }
+    makers |= dict.fromkeys(MEMORIES, makers["Adam"])
     return makers[method]() if method in makers else KAdam(params, **common, k=k, strategy=strategy)
 
 

@@ -1,0 +1,5 @@
+"""The figure that sets stages beside a shorter memory of momentum, with the numbers that it shows."""
+
+from kadam.chapters.contest.optima import optima, optimum_table
+
+__all__ = ["optima", "optimum_table"]

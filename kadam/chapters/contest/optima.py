@@ -1,0 +1,81 @@
+"""The figure of chapter 7 that shows optima between the rates tried, with the numbers that it shows."""
+
+import numpy as np
+import xarray as xr
+
+from kadam.chapters.contest import looks, measures
+from kadam.chapters.contest.comparisons import ADAM, TUNED
+from kadam.chapters.contest.measures import cases, intervals, lead, networks, scale
+from kadam.chapters.contest.parabola import interpolated_optimum
+from kadam.report import style
+from kadam.report.statistics import mean_interval
+from kadam.report.table import Table, table
+
+FINE = 50  # points of a drawn parabola
+
+
+@style.styled
+def optima(record: xr.Dataset) -> style.Figure:
+    """Above, the loss in the search with the parabola of every method and its optimum; below, how far each is ahead of Adam."""
+    figure, all_axes = style.panels(2, len(networks(record)), height=5.4, sharey="row", squeeze=False)
+    for (above, below), network in zip(all_axes.T, networks(record), strict=True):
+        of = record.sel(network=[network])
+        for method, look in looks.of_methods(record).items():
+            _search(above, of.sel(optimizer=[method]), look, method)
+        above.set(xscale="log", title=network, xlabel="learning rate", ylim=looks.limits(record, network, _methods(record)))
+        _differences(below, of)
+    all_axes[0, 0].set_ylabel(looks.label(record, "validation"))
+    all_axes[1, 0].set_ylabel(f"ahead of Adam ({scale(record).difference})")
+    return style.with_legend(figure, all_axes[0, 0], ncols=4)
+
+
+def _methods(record: xr.Dataset) -> list[str]:
+    return list(record.optimizer.values.tolist())
+
+
+def _search(axes: style.Axes, of: xr.Dataset, look: looks.Look, label: str) -> None:
+    """The losses of one method on one network, the parabola through the best three, and where it is lowest."""
+    rates, losses = of.tried.values.squeeze(), _searched(of).values.squeeze()
+    optimum = interpolated_optimum(rates, losses)
+    axes.plot(rates, losses, lw=0, ms=4, color=look["color"], marker=look["marker"])
+    axes.plot(*_parabola(rates, losses, inside=optimum.inside), lw=1, color=look["color"], ls=look.get("ls", "-"), label=label)
+    axes.plot(optimum.rate, optimum.value, "*", ms=9, color=look["color"], markeredgecolor="white", markeredgewidth=0.5)
+
+
+def _parabola(rates: np.ndarray, losses: np.ndarray, *, inside: bool) -> tuple[np.ndarray, np.ndarray]:
+    """Its points over the best rate and the two beside it; none where the best is at an end."""
+    if not inside:
+        return np.array([]), np.array([])
+    best = int(losses.argmin())
+    around, x = slice(best - 1, best + 2), np.geomspace(rates[best - 1], rates[best + 1], FINE)
+    return x, np.polyval(np.polyfit(np.log(rates[around]), losses[around], 2), np.log(x))
+
+
+def _searched(record: xr.Dataset) -> xr.DataArray:
+    return -measures.search_score(record).mean("tuning_seed")
+
+
+def _differences(axes: style.Axes, of: xr.Dataset) -> None:
+    """Means and 95% intervals over seeds of one network, in every comparison, of all methods but Adam."""
+    others, compared = [name for name in _methods(of) if name != ADAM], of.comparison.values.tolist()
+    for j, name in enumerate(compared):
+        colour, marker, label = looks.COMPARED[name]
+        found = np.stack(mean_interval(lead(of, name, others)))[..., 0]
+        looks.bars(axes, np.arange(len(others)) + 0.2 * (j - (len(compared) - 1) / 2), found, marker, colour, label)
+    axes.axhline(0, color=style.GUIDE, lw=0.8)
+    axes.set_xticks(range(len(others)), others, fontsize=7)
+    axes.legend(fontsize=7)
+
+
+def optimum_table(record: xr.Dataset) -> Table:
+    """Every method's optimum, and how far it is ahead of Adam there and with updates of one size, with 95% intervals."""
+    of = xr.Dataset({"rate": record.peak_rate.sel(comparison=TUNED, drop=True)})
+    for name in record.comparison.values.tolist():
+        of[name] = intervals(lead(record, name, _methods(record)), f"+{scale(record).form}")
+    head = (
+        "network",
+        "optimizer",
+        "optimum",
+        *(f"{name}: ahead ({scale(record).difference})" for name in record.comparison.values),
+    )
+    return table(head, cases(of, *head[:2]), digits=("", "", ".2g", *("" for _ in head[3:])))

@@ -56,6 +56,7 @@ commit_option = click.option("--commit", is_flag=True, help="Put the record into
 @click.option("--jobs", type=click.IntRange(1), show_default="all cores; on a GPU 1", help="Processes; with --cluster, jobs.")
 @click.option("--scheduler", metavar="ADDRESS", help="Compute on the Dask cluster whose scheduler is at tcp://HOST:PORT.")
 @click.option("--cluster", type=click.Choice(CLUSTERS), help="Start --jobs workers there, one a job, and compute on them.")
+@click.option("--steps", type=click.IntRange(1), help="Fewer than the profile's, where there is less time.")
 @click.option("--fresh", is_flag=True, help="Compute everything again, whatever is there.")
 @click.option("--out", type=click.Path(file_okay=False, path_type=Path), help="Copy the record to OUT/NAME-PROFILE.nc too.")
 @commit_option
@@ -65,6 +66,7 @@ def run(
     jobs: int | None,
     scheduler: str | None,
     cluster: str | None,
+    steps: int | None,
     fresh: bool,
     out: Path | None,
     commit: bool,
@@ -82,12 +84,12 @@ def run(
     records = {}
     with chosen(scheduler=scheduler, cluster=cluster, jobs=jobs or 1):
         for one in names:
-            wanted = chapters.request(one, profile)
+            wanted = chapters.request(one, profile, steps=steps)
             on_gpu = getattr(wanted.config, "device", "cpu") == "cuda"  # whose context and compiler each process would double
             processes = jobs or (1 if on_gpu else all_cores())
             _announce(wanted, fresh=fresh, jobs=processes)
-            records[one] = chapters.obtain(one, profile, fresh=fresh, jobs=processes)
-            _deliver(one, profile, records[one], out, commit)
+            records[one] = chapters.obtain(one, profile, steps=steps, fresh=fresh, jobs=processes)
+            _deliver(records[one], out, commit)
     if remark := chapters.remark_on_stand_ins(records):
         click.secho(remark, fg="yellow", err=True)
 
@@ -100,15 +102,14 @@ def _announce(wanted: Any, *, fresh: bool, jobs: int) -> None:
             click.echo(f"{wanted.name}: {module.announcement(wanted.config, jobs)}", err=True)
 
 
-def _deliver(name: str, profile: str, record: Any, out: Path | None, commit: bool) -> None:
-    from kadam import chapters
+def _deliver(record: Any, out: Path | None, commit: bool) -> None:
     from kadam.lab.records.files import copy
 
-    path = chapters.request(name, profile).path  # only now: a run may have downloaded its data
-    click.echo(f"{name}: {path}")
+    path, name = Path(record.encoding["source"]), "{experiment}-{profile}.nc".format(**record.attrs)
+    click.echo(f"{record.attrs['experiment']}: {path}")
     if out is not None:
-        copy(path, out / f"{name}-{profile}.nc")
-        click.echo(f"copied to {out / f'{name}-{profile}.nc'}")
+        copy(path, out / name)
+        click.echo(f"copied to {out / name}")
     if commit:
         _commit(record)
 
@@ -149,6 +150,20 @@ def _parse(settings: tuple[str, ...]) -> dict[str, Any]:
         except json.JSONDecodeError:
             parsed[name] = value
     return parsed
+
+
+@commands.command()
+@click.option("--within", type=click.FloatRange(min=0, min_open=True), default=450.0, show_default=True, help="Seconds in all.")
+@click.option("--device", type=click.Choice(["cuda", "cpu"]), default="cuda", show_default=True, help="cpu: a rehearsal.")
+def gpu(within: float, device: str) -> None:
+    """Prove the CUDA path and answer what CPUs can't, in a few minutes of one GPU.
+
+    The most telling slice comes first; the same command goes on where the time ran out.
+    """
+    from kadam import gpu as slices
+
+    missing = slices.run(within, device)
+    click.echo("all slices are done" if not missing else "\n".join(["not done:", *missing, "the same command goes on"]))
 
 
 @commands.command()

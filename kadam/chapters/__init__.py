@@ -90,10 +90,15 @@ def find(name: str) -> Experiment:
     return CATALOGUE[name]
 
 
-def request(name: str, profile: str, *, fetch: bool = False) -> store.Request:
-    """What decides an experiment's record; ``fetch``: may download its data. ``ValueError`` listing what names there are."""
+def request(name: str, profile: str, *, steps: int | None = None, fetch: bool = False) -> store.Request:
+    """What decides an experiment's record; ``steps``: fewer than the profile's; ``fetch``: may download its data.
+
+    ``ValueError`` listing what names there are, and naming the numbers of steps for which its criteria still mean something.
+    """
     described = find(name).part("config")
     config = profiles.choose(described.PROFILES, profile)
+    if steps is not None:
+        config = profiles.shortened(config, steps, least=getattr(described, "LEAST", None))
     sha256 = _data_sha256(described.DATA, config, fetch) if hasattr(described, "DATA") else ""
     return store.Request(name, profile, config, find(name).module_name("run"), sha256)
 
@@ -104,14 +109,14 @@ def _data_sha256(kind: str, config: Any, fetch: bool) -> str:
         return configured(kind, config, fetch=fetch).sha256
 
 
-def obtain(name: str, profile: str, *, fresh: bool = False, jobs: int = 1) -> xr.Dataset:
+def obtain(name: str, profile: str, *, steps: int | None = None, fresh: bool = False, jobs: int = 1) -> xr.Dataset:
     """The record of an experiment at a profile: the local one if it is current, else a run, which is then kept.
 
     An interrupted run goes on; ``fresh`` computes everything again. Data is downloaded only when a run needs it.
     """
-    wanted = request(name, profile)
+    wanted = request(name, profile, steps=steps)
     if fresh or not wanted.path.exists():
-        wanted = request(name, profile, fetch=True)
+        wanted = request(name, profile, steps=steps, fetch=True)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", StandInWarning)
         return store.obtain(wanted, lambda: find(name).part("run").run, fresh=fresh, jobs=jobs)

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any, TypeVar
 
 from kadam.decay import STRATEGIES, check_strategy
@@ -40,6 +40,16 @@ def choose(profiles: Mapping[str, C], profile: str) -> C:
 def name_of(profiles: Mapping[str, Any], config: Any) -> str:
     """The profile that this configuration is, or "custom"."""
     return next((name for name, known in profiles.items() if known == config), "custom")
+
+
+def shortened(config: C, steps: int, *, least: int | None) -> C:
+    """The configuration with fewer steps, for which there is time; ``ValueError`` outside what its criteria allow."""
+    most = getattr(config, "steps", None)
+    if least is None or most is None:
+        raise ValueError(f"steps cannot be given for this experiment, got {steps}")
+    require(min(least, most) <= steps <= most, f"steps must lie between {min(least, most)} and {most}, got {steps}")
+    shorter: C = replace(config, steps=steps)  # type: ignore[type-var]
+    return shorter
 
 
 def is_count(value: Any) -> bool:

@@ -103,7 +103,9 @@ def test_the_criteria_are_applied_on_both_sides(losses, id, expected):
 
 def test_differences_are_in_nats_and_positive_where_k_2_is_better():
     claim = claims(made(**{"2xAdam_repeat": [1.9, 2.05]}))["D-7b repeat"]
-    assert re.sub(r"p [-.e\d]+", "p", claim.measured) == "nats: a +0.100 (+0.100 to +0.100), p; b -0.050 (-0.050 to -0.050), p"
+    assert (
+        re.sub(r"p [-.e\d]+", "p", claim.measured) == "in nats: a +0.100 (+0.100 to +0.100), p; b -0.050 (-0.050 to -0.050), p"
+    )
 
 
 @pytest.mark.parametrize(

@@ -82,7 +82,7 @@ def second_stage(dataset: xr.Dataset, *, strategy: str, comparison: str, level: 
     p = adjusted(dataset, comparison, test).sel(strategy=strategy).values
     each = zip(networks(dataset), gains(dataset, comparison, method), p, strict=True)
     words = "; ".join(f"{name} {ahead}, p {of:.2g}" for name, ahead, of in each)
-    return f"{scale(dataset).difference}: {words}", limited(
+    return f"in {scale(dataset).difference}: {words}", limited(
         in_favour(dataset, comparison, test).sel(strategy=strategy), most=level
     )
 

@@ -1,4 +1,4 @@
-"""The figure of chapter 7 that shows optima between the rates tried, with the numbers that it shows."""
+"""What the figures of closely tuned contests draw: optima between the rates tried, and how far methods are ahead there."""
 
 import numpy as np
 import xarray as xr
@@ -17,13 +17,14 @@ FINE = 50  # points of a drawn parabola
 @style.styled
 def optima(record: xr.Dataset) -> style.Figure:
     """Above, the loss in the search with the parabola of every method and its optimum; below, how far each is ahead of Adam."""
-    figure, all_axes = style.panels(2, len(networks(record)), height=5.4, sharey="row", squeeze=False)
+    figure, all_axes = style.panels(2, len(networks(record)), height=5.4, squeeze=False)
     for (above, below), network in zip(all_axes.T, networks(record), strict=True):
         of = record.sel(network=[network])
         for method, look in looks.of_methods(record).items():
             _search(above, of.sel(optimizer=[method]), look, method)
-        above.set(xscale="log", title=network, xlabel="learning rate", ylim=looks.limits(record, network, _methods(record)))
+        above.set(xscale="log", title=network, xlabel="learning rate")
         _differences(below, of)
+        below.sharey(all_axes[1, 0])
     all_axes[0, 0].set_ylabel(looks.label(record, "validation"))
     all_axes[1, 0].set_ylabel(f"ahead of Adam ({scale(record).difference})")
     return style.with_legend(figure, all_axes[0, 0], ncols=4)

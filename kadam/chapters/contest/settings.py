@@ -75,6 +75,7 @@ MORE: Fields = {"train": 16_000_000, "windows": 192}
 # the same rates: in the record language/cpu-d22a5788 parabolas place Adam's optimum at 1.1e-3 and 4.3e-3, and those of k-Adam,
 # as multiples of its factor, between 2e-3 and 9e-3.
 THREE = (2e-3, 4e-3, 8e-3)
+FOUR = (1.6e-2, 3.2e-2, 6.4e-2, 0.128)  # of 25 steps
 SIX = (7e-4, 1.4e-3, 2.8e-3, 5.6e-3, 1.12e-2, 2.24e-2)
 CLOSE: Fields = {"seed": 2000}
 
@@ -84,7 +85,7 @@ def close_searches(**methods: Any) -> dict[str, Config]:
     with_all: Fields = CLOSE | methods
     return {
         "smoke": Config(settings=TINY_SETTINGS, rates=THREE, **with_all, **SHORT, **FEW),
-        "laptop": Config(settings=(LITTLE_REVIEWS,), rates=THREE, **with_all),
+        "laptop": Config(settings=(LITTLE_REVIEWS,), rates=FOUR, **with_all),
         # Half an hour of one core. With nine seeds the verdict without each of them can still be reached, by eight.
         "cpu": Config(
             settings=(NORMALISED_REVIEWS, MILLION_REVIEWS), rates=SIX, tuning_seeds=2, seeds=9, **with_all, **LONGER, **MORE

@@ -1,13 +1,16 @@
 """What the figures of closely tuned contests draw: optima between the rates tried, and how far methods are ahead there."""
 
+from itertools import product
+
 import numpy as np
 import xarray as xr
 
 from kadam.chapters.contest import looks, measures
-from kadam.chapters.contest.comparisons import ADAM, TUNED
+from kadam.chapters.contest.comparisons import ADAM, MATCHED, TUNED
 from kadam.chapters.contest.measures import cases, intervals, lead, networks, scale
-from kadam.chapters.contest.parabola import interpolated_optimum
+from kadam.chapters.contest.parabola import Optimum, interpolated_optimum
 from kadam.report import style
+from kadam.report.sentences import listed, of_all, said, span
 from kadam.report.statistics import mean_interval
 from kadam.report.table import Table, table
 
@@ -28,6 +31,30 @@ def optima(record: xr.Dataset) -> style.Figure:
     all_axes[0, 0].set_ylabel(looks.label(record, "validation"))
     all_axes[1, 0].set_ylabel(f"ahead of Adam ({scale(record).difference})")
     return style.with_legend(figure, all_axes[0, 0], ncols=4)
+
+
+@said
+def optima_said(record: xr.Dataset) -> str:
+    """Which methods are ahead of Adam where each is best, and which still with updates of one size."""
+    of, others = scale(record), [name for name in _methods(record) if name != ADAM]
+    parts = []
+    for comparison in record.comparison.values.tolist():
+        mean, low, _ = mean_interval(lead(record, comparison, others))
+        each = [
+            f"`{name}` in {of_all(above > 0, 'settings')} ({span(gain, f'+{of.form}')} {of.difference})"
+            for name, above, gain in zip(others, low, mean, strict=True)
+        ]
+        parts.append(f"{HOW[comparison]} ahead of Adam: {listed(each)}.")
+    inside = of_all([_optimum(record, *place).inside for place in product(networks(record), _methods(record))], "cases")
+    return f"{' '.join(parts)} Ahead is a 95% interval above zero. The optimum lies inside the rates tried in {inside}."
+
+
+HOW = {TUNED: "With each method at its optimum,", MATCHED: "With updates as large as Adam's,"}
+
+
+def _optimum(record: xr.Dataset, network: str, method: str) -> Optimum:
+    of = record.sel(network=network, optimizer=method)
+    return interpolated_optimum(of.tried.values, _searched(of.expand_dims(("network", "optimizer"))).values.squeeze())
 
 
 def _methods(record: xr.Dataset) -> list[str]:

@@ -161,6 +161,7 @@ def _write_pages(
     write(generated / "badge.md", badge_of(used))
     write(generated / "claims.md", f"```{{raw}} html\n{ledger_page(ledger, root)}\n```\n")
     write(generated / "three.md", answers(ledger, chapters.rows.FRONT) + "\n")
+    write(generated / "stages.md", answers(ledger, chapters.rows.STAGES) + "\n")
     write(generated / "counts.md", summary(ledger))
     write(generated / "shortfalls.md", shortfalls(ledger))
     write(generated / "readings.md", readings(ledger))

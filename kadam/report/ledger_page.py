@@ -36,7 +36,7 @@ def answers(rows: Sequence[Answered], first: Sequence[str]) -> str:
 def answer(one: Answered) -> str:
     """A question in bold, and the answer: the outcome first."""
     words = one.outcome if one.row.kind == "question" else f"{one.outcome}: {one.sentence}"
-    return f"**{one.row.asked}** {words[:1].upper()}{words[1:]}.".replace("|", "\\|")
+    return f"**{one.row.asked or one.row.statement}** {words[:1].upper()}{words[1:]}.".replace("|", "\\|")
 
 
 def shortfalls(rows: Sequence[Answered]) -> str:

@@ -9,7 +9,7 @@ import xarray as xr
 from kadam.chapters.contest import looks, measures
 from kadam.chapters.contest.comparisons import ADAM, COMPARISONS, EQUAL, TUNED
 from kadam.chapters.contest.measures import SCALES, by_k, cases, ended, gain, gains, networks, scale, two_stages
-from kadam.chapters.contest.words import AT, ahead, by_strategy, declines, largest, over_adam, sizes_at_equal_rates, sure
+from kadam.chapters.contest.words import ahead, beyond, extremes, firsts, over_adam, sizes_at_equal_rates
 from kadam.report import style
 from kadam.report.sentences import listed, of_all, said, span
 from kadam.report.statistics import mean_interval
@@ -34,24 +34,17 @@ def advantage(record: xr.Dataset) -> style.Figure:
 
 @said
 def advantage_said(record: xr.Dataset) -> str:
-    """How often k = 2 is ahead and by how much, by comparison; what stays of it; and where Adam's own best rate lies."""
-    of, methods, told = scale(record), list(two_stages(record).values()), []
-    won = [ahead(record, comparison) for comparison in COMPARISONS]
-    for comparison, where in zip(COMPARISONS, won, strict=True):
-        mean = measures.lead(record, comparison, methods).mean("seed")
-        differences = f"the differences are {span(mean, f'+{of.form}')} {of.difference}, the largest with {largest(mean)}"
-        told.append(f"{AT[comparison].capitalize()} $k = 2$ is ahead in {of_all(where, 'cases')}; {differences}.")
-    equal, tuned, matched = (where.values for where in won)
-    if equal.any():
-        left = f"{of_all(matched[equal], 'leads')} are left at matched size and {of_all(tuned[equal], 'leads')} at tuned rates"
-        told.append(f"Of those at the same learning rate, {left}.")
-    adam = record.peak_rate.sel(optimizer=ADAM)
-    above = (adam.sel(comparison=TUNED) > adam.sel(comparison=EQUAL)).values
-    for where, lies in ((above, "lies above"), (~above, "does not lie above")):
-        if where.any():
-            count = of_all(equal[:, where], "cases")
-            told.append(f"Where Adam's own best rate {lies} the shared one, $k = 2$ is ahead at the shared one in {count}.")
-    return f"{' '.join(told)} A lead is a {sure(record)}."
+    """How often k = 2 is ahead at the same learning rate, what stays of it, and where Adam's own best rate lies."""
+    of, (equal, *others) = scale(record), (ahead(record, comparison).values for comparison in COMPARISONS)
+    mean = measures.lead(record, EQUAL, list(two_stages(record).values())).mean("seed")
+    rate = record.peak_rate.sel(optimizer=ADAM)
+    above = (rate.sel(comparison=TUNED) > rate.sel(comparison=EQUAL)).values
+    tuned, matched, there = (of_all(one[equal], "leads") for one in (*others, above | np.zeros_like(equal)))
+    return (
+        f"At the same learning rate $k = 2$ is ahead of Adam in {of_all(equal, 'cases')}, with differences of "
+        f"{extremes(mean, f'+{of.form}')} {of.difference}. At matched size {matched} are left, at tuned rates {tuned}. Adam's "
+        f"own best rate lies above the shared one in {of_all(above, 'networks')}, where {there} are found."
+    )
 
 
 def advantage_table(record: xr.Dataset) -> Table:
@@ -77,11 +70,9 @@ def stages(record: xr.Dataset) -> style.Figure:
 
 @said
 def stages_said(record: xr.Dataset) -> str:
-    """What every further stage changes, at equal and at tuned rates, and how many methods with several stages beat Adam."""
-    staged = record.optimizer.values[record.k > 1].tolist()
-    each = listed([f"{of_all(ahead(record, one, staged), 'cases')} {AT[one]}" for one in COMPARISONS])
-    changes = " ".join(dict.fromkeys(declines(record, comparison) for comparison in (EQUAL, TUNED)))
-    return f"{changes} Methods with two or more stages are ahead of Adam ({sure(record)}) in {each}."
+    """How many methods with several stages are ahead of a tuned Adam, and what further stages change."""
+    count = of_all(ahead(record, TUNED, record.optimizer.values[record.k > 1].tolist()), "cases")
+    return f"At tuned rates methods with two or more stages are ahead of Adam in {count}; {beyond(record, TUNED)}"
 
 
 def _against_k(axes: style.Axes, of: xr.DataArray) -> None:
@@ -131,18 +122,13 @@ def rates(record: xr.Dataset) -> style.Figure:
 @said
 def rates_said(record: xr.Dataset) -> str:
     """Which rates the search chooses for k = 2 beside Adam's, how long steps are there, and how good the runs."""
-    of, found = scale(record), measures.search_score(record).mean("tuning_seed")
-    rate, chosen, score = record.peak_rate.sel(comparison=TUNED), found.argmax("rate"), found.max("rate")
-    size = rate * record.search_update_rms.mean("tuning_seed").isel(rate=chosen)
-    rates, sizes = (by_strategy(over_adam(one), ".2f") for one in (rate, size))
-    second, adam = measures.second_and_first(score)
-    first = listed([f"`{score.sel(network=name).idxmax('optimizer').item()}` in `{name}`" for name in networks(record)])
-    ends = of_all((chosen == 0) | (chosen == record.sizes["rate"] - 1), "cases")
-    better = of_all(second > adam, "cases")
+    found, rate = measures.search_score(record).mean("tuning_seed"), record.peak_rate.sel(comparison=TUNED)
+    size = rate * record.search_update_rms.mean("tuning_seed").isel(rate=found.argmax("rate"))
+    second, adam = measures.second_and_first(found.max("rate"))
     return (
-        f"The learning rate chosen for $k = 2$ in the search is, as a share of Adam's, {rates}; the size of a step there is "
-        f"{sizes}. The validation {of.quantity} is then better than Adam's in {better}; the first of all "
-        f"methods is {first}. An end of the range that was tried is chosen in {ends} of a method and a network."
+        f"The learning rate chosen for $k = 2$ is {span(over_adam(rate))} times Adam's, the size of a step there "
+        f"{extremes(over_adam(size), '.2f')} times. The validation {scale(record).quantity} is then better than Adam's in "
+        f"{of_all(second > adam, 'cases')}."
     )
 
 
@@ -175,15 +161,10 @@ def rates_by_k(record: xr.Dataset) -> style.Figure:
 
 @said
 def rates_by_k_said(record: xr.Dataset) -> str:
-    """How the chosen rate moves with k, and how often it is the smallest that was tried."""
-    rate, last = record.peak_rate.sel(comparison=TUNED), int(record.k.max())
-    lowest = measures.search_score(record).mean("tuning_seed").argmax("rate") == 0
-    ends, moved = [], []
-    for name in two_stages(record):
-        ends.append(f"{of_all(by_k(lowest, name)[1:], 'cases')} with `{name}`")
-        moved.append(f"{span(by_k(rate, name)[-1] / by_k(rate, name)[1].reset_coords(drop=True), '.2g')} with `{name}`")
-    times = f"The learning rate chosen for $k = {last}$ is, as a multiple of that for $k = 2$, {listed(moved)}."
-    return f"{times} For $k$ from 2 on, the smallest rate that was tried is chosen in {listed(ends)}."
+    """How often the chosen rate is the smallest that was tried, and with which strategies."""
+    lowest = (measures.search_score(record).mean("tuning_seed").argmax("rate") == 0)[{"optimizer": (record.k > 1).values}]
+    names = listed(dict.fromkeys(f"`{name}`" for name in lowest.strategy.values[lowest.any("network").values]))
+    return f"With two or more stages the smallest rate that was tried is the best in {of_all(lowest, 'cases')}: with {names}."
 
 
 @style.styled
@@ -204,21 +185,17 @@ def ranking(record: xr.Dataset) -> style.Figure:
 
 @said
 def ranking_said(record: xr.Dataset) -> str:
-    """The first places, Adam's and that of the first with k = 2 in every network, and which methods are ahead of Adam."""
-    by, told = scale(record), []
-    for network in networks(record):
-        of = _ranked(record, network)
-        names, scores = of.optimizer.values, [f"{score:{by.form}}" for score in of.mean("seed").values]
-        top = listed([f"`{name}` ({score})" for name, score in zip(names[:3], scores, strict=False)])
-        adam, two = (int(np.flatnonzero(of.k == k)[0]) for k in (1, 2))
-        told.append(
-            f"In `{network}` the first of {len(names)} methods by test {by.quantity} ({by.unit}) are {top}; Adam has "
-            f"place {adam + 1} ({scores[adam]}), `{names[two]}`, the first with $k = 2$, place {two + 1} ({scores[two]})."
-        )
+    """Which method is first, the places of Adam and of the first with k = 2, and how many methods are ahead of Adam."""
     others = record.optimizer.values[record.k != 1].tolist()
-    won = zip(others, ahead(record, TUNED, others).values, strict=True)
-    names = [f"`{name}` in {of_all(where, 'cases')}" for name, where in won if where.any()]
-    return f"{' '.join(told)} Ahead of Adam ({sure(record)}): {listed(names)}."
+    score, won = measures.lead(record, TUNED, [ADAM, *others]).mean("seed"), ahead(record, TUNED, others)
+    second, adam = measures.second_and_first(score)
+    places = [span(1 + (score > one).sum("optimizer"), ".0f") for one in (adam, second.max("optimizer"))]
+    always = listed(f"`{name}`" for name in won.optimizer.values[won.all("network").values])
+    return (
+        f"The first of {score.sizes['optimizer']} methods is {firsts(record)}. Adam has place {places[0]}, the best with "
+        f"$k = 2$ place {places[1]}. In one network or more {of_all(won.any('network'), 'others')} are ahead of Adam, in every "
+        f"network {always}."
+    )
 
 
 def _ranked(record: xr.Dataset, network: str) -> xr.DataArray:
@@ -242,14 +219,10 @@ def sizes(record: xr.Dataset) -> style.Figure:
 
 @said
 def sizes_said(record: xr.Dataset) -> str:
-    """The rms of u by k over the strategies, and under how many k = 2 at least doubles it."""
-    of = sizes_at_equal_rates(record).isel(network=0)
-    each = listed([f"{span(of[(of.k == k).values], '.2f')} with $k = {k}$" for k in looks.shades(record)])
-    top, double = of.where(of.k >= 1).fillna(0).idxmax("optimizer").item(), of_all(over_adam(of) >= 2, "strategies")
-    return (
-        f"Over the whole training in `{networks(record)[0]}` the rms of u is {each}; the largest is that of `{top}`. "
-        f"Two stages at least double Adam's under {double}."
-    )
+    """The rms of u of Adam, with k = 2 and with the largest k."""
+    of, ks = sizes_at_equal_rates(record).isel(network=0), sorted({1, 2, int(record.k.max())})
+    each = [f"{span(of[(of.k == k).values], '.2f')} with $k = {k}$" for k in ks]
+    return f"Over the whole training the rms of u is {listed(each)}."
 
 
 @style.styled
@@ -275,15 +248,12 @@ def curves(record: xr.Dataset, *, methods: Sequence[str]) -> style.Figure:
 
 @said
 def curves_said(record: xr.Dataset, *, methods: Sequence[str]) -> str:
-    """How far apart methods end, and whether those with several stages are ahead of Adam after a while and at the end."""
-    of, staged, told = scale(record), [name for name in methods if record.k.sel(optimizer=name) > 1], []
-    score, step = of.sign * record[of.quantity].mean("seed"), int(record.evaluation[0])
-    leads = (score.sel(optimizer=staged) > score.sel(optimizer=ADAM)).isel(evaluation=[0, -1])
-    for comparison in (EQUAL, TUNED):
-        end = ended(record).sel(comparison=comparison, optimizer=list(methods)).mean("seed")
-        apart = span(end.max("optimizer") - end.min("optimizer"), of.form)
-        first, last = (of_all(one, "cases") for one in leads.sel(comparison=comparison).transpose("evaluation", ...))
-        told.append(f"{AT[comparison].capitalize()} the methods drawn end {apart} {of.difference} apart in test {of.quantity}.")
-        if staged:
-            told.append(f"Those with two or more stages are ahead of Adam in {first} at step {step} and in {last} at the end.")
-    return " ".join(told)
+    """How often tuned methods with several stages are better than Adam, early and at the end."""
+    of, staged = scale(record), [name for name in methods if record.k.sel(optimizer=name) > 1]
+    score = (of.sign * record[of.quantity].sel(comparison=TUNED)).mean("seed").isel(evaluation=[0, -1])
+    better = score.sel(optimizer=staged) > score.sel(optimizer=ADAM)
+    early, late = (of_all(one, "cases") for one in better.transpose("evaluation", ...))
+    return (
+        f"At tuned rates the methods drawn with two or more stages are better than Adam, on average over seeds, in {early} "
+        f"at step {int(record.evaluation[0])} and in {late} at the end."
+    )

@@ -5,7 +5,7 @@ import xarray as xr
 from kadam.chapters.contest.comparisons import ADAM, EQUAL, TUNED
 from kadam.chapters.contest.looks import parameters
 from kadam.chapters.contest.measures import ended, networks, two_stages
-from kadam.chapters.contest.words import declines, in_short
+from kadam.chapters.contest.words import beyond, in_short
 from kadam.report.sentences import said
 
 
@@ -19,17 +19,13 @@ def setting(record: xr.Dataset) -> str:
 @said
 def answer(record: xr.Dataset) -> str:
     """What came out, in one paragraph."""
-    return f"**The answer.** {in_short(record)} {declines(record, EQUAL)}"
+    return f"**The answer.** {in_short(record)} At the same rate {beyond(record, EQUAL)}"
 
 
 @said
 def normalisation_said(record: xr.Dataset) -> str:
     """What 2-Adam does in the network without normalisation, beside what normalisation does."""
-    mean = ended(record).sel(comparison=TUNED).mean("seed")
-    normalised, plain = (mean.sel(network=network) for network in networks(record))
-    second = plain.sel(optimizer=two_stages(record)["meta"])
-    scores = [f"{float(score):.1f}%" for score in (second, plain.sel(optimizer=ADAM), normalised.sel(optimizer=ADAM))]
-    return (
-        f"With `meta` 2-Adam reaches {scores[0]} in `{plain.network.item()}`, where Adam reaches {scores[1]}; in "
-        f"`{normalised.network.item()}` Adam reaches {scores[2]}."
-    )
+    (normalised, plain), mean = networks(record), ended(record).sel(comparison=TUNED).mean("seed")
+    cases = (two_stages(record)["meta"], plain), (ADAM, plain), (ADAM, normalised)
+    two, one, other = (f"{float(mean.sel(optimizer=name, network=network)):.1f}%" for name, network in cases)
+    return f"In `{plain}` 2-Adam with `meta` reaches {two} and Adam {one}; in `{normalised}` Adam reaches {other}."

@@ -11,7 +11,7 @@ from kadam.chapters.contest import looks, measures
 from kadam.chapters.contest.comparisons import ADAM, EQUAL, TUNED, overall
 from kadam.chapters.contest.language.claims import at_equal_time
 from kadam.chapters.contest.measures import by_k, cases, ended, intervals, networks, second_and_first, two_stages
-from kadam.chapters.contest.words import in_short
+from kadam.chapters.contest.words import extremes, firsts, in_short
 from kadam.report import style
 from kadam.report.sentences import listed, of_all, said, span
 from kadam.report.table import Table, table
@@ -36,10 +36,7 @@ def setting(record: xr.Dataset) -> str:
 @said
 def answer(record: xr.Dataset) -> str:
     """What came out, in one paragraph."""
-    mean = (-ended(record)).sel(comparison=TUNED).mean("seed")
-    best = [mean.sel(network=network).idxmax("optimizer").item() for network in networks(record)]
-    first = listed([f"`{name}` in {of_all([name == one for one in best], 'settings')}" for name in dict.fromkeys(best)])
-    return f"**The answer.** {in_short(record)} Of all methods, each at its best learning rate, the first is {first}."
+    return f"**The answer.** {in_short(record)} Of all methods, each at its best rate, the first is {firsts(record)}."
 
 
 @style.styled
@@ -74,26 +71,18 @@ def _dot(axes: style.Axes, x: float, of: xr.Dataset, marker: str, colour: str) -
 
 @said
 def basin_said(record: xr.Dataset) -> str:
-    """How wide Adam's basin is, how often more stages narrow it, and what normalised queries and keys do."""
-    of = measures.basin(record)
-    each = zip(networks(record), *(one.sel(optimizer=ADAM).values for one in (10**of.width, of.cut)), strict=True)
-    widths = listed([f"{'at least ' * bool(cut)}{width:.1f} in `{name}`" for name, width, cut in each])
+    """How often two and more stages narrow Adam's basin, and what normalised queries and keys do."""
+    of, both = measures.basin(record), [name for name in networks(record) if name + NORMALISED in networks(record)]
     second, adam = second_and_first(of.width)
+    wide = of_all([one[-1] > one[1] for one in (by_k(of.width, name) for name in two_stages(record))], "cases")
     narrow = second < NARROW * adam
-    cut = of.cut.sel(optimizer=second.optimizer)
-    told = [
-        f"The largest rate of Adam's basin is, as a multiple of the smallest, {widths}.",
-        f"With $k = 2$ the basin is narrower than Adam's, by more than a tenth of its logarithm, in {of_all(narrow, 'cases')}, "
-        f"{int((narrow & cut).sum())} of which the search cuts off.",
-    ]
-    if (last := int(record.k.max())) > 2:
-        ends = [by_k(of.width, name) for name in two_stages(record)]
-        told.append(f"From $k = 2$ to $k = {last}$ it widens in {of_all([one[-1] > one[1] for one in ends], 'cases')}.")
-    for name in networks(record):
-        if (other := name + NORMALISED) in networks(record):
-            wider = of_all(of.width.sel(network=other) > of.width.sel(network=name), "methods")
-            told.append(f"Normalised queries and keys widen it for {wider} in `{name}`.")
-    return " ".join(told)
+    cut = int((narrow & second_and_first(of.cut)[0]).sum())
+    wider = of.width.sel(network=[name + NORMALISED for name in both]).values > of.width.sel(network=both).values
+    return (
+        f"With $k = 2$ the basin is narrower than Adam's, by more than a tenth of its logarithm, in {of_all(narrow, 'cases')} "
+        f"({cut} of them cut off by the search). From $k = 2$ to $k = {int(record.k.max())}$ it widens in "
+        f"{wide}. Normalised queries and keys widen it in {of_all(wider, 'cases')}."
+    )
 
 
 def basin_table(record: xr.Dataset) -> Table:
@@ -115,18 +104,15 @@ def time_table(record: xr.Dataset, cost: Mapping[str, float]) -> Table:
 
 @said
 def time_said(record: xr.Dataset, cost: Mapping[str, float]) -> str:
-    """Which methods are better than Adam after as many steps and after as much time."""
-    time = at_equal_time(record, cost).sel(comparison=TUNED).mean("seed")
-    steps = ended(record).sel(comparison=TUNED, optimizer=time.optimizer).mean("seed")
+    """Which methods are better than Adam after as much time, and whether their order is that after as many steps."""
+    time = at_equal_time(record, cost).sel(comparison=TUNED).mean("seed").transpose("network", "optimizer")
+    steps = ended(record).sel(comparison=TUNED, optimizer=time.optimizer).mean("seed").transpose("network", "optimizer")
     others = [name for name in time.optimizer.values.tolist() if name != ADAM]
-    better = [(of < of.sel(optimizer=ADAM)).sel(optimizer=others) for of in (steps, time)]
-    at_steps, at_time = (of_all(one, "cases") for one in better)
-    orders = [np.argsort(of.transpose("network", "optimizer").values, axis=1) for of in (steps, time)]
-    same = of_all((orders[0] == orders[1]).all(axis=1), "settings")
-    costs = span([cost[name] for name in others], ".2f")
+    better = of_all(time.sel(optimizer=others) < time.sel(optimizer=ADAM), "cases")
+    same = of_all((np.argsort(steps.values) == np.argsort(time.values)).all(1), "networks")
     return (
-        f"A step of the other methods takes {costs} times as long as Adam's. Their loss is lower than Adam's in {at_steps} "
-        f"after as many steps and in {at_time} after as much time; the order of all is the same in {same}."
+        f"A step of the others takes {span([cost[name] for name in others], '.2f')} times as long as Adam's. After as much "
+        f"time their loss is lower than Adam's in {better}; the order of all is that after as many steps in {same}."
     )
 
 
@@ -162,28 +148,13 @@ def updates_said(record: xr.Dataset, *, methods: Sequence[str]) -> str:
     """How large updates are, how near to their bound; and, of all methods, which runs were unstable."""
     of = record.sel(optimizer=list(methods), comparison=[EQUAL, TUNED])
     rms, largest = overall(of.update_rms).mean("seed"), of.max_update.max(["seed", "evaluation"])
-    sizes = [
-        f"{span(rms.sel(optimizer=name), '.2f')} with `{name}` (largest entry {span(largest.sel(optimizer=name), '.1f')})"
-        for name in methods
-    ]
-    share = (record.max_update / record.bound).max(["comparison", "network", "seed", "evaluation"])
-    held = of_all(share.dropna("optimizer") <= 1, "methods")
-    return (
-        f"Over the whole training the rms of u is {listed(sizes)}. The largest entry of an update stays within the bound "
-        f"in {held} that have one, at {span(share, '.0%')} of it."
-        f"\n\n{_stability(record)}"
-    )
-
-
-def _stability(record: xr.Dataset) -> str:
-    """How many runs diverged, which methods had one that ended no better than a guess, and how many had spikes."""
+    share = (record.max_update / record.bound).max(["comparison", "network", "seed", "evaluation"]).dropna("optimizer")
     diverged = [*record.search_diverged_at.values.ravel(), *record.diverged_at.values.ravel()]
-    losses = (record.search_loss, record.loss.isel(evaluation=-1))
-    lost = [(loss >= record.guess).any([dim for dim in loss.dims if dim != "optimizer"]).values for loss in losses]
-    names = [f"`{name}`" for name in record.optimizer.values[lost[0] | lost[1]]]
-    second, adam = second_and_first(record.spikes.sel(comparison=TUNED).sum("evaluation") > 0)
+    lost = (record.loss.isel(evaluation=-1) >= record.guess).any(["comparison", "network", "seed"]).values
+    names = listed(f"`{name}`" for name in record.optimizer.values[lost])
     return (
-        f"In search and comparison {of_all(np.isfinite(diverged), 'runs')} diverged. Methods with a run whose last loss was at "
-        f"or above that of a guess: {listed(names)}. At tuned rates the training loss had a spike in {of_all(adam, 'runs')} "
-        f"with Adam and in {of_all(second, 'runs')} with $k = 2$."
+        f"Of the methods drawn the rms of u is {extremes(rms, '.2f', 'optimizer')}, its largest entry "
+        f"{extremes(largest, '.1f', 'optimizer')}. It stays within its bound in {of_all(share <= 1, 'methods')} that have one, "
+        f"at {span(share, '.0%')} of it. In search and comparison {of_all(np.isfinite(diverged), 'runs')} diverged. Methods "
+        f"of which a compared run ended at the loss of a guess or above: {names}."
     )

@@ -7,9 +7,9 @@ import xarray as xr
 from kadam.chapters.speed import drawing
 from kadam.chapters.speed.drawing import STATE, TIME, loop_table, optimizer_table
 from kadam.chapters.speed.drawing import split as split
-from kadam.chapters.speed.measures import cases, over_plain, shares, step_over
+from kadam.chapters.speed.measures import over_plain, shares, step_over
 from kadam.report import style
-from kadam.report.sentences import listed, of_all, said, span
+from kadam.report.sentences import of_all, said, span
 from kadam.report.table import Table, table
 
 
@@ -47,35 +47,23 @@ def cost(record: xr.Dataset) -> style.Figure:
 
 @said
 def cost_said(record: xr.Dataset) -> str:
-    """What k stages cost in time and memory."""
-    staged = [name for name, k in zip(record.optimizer.values.tolist(), record.k.values, strict=True) if k > 1]
-    each = (values.sel(optimizer=staged).values for values in (record.k, step_over(record), record.state_bytes))
-    costs = [f"{time:.2f} and {state:.0f} with $k = {k}$" for k, time, state in zip(*each, strict=True)]
-    adam = float(record.state_bytes.sel(optimizer="Adam"))
+    """What stages cost in time and memory."""
+    staged = (record.k > 1).values
+    ks, times, states = (
+        span(of[staged], form) for of, form in ((record.k, ".0f"), (step_over(record), ".2f"), (record.state_bytes, ".0f"))
+    )
     return (
-        f"The time of a step over Adam's and the bytes of state per byte of weights are {listed(costs)}; "
-        f"Adam's state is {adam:.0f} bytes per byte."
+        f"With $k$ of {ks} a step takes {times} times as long as with Adam and the state holds {states} bytes per byte of "
+        f"weights, Adam's {float(record.state_bytes.sel(optimizer='Adam')):.0f}."
     )
 
 
 @said
 def split_said(record: xr.Dataset) -> str:
-    """Where the time of a step goes, how our loop compares with a plain one, and the race to an accuracy."""
-    parts = shares(record)
-    most = listed([f"{span(parts.sel(part=name), '.0%')} for {name}" for name in parts.part.values])
-    loops = listed([f"{over:.2f} in {name}" for name, over in zip(cases(record), over_plain(record).values, strict=True)])
-    races = [_race(record.sel(racer=name)) for name in record.racer.values]
+    """Where the time of a step goes, how our loop compares with a plain one, and how many races reach the target."""
+    most, optimizer = (span(shares(record).sel(part=name), ".0%") for name in ("backward", "optimizer"))
     return (
-        f"Of a training step the shares are {most}. Our loop reaches, of the plain one's images per second, {loops}. "
-        f"In the race to {record.attrs['target']:.0%} of the test images {listed(races)}."
+        f"Of a training step backward takes {most} and the optimizer {optimizer}. Our loop reaches "
+        f"{span(over_plain(record), '.2f')} of the plain one's images per second. In the race to {record.attrs['target']:.0%} "
+        f"of the test images {of_all(record.race_steps.notnull(), 'runs')} get there."
     )
-
-
-def _race(record: xr.Dataset) -> str:
-    reached = record.race_steps.notnull()
-    took = (
-        f", after {span(record.race_steps, '.0f')} steps and {span(record.race_s.where(reached), '.1f')} s"
-        if reached.any()
-        else ""
-    )
-    return f"`{record.racer.item()}` gets there in {of_all(reached, 'runs')}{took}"

@@ -68,8 +68,9 @@ def weights_said(record: xr.Dataset) -> str:
     return (
         f"Adam moves {of_all(moves, 'weights')}. The half-step flow is the closer one at "
         f"{of_all(_ratio(gaps).values[moves] > 1, 'weights')} that move. The distance from Adam, as a share of the weight's "
-        f"range, is at most {_both(f'{float(gaps.sel(flow=flow).max()):.1%}' for flow in BOTH)}. A step takes "
-        f"{listed(f'{float(record.evaluations.sel(curve=flow)):.0f}' for flow in BOTH)} gradients, and one in Adam."
+        f"range, is at most {_both(f'{float(gaps.sel(flow=flow).max()):.1%}' for flow in BOTH)}. A step of the "
+        f"equations takes {listed(f'{float(record.evaluations.sel(curve=flow)):.0f}' for flow in BOTH)} gradients, "
+        f"one of Adam 1."
     )
 
 
@@ -159,9 +160,9 @@ def betas_said(record: xr.Dataset) -> str:
     long, short = errors.sel(beta=record.beta >= LONG_MEMORY), errors.sel(beta=record.beta < LONG_MEMORY)
     stable, unstable = ([span(one.where(where)) for one in long] for where in (inside, ~inside))
     return (
-        f"With $\\beta$ at least {LONG_MEMORY:g} the error of finite paths is, outside of the exact region, {_both(unstable)}; inside "
-        f"it is {listed(stable)}. With a smaller $\\beta$ the error is above 1, or a path leaves the finite numbers, at "
-        f"{listed(of_all(~(one <= 1), 'pairs') for one in short)}."
+        f"With $\\beta$ at least {LONG_MEMORY:g} the error of finite paths is, outside of the exact region, "
+        f"{_both(unstable)}; inside it is {listed(stable)}. With a smaller $\\beta$ the error is above 1, or a "
+        f"path leaves the finite numbers, at {listed(of_all(~(one <= 1), 'pairs') for one in short)}."
     )
 
 

@@ -15,7 +15,7 @@ from kadam.chapters.generalization import claims
 from kadam.chapters.generalization.config import NORMAL
 from kadam.report import style
 from kadam.report.sentences import listed, of_all, said, span
-from kadam.report.statistics import mean_interval, rank_correlation, ranks_last
+from kadam.report.statistics import mean_interval, rank_correlation
 from kadam.report.table import Table, table
 from kadam.theory import stability
 
@@ -25,8 +25,6 @@ TARGETS = (style.EXACT, style.CORRECTED, style.PAPER, style.SECOND)
 CURVES = (style.MEASURED, style.EXACT, style.CORRECTED, style.FOURTH, style.PAPER, style.SECOND)
 MARKERS = "os^Dvp"
 EVERY = 4  # of the normal curve's pairs in its table
-RISEN = 0.01  # nats above its own lowest loss: a line that ends there has turned upwards
-FIRST = 5  # of the fastest pairs, whose memories a sentence names
 NEAR = (-0.05, 0.03)  # exact rates that the figure of the unstable side shows
 MEMORIES = (2, 5, 10, 20, 50, 100)  # ticks
 MEMORY = r"memory of momentum, $1/(1-\gamma)$"
@@ -51,16 +49,13 @@ def reached(record: xr.Dataset, choice: str) -> xr.DataArray:
 @said
 def answer(record: xr.Dataset) -> str:
     """What came out, in one paragraph."""
-    bad = {side: of_all(_bad(record).isel(point=among.values), "runs") for side, among in _sides(record).items()}
+    bad = _ends_badly(record)
     return (
-        f"**The answer.** Speed means how soon the loss on unseen text reaches {claims.middle(record):g} nats per character. "
-        f"Along the normal curve its rank correlation with $C$ is {_means(record, claims.on_normal_curve)}, {BOTH}. Over all "
-        f"pairs with $C > 0$ it is {_means(record, RIVALS['$C$'])}, and with a short memory of momentum, $1/(1-\\gamma)$, "
-        f"{_means(record, RIVALS['a shorter memory'])}. If pairs with the same $C$ were equally fast, all the variance of "
-        f"their ranks would lie between the level curves; {_means(record, claims.between_levels, '.0%')} of it do. The loss "
-        f"ends more than {claims.BAD:g} nats above the median of the pairs with $C > 0$ in {bad['exactly unstable']} outside "
-        f"the exact boundary $\\beta = \\gamma^2$, in {bad['between']} between the two boundaries and in {bad['C > 0']} with "
-        f"$C > 0$."
+        f"**The answer.** In the region the rank correlation with speed, {BOTH}, is "
+        f"{_means(record, RIVALS['$C$'])} for $C$ and {_means(record, RIVALS['a shorter memory'])} for a short memory of "
+        f"momentum. If $C$ decided speed, level curves would explain all variance of their ranks; they explain "
+        f"{_means(record, claims.between_levels, '.0%')}. The loss ends over {claims.BAD:g} nats above the median in "
+        f"{bad['exactly unstable']} outside of the exact boundary and in {bad['C > 0']} in the region."
     )
 
 
@@ -118,17 +113,14 @@ def _loss_lines(axes: style.Axes, pairs: xr.Dataset, choice: str, colours: np.nd
 
 @said
 def normal_curve_said(record: xr.Dataset) -> str:
-    """Final losses inside and outside, whether they lie in the order of C, and how many lines turn upwards again."""
+    """Final losses inside and outside, whether they lie in the order of C, and what diverged."""
     curve = on(record, NORMAL)
     inside, final = curve.coefficient.values > 0, {choice: _final(curve, choice) for choice in TITLES}
-    lowest = {choice: claims.at(curve, "loss", choice).mean("seed").min("evaluation") for choice in TITLES}
-    risen = np.array([final[choice] >= lowest[choice] + RISEN for choice in TITLES])
     order = _both(lambda choice: span(-rank_correlation(curve.coefficient, final[choice]), ".2f"))
     return (
-        f"The loss ends at {_both(lambda choice: span(final[choice][inside], '.3f'))} nats inside the region and at "
-        f"{_both(lambda choice: span(final[choice][~inside], '.3f'))} outside, {BOTH}. Its rank correlation with $-C$ is "
-        f"{order}. Of both panels {of_all(risen[:, inside], 'lines')} inside and {of_all(risen[:, ~inside], 'lines')} outside "
-        f"end {RISEN:g} nats or more above their lowest point; {of_all(curve.diverged_at.notnull(), 'runs')} diverged."
+        f"The loss ends at {_both(lambda choice: span(final[choice][inside], '.2f'))} nats inside the region and at "
+        f"{_both(lambda choice: span(final[choice][~inside], '.2f'))} outside, {BOTH}. Its rank correlation with $-C$ is "
+        f"{order}; {of_all(curve.diverged_at.notnull(), 'runs')} diverged."
     )
 
 
@@ -173,25 +165,20 @@ def level_curves(record: xr.Dataset) -> style.Figure:
 
 @said
 def level_curves_said(record: xr.Dataset) -> str:
-    """How much pairs with one C differ, and which memories are the fastest and the slowest of their curve."""
-    curves = {choice: [reached(on(record, name), choice) for name in level_names(record)] for choice in TITLES}
-    longest = [_last(one)[-1] > _last(one)[:-1].max() for choice in TITLES for one in curves[choice]]
+    """How much pairs with one C differ, and on how many curves the longest memory is the slowest."""
+    curves = [reached(on(record, name), choice).fillna(np.inf).values for choice in TITLES for name in level_names(record)]
+    longest = [one[-1] > one[:-1].max() for one in curves]
     return (
-        f"Among the pairs of a level curve that reach {claims.middle(record):g} nats the slowest needs "
-        f"{_both(lambda choice: span([one.max() / one.min() for one in curves[choice]], '.2f'))} times the iterations of the "
-        f"fastest, {BOTH}. The fastest remembers {_both(lambda choice: span([_fastest(one) for one in curves[choice]]))} "
-        f"iterations; the longest memory is the slowest on {of_all(longest, 'curves')} of both rows."
+        f"On a level curve the slowest pair needs {_apart(record, record.curve)} times the iterations of the fastest, {BOTH}. "
+        f"The longest memory is the slowest on {of_all(longest, 'curves')} of both rows."
     )
 
 
-def _fastest(iterations: xr.DataArray) -> float:
-    """The memory of the pair that is first; NaN where none arrives."""
-    return float(memory(iterations)[int(_last(iterations).argmin())]) if iterations.notnull().any() else np.nan
-
-
-def _last(iterations: xr.DataArray) -> np.ndarray:
-    """Infinite where a seed never arrived."""
-    return np.asarray(iterations.fillna(np.inf).values)
+def _apart(record: xr.Dataset, by: xr.DataArray) -> str:
+    """How many times the iterations of the fastest the slowest pair of a level curve needs, of those alike in ``by``."""
+    levels = np.flatnonzero(record.curve != NORMAL)
+    groups = {choice: reached(record, choice)[levels].groupby(by[levels]) for choice in TITLES}
+    return _both(lambda choice: span((groups[choice].max() / groups[choice].min())[groups[choice].count() > 1], ".2f"))
 
 
 def level_table(record: xr.Dataset) -> Table:
@@ -235,27 +222,19 @@ def _speed_points(axes: style.Axes, iterations: xr.DataArray, colour: str, *, he
 
 @said
 def speed_said(record: xr.Dataset) -> str:
-    """Step by step along the curve: where smaller C costs iterations, how many, and what the boundary adds."""
+    """Step by step along the curve: how often smaller C costs iterations, what half of it costs, and what the boundary adds."""
     curve = on(record, NORMAL)
-    C, known = curve.coefficient.values, {choice: reached(curve, choice) for choice in TITLES}
+    C, known = curve.coefficient.values, np.array([reached(curve, choice) for choice in TITLES])
     edge, half = int((C > 0).sum()) - 1, int(np.abs(C - C[0] / 2).argmin())  # the last pair inside; one half way to it
-    slower = np.array([_last(of)[1:] > _last(of)[:-1] for of in known.values()])
-    steps = {choice: np.diff(of) for choice, of in known.items()}
-    beside = [i for i in range(edge - 3, edge + 4) if 0 <= i < len(C) - 1 and i != edge]
-    order = {choice: claims.by_target(record, choice, claims.on_normal_curve).values() for choice in TITLES}
-
-    def factor(start: int, end: int) -> str:
-        return _both(lambda choice: span(known[choice][end] / known[choice][start], ".2f"))
-
+    ordered, steps = np.nan_to_num(known[:, : edge + 1], nan=np.inf), np.diff(known)
+    beside = np.delete(steps, edge, axis=1)[:, max(edge - 3, 0) : edge + 3]  # three on either side
+    across, most = (listed(span(one, ".0f") for one in of) for of in (steps[:, edge], np.fmax.reduce(beside, axis=1)))
+    costs = [listed(span(one, ".2f") for one in known[:, place] / known[:, 0]) for place in (half, edge)]
     return (
-        f"The rank correlation of $C$ with speed, where $C > 0$, is "
-        f"{_both(lambda choice: span([of.mean for of in order[choice]], '.2f'))} over the targets, {BOTH}. From a pair to "
-        f"its neighbour with smaller $C$ the iterations to {claims.middle(record):g} nats rise in "
-        f"{of_all(slower[:, :edge], 'steps')} inside and in {of_all(slower[:, edge + 1 :], 'steps')} outside. Factor by which "
-        f"they rise from the largest $C$ to half of it: {factor(0, half)}; from there to the last pair inside: "
-        f"{factor(half, edge)}. Iterations that the step across $C = 0$ adds: "
-        f"{_both(lambda choice: span(steps[choice][edge], '.0f'))}; that steps beside it add, up to three on either side: "
-        f"{_both(lambda choice: span(steps[choice][beside], '.0f'))}."
+        f"From a pair to its neighbour with smaller $C$ the iterations to {claims.middle(record):g} nats rise in "
+        f"{of_all(ordered[:, 1:] > ordered[:, :-1], 'steps')} inside the region. The pair with half of the largest $C$ needs "
+        f"{costs[0]} times the iterations of that with the largest, {BOTH}, and the last pair inside {costs[1]} times. The "
+        f"step across $C = 0$ adds {across} iterations, and the largest of the steps beside it {most}."
     )
 
 
@@ -307,18 +286,12 @@ def causes(record: xr.Dataset) -> style.Figure:
 
 @said
 def causes_said(record: xr.Dataset) -> str:
-    """Which quantity orders the pairs, in how many comparisons momentum beats C, and which memories are fastest."""
+    """Which quantity orders the pairs with C > 0, and which one all of them."""
     each = [f"{_means(record, measure)} for {name}" for name, measure in RIVALS.items()]
     whole = [f"{_means(record, _on_all_sides(measure))} for {name}" for name, measure in list(RIVALS.items())[1:]]
-    found = [claims.by_target(record, choice, partial(claims.beats_c, name="gamma")) for choice in TITLES]
-    ahead = np.array([of.mean for by_target in found for of in by_target.values() if np.isfinite(of.mean)])
-    order = {choice: np.argsort(_last(reached(record, choice)), kind="stable") for choice in TITLES}
     return (
-        f"Rank correlations with speed to {claims.middle(record):g} nats where $C > 0$, {BOTH}: {listed(each)}; with all other "
-        f"pairs counted as well: {listed(whole)}. The size of this number for the memory of momentum, minus that for $C$, is "
-        f"positive in {of_all(ahead > 0, 'comparisons')}, one for each target and choice of the rate, and comes to "
-        f"{span(ahead, '+.2f')}. The {FIRST} fastest of all pairs remember "
-        f"{_both(lambda choice: span(memory(record)[order[choice][:FIRST]]))} iterations."
+        f"The rank correlation with speed to {claims.middle(record):g} nats where $C > 0$, {BOTH}, is {listed(each)}. With all "
+        f"other pairs counted as well it is {listed(whole)}."
     )
 
 
@@ -357,24 +330,11 @@ def plane(record: xr.Dataset) -> style.Figure:
 
 @said
 def plane_said(record: xr.Dataset) -> str:
-    """What momentum and what the second moment change on level curves, and where equal betas come."""
-    levels, normal = record.isel(point=np.flatnonzero(record.curve != NORMAL)), on(record, NORMAL)
-    momenta = memory(levels).round(3).rename("momentum")
-    shared = momenta.isin([one for one, of in momenta.groupby(momenta) if of.size > 1]).values
-
-    def slowest_over_fastest(choice: str, by: xr.DataArray, among: np.ndarray) -> str:
-        groups = reached(levels, choice)[among].groupby(by[among])
-        return span(groups.max() / groups.min(), ".2f")
-
-    every, final = np.ones_like(shared), {choice: _final(normal, choice) for choice in TITLES}
-    gaps = {choice: final[choice][normal.equal.values] - final[choice].min() for choice in TITLES}
-    place = _both(lambda choice: f"{ranks_last(final[choice])[normal.equal.values].item():g}")
+    """How much pairs of one momentum differ, on different level curves, and pairs of one level curve."""
+    momenta = memory(record).round(3).rename("momentum")
     return (
-        f"Of the pairs with one momentum on different level curves the slowest needs "
-        f"{_both(lambda choice: slowest_over_fastest(choice, momenta, shared))} times the iterations of the fastest, {BOTH}; "
-        f"of the pairs of one level curve {_both(lambda choice: slowest_over_fastest(choice, levels.curve, every))} times. The "
-        f"pair with equal betas comes at place {place} of the {normal.sizes['point']} on the normal curve by final loss; its "
-        f"loss minus the lowest is {_both(lambda choice: span(gaps[choice], '.3f'))}."
+        f"Among pairs with one momentum on different level curves the slowest needs {_apart(record, momenta)} times the "
+        f"iterations of the fastest, {BOTH}; among pairs of one level curve {_apart(record, record.curve)} times."
     )
 
 
@@ -418,45 +378,31 @@ def _sides(record: xr.Dataset) -> dict[str, xr.DataArray]:
     return {"C > 0": record.coefficient > 0, "between": between, "exactly unstable": exact}
 
 
-def _bad(record: xr.Dataset) -> xr.DataArray:
-    """Which runs end badly. (rate, seed, point)"""
-    return claims.behind(record.loss) > claims.BAD
+def _ends_badly(record: xr.Dataset) -> dict[str, str]:
+    """How many runs do on each side."""
+    bad = claims.behind(record.loss) > claims.BAD
+    return {side: of_all(bad.isel(point=among.values), "runs") for side, among in _sides(record).items()}
 
 
 @said
 def unstable_said(record: xr.Dataset) -> str:
-    """Updates and bad ends by side; then, at equal momentum, what it costs to be outside and to remember long."""
-    peak = record.peak_update.where(np.isfinite(record.peak_update))
-    sides = _sides(record).values()
-    largest = [span(peak.isel(point=among.values).max(), ".3g") for among in sides]
-    bad = [of_all(_bad(record).isel(point=among.values), "runs") for among in sides]
-    fastest = (np.log(record.gamma) - np.log(record.beta) / 2).max()
-    return (
-        f"Where $C > 0$, between the two boundaries and outside of both, over all learning rates, the largest update is "
-        f"{listed(largest)} learning rates, and {listed(bad)} end badly. The largest exact rate of a pair is "
-        f"{span(fastest, '.3f')} per step.\n\n{_outside_or_long(record)}"
-    )
-
-
-def _outside_or_long(record: xr.Dataset) -> str:
-    """The two level curves of smallest C at the momenta that both have, and the longest memory on the first of them."""
-    first, second = (on(record, name) for name in level_names(record)[-2:])
+    """Bad ends outside; then, at equal momentum, what it costs to be outside and to remember long."""
+    bad, (first, second) = _ends_badly(record), (on(record, name) for name in level_names(record)[-2:])
     i, j = np.nonzero(np.isclose(first.gamma.values[:, None], second.gamma.values))
-    gaps = {choice: _final(second, choice).values[j] - _final(first, choice).values[i] for choice in TITLES}
-    long = {choice: float(_final(first, choice)[-1] - _final(first, choice).min()) for choice in TITLES}
-    costlier = of_all([long[choice] > gaps[choice][-1] for choice in TITLES], "choices of the rate")
+    gaps = {choice: (_final(second, choice).values[j] - _final(first, choice).values[i]).max() for choice in TITLES}
+    long = {choice: _final(first, choice)[-1] - _final(first, choice).min() for choice in TITLES}
     one, other = (f"${name}$" for name in level_names(record)[-2:])
     return (
-        f"At equal momentum the loss ends {_both(lambda choice: span(gaps[choice], '+.3f'))} nats higher on the curve {other} "
-        f"than on {one}, {BOTH}, and {_both(lambda choice: span(gaps[choice][-1], '+.3f'))} at the longest memory that both "
-        f"have. On {one} alone the longest memory costs {_both(lambda choice: span(long[choice], '.3f'))} nats, more than that "
-        f"at {costlier}."
+        f"Between the boundaries {bad['between']} end badly, outside of both {bad['exactly unstable']}.\n\n"
+        f"At equal momentum the loss ends at most {_both(lambda choice: span(gaps[choice], '+.3f'))} nats higher on the curve "
+        f"{other} than on {one}, {BOTH}. On {one} alone the longest memory costs "
+        f"{_both(lambda choice: span(long[choice], '.3f'))} nats."
     )
 
 
 def unstable_table(record: xr.Dataset) -> Table:
     """By learning rate and side: runs that end badly, that diverged, spikes per run, and the largest update."""
-    judged, rows = record.assign(bad=_bad(record)), []
+    judged, rows = record.assign(bad=claims.behind(record.loss) > claims.BAD), []
     for rate, (side, among) in product(record.rate.values, _sides(record).items()):
         one = judged.sel(rate=rate).isel(point=among.values)
         bad, diverged = f"{int(one.bad.sum())} of {one.bad.size}", one.diverged_at.count()

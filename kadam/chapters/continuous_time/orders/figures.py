@@ -6,10 +6,10 @@ import matplotlib.pyplot as plt
 import numpy as np
 import xarray as xr
 
-from kadam.chapters.continuous_time.flows import FLOWS
-from kadam.chapters.continuous_time.looks import LOOKS, WORDS
+from kadam.chapters.continuous_time.flows import BOTH, FLOWS
+from kadam.chapters.continuous_time.looks import LOOKS
 from kadam.report import style
-from kadam.report.sentences import listed, said
+from kadam.report.sentences import said, span
 from kadam.report.table import Table, table
 
 # Cases whose median weight is shown too, and of which flow.
@@ -51,39 +51,15 @@ def _slope_guide(axes: style.Axes, one: xr.Dataset, slope: float) -> None:
 
 @said
 def errors_said(record: xr.Dataset) -> str:
-    """The fitted orders, how much closer the half-step flow ends, and what the median weight does."""
-    fitted = [f"{_on_cases(record.order.sel(flow=flow), '.2f')} for the {WORDS[flow]}" for flow in FLOWS]
-    medians = []
-    for case, flow in MEDIANS.items():
-        one = record.sel(case=case, flow=flow)
-        local = _median_orders(one).dropna("rate").values
-        medians.append(
-            f"In the panel *{TITLES.get(case, case)}* the order of the {WORDS[flow]} is {float(one.order):.2f} and that of "
-            f"its median weight {float(one.median_order):.2f}, from {local[0]:.2f} between the largest learning rates to "
-            f"{local[-1]:.2f} between the smallest."
-        )
+    """The fitted orders, how much closer the half-step flow ends, and the median weight where first gradients crowd."""
+    paper, second = (record.sel(flow=flow) for flow in BOTH)
+    ratio, crowd = (paper.error / second.error).isel(rate=record.eta.argmin("rate")), second.sel(case="crowd")
     return (
-        f"The fitted order is {'; '.join(fitted)}. At the smallest learning rate the error of the paper's equation, over that "
-        f"of the half-step flow, is {_on_cases(_last_ratio(record), ',.1f')}.\n\n{' '.join(medians)}"
+        f"The fitted order is {span(paper.order, '.2f')} for the paper's equation and {span(second.order, '.2f')} for the "
+        f"half-step flow. At the smallest learning rate the error of the first is {span(ratio, ',.0f')} times that of the "
+        f"second. In the panel *crowd* the order of the half-step flow is {float(crowd.order):.2f} and that of its median "
+        f"weight {float(crowd.median_order):.2f}."
     )
-
-
-def _last_ratio(record: xr.Dataset) -> xr.DataArray:
-    """The error of the paper's equation over that of the half-step flow at the smallest learning rate of each case."""
-    ratio = record.error.sel(flow="paper") / record.error.sel(flow="second")
-    return ratio.isel(rate=record.eta.argmin("rate"))
-
-
-def _on_cases(values: xr.DataArray, form: str) -> str:
-    """A number for each case that has one."""
-    known = values.dropna("case")
-    return listed([f"{float(one):{form}} ({TITLES.get(str(one.case.values), str(one.case.values))})" for one in known])
-
-
-def _median_orders(one: xr.Dataset) -> xr.DataArray:
-    """The median weight's local orders, of one case and flow."""
-    steps = one[["median", "eta"]].map(np.log).diff("rate")
-    return steps["median"] / steps.eta
 
 
 def order_table(record: xr.Dataset) -> Table:
@@ -91,8 +67,8 @@ def order_table(record: xr.Dataset) -> Table:
     fitted = [(case, flow, record.sel(case=case, flow=flow)) for case, flow in itertools.product(record.case.values, FLOWS)]
     rows = [(case, flow, one.order, _in_words(one.local_order)) for case, flow, one in fitted if np.isfinite(one.order)]
     for case, flow in MEDIANS.items():
-        one = record.sel(case=case, flow=flow)
-        rows.append((case, "median", one.median_order, _in_words(_median_orders(one))))
+        one = record[["median", "eta"]].sel(case=case, flow=flow).map(np.log).diff("rate")
+        rows.append((case, "median", record.median_order.sel(case=case, flow=flow), _in_words(one["median"] / one.eta)))
     return table(("case", "flow", "order", "local orders as eta falls"), rows, digits=".2f")
 
 

@@ -26,14 +26,12 @@ LONG_MEMORY = 0.8  # the beta from which on the second moment remembers at least
 def answer(record: xr.Dataset, orders: xr.Dataset) -> str:
     """What came out, in one paragraph; ``orders``: the record of the orders."""
     gaps = weight_errors(record).median("weight")
-    shown = _both(f"{float(gaps.sel(flow=flow)):.1%}" for flow in BOTH)
-    fitted = _both(span(orders.order.sel(flow=flow), ".2f") for flow in BOTH)
     return (
-        f"**The answer.** The largest distance from Adam, as a share of the range of a weight, is {shown}, in the median over "
-        f"the weights drawn. Over all {record.attrs['d']} weights the half-step flow is closer to Adam than the paper's "
-        f"equation at {of_all(_ratio(path_errors(record)) > 1, 'learning rates')}. The error goes with the learning rate to "
-        f"the power {fitted}, on {orders.sizes['case']} problems. The exponent $p$ changes a path by a share "
-        f"{_exponent_gap(record)}."
+        f"**The answer.** In the median over the weights drawn the largest distance from Adam, as a share of the weight's "
+        f"range, is {_both(f'{float(gaps.sel(flow=flow)):.1%}' for flow in BOTH)}. Over all {record.attrs['d']} weights the "
+        f"half-step flow is the closer one at {of_all(_ratio(path_errors(record)) > 1, 'learning rates')}. On "
+        f"{orders.sizes['case']} problems the error goes with the learning rate to the power "
+        f"{_both(span(orders.order.sel(flow=flow), '.2f') for flow in BOTH)}."
     )
 
 
@@ -64,20 +62,15 @@ def weights(record: xr.Dataset) -> style.Figure:
 
 @said
 def weights_said(record: xr.Dataset) -> str:
-    """How close both flows are to Adam on the shown weights, how many of those move, and what a flow costs."""
+    """Which flow is closer on the weights that move, how far it goes at most, and what it costs."""
     gaps = weight_errors(record).transpose("flow", ...)
     moves = gaps.notnull().any("flow").values
-    largest = _both(
-        f"{float(gap.median()):.1%} in the median and {float(gap.max()):.1%} at most" for gap in gaps.sel(flow=list(BOTH))
-    )
-    costs = _both(
-        f"{float(record.evaluations.sel(curve=flow)):.0f} gradients and {record.attrs[f'cost_{flow}']:.0f} times the time"
-        for flow in BOTH
-    )
     return (
-        f"The learning rate is {record.attrs['shown_eta']:.2g}, and Adam moves {of_all(moves, 'weights')}. The largest "
-        f"distance from Adam, as a share of the weight's range, is {largest}. The half-step flow is the closer one at "
-        f"{of_all(_ratio(gaps).values[moves] > 1, 'weights')} that move.\n\nBeside one step of Adam, one step needs {costs}."
+        f"Adam moves {of_all(moves, 'weights')}. The half-step flow is the closer one at "
+        f"{of_all(_ratio(gaps).values[moves] > 1, 'weights')} that move. The distance from Adam, as a share of the weight's "
+        f"range, is at most {_both(f'{float(gaps.sel(flow=flow).max()):.1%}' for flow in BOTH)}. A step of the "
+        f"equations takes {listed(f'{float(record.evaluations.sel(curve=flow)):.0f}' for flow in BOTH)} gradients, "
+        f"one of Adam 1."
     )
 
 
@@ -116,17 +109,12 @@ def error_table(record: xr.Dataset) -> Table:
 @said
 def squares_said(record: xr.Dataset) -> str:
     """What a smaller learning rate brings to each flow, early and late; and how far the flows drift on the longer run."""
-    errors, shares = path_errors(record), _longer_shares(record)
-    quarters = [round((record.sizes["long_step"] - 1) * share) for share in (0.25, 0.5, 1)]
-    falls = _both(of_all(errors.sel(flow=flow).diff("eta") < 0, "cases") for flow in BOTH)
-    early, late = (_both(f"{_gain(record, flow, share):.2f}" for flow in BOTH) for share in (0.25, 1))
-    drift = _both(listed([f"{float(share):.2g}" for share in shares.sel(flow=flow)[quarters]]) for flow in BOTH)
-    losses = [f"{float(loss):.2f}" for loss in record.long_loss[[0, -1]]]
+    early, late = ([f"{_gain(record, flow, share):.2f}" for flow in BOTH] for share in (0.25, 1))
+    drift = listed(f"{float(share):.2g}" for share in _longer_shares(record).sel(flow=list(BOTH)).isel(long_step=-1))
     return (
-        f"The half-step flow is the closer one at {of_all(_ratio(errors) > 1, 'learning rates')}. From a learning rate to the "
-        f"next smaller one the error falls in {falls}. At the smallest learning rate the distance, over that at the largest, "
-        f"is {early} after a quarter of the time; at its end it is {late}.\n\nOn the longer run the distance as a share of "
-        f"the way, after {listed(quarters)} steps, is {drift}. Adam's loss goes from {losses[0]} to {losses[1]} there."
+        f"The half-step flow is the closer one at {of_all(_ratio(path_errors(record)) > 1, 'learning rates')}. The distance at "
+        f"the smallest learning rate, over that at the largest, is {_both(early)} after a quarter of the time; at its end "
+        f"it is {listed(late)}. The longer run ends at a distance of {drift} of the way."
     )
 
 
@@ -170,13 +158,11 @@ def betas_said(record: xr.Dataset) -> str:
     inside = xr.apply_ufunc(lambda beta, gamma: stability.is_stable(beta=beta, gamma=gamma), record.beta, record.gamma)
     errors = record.map_error.transpose("flow", ...).sel(flow=list(BOTH))
     long, short = errors.sel(beta=record.beta >= LONG_MEMORY), errors.sel(beta=record.beta < LONG_MEMORY)
-    stable, unstable = (_both(span(one.where(where)) for one in long) for where in (inside, ~inside))
-    close = _both(of_all(one <= 0.01, "pairs") for one in long)
-    lost, of_short = (_both(of_all(~(one <= 1), "pairs") for one in some) for some in (errors, short))
+    stable, unstable = ([span(one.where(where)) for one in long] for where in (inside, ~inside))
     return (
-        f"With $\\beta$ at least {LONG_MEMORY:g} the error of finite paths is, inside of the exact region, {stable}; outside "
-        f"it is {unstable}. It is at most 0.01 at {close}. The error is above 1, or a path leaves the finite numbers, at "
-        f"{lost}; with a smaller $\\beta$ this is so at {of_short}."
+        f"With $\\beta$ at least {LONG_MEMORY:g} the error of finite paths is, outside of the exact region, "
+        f"{_both(unstable)}; inside it is {listed(stable)}. With a smaller $\\beta$ the error is above 1, or a "
+        f"path leaves the finite numbers, at {listed(of_all(~(one <= 1), 'pairs') for one in short)}."
     )
 
 
@@ -201,21 +187,15 @@ def noise(record: xr.Dataset) -> style.Figure:
 
 @said
 def noise_said(record: xr.Dataset) -> str:
-    """What noise costs each flow, which is the closer one with it, and what the exponent changes."""
+    """Which flow is the closer one with noise, what noise costs each, and what the exponent changes."""
     errors = noise_errors(record)
     noisy, full = errors.sel(setting="minibatches"), errors.sel(setting="full batch")
-    cost = _both(span(noisy.sel(flow=flow) / full.sel(flow=flow)) for flow in BOTH)
     return (
-        f"The error with minibatches, over that with the full batch, is {cost}. The half-step flow is the closer one at "
-        f"{of_all(_ratio(noisy) > 1, 'learning rates')} with minibatches, and at {of_all(_ratio(full) > 1, 'learning rates')} "
-        f"with the full batch. For $p$ = {listed([f'{p:g}' for p in record.p.values])} the path of the paper's equation "
-        f"differs from the one without $p$ by a share {_exponent_gap(record)}."
+        f"With minibatches the half-step flow is the closer one at {of_all(_ratio(noisy) > 1, 'learning rates')}. The error "
+        f"with them, over that with the full batch, is "
+        f"{_both(span(noisy.sel(flow=flow) / full.sel(flow=flow)) for flow in BOTH)}. The exponent $p$ changes the path of the "
+        f"paper's equation by a share {below(float(record.p_gap.max()))} of its way."
     )
-
-
-def _exponent_gap(record: xr.Dataset) -> str:
-    """The largest distance between the paths of two exponents, in words."""
-    return f"{below(float(record.p_gap.max()))} of its way"
 
 
 def noise_table(record: xr.Dataset) -> Table:

@@ -11,7 +11,7 @@ from matplotlib.lines import Line2D
 
 from kadam.chapters.scale_invariance.invariance.claims import USUAL, end_errors, growth_over_law, turn_over, usual
 from kadam.report import style
-from kadam.report.ledger import below, with_range
+from kadam.report.ledger import with_range
 from kadam.report.selection import selected
 from kadam.report.sentences import listed, of_all, said, span
 from kadam.report.table import Table, table
@@ -26,13 +26,6 @@ PARTS = {
     "changing": (style.CORRECTED, "changing v"),
 }
 
-IN_WORDS = {
-    "start": "the start",
-    "kept": "what the paper's law keeps",
-    "momentum": "momentum",
-    "unequal": "unequal second moments",
-    "changing": "changing second moments",
-}
 CLOSE, TURNED = 0.15, 0.1  # how near to 1 a ratio counts as near: of growths, and of angles
 
 
@@ -40,21 +33,19 @@ CLOSE, TURNED = 0.15, 0.1  # how near to 1 a ratio counts as near: of growths, a
 def answer(record: xr.Dataset) -> str:
     """What came out, in one paragraph."""
     one, ends = usual(record), record.sel(gamma=USUAL)
-    off = {law: abs(end_errors(ends, law)) for law in ("corrected", "paper")}
+    off = {law: float(abs(end_errors(ends, law)).mean()) for law in ("corrected", "paper")}
     return (
         f"**The answer.** At $\\gamma = {USUAL:g}$ without weight decay $|W|^2$ grows "
-        f"{with_range(one.growth_ratio, '.1f')} times as fast as the paper's law says, in the mean and range over weights, "
-        f"batches and seeds; the law with the cross term says {float(one.factor):.0f}. At the end of a run, with and "
-        f"without decay, the paper's law is off by {float(off['paper'].mean()):.0%} in the mean and the law with the cross "
-        f"term by {float(off['corrected'].mean()):.0%}. The cosine of $W$ and $u$, which A1 takes for zero, is "
-        f"{span(one.cosine, '.2f')}, and the term that is dropped with it is {float(one.dropped.mean()):.1f} times the one "
-        f"that is kept."
+        f"{with_range(one.growth_ratio, '.1f')} times as fast as the paper's law says; the law with the cross term says "
+        f"{float(one.factor):.0f}. At the end of a run the paper's law is off by {off['paper']:.0%} "
+        f"in the mean, the law with the cross term by {off['corrected']:.0%}. The cosine of $W$ and $u$ is "
+        f"{span(one.cosine, '.2f')}, and the term dropped with it {float(one.dropped.mean()):.1f} times the one that is kept."
     )
 
 
-def _means(values: xr.DataArray, form: str, dim: str = "gamma") -> str:
-    """The mean at every label of ``dim``, as a list in a sentence."""
-    return listed([span(values.sel({dim: label}).mean(), form) for label in values[dim].values])
+def _by_batch(values: xr.DataArray) -> str:
+    """The span on every kind of batch, as a list in a sentence."""
+    return listed(f"{span(values.sel(setting=setting), '.2f')} on {setting}" for setting in values.setting.values)
 
 
 @style.styled
@@ -71,19 +62,15 @@ def growth(record: xr.Dataset) -> style.Figure:
 
 @said
 def growth_said(record: xr.Dataset) -> str:
-    """Growth at every gamma beside both laws, which is nearer and how often, and what the kind of batch changes."""
-    found = record.growth_ratio.sel(weight_decay=0.0).mean("seed")
-    moving, over, one = found.sel(gamma=found.gamma > 0), growth_over_law(record).mean("seed"), usual(record)
+    """Which law is nearer and how often it is near; and what the longest memory and the kind of batch change."""
+    found, over = record.growth_ratio.sel(weight_decay=0.0).mean("seed"), growth_over_law(record).mean("seed")
+    moving, kinds = found.sel(gamma=found.gamma > 0), over.sel(gamma=USUAL).mean("weight")
     nearer = abs(moving - record.factor) < abs(moving - 1)
-    kinds = [f"{float(one.growth_ratio.sel(setting=s).mean() / one.factor):.2f} on {s}" for s in record.setting.values]
-    last = over.isel(gamma=-1)
     return (
-        f"At a $\\gamma$ of {_means(record.gamma, 'g')} growth is {_means(found, '.1f')} times the paper's, in the mean; the "
-        f"law with the cross term says {_means(record.factor, '.0f')}. At $\\gamma > 0$ this law is the nearer of the two in "
-        f"{of_all(nearer, 'cases')} of weight, batch and $\\gamma$, means over seeds; over all $\\gamma$ growth is within "
-        f"{CLOSE:.0%} of it in {of_all(abs(over - 1) <= CLOSE, 'cases')}. Growth over this law at $\\gamma = {USUAL:g}$ is "
-        f"{listed(kinds)}; at $\\gamma = {float(last.gamma):g}$ it is {span(last, '.2f')}, above 1 in "
-        f"{of_all(last > 1, 'cases')}."
+        f"At $\\gamma > 0$ growth is nearer to the law with the cross term than to the paper's in {of_all(nearer, 'cases')}; "
+        f"over all $\\gamma$ it is within {CLOSE:.0%} of it in {of_all(abs(over - 1) <= CLOSE, 'cases')}. Over this law it "
+        f"is {span(kinds, '.2f')} on the three kinds of batch at $\\gamma = {USUAL:g}$, in the mean over weights, and "
+        f"{span(over[{'gamma': -1}], '.2f')} at $\\gamma = {float(record.gamma[-1]):g}$."
     )
 
 
@@ -141,16 +128,12 @@ def norms(record: xr.Dataset, *, weight: str = "hidden", gamma: float = USUAL) -
 
 @said
 def norms_said(record: xr.Dataset, *, gamma: float = USUAL) -> str:
-    """Errors of both laws at the end at one gamma, by weight decay, over weights, batches and seeds."""
-    ends = record.sel(gamma=gamma)
-    corrected, paper = (end_errors(ends, law) for law in ("corrected", "paper"))
-    by_law = [listed([span(one.sel(weight_decay=rate), "+.0%") for rate in one.weight_decay]) for one in (corrected, paper)]
+    """Errors of both laws at the end at one gamma, over decays, weights, batches and seeds."""
+    corrected, paper = (end_errors(record.sel(gamma=gamma), law) for law in ("corrected", "paper"))
     return (
-        f"At $\\gamma = {gamma:g}$ and a $\\lambda$ of {_means(ends.weight_decay, 'g', 'weight_decay')} the error of "
-        f"$|W|^2$ at the end is {by_law[0]} by the law with the cross term, over all weights, batches and seeds, and "
-        f"{by_law[1]} by the paper's. The law with the cross term is the nearer of the two in "
-        f"{of_all(abs(corrected) < abs(paper), 'runs')}; its mean error is {float(corrected.mean()):+.1%}, the paper's "
-        f"{float(paper.mean()):+.1%}."
+        f"At $\\gamma = {gamma:g}$ the error of $|W|^2$ at the end is {float(corrected.mean()):+.1%} in the mean "
+        f"({span(corrected, '+.0%')}) by the law with the cross term and {float(paper.mean()):+.1%} ({span(paper, '+.0%')}) by "
+        f"the paper's. The first is the nearer of the two in {of_all(abs(corrected) < abs(paper), 'runs')}."
     )
 
 
@@ -185,19 +168,15 @@ def _looking_back(earlier: style.Axes, moved: style.Axes, mean: xr.Dataset) -> N
 
 @said
 def orthogonality_said(record: xr.Dataset) -> str:
-    """Cosines at every gamma, the dropped term, earlier gradients, and how far a weight goes."""
-    one, decayless = usual(record), record.sel(weight_decay=0.0)
-    earlier, ratio = one.past_cosine.sel(lag=record.lag > 0), float(2 * USUAL / (1 - USUAL))
-    window = int(record.window[1])
-    way = [f"{with_range(one[name].sel(window=window))} in the {norm}" for name, norm in NORMS.items()]
+    """The cosine and the dropped term, earlier gradients, and how far a weight goes."""
+    one, window = usual(record), int(record.window[1])
+    earlier, way = one.past_cosine.sel(lag=record.lag > 0), one[["moved", "moved_largest"]].sel(window=window).mean()
     return (
-        f"At a $\\gamma$ of {_means(record.gamma, 'g')} the mean cosine of $W$ and $u$ is "
-        f"{_means(decayless.cosine, '.2f')}. At $\\gamma = {USUAL:g}$ its size is at most "
-        f"{float(abs(one.cosine).max()):.3f}, with earlier gradients at most {float(abs(earlier).max()):.3f} and with the "
-        f"present one {below(float(abs(one.past_cosine.sel(lag=0)).max()))}; with earlier gradients it is negative in "
-        f"{of_all(earlier < 0, 'cases')}. The dropped term is {float(one.dropped.mean()):.1f} times the kept one in the "
-        f"mean, where the line says {ratio:.0f}. Over {window} steps a weight goes, as a share of the length of its "
-        f"updates, {listed(way)}."
+        f"At $\\gamma = {USUAL:g}$ the cosine of $W$ and $u$ is at most {float(abs(one.cosine).max()):.3f} in size, and the "
+        f"dropped term {float(one.dropped.mean()):.1f} times the kept one in the mean, where the line says "
+        f"{2 * USUAL / (1 - USUAL):.0f}. The cosine with earlier gradients is negative in {of_all(earlier < 0, 'cases')}. Over "
+        f"{window} steps a weight goes {float(way.moved):.2f} of the length of its updates, and {float(way.moved_largest):.2f} "
+        f"in the norm of the largest entry."
     )
 
 
@@ -219,9 +198,6 @@ def moved_table(record: xr.Dataset) -> Table:
     return table(("steps", "displacement, Euclidean", "largest entry"), _by("window", *shares))
 
 
-NORMS = {"moved": "Euclidean norm", "moved_largest": "norm of the largest entry"}
-
-
 @style.styled
 def causes(record: xr.Dataset) -> style.Figure:
     """What |W|^2 at the end of training without decay is made of, mean over seeds: one bar a weight and kind of batch."""
@@ -241,16 +217,14 @@ def causes(record: xr.Dataset) -> style.Figure:
 
 @said
 def causes_said(record: xr.Dataset) -> str:
-    """What the end is made of, the share of momentum in what is added, and how large the effects of second moments are."""
-    one = usual(record)
-    parts = one.parts.mean("seed")
-    each = [f"{float(parts.sel(part=part).mean()):.1%} {name}" for part, name in IN_WORDS.items()]
-    added = float(parts.sel(part="momentum").mean() / parts.drop_sel(part="start").sum("part").mean())
-    second = abs(parts.sel(part="unequal") + parts.sel(part="changing"))
+    """What is added to the start, and how large the effects of second moments are."""
+    parts = usual(record).parts.mean("seed")
+    shares, second = parts.mean(["setting", "weight"]), abs(parts.sel(part="unequal") + parts.sel(part="changing"))
+    added = shares / shares.drop_sel(part="start").sum("part")
     return (
-        f"In the mean over weights, batches and seeds $|W|^2$ at the end is {listed(each)}. Of what is added to the start "
-        f"momentum makes {added:.0%}. Unequal and changing second moments together come to {span(second, '.1%')} of $|W|^2$, "
-        f"while the 90th percentile of $\\sqrt v$ over the 10th is {span(one.spread, '.1f')}."
+        f"In the mean over weights and batches momentum makes {float(added.sel(part='momentum')):.0%} of what is added to the "
+        f"start, and what the paper's law keeps makes {float(added.sel(part='kept')):.0%}. Unequal and changing second moments "
+        f"together come to {span(second, '.1%')} of $|W|^2$."
     )
 
 
@@ -275,19 +249,13 @@ def departure(record: xr.Dataset) -> style.Figure:
 
 @said
 def departure_said(record: xr.Dataset) -> str:
-    """How many cases are near the law in both phases, and which kinds of batch and which gamma leave it."""
-    found, one = record.departure.sel(weight_decay=0.0).mean("seed"), usual(record)
+    """How many cases are near the law in both phases, and which kinds of batch leave it."""
+    found = record.departure.sel(weight_decay=0.0).mean("seed")
     near = [f"{of_all(abs(found.sel(phase=phase) - 1) <= CLOSE, 'cases')} {phase}" for phase in record.phase.values]
-    late, last = found.isel(phase=-1), float(record.gamma[-1])
-    kinds = [
-        f"{span(late.sel(setting=s, gamma=late.gamma < last), '.2f')} on {s} "
-        f"(mean $|u|^2$: {float(one.update_size.sel(setting=s).mean()):.4f})"
-        for s in record.setting.values
-    ]
+    late = found.isel(phase=-1).sel(gamma=record.gamma[:-1])
     return (
-        f"Growth over the law's is within {CLOSE:.0%} of 1 in {listed(near)} in training. Late, at $\\gamma < {last:g}$, "
-        f"it is {listed(kinds)}; at $\\gamma = {last:g}$ it is {span(late.sel(gamma=last), '.2f')}. The means of $|u|^2$ "
-        f"are those at $\\gamma = {USUAL:g}$."
+        f"Growth over the law's is within {CLOSE:.0%} of 1 in {listed(near)} in training. Late, below the largest $\\gamma$, "
+        f"it is {_by_batch(late)}."
     )
 
 
@@ -317,17 +285,16 @@ def rotation(record: xr.Dataset) -> style.Figure:
 
 @said
 def rotation_said(record: xr.Dataset) -> str:
-    """The angle over both predictions at every gamma, how often the law is near, and what batch and decay change."""
+    """The angle over both predictions, which is nearer, how often the law is near, and what the batch changes."""
     law, paper = (turn_over(record, which).mean("seed") for which in ("law", "paper"))
     turned = record.rotation.sel(gamma=record.gamma > 0, weight_decay=record.weight_decay > 0).mean("seed")
     nearer = abs(turned - record.rotation_law) < abs(turned - record.rotation_paper)
-    groups = [f"{_means(law, '.2f', 'setting')} on {listed(list(record.setting.values))}"]
-    groups += [f"{_means(law, '.2f', 'weight_decay')} at a $\\lambda$ of {_means(law.weight_decay, 'g', 'weight_decay')}"]
+    law_here, paper_here = (f"{float(one.sel(gamma=USUAL).mean()):.2f}" for one in (law, paper))
     return (
-        f"At a $\\gamma$ of {_means(record.gamma, 'g')} the mean angle is {_means(law, '.2f')} of the law's and "
-        f"{_means(paper, '.2f')} of that without the cross term. At $\\gamma > 0$ the law is the nearer of the two in "
-        f"{of_all(nearer, 'cases')}; over all $\\gamma$ it is met within {TURNED:.0%} in "
-        f"{of_all(abs(law - 1) <= TURNED, 'cases')}. The angle over the law's is {listed(groups)}."
+        f"At $\\gamma > 0$ the angle is nearer to the law's than to that without the cross term in {of_all(nearer, 'cases')}; "
+        f"over all $\\gamma$ it is within {TURNED:.0%} of the law's in {of_all(abs(law - 1) <= TURNED, 'cases')}. At "
+        f"$\\gamma = {USUAL:g}$ it is {law_here} of the law's and {paper_here} of the other. Over the law's it is "
+        f"{_by_batch(law.mean(['gamma', 'weight', 'weight_decay']))}."
     )
 
 

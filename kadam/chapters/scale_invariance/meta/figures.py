@@ -4,7 +4,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import xarray as xr
 
-from kadam.chapters.scale_invariance.meta.claims import ANGLE, HISTORY, at_best_rates, over_own_turn
+from kadam.chapters.scale_invariance.meta.claims import ANGLE, at_best_rates, over_own_turn
 from kadam.report import style
 from kadam.report.ledger import with_range
 from kadam.report.selection import selected
@@ -29,39 +29,23 @@ NETWORKS = {
 }
 
 IN_WORDS = {
-    "|u|^2": "from the history of $|u|^2$",
-    "|g/sqrt(v)|^2": "from that of $|g/\\sqrt v|^2$",
-    "constant": "with a constant $|u|^2$",
+    "law's norm": "with the norm that the law with the cross term makes",
+    "2-Adam": "under 2-Adam",
+    "2-Adam, paper's rate": "under 2-Adam at the paper's rate",
+    "one v": "with one second moment",
 }
-RULES_IN_WORDS = {
-    "1% larger": "a weight made 1% larger",
-    "law's norm": "the norm of the law with the cross term",
-    "constant norm": "a constant norm",
-    "2-Adam": "2-Adam",
-    "2-Adam, paper's rate": "2-Adam at the paper's rate",
-    "one v": "one second moment",
-}
-MOMENTS = {"one an entry": "one second moment per entry", "one a weight": "one per weight"}
 CALM = float(ANGLE.limits["calm"])  # up to it a weight made 1% larger leaves training as it was
-CALM_RULE = "a weight made 1% larger stays within"
 
 
 @said
 def answer(record: xr.Dataset) -> str:
     """What came out, in one paragraph."""
-    error, calm = record.history_error.mean("seed"), _calm(record)
-    if not calm.any():
-        turned = "training is too chaotic to compare directions"
-    else:
-        law, paper, second = (_mean_apart(record, rule) for rule in ("law's norm", "2-Adam, paper's rate", "2-Adam"))
-        turned = (
-            f"the direction is {law} of AdamW's own turn away from AdamW's with the norm that the law dictates, "
-            f"{paper} under a second Adam at the paper's rate and {second} at the law's"
-        )
+    by, constant = (float(record.history_error.sel(history=history).mean()) for history in ("|u|^2", "constant"))
+    turned = _apart(record, "law's norm", "2-Adam, paper's rate")
     return (
-        f"**The second normalisation.** Over all changes of the gradients the history of $|u|^2$ predicts $\\log |W|^2$ "
-        f"with an error of {float(error.sel(history='|u|^2').mean()):.2f}, a constant $|u|^2$ with one of "
-        f"{float(error.sel(history='constant').mean()):.2f}; {turned}. {_gap(record)}"
+        f"**The second normalisation.** Over all changes of the gradients the history of $|u|^2$ predicts $\\log |W|^2$ with "
+        f"an error of {by:.2f}, a constant $|u|^2$ with one of {constant:.2f}. "
+        f"{turned} {_gap(record)}"
     )
 
 
@@ -70,18 +54,21 @@ def _calm(record: xr.Dataset) -> xr.DataArray:
     return over_own_turn(record.angle_at_horizon).sel(rule="1% larger") <= CALM
 
 
-def _mean_apart(record: xr.Dataset, rule: str) -> str:
-    """A rule's angle to AdamW over AdamW's own turn, mean over the calm cases."""
-    return span(over_own_turn(record.angle_at_horizon).sel(rule=rule).where(_calm(record)).mean(), ".2f")
+def _apart(record: xr.Dataset, *rules: str) -> str:
+    """How far rules are from AdamW over AdamW's own turn, mean over the calm cases."""
+    calm = _calm(record)
+    if not calm.any():
+        return "Training is too chaotic to compare directions."
+    mean = over_own_turn(record.angle_at_horizon).where(calm).mean(["change", "weight"])
+    each = [f"{float(mean.sel(rule=rule)):.2f} {IN_WORDS[rule]}" for rule in rules]
+    return f"The angle to AdamW's direction, over AdamW's own turn, is {listed(each)}."
 
 
 def _gap(record: xr.Dataset) -> str:
     """What 2-Adam closes of the gap between a network without normalisation and one with it, each at its best rate."""
     normalised, plain, second = (at_best_rates(record).network_loss.sel(network=name).mean() for name in NETWORKS)
-    if not np.isfinite(plain - normalised):
-        return "The gap between networks without normalisation and with it is not measured."
-    if plain <= normalised:
-        return "Without normalisation the loss is no higher than with it, so there is no gap for a second Adam to close."
+    if not plain > normalised:
+        return "No gap in loss between networks without normalisation and with it is there to be closed."
     share = span((plain - second) / (plain - normalised), ".0%")
     return f"Of the gap in loss between a network without normalisation and one with it a second Adam closes {share}."
 
@@ -105,17 +92,15 @@ def histories(record: xr.Dataset, *, weight: str = "query") -> style.Figure:
 @said
 def histories_said(record: xr.Dataset) -> str:
     """Errors of the three histories, at how many changes the first is nearest, and how much the norm takes back."""
-    error, mean = record.history_error.mean("seed"), record.history_error.mean(["seed", "weight"])
-    each = [f"{span(mean.sel(history=h), '.2f')} {words}" for h, words in IN_WORDS.items()]
+    mean = record.history_error.mean(["seed", "weight"])
+    each = [span(mean.sel(history=history), ".2f") for history in HISTORIES]
     first = mean.sel(history="|u|^2") < mean.drop_sel(history="|u|^2").min("history")
-    few = error.sel(history="|u|^2") <= error.sel(history="constant") * HISTORY.limits["most"]
     divided = record[["size_change", "norm_change"]].sel(change="loss / 10").mean()
     return (
-        f"The error of $\\log |W|^2$ after a change, mean over weights and seeds, is {listed(each)}. That from the history "
-        f"of $|u|^2$ is the smallest of the three at {of_all(first, 'changes')}, and at most {HISTORY.limits['most']:g} of "
-        f"the constant's in {of_all(few, 'cases')} of change and weight. Where nothing changes on purpose the constant's "
-        f"is {float(mean.sel(history='constant', change='none')):.2f}. With the loss divided by 10 $\\log |u|^2$ changes "
-        f"by {float(divided.size_change):+.2f} and $\\log |W|^2$ by {float(divided.norm_change):+.2f}."
+        f"The error of $\\log |W|^2$ after a change is {each[0]} by the history of $|u|^2$, {each[1]} by that of "
+        f"$|g/\\sqrt v|^2$ and {each[2]} with a constant; the first is the smallest at {of_all(first, 'changes')}. With the "
+        f"loss divided by 10 $\\log |u|^2$ changes by {float(divided.size_change):+.2f} and $\\log |W|^2$ by "
+        f"{float(divided.norm_change):+.2f}."
     )
 
 
@@ -143,24 +128,12 @@ def directions(record: xr.Dataset) -> style.Figure:
 
 @said
 def directions_said(record: xr.Dataset) -> str:
-    """Which changes are calm, how far each rule goes there, who stays as near as the 1% copy, and what one moment costs."""
-    ratio, calm = over_own_turn(record.angle_at_horizon), _calm(record)
-    law = [f"{with_range(record.law_error.sel(moments=name))} with {words}" for name, words in MOMENTS.items()]
-    moments = f"The law's error of $\\log |W|^2$ since the change is {listed(law)}."
-    if not calm.any():
-        return f"In {of_all(calm, 'cases')} of change and weight {CALM_RULE} {CALM:g} of AdamW's own turn. {moments}"
-    each = [f"{_mean_apart(record, rule)} for {words}" for rule, words in RULES_IN_WORDS.items()]
-    near = (ratio.sel(rule="law's norm") <= ratio.sel(rule="1% larger")).where(calm).values[calm.values]
-    beyond = ratio.sel(rule="2-Adam, paper's rate").values[calm.values] > 1
-    first = over_own_turn(record.angle.isel(since=0)).where(calm).mean(["change", "weight"])
-    start = [f"{span(first.sel(rule=rule), '.2f')} for {RULES_IN_WORDS[rule]}" for rule in ("2-Adam", "one v")]
-    left = [str(change) for change in record.change.values if not calm.sel(change=change).all()]
+    """How many cases are calm, how far each rule goes there, and how well the law does with one second moment."""
+    errors = [f"{float(record.law_error.sel(moments=of).mean()):.2f}" for of in ("one an entry", "one a weight")]
     return (
-        f"At the grey line {CALM_RULE} {CALM:g} of AdamW's own turn in {of_all(calm, 'cases')} of change and weight; "
-        f"changes with a case that is left out: {listed(left)}. In the mean over the others the angle is {listed(each)}. "
-        f"The law's norm is as close as the 1% copy or closer in {of_all(near, 'cases')}, and 2-Adam at the paper's rate "
-        f"is farther away than AdamW turned in {of_all(beyond, 'cases')}. One step after the change the angle is "
-        f"{listed(start)}.\n\n{moments}"
+        f"At the grey line a weight made 1% larger is within {CALM:g} of AdamW's own turn in {of_all(_calm(record), 'cases')} "
+        f"of change and weight. {_apart(record, *IN_WORDS)}\n\nThe law's error of $\\log |W|^2$ since the change is "
+        f"{errors[0]} with one second moment per entry and {errors[1]} with one per weight."
     )
 
 
@@ -186,19 +159,13 @@ def networks(record: xr.Dataset) -> style.Figure:
 
 @said
 def networks_said(record: xr.Dataset) -> str:
-    """Best losses and rates, what is left of the gap, and at which rates 2-Adam helps."""
+    """Best losses, what is left of the gap, at how many rates 2-Adam helps, and how large its updates are."""
     best, mean = at_best_rates(record), record.network_loss.mean("seed", skipna=False)
-    losses = {name: best.network_loss.sel(network=name) for name in NETWORKS}
-    each = [
-        f"{span(losses[name].mean(), '.3f')} ({span(losses[name], '.3f')}) at {float(best.rate.sel(network=name)):g} for "
-        f"{label}"
-        for name, (_, _, label) in NETWORKS.items()
-    ]
-    gain = mean.sel(network="plain, Adam") - mean.sel(network="plain, 2-Adam")
+    each = [f"{float(best.network_loss.sel(network=of).mean()):.3f} for {label}" for of, (*_, label) in NETWORKS.items()]
+    lower = mean.sel(network="plain, 2-Adam") < mean.sel(network="plain, Adam")
+    sizes = [f"{float(best.network_update.sel(network=of).mean()):.2f}" for of in ("plain, 2-Adam", "plain, Adam")]
     return (
-        f"Lowest mean loss over the learning rates: {'; '.join(each)}. {_gap(record)} At one learning rate for both 2-Adam "
-        f"has the lower loss in {of_all(gain > 0, 'cases')}; Adam's loss minus that of 2-Adam is {span(gain[0], '+.3f')} "
-        f"at the smallest rate and {span(gain[-1], '+.3f')} at the largest. The last update of 2-Adam has a root mean "
-        f"square of {span(best.network_update.sel(network='plain, 2-Adam').mean(), '.2f')}, that of Adam "
-        f"{span(best.network_update.sel(network='plain, Adam').mean(), '.2f')}."
+        f"The lowest mean loss over the learning rates is {'; '.join(each)}. {_gap(record)} At one learning rate for both "
+        f"2-Adam has the lower loss in {of_all(lower, 'cases')}. The root mean square of its last update is {sizes[0]}, that "
+        f"of Adam's {sizes[1]}."
     )

@@ -10,7 +10,7 @@ from matplotlib.ticker import LogLocator, NullLocator
 from kadam.chapters.contest import looks, measures
 from kadam.chapters.contest.comparisons import ADAM, EQUAL, TUNED, overall
 from kadam.chapters.contest.language.claims import at_equal_time
-from kadam.chapters.contest.measures import by_k, cases, ended, intervals, networks, second_and_first, two_stages
+from kadam.chapters.contest.measures import by_k, cases, ended, gain, intervals, networks, second_and_first, two_stages
 from kadam.chapters.contest.words import extremes, firsts, in_short
 from kadam.report import style
 from kadam.report.sentences import listed, of_all, said, span
@@ -34,9 +34,11 @@ def setting(record: xr.Dataset) -> str:
 
 
 @said
-def answer(record: xr.Dataset) -> str:
-    """What came out, in one paragraph."""
-    return f"**The answer.** {in_short(record)} Of all methods, each at its best rate, the first is {firsts(record)}."
+def answer(record: xr.Dataset, close: xr.Dataset) -> str:
+    """What came out, in one paragraph; ``close``: the record with optima read between the rates."""
+    ahead = [f"`{name}` in {of_all(gain(close, TUNED, name).low > 0, 'settings')}" for name in two_stages(close).values()]
+    closely = f"With optima read between closer rates it is ahead with {listed(ahead)}."
+    return f"**The answer.** {in_short(record)} {closely} Of all methods, each at its best rate, the first is {firsts(record)}."
 
 
 @style.styled

@@ -56,19 +56,17 @@ def row_of(table, *names):
 
 def test_what_is_said_of_the_radii_and_sizes_is_in_the_record(smoke_records):
     record = smoke_records["box"]
-    told = box_figures.radii_said(record)
-    assert "7.27 for the pair *default*" in told
-    assert "without bound for the pair *unstable*" in told
-    above = record.sel(setting="above", schedule="1/n")
-    largest, end = float(above.largest.max()), float(above["size"].isel(kept=-1).max())
-    assert f"{largest:.4g} with the pair *above*, at the end {end:.4g}" in box_figures.sizes_said(record, schedule="1/n")
+    assert "The default pair may go to 7.27 radii" in box_figures.radii_said(record)
+    unstable = record.sel(setting="unstable", schedule="1/n")
+    largest, end = float(unstable.largest.max()), float(unstable["size"].isel(kept=-1).max())
+    assert f"goes farthest, to {largest:.3g} radii, and ends at {end:.3g}" in box_figures.sizes_said(record, schedule="1/n")
 
 
 def test_where_nothing_settles_nothing_is_said_of_its_end(smoke_records):
-    record = smoke_records["box"]
-    none = record.assign(settled=record.settled + 1)
-    assert "none of 24 runs settle, so where they end is not judged" in box_figures.gaps_said(none)
-    assert "none of 24 runs settle" not in box_figures.gaps_said(record.assign(settled=0 * record.settled))
+    record, *others = (smoke_records[name] for name in ("box", "norms", "radius"))
+    none, every = record.assign(settled=record.settled + 1), record.assign(settled=0 * record.settled)
+    assert "none of 24 runs settle, so where they end is not judged" in box_figures.answer(none, *others)
+    assert "all 24 runs settle, at most" in box_figures.answer(every, *others)
 
 
 def test_what_has_settled_and_what_has_not_is_told_apart(smoke_records):

@@ -156,7 +156,7 @@ def test_the_size_of_the_initial_weights_is_judged_by_runs_that_share_a_seed():
     adam = np.array([4.0, 2.0, 0.0])
     for name, logs in {"Adam": adam, "SGD": adam + np.array([-1.0, -1.0, 5.0])}.items():
         record.r_med.loc[{"optimizer": name, "scale": 0.3}] = np.exp(logs)[:, None]
-    assert figures.scales_said(record).count("in none of 1 layers at 0.3") == 3
+    assert figures.scales_said(record).count("in none of 3 layers at 0.3") == 1
     assert verdicts(record)["D-9i"] == YES
 
 
@@ -192,9 +192,10 @@ def test_a_loss_that_nobody_reached_is_drawn_as_none(smoke_records):
     for draw in (figures.differences, figures.scales):
         assert isinstance(draw(nowhere), Figure)
     assert {row[1] for row in figures.path_table(nowhere).rows} == {"no loss that all methods reach"}
-    assert figures.scales_said(nowhere).count("has no loss") == figures.paths_said(nowhere).count("has no loss") == 3
-    assert figures.differences_said(nowhere).count("nothing is known") == 4
-    assert "No network with real data" in figures.answer(smoke_records["geometry"], nowhere)
+    assert "No network" in figures.paths_said(nowhere)
+    assert "is not known" in figures.answer(smoke_records["geometry"], nowhere)
+    assert "in none of 0 layers" in figures.scales_said(nowhere)
+    assert figures.differences_said(nowhere).count("none of 0 networks") == 3
     assert [cell for row in figures.difference_table(nowhere).rows for cell in row[1:]] == ["-"] * 12
 
 

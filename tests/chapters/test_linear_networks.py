@@ -110,10 +110,8 @@ def test_what_is_said_is_in_the_record(smoke_records):
     errors = claims.law_errors(record, "from_start", "d^-2").sel(layer="layer 2")
     assert ("d^-2", "layer 2", with_range(errors, ".3f")) in {(*row[:2], row[3]) for row in figures.law_table(record).rows}
     ends = record.r_med.sel(level=0.01, start="d^-3", dimension=20, optimizer="SGD").median("seed").values
-    assert f"In 20 dimensions SGD's $R_{{\\mathrm{{med}}}}$ is {ends[0]:.3g} and {ends[1]:.3g}" in figures.dimensions_said(
-        record
-    )
-    assert f"and {ends[2]:.3g} with SGD" in figures.losses_said(record)
+    assert f"{span(ends[:2], '.3g')} in 20, where" in figures.dimensions_said(record)
+    assert f"pooled it is {ends[2]:.3g} and" in figures.losses_said(record)
     gap = np.log(record.r_med.sel(optimizer="SGD", drop=True) / record.r_med.sel(optimizer="Adam", drop=True))
     pooled = gap.sel(level=0.01, start="1/d", layer="pooled").median("seed")
-    assert f"{span(np.exp(pooled))} with both layers pooled (above 1 in all 2" in figures.starts_said(record)
+    assert f"{span(np.exp(pooled))} times it with both pooled." in figures.starts_said(record)

@@ -7,7 +7,8 @@ import xarray as xr
 from matplotlib.colors import BoundaryNorm
 
 from kadam.chapters.box import pairs
-from kadam.chapters.box.box.claims import DIVERGENT, ROUNDING, STAGED, STILL, WITHIN
+from kadam.chapters.box.box.claims import DIVERGENT, ROUNDING, STILL, WITHIN
+from kadam.chapters.box.radius.figures import ENDS
 from kadam.report import style
 from kadam.report.selection import selected
 from kadam.report.sentences import listed, of_all, said, span
@@ -35,52 +36,32 @@ LABELS = {"both 0.95": (-6, 5), "default": (-6, 5), "above": (-8, -12), "unstabl
 KINDS = ("quadratic", "logistic")
 LEAST = 1e-6  # of what is drawn of a weight outside of the box
 CONTRAST = {"equal": "AdamW", "L2": "Adam, L2"}
-FALLEN = 0.01  # of the first gap: when this is reached is said
-
-
-NAMES = {
-    "SignGD": "SignGD",
-    "equal": "equal decays",
-    "Adam": "the default pair",
-    "2-Adam inverse_exp": "2-Adam (`inverse_exp`)",
-    "2-Adam meta": "2-Adam (`meta`)",
-    "above": "the pair *above*",
-    "unstable": "the *unstable* pair",
-    "unstable, then equal": "2-Adam (*unstable* before *equal*)",
-    "equal, then unstable": "2-Adam (*equal* before *unstable*)",
-}
+FALLEN = 0.01  # of the first gap: when this is reached is compared
 
 
 @said
 def answer(record: xr.Dataset, race: xr.Dataset, network: xr.Dataset) -> str:
     """What came out on the convex losses, on the network and in the two norms, in one paragraph."""
     end = network["size"].isel(kept=-1)
-    largest = listed([f"{span(end.sel(setting=name), '.2f')} with {words}" for name, words in ON_NETWORK.items()])
+    largest = listed([f"{float(end.sel(setting=name).max()):.2f} with {words}" for name, words in ENDS.items()])
     steps = race.reached.fillna(np.inf)
-    slower = steps.sel(descent="l_2") > steps.sel(descent="l_inf")
-    along, rotated = (of_all(slower.sel(basis=basis), "runs") for basis in race.basis.values)
+    fewer = steps.sel(descent="l_inf") < steps.sel(descent="l_2")
+    along, rotated = (of_all(fewer.sel(basis=basis), "runs") for basis in race.basis.values)
     return (
-        rf"**The answer.** Of AdamW and SignGD with $\gamma\le\beta$, on convex losses and at rates of divergent sum, "
-        rf"{_settled(record, *WITHIN)}. On the network, over all weight decays and batches, the largest weight ends at "
-        rf"{largest} (in radii of the box). With the curvature along the axes SignGD takes fewer steps than steepest descent "
-        rf"in $\ell_2$ in {along}, and in a random basis in {rotated}."
+        rf"**The answer.** On convex losses with $\gamma\le\beta$ and rates of divergent sum {_settled(record)}. On the "
+        f"network the largest weight ends at up to {largest}, in radii. SignGD takes fewer steps than steepest descent "
+        rf"in $\ell_2$ in {along} along the axes, and in {rotated} in a random basis."
     )
 
 
-ON_NETWORK = {"equal": "equal decays", "Adam": "PyTorch's default pair", "2-Adam": "2-Adam"}
-
-
-def _settled(record: xr.Dataset, *settings: str) -> str:
-    """How many runs of these settings have settled at rates of divergent sum, and where."""
-    runs = record.isel(kept=-1).sel(setting=list(settings), schedule=list(DIVERGENT))
+def _settled(record: xr.Dataset) -> str:
+    """How many runs have settled where the theorem applies, and how near to the minimum within the box."""
+    runs = record.isel(kept=-1).sel(setting=list(WITHIN), schedule=list(DIVERGENT))
     still = runs.settled <= STILL
     if not still.any():
         return f"{of_all(still, 'runs')} settle, so where they end is not judged"
-    farthest, largest = (float(runs[name].where(still).max()) for name in ("distance", "size"))
-    return (
-        f"{of_all(still, 'runs')} settle: at most {farthest:.2g} radii from the solver's minimum within the box, and with a "
-        f"largest weight of {largest:.4f} radii"
-    )
+    farthest = float(runs.distance.where(still).max())
+    return f"{of_all(still, 'runs')} settle, at most {farthest:.2g} radii from the solver's minimum within the box"
 
 
 @style.styled
@@ -100,27 +81,17 @@ def gaps(record: xr.Dataset) -> style.Figure:
 
 @said
 def gaps_said(record: xr.Dataset) -> str:
-    """When the mean gap has fallen to a hundredth, how near rates of finite sum come, and which runs settle."""
+    """How far the mean gaps fall at rates of divergent and of finite sum, and how much longer the default pair takes."""
     relative = xr.concat([np.exp(np.log(_kind(record, kind).relative_gap).mean("problem")) for kind in KINDS], "kind")
     drawn = relative.sel(setting=list(FOUR))
+    falls, stays = (span(drawn.min("kept").sel(schedule=schedule)) for schedule in (list(DIVERGENT), "summable"))
     arrived = drawn.step.where(drawn <= FALLEN).min("kept").sel(schedule=list(DIVERGENT))
-    each = [_arrival(setting, arrived.sel(setting=setting)) for setting in FOUR]
-    first = arrived.fillna(np.inf).argmin("setting").values[arrived.notnull().any("setting").values]
-    winners = [f"{NAMES[FOUR[i]]} in {of_all(first == i, 'panels')}" for i in np.unique(first)]
-    least = span(drawn.min("kept").sel(schedule="summable"))
+    default, equal = (arrived.sel(setting=setting) for setting in ("Adam", "equal"))
     return (
-        f"At rates of divergent sum the mean gap falls to a hundredth of the first one with {'; with '.join(each)}. The first "
-        f"to get there is {listed(winners, none='no method')}. At rates of finite sum the smallest mean gap is {least} of the "
-        f"first one.\n\n"
-        rf"Of the *unstable* pair {_settled(record, 'unstable')}. With two stages, the last of which has "
-        rf"$\gamma_2\le\beta_2$, {_settled(record, *STAGED)}."
+        f"At rates of divergent sum the mean gap gets down to {falls} of the first one, at rates of finite sum to {stays}. To "
+        f"reach a hundredth, the default pair takes more steps than equal decays in "
+        f"{of_all(default.fillna(np.inf) > equal, 'panels')} (ratio {span(default / equal)})."
     )
-
-
-def _arrival(setting: str, steps: xr.DataArray) -> str:
-    reached = steps.notnull()
-    after = f", after {span(steps, ',.0f')} steps" if reached.any() else ""
-    return f"{NAMES[setting]} in {of_all(reached, 'panels')}{after}"
 
 
 def _kind(record: xr.Dataset, kind: str) -> xr.Dataset:
@@ -162,20 +133,13 @@ def radii() -> style.Figure:
 
 @said
 def radii_said(record: xr.Dataset) -> str:
-    """The radius of the pairs that the map shows, and how much of it the runs use."""
-    radius = {name: float(theory.radius(**vars(pair), weight_decay=1.0)) for name, pair in PAIRS.items()}
-    each = [f"{f'{x:.3g}' if np.isfinite(x) else 'without bound'} for the pair *{name}*" for name, x in radius.items()]
-    bounded = record.sel(setting=list(LINES)).where(np.isfinite(record.radius), drop=True)
-    used = {str(one.setting.values): float((one.largest / one.radius).max()) for one in _each_setting(bounded)}
-    least = min(used, key=lambda setting: used[setting])
+    """What decay allows two pairs, and what their runs use of it."""
+    default, above = (record.sel(setting=setting) for setting in ("Adam", "above"))
     return (
-        rf"In units of $1/\lambda$ the radius is {listed(each)}. Of its radius the largest weight of any run and step uses "
-        f"{span(list(used.values()), '.0%')}, the smallest share with {NAMES[least]}."
+        f"The default pair may go to {float(default.radius):.3g} radii of the box, and the largest weight of any run reaches "
+        f"{float(default.largest.max()):.3g}. For the pair *above* the numbers are {float(above.radius):.3g} and "
+        f"{float(above.largest.max()):.3g}."
     )
-
-
-def _each_setting(record: xr.Dataset) -> list[xr.Dataset]:
-    return [record.sel(setting=setting) for setting in record.setting.values]
 
 
 @style.styled
@@ -200,21 +164,14 @@ def sizes(record: xr.Dataset, *, schedule: str = "1/sqrt(n)") -> style.Figure:
 
 @said
 def sizes_said(record: xr.Dataset, *, schedule: str = "1/sqrt(n)") -> str:
-    """Which settings leave the box, how far, whether they come back, and whether the radius holds."""
+    """How many settings leave the box, which goes farthest, and where all end."""
     runs = record.sel(schedule=schedule, setting=[name for names in SHOWN_SIZES.values() for name in names])
-    outside = [one for one in _each_setting(runs) if float(one.largest.max()) > 1 + ROUNDING]
-    largest = [
-        f"{float(one.largest.max()):.4g} with {NAMES[str(one.setting.values)]}, at the end "
-        f"{float(one['size'].isel(kept=-1).max()):.4g}"
-        for one in outside
-    ]
-    never = [NAMES[name] for name in runs.setting.values if name not in [one.setting for one in outside]]
-    stable = runs.where(np.isfinite(runs.radius), drop=True)
-    holds = stable.largest.max("problem") <= stable.radius * (1 + ROUNDING)
+    largest, end = runs.largest.max("problem"), runs["size"].isel(kept=-1).max("problem")
+    farthest = str(largest.idxmax("setting").values)
     return (
-        f"At rates *{schedule}* the box is never left by {listed(never, none='no setting')}. Outside of it the largest weight "
-        f"of any problem and step, in radii, is {'; '.join(largest) or 'none'}. The radius that decay enforces is kept by "
-        f"{of_all(holds, 'settings that have one')}."
+        f"At rates {schedule} the box is left by {of_all(largest > 1 + ROUNDING, 'settings')}. {LINES[farthest][2]} goes "
+        f"farthest, to {float(largest.max()):.3g} radii, and ends at {float(end.sel(setting=farthest)):.3g}; the "
+        f"largest weight of the others ends at {float(end.drop_sel(setting=farthest).max()):.3g}."
     )
 
 
@@ -234,19 +191,12 @@ def contrast(record: xr.Dataset, *, schedule: str = "1/n") -> style.Figure:
 
 @said
 def contrast_said(record: xr.Dataset, *, schedule: str = "1/n") -> str:
-    """At the end: distances from both minima, means over problems, and in how many problems each goes to its own."""
+    """How far each ends from its own minimum, how far apart these are, and which is nearer."""
     end = record.sel(schedule=schedule).isel(kept=-1)
-    told = []
-    for kind in KINDS:
-        box, ridge = (_kind(end, kind).sel(setting=setting) for setting in CONTRAST)
-        means = [float(x.mean()) for x in (box.distance, ridge.distance, ridge.ridge_distance, box.ridge_distance, box.apart)]
-        ours, theirs, own, other, apart = (f"{x:.2g}" for x in means)
-        told.append(
-            f"On the {kind} losses AdamW ends {ours} radii from the minimum within the box and Adam with L2 {theirs}; from the "
-            f"minimum of the regularised loss they end {other} and {own} away; the two minima are {apart} apart."
-        )
-    at_box, at_ridge = ((end.sel(setting=setting).distance < end.sel(setting=setting).ridge_distance) for setting in CONTRAST)
+    box, ridge = (end.sel(setting=setting) for setting in CONTRAST)
+    at_box, at_ridge = (of_all(one.distance < one.ridge_distance, "problems") for one in (box, ridge))
     return (
-        f"{' '.join(told)} AdamW ends nearer to the minimum within the box in {of_all(at_box, 'problems')}, Adam with L2 in "
-        f"{of_all(at_ridge, 'problems')}."
+        f"AdamW ends nearer to the minimum within the box in {at_box}, at most {float(box.distance.max()):.2g} radii away. "
+        f"Adam with L2 does so in {at_ridge}, and ends at most {float(ridge.ridge_distance.max()):.2g} radii from the minimum "
+        f"of the regularised loss. The two minima are {span(box.apart)} radii apart."
     )

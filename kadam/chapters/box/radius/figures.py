@@ -11,7 +11,6 @@ from kadam.report import style
 from kadam.report.ledger import with_range
 from kadam.report.selection import selected
 from kadam.report.sentences import listed, of_all, said, span
-from kadam.report.statistics import rank_correlation
 from kadam.report.table import Table, table
 
 COLOURS = {
@@ -24,6 +23,7 @@ COLOURS = {
 }
 MARKERS = {"equal": "o", "2-Adam": "^", "short": "v", "Adam": "s"}
 BOUNDED = ("equal", "Adam")  # shown against the bound
+ENDS = {"equal": "equal decays", "2-Adam": "2-Adam", "Adam": "the default pair"}  # told beside each other
 LEAST = 1e-4  # where a weight this near to the box, or inside, is drawn
 
 
@@ -52,38 +52,23 @@ def paths(record: xr.Dataset, *, batches: str = "full batch") -> style.Figure:
 
 @said
 def paths_said(record: xr.Dataset, *, batches: str = "full batch") -> str:
-    """Where the largest weights start and end, how far gaps fall, how much has settled, and what decay costs."""
+    """Where the largest weights start and end, and what decay costs."""
     runs = record.sel(batches=batches)
     end = runs.isel(kept=-1)
-    starts = [f"{span(runs.start.sel(weight_decay=decay))} at $\\lambda = {decay:g}$" for decay in runs.weight_decay.values]
-    sizes = [
-        f"{span(end['size'].sel(setting=setting), '.3g')} with {words} (within {OUTSIDE:g} in "
-        f"{of_all(end['size'].sel(setting=setting) <= OUTSIDE, 'runs')})"
-        for setting, (_, words) in COLOURS.items()
-    ]
-    stable = runs.where(np.isfinite(runs.radius), drop=True)
-    holds = stable.largest <= np.maximum(stable.radius, stable.start) * (1 + ROUNDING)
-    below, gap = end.sel(setting=list(BELOW)), relative_gap(runs).isel(kept=-1).sel(setting=list(BELOW))
-    losses = [span(below.loss.sel(weight_decay=decay).mean(), ".2f") for decay in runs.weight_decay.values]
+    within = [f"{of_all(end['size'].sel(setting=name) <= OUTSIDE, 'runs')} with {words}" for name, words in ENDS.items()]
+    small, large = (float(end.loss.sel(setting=list(BELOW)).isel(weight_decay=place).mean()) for place in (0, -1))
     return (
-        f"On the {batches} the largest first weight, in radii of the box, is {listed(starts)}. At the end the largest weight "
-        f"is {'; '.join(sizes)}. At no step is it beyond the enforced radius, or its first value, in "
-        f"{of_all(holds, 'runs of stable settings')}.\n\n"
-        f"With $\\gamma\\le\\beta$ and one stage the smallest gap ends at {span(gap)} of the first one, and "
-        f"{span(below.still, '.0%')} of the weights have settled. The mean loss there is {listed(losses)} nats, from the "
-        f"smallest weight decay to the largest."
+        f"The largest first weight is at {span(runs.start)} radii. On the {batches} it ends at {OUTSIDE:g} or below in "
+        f"{listed(within)}. With $\\gamma\\le\\beta$ the mean loss ends at {small:.2f} nats with the smallest weight decay and "
+        f"at {large:.2f} with the largest."
     )
-
-
-def _each(record: xr.Dataset, *settings: str) -> list[xr.Dataset]:
-    """The runs of every setting, on a full batch and then on fresh ones."""
-    return [record.sel(batches=batches, setting=setting) for batches in record.batches.values for setting in settings]
 
 
 def end_table(record: xr.Dataset) -> Table:
     """At the end, over weight decays and seeds: the largest weight, and shares that have settled or lie on the boundary."""
     rows = []
-    for one in _each(record.isel(kept=-1), *COLOURS):
+    for batches, setting in itertools.product(record.batches.values, COLOURS):
+        one = record.isel(kept=-1).sel(batches=batches, setting=setting)
         largest = with_range(one["size"], ".3g" if float(one["size"].max()) < 1e3 else ".0e")
         shares = (f"{100 * float(share.mean()):.0f}%" for share in (one.still, one.share))
         rows.append((one.setting, one.batches, largest, *shares, one.loss.mean()))
@@ -106,31 +91,16 @@ def window(record: xr.Dataset) -> style.Figure:
     return figure
 
 
-NARROW = 0.1  # a window excess that counts as small; from 1 on it is large
-
-
 @said
 def window_said(record: xr.Dataset) -> str:
-    """The largest weights at the end where the window excess is small, middling and large, and its order."""
+    """The largest weights at the end where the window excess is small and where it is large."""
     runs = record.isel(kept=-1).sel(setting=list(MARKERS))
     excess, size = xr.broadcast(runs.window_excess, runs["size"])
-    bands = {f"below {NARROW:g}": excess < NARROW, f"from {NARROW:g} to 1": (excess >= NARROW) & (excess < 1)}
-    bands |= {"of 1 or above": excess >= 1}
-    told = []
-    for batches in record.batches.values:
-        here = size.sel(batches=batches)
-        cases = {words: here.where(which.sel(batches=batches)) for words, which in bands.items()}
-        each = [
-            f"{span(found, '.3f')} radii at an excess {words} (beyond {OUTSIDE:g} in "
-            f"{of_all(found.values[found.notnull().values] > OUTSIDE, 'runs')})"
-            for words, found in cases.items()
-            if found.notnull().any()
-        ]
-        order = span(rank_correlation(excess.sel(batches=batches).values.ravel(), here.values.ravel()), ".2f")
-        told.append(
-            f"On the {batches} the largest weight ends at {'; '.join(each)}. Its rank correlation with the excess is {order}."
-        )
-    return " ".join(told)
+    small, large = (
+        listed([f"{span(size.where(held).sel(batches=batches), '.3g')} on the {batches}" for batches in record.batches.values])
+        for held in (excess < 1, excess >= 1)
+    )
+    return f"At an excess of 1 or above the largest weight ends at {large}, in radii of the box; at a smaller one at {small}."
 
 
 def window_table(record: xr.Dataset) -> Table:
@@ -161,16 +131,10 @@ def averages(record: xr.Dataset) -> style.Figure:
 
 @said
 def averages_said(record: xr.Dataset) -> str:
-    """Whether any mean square is above its bound, how near the largest come, and where the bounds lie."""
+    """Whether any mean square is above its bound, and how near the largest come."""
     share, total = share_of_bound(record.sel(setting=list(BOUNDED))), "followed weights"
     known = share.values[share.notnull().values]
-    each = [
-        f"{float(share_of_bound(one).max()):.3f} on the {one.batches.values} with {COLOURS[str(one.setting.values)][1]}"
-        for one in _each(record, *BOUNDED)
-    ]
-    bounds = [f"{span(record.update_bound.sel(setting=setting), '.2f')} with {COLOURS[setting][1]}" for setting in BOUNDED]
     return (
-        f"The mean of $u^2$ is above its bound in {of_all(known > 1 + ROUNDING, total)}, and at nine tenths of it or above "
-        f"in {of_all(known >= 0.9, total)}. Its largest share of the bound is {'; '.join(each)}. The bounds "
-        f"are {'; '.join(bounds)}."
+        f"The mean of $u^2$ is above its bound for {of_all(known > 1 + ROUNDING, total)}. It is at nine tenths of it or above "
+        f"for {of_all(known >= 0.9, total)}, and its largest share is {float(share.max()):.3f}."
     )

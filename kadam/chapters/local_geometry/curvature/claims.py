@@ -10,6 +10,7 @@ from kadam.chapters.local_geometry.measures import distances, listed, log_ratio,
 from kadam.chapters.local_geometry.methods import NETWORKS, RELATIVES
 from kadam.report.ledger import LOOK, NOT_JUDGED, Cases, Claims, Criterion, Finding, judged, limited, on_enough_seeds
 from kadam.report.statistics import mean_interval, rank_correlation
+from kadam.theory.arguments import Array
 
 
 def at_common_levels(dataset: xr.Dataset, network: str, *, scale: float = USUAL, of: str = "r_med") -> xr.DataArray:
@@ -109,17 +110,22 @@ def curve_orders(dataset: xr.Dataset) -> xr.DataArray:
     return xr.apply_ufunc(rank_correlation, dataset.coefficient, curve_logs(dataset), input_core_dims=along, vectorize=True)
 
 
+def edge_changes(dataset: xr.Dataset, level: int) -> Array:
+    """Its change across C = 0 at a level, over the median change between neighbours: one number a layer."""
+    changes = np.abs(np.diff(curve_logs(dataset).isel(level=level).values))
+    edge = np.flatnonzero(np.diff(np.sign(dataset.coefficient.values)))[:1]
+    return (changes[:, edge] / np.median(changes, axis=1, keepdims=True)).ravel()
+
+
 @on_enough_seeds
 def _region(dataset: xr.Dataset, *, least: float) -> Finding:
     everywhere = dataset.curve_step.notnull().all(("seed", "point")).values
     if not everywhere.any():
         return "no loss is reached all along the curve", NOT_JUDGED
-    lowest = {"level": np.flatnonzero(everywhere)[-1]}
-    orders = curve_orders(dataset).isel(lowest).values
-    changes = np.abs(np.diff(curve_logs(dataset).isel(lowest).values))
-    at_edge = changes[:, np.flatnonzero(np.diff(np.sign(dataset.coefficient.values)))[0]] / np.median(changes, axis=1)
+    lowest = int(np.flatnonzero(everywhere)[-1])
+    orders = curve_orders(dataset).isel(level=lowest).values
     words = f"rank correlation with C by layer {listed(orders, '+.2f')}"
-    measured = f"{words}; change across C = 0 over the median change {listed(at_edge, '.1f')}"
+    measured = f"{words}; change across C = 0 over the median change {listed(edge_changes(dataset, lowest), '.1f')}"
     one_sign = abs(np.sign(orders).sum()) == len(orders)
     return measured, judged(bool((abs(orders) >= least).all()) and one_sign)
 

@@ -1,7 +1,6 @@
 """The figures of chapter 9 on networks that learn real data, each with the numbers that it shows."""
 
 import itertools
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -11,8 +10,8 @@ from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 from kadam.chapters.local_geometry.curvature import claims
 from kadam.chapters.local_geometry.curvature.config import USUAL
 from kadam.chapters.local_geometry.drawing import LOOKS, plain_ticks
-from kadam.chapters.local_geometry.measures import log_ratio, logs
-from kadam.chapters.local_geometry.methods import FAMILY, METHODS, NETWORKS, PAIR
+from kadam.chapters.local_geometry.measures import logs
+from kadam.chapters.local_geometry.methods import METHODS, NETWORKS, PAIR
 from kadam.report import style
 from kadam.report.sentences import listed, of_all, said, span
 from kadam.report.statistics import Interval, mean_interval
@@ -21,33 +20,28 @@ from kadam.report.table import Table, table
 COLOURS = dict(zip(NETWORKS, (style.EXACT, style.CORRECTED, style.FOURTH), strict=True))
 LAYER_COLOURS = (style.EXACT, style.PAPER, style.CORRECTED, style.SECOND, style.FOURTH, style.FIFTH, style.MEASURED)
 
-NO_LEVEL = "has no loss that all methods reach"
 R_MED = r"$R_{\mathrm{med}}$"
 
 
 @said
 def answer(linear: xr.Dataset, record: xr.Dataset) -> str:
     """What came out in the linear network and in the three networks on real data, in one paragraph."""
-    end = linear.r_med.isel(level=-1, start=0)
-    both, ratio = end.isel(layer=[0, 1]).median("seed"), log_ratio(end).median("seed")
-    adam, sgd = (span(both.sel(optimizer=name)) for name in PAIR)
+    end = linear.r_med.isel(level=-1, start=0).median("seed")
+    adam, sgd = (end.sel(optimizer=name) for name in PAIR)
+    ends = [span(of.isel(layer=[0, 1])) for of in (sgd, adam)]
+    ratios = [f"{float(np.exp(gap.mean())):.2g} in *{network}*" for network, gap in _gaps(record).items()]
     return (
-        f"**The answer.** In the two-layer linear network from the smallest start {R_MED} of a layer ends at {sgd} with SGD "
-        f"and at {adam} with Adam. SGD's is the larger in {of_all(ratio.isel(layer=[0, 1]) > 0, 'layers and dimensions')}, and "
-        f"with both layers pooled in {of_all(ratio.isel(layer=2) > 0, 'dimensions')}. {_real_data_said(record)}"
+        f"**The answer.** In the linear network, from the smallest start, {R_MED} of a layer ends at {ends[0]} with SGD and at "
+        f"{ends[1]} with Adam; with both layers pooled SGD's is the larger in "
+        f"{of_all((sgd > adam).isel(layer=2), 'dimensions')}. On real data, averaged over layers at the lowest loss that all "
+        f"methods reach, SGD's over Adam's is {listed(ratios, none='not known')}; the 95% interval excludes 1 in "
+        f"{_decided(record)}."
     )
 
 
-def _real_data_said(record: xr.Dataset) -> str:
-    found = {network: _over_layers(one) for network in NETWORKS if (one := claims.gap(record, network)) is not None}
-    if not found:
-        return "No network with real data has a loss that all methods reach."
-    above, under = _decided([*found.values()])
-    return (
-        "On real data, at the lowest loss that all methods reach and averaged over layers, SGD's over Adam's is: "
-        f"{'; '.join(f'{network} {_as_ratio(each)}' for network, each in found.items())} (95% intervals over seeds, above 1 in "
-        f"{above} and below it in {under})."
-    )
+def _gaps(record: xr.Dataset, **which: Any) -> dict[str, xr.DataArray]:
+    """log R_med, SGD's less Adam's, of the networks with a loss that all methods reach."""
+    return {network: gap for network in NETWORKS if (gap := claims.gap(record, network, **which)) is not None}
 
 
 def _over_layers(gap: xr.DataArray) -> Interval:
@@ -55,16 +49,10 @@ def _over_layers(gap: xr.DataArray) -> Interval:
     return mean_interval(gap.mean(set(gap.dims) - {"seed"}).values)
 
 
-def _decided(intervals: Sequence[Interval], what: str = "networks") -> tuple[str, str]:
-    """In how many an interval lies above 0 as a whole, and below."""
-    low, high = (np.concatenate([np.atleast_1d(getattr(of, end)) for of in intervals]) for end in ("low", "high"))
-    return of_all(low > 0, what), of_all(high < 0, what)
-
-
-def _as_ratio(of: Interval) -> str:
-    """A difference of logarithms with its interval as a ratio; without the interval for one seed."""
-    mean, low, high = np.exp(of)
-    return f"{mean:.2g} times ({low:.2g} to {high:.2g})" if np.isfinite([low, high]).all() else f"{mean:.2g} times"
+def _decided(record: xr.Dataset, **which: Any) -> str:
+    """In how many networks the interval of the mean over layers lies on one side."""
+    intervals = [_over_layers(gap) for gap in _gaps(record, **which).values()]
+    return of_all([of.low > 0 or of.high < 0 for of in intervals], "networks")
 
 
 @style.styled
@@ -110,24 +98,17 @@ def _ratio_axis(axes: style.Axes) -> None:
 
 @said
 def paths_said(record: xr.Dataset) -> str:
-    """By network: in how many layers SGD's R_med is above Adam's and above the whole family's, and where by most."""
-    told = []
-    for network in NETWORKS:
-        reached = logs(claims.at_common_levels(record, network)).mean("seed")
-        if not reached.sizes["level"]:
-            told.append(f"The network *{network}* {NO_LEVEL}.")
-            continue
-        end = reached.isel(level=-1)
-        over = end.sel(optimizer="SGD") - end.sel(optimizer=list(FAMILY))
-        adam = over.sel(optimizer="Adam")
-        most = adam.isel(layer=int(np.argmax(abs(adam).values)))
-        told.append(
-            f"In the network *{network}*, at {float(end.level):g} of the initial loss, SGD's {R_MED} is above Adam's in "
-            f"{of_all(adam > 0, 'layers')}, above the whole Adam family's in {of_all((over > 0).all('optimizer'), 'layers')} "
-            f"and below all of it in {of_all((over < 0).all('optimizer'), 'layers')}. Adam and SGD differ most in "
-            f"`{str(most.layer.values).split(': ')[-1]}`, where SGD's is {float(np.exp(most)):.2g} times Adam's."
-        )
-    return " ".join(told)
+    """In how many layers of each network SGD's R_med is above Adam's, and where the two differ most."""
+    gaps = {network: gap.mean("seed") for network, gap in _gaps(record).items()}
+    if not gaps:
+        return "No network has a loss that all methods reach."
+    above = [f"{of_all(gap > 0, 'layers')} of *{network}*" for network, gap in gaps.items()]
+    layers = xr.concat(gaps.values(), "layer")
+    most = layers.isel(layer=int(np.argmax(abs(layers).values)))
+    return (
+        f"At the lowest loss that all methods reach SGD's {R_MED} is above Adam's in {listed(above)}. The two differ most in "
+        f"*{most.layer.values}*, where SGD's is {float(np.exp(most)):.2g} times Adam's."
+    )
 
 
 def path_table(record: xr.Dataset) -> Table:
@@ -176,35 +157,13 @@ def differences(record: xr.Dataset) -> style.Figure:
 
 @said
 def differences_said(record: xr.Dataset) -> str:
-    """How many networks and layers are decided by each measure, what small rates change, and how many steps it takes."""
-    told = []
-    for words, which in MEASURES.items():
-        found = [one for network in NETWORKS if (one := claims.gap(record, network, **which)) is not None]
-        if not found:
-            told.append(f"For the {words} nothing is known, since no loss is reached by all methods.")
-            continue
-        right, left = _decided([_over_layers(one) for one in found])
-        told.append(
-            f"For the {words} the interval of the mean over layers lies right of the line in {right}, left of it in {left}"
-        )
-        if "layer" in found[0].dims:
-            right, left = _decided([mean_interval(one.values) for one in found], "layers")
-            told[-1] += f"; that of single layers right of it in {right}, left of it in {left}"
-        told[-1] += "."
-    return f"{' '.join(told)}{_slowly_said(record)}"
-
-
-def _slowly_said(record: xr.Dataset) -> str:
-    """The size of the differences at the best and at the smallest rates, and the steps at the best."""
-    told = []
-    for network in NETWORKS:
-        both = claims.gap(record, network), claims.gap(record, network, of="slow_r_med")
-        sizes = [f"{float(abs(one.mean('seed')).mean()):.2f}" for one in both if one is not None]
-        if len(sizes) == len(both):
-            steps = record.step.sel(network=network, scale=USUAL).isel(level=-1).median("seed")
-            told.append(f"{listed(sizes)} in *{network}*, with {span(steps, '.0f')} steps to the last loss at the best rates")
-    sizes_said = f"\n\nThe mean size of a layer's difference, at the best and at the smallest rates, is {'; '.join(told)}."
-    return sizes_said if told else ""
+    """In how many networks the mean over layers is decided, at the best and the smallest rates and with pooled layers."""
+    best, slow, pooled = (_decided(record, **MEASURES[name]) for name in ("lowest loss", "smallest rates", "pooled layers"))
+    return (
+        f"The interval of the mean over layers lies on one side of the line in {best} at the best rates, and in {slow} at the "
+        f"smallest; with pooled layers, in {pooled}. At the best rates the last loss takes "
+        f"{span(record.step.sel(scale=USUAL).isel(level=-1).median('seed'), '.0f')} steps."
+    )
 
 
 def difference_table(record: xr.Dataset) -> Table:
@@ -242,23 +201,19 @@ def _by_scale(record: xr.Dataset, network: str) -> list[xr.DataArray | None]:
 
 @said
 def scales_said(record: xr.Dataset) -> str:
-    """In how many layers Adam's R_med is the smaller, by scale, and how many change sides between the ends."""
-    told = []
-    for network in NETWORKS:
-        gaps = {f"{scale:g}": gap for scale, gap in zip(record.scale.values, _by_scale(record, network), strict=True)}
-        medians = {scale: gap.median("seed") for scale, gap in gaps.items() if gap is not None}
-        if not medians:
-            told.append(f"The network *{network}* {NO_LEVEL}.")
-            continue
-        each = listed([f"{of_all(gap > 0, 'layers')} at {scale}" for scale, gap in medians.items()])
-        usual = medians.get(f"{USUAL:g}")
-        turned = [usual * gap < 0 for gap in medians.values()] if usual is not None else []
-        changed = of_all(np.any(turned, axis=0), "layers") if turned else "not known"
-        told.append(
-            f"In the network *{network}* Adam's {R_MED} is the smaller in {each} times the usual weights. Sides change between "
-            f"the usual weights and others in {changed}."
-        )
-    return " ".join(told)
+    """In how many layers of all networks Adam's R_med is the smaller, by scale, and how many change sides."""
+    medians = np.full((record.sizes["scale"], record.sizes["layer"]), np.nan)
+    for network, (row, scale) in itertools.product(NETWORKS, enumerate(record.scale.values)):
+        if (gap := claims.gap(record, network, scale=scale)) is not None:
+            medians[row, record.owner.values == network] = gap.median("seed")
+    usual = medians[record.scale.values == USUAL][0]
+    turned = (medians * usual < 0).any(0)[np.isfinite(usual)]
+    each = zip(medians, record.scale.values, strict=True)
+    smaller = listed([f"{of_all(row[np.isfinite(row)] > 0, 'layers')} at {scale:g}" for row, scale in each])
+    return (
+        f"Adam's {R_MED} is the smaller in {smaller} times the usual weights. Between these and others sides change in "
+        f"{of_all(turned, 'layers')}."
+    )
 
 
 def _probe_sizes(record: xr.Dataset) -> xr.DataArray:
@@ -288,18 +243,13 @@ def estimates(record: xr.Dataset) -> style.Figure:
 @said
 def estimates_said(record: xr.Dataset) -> str:
     """How the error falls with the number of probes, and how large it is in training."""
-    sizes, counts = _probe_sizes(record), record.probe_count.values
-    first, last = (float(sizes.isel(probe_count=place).mean()) for place in (0, -1))
-    within = sizes.isel(probe_count=-1) <= claims.ESTIMATE_WITHIN
+    sizes, counts = _probe_sizes(record).mean("checked"), record.probe_count.values
     errors = abs(claims.estimate_errors(record))
-    training = span(errors.median(), ".2g")
     small = errors.values[errors.notnull().values] <= claims.ESTIMATE_WITHIN
-    root = float(np.sqrt(counts[0] / counts[-1]))
     return (
-        f"From {counts[0]} to {counts[-1]} probes the error of $\\log$ {R_MED}, in the mean over layers, goes from {first:.2g} "
-        f"to {last:.2g}: to {last / first:.2g} of it, where one over the root would give {root:.2g}. With the most probes it "
-        f"is at most {claims.ESTIMATE_WITHIN:g} in {of_all(within, 'layers')}. In training, with {record.attrs['probes']} "
-        f"probes, its median size is {training}, and it is at most {claims.ESTIMATE_WITHIN:g} in {of_all(small, 'cases')}."
+        f"From {counts[0]} to {counts[-1]} probes the error of $\\log$ {R_MED}, in the mean over layers, goes from "
+        f"{float(sizes[0]):.2g} to {float(sizes[-1]):.2g}. In training, with {record.attrs['probes']} probes, its median size "
+        f"is {span(errors.median())}, and it is at most {claims.ESTIMATE_WITHIN:g} in {of_all(small, 'cases')}."
     )
 
 
@@ -322,17 +272,12 @@ def region(record: xr.Dataset) -> style.Figure:
 
 @said
 def region_said(record: xr.Dataset) -> str:
-    """How steady R_med's order along the curve is, whether layers agree, and what happens at the edge."""
+    """How steady R_med's order along the curve is, and what happens at the edge."""
     orders = claims.curve_orders(record)
-    steady = of_all(abs(orders) >= 0.8, "layers and losses")
-    rises = [f"{of_all(orders.isel(level=i) < 0, 'layers')} at {level:g}" for i, level in enumerate(record.level.values)]
-    changes = abs(claims.curve_logs(record).diff("point")).isel(level=-1).transpose("curve_layer", "point").values
-    edge = np.flatnonzero(np.diff(np.sign(record.coefficient.values)))
-    at_edge = changes[:, edge[0]] / np.median(changes, axis=1) if edge.size else []
     return (
-        f"The rank correlation of {R_MED} with $C$ is 0.8 or more in size in {steady}. It is negative, so that {R_MED} rises "
-        f"as $C$ falls, in {listed(rises)} of the initial loss. At the lowest loss the change across $C = 0$ is "
-        f"{span(at_edge)} times the median change between neighbours."
+        f"{R_MED} rises as $C$ falls, by its rank correlation, in {of_all(orders < 0, 'layers and losses')}; the correlation "
+        f"is 0.8 or more in size in {of_all(abs(orders) >= 0.8, 'cases')}. At the lowest loss the change across $C = 0$ is "
+        f"{span(claims.edge_changes(record, -1))} times the median change between neighbours."
     )
 
 

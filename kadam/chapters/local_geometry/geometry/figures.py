@@ -4,7 +4,7 @@ import numpy as np
 import xarray as xr
 
 from kadam.chapters.local_geometry.drawing import LOOKS, plain_ticks
-from kadam.chapters.local_geometry.geometry.claims import BOTH, END, LAW_WITHIN, SMALLEST, at_end, law_errors
+from kadam.chapters.local_geometry.geometry.claims import BOTH, END, LARGEST, LAW_WITHIN, SMALLEST, at_end, law_errors
 from kadam.chapters.local_geometry.geometry.config import LAWS
 from kadam.chapters.local_geometry.measures import log_ratio
 from kadam.chapters.local_geometry.methods import FAMILY, PAIR
@@ -43,22 +43,16 @@ def losses(record: xr.Dataset) -> style.Figure:
 
 @said
 def losses_said(record: xr.Dataset) -> str:
-    """R_med at half of the loss and at the end, by layer, and at how many losses SGD's is the larger."""
-    one = record.sel(dimension=record.dimension.max(), start=SMALLEST).median("seed")
-    told = []
-    for layer in one.layer.values:
-        sgd, family = (one.r_med.sel(optimizer=of, layer=layer) for of in ("SGD", list(FAMILY)))
-        ends = [
-            f"{span(sgd.sel(level=at), '.3g')} with SGD and {span(family.sel(level=at), '.3g')} with Adam's family at {at:.0%}"
-            for at in (0.5, END)
-        ]
-        above, under = (of_all(held.all("optimizer"), "losses") for held in (sgd > family, sgd < family))
-        told.append(
-            f"{str(layer).capitalize()}: {R_MED} is {listed(ends)} of the initial loss; SGD's is above the whole family at "
-            f"{above} and below all of it at {under}."
-        )
-    steps = span(one.step.sel(level=END), ".0f")
-    return f"{' '.join(told)} The last loss is reached after {steps} steps; all numbers are medians over seeds."
+    """R_med at the end, of single layers and pooled, and at how many losses SGD's is the larger or the smaller."""
+    one = record.r_med.sel(dimension=record.dimension.max(), start=SMALLEST).median("seed")
+    sgd, family = one.sel(optimizer="SGD"), one.sel(optimizer=list(FAMILY))
+    ends = [span(of.sel(level=END, layer=layers), ".3g") for layers in (BOTH, "pooled") for of in (sgd, family)]
+    above, under = (sgd > family).all("optimizer").sel(layer=BOTH), (sgd < family).all("optimizer").sel(layer="pooled")
+    return (
+        f"At {END:.0%} of the initial loss {R_MED} of a layer is {ends[0]} with SGD and {ends[1]} with Adam's family; of both "
+        f"pooled it is {ends[2]} and {ends[3]}. SGD's is above the whole family in {of_all(above, 'layers and losses')}, and "
+        f"with both pooled below all of it at {of_all(under, 'losses')}."
+    )
 
 
 @style.styled
@@ -80,21 +74,13 @@ def dimensions(record: xr.Dataset) -> style.Figure:
 
 @said
 def dimensions_said(record: xr.Dataset) -> str:
-    """SGD beside its theory and the family beside 1, at the smallest and the largest dimension."""
-    middle = at_end(record).sel(layer=BOTH).median("seed").transpose("layer", "dimension", "optimizer")
-    sgd, family = middle.sel(optimizer="SGD"), middle.sel(optimizer=list(FAMILY))
-    told = [
-        f"In {int(d)} dimensions SGD's {R_MED} is {listed([span(x, '.3g') for x in sgd.sel(dimension=d)])} in the two "
-        f"layers, beside {float(record.typical_predicted.sel(dimension=d)):.3g} by the theory, and the Adam family's is "
-        f"{span(family.sel(dimension=d), '.2f')}."
-        for d in record.dimension.values[[0, -1]]
-    ]
-    ratio, first, last = sgd / middle.sel(optimizer="Adam"), {"dimension": 0}, {"dimension": -1}
-    grows = [of_all(values.isel(last) > values.isel(first), "layers") for values in (sgd, ratio)]
-    nearer = abs(np.log(family.isel(last))) < abs(np.log(family.isel(first)))
+    """SGD beside its theory and the Adam family, at the smallest and the largest dimension."""
+    ends = at_end(record).sel(layer=BOTH).median("seed").isel(dimension=[0, -1])
+    (few, many), theory = ends.dimension.values, [f"{x:.3g}" for x in record.typical_predicted.sel(dimension=ends.dimension)]
+    sgd, family = ([span(ends.sel(optimizer=of, dimension=d), ".3g") for d in (few, many)] for of in ("SGD", list(FAMILY)))
     return (
-        f"{' '.join(told)} From the smallest to the largest dimension SGD's rises in {grows[0]}, its ratio to Adam's in "
-        f"{grows[1]}, and the family's comes nearer to 1 in {of_all(nearer, 'cases')}."
+        f"SGD's {R_MED} of a layer is {sgd[0]} in {few} dimensions, where the theory says {theory[0]}, and {sgd[1]} in {many}, "
+        f"where it says {theory[1]}. The Adam family's is {family[0]} and {family[1]}."
     )
 
 
@@ -119,19 +105,13 @@ def laws(record: xr.Dataset) -> style.Figure:
 
 @said
 def laws_said(record: xr.Dataset) -> str:
-    """In how many dimensions and layers each law holds, by start, and where it is farthest off."""
+    """In how many dimensions and layers each law holds, from the smallest and from the largest start."""
     told = []
     for law, words in LAWS.items():
-        errors = {start: law_errors(record, law, start).sel(layer=BOTH) for start in STARTS}
-        held = listed([f"{of_all(error <= LAW_WITHIN, 'cases')} from {start}" for start, error in errors.items()])
-        worst = {(start, layer): float(errors[start].sel(layer=layer).max()) for start in STARTS for layer in BOTH}
-        start, layer = max(worst, key=lambda case: worst[case])
-        told.append(
-            f"The law *{words}* is at most {LAW_WITHIN:g} off in {held}; its largest error is {span(worst[start, layer])}, in "
-            f"{layer} from {start}."
-        )
-    error = r"$|\ln(\text{measured}/\text{predicted})|$"
-    return f"{' '.join(told)} A case is a layer in one dimension, and its error the median over seeds of {error}."
+        errors = {start: law_errors(record, law, start).sel(layer=BOTH) for start in (SMALLEST, LARGEST)}
+        held = listed([f"{of_all(error <= LAW_WITHIN, 'cases')} from {of}" for of, error in errors.items()])
+        told.append(f"The law *{words}* is at most {LAW_WITHIN:g} off in {held}.")
+    return " ".join(told)
 
 
 def law_table(record: xr.Dataset) -> Table:
@@ -161,14 +141,12 @@ def starts(record: xr.Dataset) -> style.Figure:
 
 @said
 def starts_said(record: xr.Dataset) -> str:
-    """SGD's R_med over Adam's at the end, by start and layer, and in how many dimensions Adam's is the smaller."""
+    """SGD's R_med over Adam's at the end, of single layers and pooled, from the smallest and from the largest start."""
     told = []
-    for start in STARTS:
+    for start in (SMALLEST, LARGEST):
         gap = log_ratio(at_end(record, start)).median("seed")
-        each = [
-            f"{span(np.exp(gap.sel(layer=layer)))} {'with both layers ' if layer == 'pooled' else 'in '}{layer} (above 1 in "
-            f"{of_all(gap.sel(layer=layer) > 0, 'dimensions')})"
-            for layer in gap.layer.values
-        ]
-        told.append(f"From {start} it is {listed(each)}.")
-    return f"SGD's {R_MED} over Adam's, median over seeds, at {END:.0%} of the initial loss. {' '.join(told)}"
+        single, pooled = (span(np.exp(gap.sel(layer=layers))) for layers in (BOTH, "pooled"))
+        told.append(
+            f"From {start} SGD's {R_MED} ends at {single} times Adam's in a layer, and at {pooled} times it with both pooled."
+        )
+    return " ".join(told)

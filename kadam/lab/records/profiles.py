@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any, TypeVar
 
 from kadam.decay import STRATEGIES, check_strategy
@@ -35,9 +35,15 @@ def choose(profiles: Mapping[str, C], profile: str) -> C:
     return profiles[profile]
 
 
-def name_of(profiles: Mapping[str, Any], config: Any) -> str:
-    """The profile that this configuration is, or "custom"."""
-    return next((name for name, known in profiles.items() if known == config), "custom")
+def name_of(profiles: Mapping[str, Any], config: Any, least: int | None = None) -> str:
+    """The profile that this configuration is, or "custom"; with ``least`` steps or more, it may have fewer than the profile."""
+    return next((name for name, known in profiles.items() if known == config or _shortened(known, config, least)), "custom")
+
+
+def _shortened(known: Any, config: Any, least: int | None) -> bool:
+    if least is None or type(known) is not type(config) or not least <= config.steps < known.steps:
+        return False
+    return bool(known == replace(config, steps=known.steps))
 
 
 def is_count(value: Any) -> bool:

@@ -6,7 +6,7 @@ An experiment is a folder of four files: ``config`` (what is run, at which profi
 
 import json
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from importlib import import_module
 from pathlib import Path
@@ -156,6 +156,31 @@ def on_this_machine(*own: xr.Dataset) -> Table:
             agree = "-" if theirs is None else "yes" if mine.cases == other.cases else "no"
             told.append((mine.id, mine.profile, _held(mine), "-" if theirs is None else _held(other), agree))
     return table(("claim", "profile", "this machine", "committed", "equal"), told)
+
+
+def arithmetic(name: str, profile: str) -> dict[str, Any]:
+    """What an experiment computes at a profile, and its least time on an H200, before anything is computed; see ``Arithmetic``.
+
+    Of what no ``plan`` counts only the steps of a run are known, where it has any.
+    """
+    from kadam.lab.train.arithmetic import (
+        Arithmetic,  # it loads torch, which most that the catalogue is asked for does not need
+    )
+
+    config, run = profiles.choose(find(name).part("config").PROFILES, profile), find(name).part("run")
+    found = run.plan(config) if hasattr(run, "plan") else Arithmetic(getattr(config, "steps", None))
+    return {"experiment": name, "profile": profile, **asdict(found), "least_s": found.least_s}
+
+
+def arithmetic_table(each: Iterable[Mapping[str, Any]]) -> Table:
+    """The same of several experiments; a dash for what is not counted."""
+
+    def written(of: Any, form: str) -> str:
+        return "-" if of is None else format(of, form)
+
+    head = ("experiment", "runs", "steps", "weights", "precision", "operations", "bytes", "least time, H200 (s)")
+    forms = {"runs": ",", "steps": ",", "weights": ",", "precision": "", "operations": ".1e", "moved": ".1e", "least_s": ".2g"}
+    return table(head, ([one["experiment"], *(written(one[k], form) for k, form in forms.items())] for one in each))
 
 
 def ledger(profile: str, folder: Path | None) -> list[Claim]:

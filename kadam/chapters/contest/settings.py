@@ -7,7 +7,7 @@ from kadam.lab.records.profiles import BASELINES, Checked, Contestants, Fields, 
 LITTLE = Shape(width=32, layers=1, heads=2)
 SMALL = Shape(width=64, layers=2, heads=2)
 MILLION = Shape(width=192, layers=2, heads=3)
-LARGE = Shape(width=512, layers=7, heads=8)
+LARGE = Shape(width=256, layers=4, heads=4)
 
 
 @dataclass(frozen=True)
@@ -26,6 +26,7 @@ LITTLE_REVIEWS = Setting("reviews, q/k norm", "reviews", LITTLE, normalised=True
 CHARACTERS = Setting("characters", "shakespeare")
 NORMALISED_CHARACTERS = Setting("characters, q/k norm", "shakespeare", normalised=True)
 NORMALISED_REVIEWS = Setting("reviews, q/k norm", "reviews", normalised=True)
+LARGE_REVIEWS = Setting("reviews, 3M weights, q/k norm", "reviews", LARGE, normalised=True, precision="bfloat16")
 MILLION_REVIEWS = Setting("reviews, 1M weights", "reviews", MILLION, precision="bfloat16")
 
 
@@ -55,6 +56,18 @@ class Config(Contestants):
         require("Adam" in self.baselines, f"baselines must hold Adam, with which all is compared, got {self.baselines!r}")
         for name in self.baselines:
             check_choice("baselines", name, BASELINES)
+
+
+@dataclass(frozen=True)
+class Once(Config):
+    """The same where no run sees text twice: a class of its own, since a record is named by all fields there are."""
+
+    comparisons: tuple[str, ...] = ("tuned",)
+
+    def check(self) -> None:
+        super().check()
+        for name in self.comparisons:
+            check_choice("comparisons", name, ("tuned", "matched size"))
 
 
 TINY = Shape(width=8, layers=1, heads=2)

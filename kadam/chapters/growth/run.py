@@ -6,6 +6,7 @@ the paper's rate |C|/2, the exact discrete rate, and that with the bias correcti
 """
 
 import functools
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,12 +18,13 @@ from kadam.chapters.growth.config import LEAST, PROFILES, Config
 from kadam.decay import Decay
 from kadam.lab.data.sources import Text, configured_text, describe
 from kadam.lab.engine.progress import Progress
-from kadam.lab.engine.sweep import computed_s, sweep
+from kadam.lab.engine.sweep import computed_s, one_thread, sweep
 from kadam.lab.records.record import recorded, with_units
-from kadam.lab.train import devices, probes
+from kadam.lab.train import devices, probes, stopwatch
+from kadam.lab.train.arithmetic import Arithmetic, of_ensembles
 from kadam.lab.train.ensemble import Ensemble
 from kadam.lab.train.networks import next_token_loss
-from kadam.lab.train.tasks import character_model, text_batches
+from kadam.lab.train.tasks import character_model, character_size, text_batches
 from kadam.theory import stability
 from kadam.theory.arguments import Array
 
@@ -60,6 +62,27 @@ def run(config: Config, *, checkpoint: Path | None = None, jobs: int = 1) -> xr.
     fitted = {"computed_s": computed_s(results), "fit_start": start, "one_e_fold": 1 / (config.steps - start)}
     dataset.attrs = fitted | describe(text) | devices.described(config.device)
     return with_units(dataset, UNITS)
+
+
+def plan(config: Config) -> Arithmetic:
+    """What a run computes."""
+    runs = sum(_seeds(config, setting) * len(_points(config, setting)) for setting in SETTINGS)
+    return of_ensembles(character_size(config), runs=runs, steps=config.steps, precision=config.dtype)
+
+
+def pilot(config: Config, few: int = 10) -> float:
+    """The seconds that all pieces take here, one after another, if each is as long as the first one, from a few steps of it."""
+    text, (beta, gamma) = configured_text(config), stability.normal_curve(num=config.points)
+
+    def seconds(steps: int) -> float:
+        train = functools.partial(train_piece, replace(config, steps=steps), text, beta, gamma, pieces(config)[0])
+        return stopwatch.seconds(lambda: train(Progress(lambda done: None)), device=config.device)
+
+    with one_thread():
+        seconds(few)  # not counted: whatever happens only once
+        begun, gone_on = seconds(few), seconds(3 * few)
+    a_step = max(0.0, gone_on - begun) / (2 * few)
+    return len(pieces(config)) * (max(0.0, begun - few * a_step) + config.steps * a_step)
 
 
 def pieces(config: Config) -> list[Piece]:
@@ -105,7 +128,11 @@ def train_piece(config: Config, text: Text, beta: Array, gamma: Array, piece: Pi
     variables = {name: (("iteration", "member"), of) for name, of in arrays.items()}
     iterations = np.arange(config.steps)
     coords = {"iteration": iterations, "loss_iteration": iterations[::LOSS_EVERY]}
-    member = {"setting": np.full(len(decays), setting), "seed": np.repeat(seeds, len(points)), "point": np.tile(points, len(seeds))}
+    member = {
+        "setting": np.full(len(decays), setting),
+        "seed": np.repeat(seeds, len(points)),
+        "point": np.tile(points, len(seeds)),
+    }
     variables["loss"] = ("loss_iteration", "member"), arrays["loss"][::LOSS_EVERY]
     return xr.Dataset(variables, coords | {name: ("member", of) for name, of in member.items()})
 

@@ -142,4 +142,4 @@ class Sizes(Checked):
 
 LAPTOP = Sizes()
 SMOKE = Sizes(width=8, channels=2, examples=64, text="embedded", images="embedded")
-PAPER = Sizes(context=64, width=128, layers=4, heads=4, channels=32, pixels=32, examples=16384, device="cuda")
+PAPER = Sizes(context=64, width=128, layers=2, heads=4, channels=32, pixels=32, examples=16384, device="cuda")

@@ -26,8 +26,9 @@ class Ensemble(Stateful):
 
     ``model``: where there are several, as many members in a row belong to each: they start from its weights and see batches of
     their own, which :meth:`step` is given in the models' order. ``decays``: for every member its stages, all of one length k.
-    ``loss(model, batch)`` returns a scalar; a batch is a tensor or tuples of them. The update is the optimizer's own. ``lr``: for all or one a member; its product with the attribute
-    ``pace``, 1 unless it is set before a step, is taken. ``weight_decay``: decoupled, one number a member; none by default.
+    ``loss(model, batch)`` returns a scalar; a batch is a tensor or tuples of them. The update is the optimizer's own.
+    ``lr``: for all or one a member; its product with the attribute ``pace``, 1 unless it is set before a step, is taken.
+    ``weight_decay``: decoupled, one number a member; none by default.
 
     Attributes: ``params``, name -> (E, ...) tensors, moved in place by :meth:`step`; ``updates``, name -> (E, size)
     tensors, the last step's u^(k) by which they moved, in units of the learning rate; ``gradients``, name -> (E, size).
@@ -72,7 +73,7 @@ class Ensemble(Stateful):
         self._decay = None if weight_decay is None else torch.tensor(weight_decay, dtype=torch.float64, device=device)
 
     def step(self, *batches: Any) -> Tensor:
-        """One step of every member, all on the one batch, or those of each model on its own; returns the losses before it, (E,)."""
+        """One step of every member on the one batch, or on its model's; returns the losses before it, shape (E,)."""
         if len(batches) != self._models:
             raise ValueError(f"batches must be as many as models, {self._models}, got {len(batches)}")
         self.steps += 1
@@ -128,9 +129,7 @@ class Ensemble(Stateful):
         return dict(zip(leaves, gradients, strict=True)), losses.detach()
 
 
-def member_losses(
-    model: nn.Module, loss: Loss, *, own_batches: bool = False
-) -> Callable[[dict[str, Tensor], Any], Tensor]:
+def member_losses(model: nn.Module, loss: Loss, *, own_batches: bool = False) -> Callable[[dict[str, Tensor], Any], Tensor]:
     """The losses of members, (E,), as a function of their weights, name -> (E, ...), and a batch: one for all, or (E, ...)."""
     objective = _Objective(model, loss)
 

@@ -26,6 +26,8 @@ def answer(record: xr.Dataset) -> str:
 def normalisation_said(record: xr.Dataset) -> str:
     """What 2-Adam does in the network without normalisation, beside what normalisation does."""
     mean = ended(record).sel(comparison=TUNED).mean("seed")
+    if mean.sizes["network"] < 2:
+        return "This record has no network without normalisation."
     normalised, plain = (mean.sel(network=network) for network in networks(record))
     second = plain.sel(optimizer=two_stages(record)["meta"])
     scores = [f"{float(score):.1f}%" for score in (second, plain.sel(optimizer=ADAM), normalised.sel(optimizer=ADAM))]

@@ -103,11 +103,18 @@ def _data_sha256(kind: str, config: Any, fetch: bool) -> str:
         return configured(kind, config, fetch=fetch).sha256
 
 
+def offered(name: str, profile: str) -> str:
+    """The profile at which a book that is made at this one has the experiment: the laptop's where it lacks it."""
+    return MEASURED_PROFILE if profile in profiles.PROFILES and profile not in find(name).profiles else profile
+
+
 def obtain(name: str, profile: str, *, fresh: bool = False, jobs: int = 1) -> xr.Dataset:
     """The record of an experiment at a profile: the local one if it is current, else a run, which is then kept.
 
-    An interrupted run goes on; ``fresh`` computes everything again. Data is downloaded only when a run needs it.
+    An interrupted run goes on; ``fresh`` computes everything again. Data is downloaded only when a run needs it. Where the
+    experiment lacks the profile, see :func:`offered`.
     """
+    profile = offered(name, profile)
     wanted = request(name, profile)
     if fresh or not wanted.path.exists():
         wanted = request(name, profile, fetch=True)
@@ -238,7 +245,7 @@ def shown(name: str, profile: str, draw: str = "best") -> xr.Dataset:
     """
     if draw not in ("best", "own"):
         raise ValueError(f"draw must be 'best' or 'own', got {draw!r}")
-    found = None if draw == "own" else best(name, profile, committed.results_folder())
+    found = None if draw == "own" else best(name, offered(name, profile), committed.results_folder())
     return obtain(name, profile) if found is None else found
 
 

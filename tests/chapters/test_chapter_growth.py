@@ -103,6 +103,26 @@ def test_a_shorter_run_of_a_profile_keeps_its_name_down_to_the_least():
     assert profiles.name_of(known, replace(PROFILES["smoke"], steps=100), LEAST) == "custom"
 
 
+def test_the_arithmetic_counts_every_member():
+    found, paper = run.plan(PROFILES["paper"]), PROFILES["paper"]
+    assert (found.runs, found.steps) == (64 * (8 + 8 + 1), 64 * 17 * 500)
+    matrices = 2 * 12 * 64**2 + 65 * 64
+    tokens, attention = paper.batch * paper.context, 4 * 2 * 32 * 64
+    assert found.operations == 3 * tokens * (2 * matrices + attention) * found.steps
+    assert found.weights == matrices + 65 * 64 + 32 * 64
+    assert found.moved == found.steps * found.weights * 28
+    assert found.least_s == max(found.operations / 60e12, found.moved / 4.3e12)
+    assert run.plan(PROFILES["smoke"]).moved == 2 * 28 * run.plan(PROFILES["smoke"]).weights * run.plan(PROFILES["smoke"]).steps
+
+
+def test_a_pilot_foretells_a_time_that_grows_with_the_steps(monkeypatch):
+    config, lasted = Config(points=4, seeds=2, chunk=4, width=8, layers=1, text="embedded"), []
+    monkeypatch.setattr(run.stopwatch, "seconds", lambda action, device: lasted.append(action) or 1.0 + 0.5 * len(lasted))
+    assert run.pilot(config) == pytest.approx(5 * (2.0 - 10 * 0.025 + 500 * 0.025))  # ten steps in 2 s, thirty in 2.5
+    monkeypatch.undo()
+    assert 0 < run.pilot(replace(config, steps=40)) < 60
+
+
 def test_the_slope_of_an_exponential_is_its_rate():
     n = np.arange(50.0)
     np.testing.assert_allclose(run.slope(np.stack([0.02 * n + 3, -0.1 * n], axis=1)), [0.02, -0.1])

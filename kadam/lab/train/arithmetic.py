@@ -25,9 +25,9 @@ class Size(NamedTuple):
 class Arithmetic:
     """Of all runs of an experiment together; None where it is not counted.
 
-    ``steps``: of one run where there is no number of ``runs``. ``weights``: of the largest network. ``operations``: additions and
-    multiplications of matrix products, those of attention included, and of convolutions. ``moved``: bytes that optimizers read
-    and write; what networks read and write comes on top.
+    ``steps``: of one run where there is no number of ``runs``. ``weights``: of the largest network. ``operations``: additions
+    and multiplications of matrix products, those of attention included, and of convolutions. ``moved``: bytes that optimizers
+    read and write; what networks read and write comes on top.
     """
 
     steps: int | None
@@ -35,7 +35,7 @@ class Arithmetic:
     weights: int | None = None
     operations: float | None = None
     moved: float | None = None
-    precision: str = "float32"
+    precision: str | None = None
 
     @property
     def least_s(self) -> float | None:

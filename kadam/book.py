@@ -88,7 +88,7 @@ def build(profile: str, parameters: Mapping[str, Any], *, update_smoke: bool = F
     html = output / "_build" / "html"
     stamp, given = html.with_name("html.stamp"), {"profile": profile, **parameters}
     with files.locked(root / "_build" / "book.lock"):
-        missing = [name for name in chapters.NAMES if not chapters.request(name, profile).path.exists()]
+        missing = [name for name in chapters.NAMES if not _own(name, profile).exists()]
         whole = not (missing or update_smoke) and _is_whole(html, root) and stamp.exists()
         if whole and stamp.read_text() == _made_of(root, given):
             say("nothing has changed since the book was built")
@@ -112,6 +112,11 @@ def build(profile: str, parameters: Mapping[str, Any], *, update_smoke: bool = F
     return html / "index.html"
 
 
+def _own(name: str, profile: str) -> Path:
+    """Where this machine's record of an experiment is or will be."""
+    return chapters.request(name, chapters.offered(name, profile)).path
+
+
 def records(profile: str, results: Path, missing: Sequence[str]) -> dict[str, xr.Dataset]:
     """All that the book is made of: this machine's records, the missing ones computed, and the larger committed ones."""
     used = {}
@@ -131,7 +136,7 @@ def _made_of(root: Path, given: Mapping[str, Any]) -> str:
     """A hash over all that the html is made of: pages, parameters, records, code, and the tools' versions."""
     digest = hashlib.sha256(repr([sys.version, *map(version, TOOLS), code_of(set(PACKAGE.rglob("*.py")), PACKAGE)]).encode())
     digest.update(json.dumps(dict(given), sort_keys=True).encode())
-    wanted = [chapters.request(name, given["profile"]).path for name in chapters.NAMES]
+    wanted = [_own(name, given["profile"]) for name in chapters.NAMES]
     wanted += [chapters.request(name, chapters.MEASURED_PROFILE).path for name in chapters.MEASURED]
     made = {root / "book" / "generated", root / "book" / "notebooks", root / "notebooks" / "smoke"}
     sources = (path for folder in ("book", "notebooks", "results") for path in (root / folder).rglob("*"))
@@ -163,6 +168,7 @@ def _write_pages(
     write(generated / "three.md", answers(ledger, chapters.rows.FRONT) + "\n")
     write(generated / "stages.md", answers(ledger, chapters.rows.STAGES) + "\n")
     write(generated / "counts.md", summary(ledger))
+    write(generated / "arithmetic.md", arithmetic())
     write(generated / "shortfalls.md", shortfalls(ledger))
     write(generated / "readings.md", readings(ledger))
     write(generated / "status.md", status_page(used, seconds, installed() | dict(stages)))
@@ -243,6 +249,12 @@ def ledger_page(ledger: list[Answered], root: Path) -> str:
 def summary(ledger: list[Answered]) -> str:
     """How many rows of each kind came out how."""
     return "\n".join(f"- **{kind}**: {count(ledger, kind)}" for kind in KINDS) + "\n"
+
+
+def arithmetic() -> str:
+    """What every experiment of profile paper computes."""
+    having = [name for name in chapters.NAMES if "paper" in chapters.find(name).profiles]
+    return chapters.arithmetic_table(chapters.arithmetic(name, "paper") for name in having).markdown() + "\n"
 
 
 def installed() -> dict[str, float]:

@@ -60,6 +60,8 @@ commit_option = click.option("--commit", is_flag=True, help="Put the record into
 @click.option("--fresh", is_flag=True, help="Compute everything again, whatever is there.")
 @click.option("--out", type=click.Path(file_okay=False, path_type=Path), help="Copy the record to OUT/NAME-PROFILE.nc too.")
 @commit_option
+@click.option("--plan", "planned", is_flag=True, help="Only print what it would compute, and its least time on an H200.")
+@click.option("--json", "as_json", is_flag=True, help="With --plan: a list of objects instead of a table.")
 def run(
     name: str,
     profile: str,
@@ -70,6 +72,8 @@ def run(
     fresh: bool,
     out: Path | None,
     commit: bool,
+    planned: bool,
+    as_json: bool,
 ) -> None:
     """Run experiment NAME, or all of them. What is done already is kept; an interrupted run goes on."""
     from kadam import chapters
@@ -77,8 +81,16 @@ def run(
 
     if scheduler is not None and cluster is not None:
         raise click.UsageError("--scheduler is for a cluster that runs already, --cluster starts one; give one of them")
+    if as_json and not planned:
+        raise click.UsageError("--json is a form of what --plan prints; give both")
     having = tuple(one for one in chapters.NAMES if profile in chapters.find(one).profiles)
-    names = having if name == "all" else (chapters.request(name, profile).name,)
+    names = having if name == "all" else (name,)
+    if planned:
+        each = [chapters.arithmetic(one, profile) for one in names]
+        click.echo(json.dumps(each, indent=2) if as_json else chapters.arithmetic_table(each))
+        return
+    if name != "all":
+        chapters.request(name, profile)
     if out is not None:
         out.mkdir(parents=True, exist_ok=True)  # now, not after hours: it may lie below a file
     records = {}

@@ -13,7 +13,7 @@ import sys
 import time
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from kadam import chapters
 from kadam.lab.data.configured import configured
@@ -113,12 +113,13 @@ def chosen_steps(one: Slice, device: str, seconds: Callable[[], float]) -> int |
     kept = cache_folder() / "gpu" / wanted.path.with_suffix(".steps").name
     if kept.exists():
         return int(kept.read_text())
-    takes = experiment.part("run").pilot(wanted.config)
-    steps = min(wanted.config.steps, int(wanted.config.steps * seconds() / takes))
-    if steps < min(least, wanted.config.steps):
-        raise OutOfTime(
-            f"left out: {least:,} steps, the fewest that decide it, take {takes * least / wanted.config.steps:.0f} s"
-        )
+    full, least = wanted.config, min(least, wanted.config.steps)
+    pilot = experiment.part("run").pilot
+    fewest, most = (pilot(replace(full, steps=steps)) for steps in (least, full.steps))
+    given = seconds()
+    if given < fewest:
+        raise OutOfTime(f"left out: {least:,} steps, the fewest that decide it, take {fewest:.0f} s")
+    steps = full.steps if given >= most else least + int((full.steps - least) * (given - fewest) / (most - fewest))
     with files.whole_file(kept) as aside:
         aside.write_text(str(steps))
     return steps

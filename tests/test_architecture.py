@@ -39,7 +39,16 @@ CHAPTER_LAW = {
 }
 SHARED_LAW = CHAPTER_LAW["run"] | CHAPTER_LAW["figures"]  # what the experiments of a chapter share: its users' laws bind it
 ROWS = ("rows", "statements", "questions")  # of the ledger, beside the chapters
-DRIVERS = {"kadam", "kadam.__main__", "kadam.cli", "kadam.book", "kadam.notebooks", "kadam.kernel", "kadam.chapters"}
+DRIVERS = {
+    "kadam",
+    "kadam.__main__",
+    "kadam.cli",
+    "kadam.book",
+    "kadam.notebooks",
+    "kadam.kernel",
+    "kadam.gpu",
+    "kadam.chapters",
+}
 
 
 def name_of(module: Path) -> str:
@@ -148,7 +157,7 @@ def test_the_package_and_its_core_stay_small():
     rooms = {
         room: sum(n for name, n in lines.items() if name.startswith(f"kadam.{room}.")) for room in ("lab", "report", "chapters")
     }
-    assert sum(lines.values()) <= 20_400
+    assert sum(lines.values()) <= 22_600
     assert rooms["lab"] <= 4_500
     core = [
         n

@@ -172,6 +172,25 @@ def test_the_most_convincing_record_is_of_real_data_then_large_then_ones_own(tmp
     assert best({"cpu": stand_in}, {}) is stand_in
 
 
+def test_where_an_experiment_lacks_the_paper_profile_its_page_has_the_laptops(monkeypatch):
+    asked = []
+    monkeypatch.setattr(chapters.store, "obtain", lambda wanted, *a, **k: asked.append((wanted.name, wanted.profile)))
+    monkeypatch.setattr(chapters, "best", lambda *of: asked.append(of[:2]))
+    chapters.shown("radius", "paper")
+    chapters.shown("growth", "paper")
+    assert asked == [("radius", "laptop"), ("radius", "laptop"), ("growth", "paper"), ("growth", "paper")]
+    with pytest.raises(ValueError, match="profile must be one of smoke, laptop, paper; got 'cpu'"):
+        chapters.obtain("stability", "cpu")
+
+
+def test_no_paper_profile_takes_longer_than_five_minutes_of_the_chip_by_arithmetic():
+    having = [name for name in chapters.NAMES if "paper" in chapters.find(name).profiles]
+    assert set(chapters.NAMES) - set(having) == {"language", "radius"}
+    least = {name: chapters.arithmetic(name, "paper")["least_s"] for name in having}
+    assert {name for name, seconds in least.items() if seconds} == {"growth", "generalization", "cifar", "optimum"}
+    assert all(seconds is None or 0 < seconds < 60 for seconds in least.values())  # launches cost several times as much
+
+
 def test_at_profile_smoke_a_page_draws_the_smoke_record(smoke_records):
     """So that CI goes the whole path."""
     assert chapters.shown("growth", "smoke").attrs["sha256"] == smoke_records["growth"].attrs["sha256"]

@@ -61,6 +61,21 @@ def test_a_record_can_be_put_among_the_committed_ones(kadam, tmp_path, monkeypat
     assert (tmp_path / "results" / name).exists()
 
 
+def test_a_plan_is_printed_and_nothing_is_computed(kadam, monkeypatch):
+    monkeypatch.setattr(chapters, "obtain", None)
+    monkeypatch.setattr(chapters, "request", None)
+    (found,) = json.loads(kadam("run", "cifar", "--profile", "paper", "--plan", "--json").output)
+    assert (found["experiment"], found["runs"], found["precision"]) == ("cifar", 114, "bfloat16")
+    head, row = kadam("run", "cifar", "--profile", "paper", "--plan").output.splitlines()
+    assert head.split()[:4] == ["experiment", "runs", "steps", "weights"]
+    assert row.split()[:4] == ["cifar", "114", f"{found['steps']:,}", f"{found['weights']:,}"]
+    steps_only = kadam("run", "box", "--profile", "smoke", "--plan").output.splitlines()[1].split()
+    assert steps_only == ["box", "-", "300", *"-----"]
+    every = json.loads(kadam("run", "all", "--profile", "smoke", "--plan", "--json").output)
+    assert tuple(one["experiment"] for one in every) == chapters.NAMES
+    assert all(one["least_s"] is None or one["least_s"] > 0 for one in every)
+
+
 def test_run_all_runs_every_experiment(kadam, monkeypatch):
     from kadam import chapters
 
@@ -77,6 +92,10 @@ def test_run_all_runs_every_experiment(kadam, monkeypatch):
         (("run", "grwth"), "box, norms, radius, geometry, curvature, speed, engine, training, tokens; got 'grwth'"),
         (("run", "growth", "--profile", "lap"), "'lap' is not one of 'smoke', 'laptop', 'paper', 'cpu'"),
         (("run", "stability", "--profile", "cpu"), "profile must be one of smoke, laptop, paper; got 'cpu'"),
+        (("run", "language", "--profile", "paper"), "profile must be one of smoke, laptop, cpu; got 'paper'"),
+        (("run", "radius", "--profile", "paper", "--plan"), "profile must be one of smoke, laptop, cpu; got 'paper'"),
+        (("run", "grwth", "--plan"), "got 'grwth'"),
+        (("run", "growth", "--json"), "--json is a form of what --plan prints; give both"),
         (("run", "growth", "--jobs", "0"), "0 is not in the range x>=1"),
         (("run", "growth", "--scheduler", "here"), "scheduler must be an address like tcp://host:8786, got 'here'"),
         (("run", "growth", "--scheduler", "tcp://x:1", "--cluster", "slurm"), "give one of them"),

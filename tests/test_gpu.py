@@ -11,6 +11,7 @@ from kadam.chapters.growth import config, run
 from kadam.gpu import Budget, GPUError, Slice
 
 TRIED = (Slice("growth", "growth outside the region", 50), Slice("optimum", "rates on text", 150))
+SMOKE = {one.name: chapters.request(one.name, "smoke").config.steps for one in TRIED}
 
 
 class Clock:
@@ -36,8 +37,8 @@ def told(monkeypatch):
     monkeypatch.setattr(gpu, "Budget", lambda within: Budget(within, clock))
     for name in ("growth", "optimum"):
         module = chapters.find(name).part("run")
-        monkeypatch.setattr(module, "pilot", lambda config, name=name: takes[name], raising=False)
-        monkeypatch.setattr(chapters.find(name).part("config"), "LEAST", 4, raising=False)
+        monkeypatch.setattr(module, "pilot", lambda config, name=name: takes[name] * config.steps / SMOKE[name], raising=False)
+        monkeypatch.setattr(chapters.find(name).part("config"), "LEAST", 12, raising=False)
     return SimpleNamespace(clock=clock, commands=commands, takes=takes)
 
 
@@ -52,17 +53,16 @@ def test_time_is_shared_by_what_slices_are_meant_to_have():
 def test_slices_run_in_order_with_the_steps_there_is_time_for(told):
     told.takes |= {"growth": 200.0, "optimum": 10.0}
     assert gpu.run(gpu.RESERVE + 400, "cpu", slices=TRIED) == []
-    smoke = chapters.request("growth", "smoke").config.steps
     (name, *options), other = told.commands[0][1:], told.commands[1]
-    assert (name, options) == ("growth", ["--profile", "smoke", "--jobs", "1", "--steps", str(smoke // 2), 400])
+    assert (name, options) == ("growth", ["--profile", "smoke", "--jobs", "1", "--steps", str(SMOKE["growth"] // 2), 400])
     assert other[1] == "optimum"
-    assert other[-2:] == [str(chapters.request("optimum", "smoke").config.steps), 340]
+    assert other[-2:] == [str(SMOKE["optimum"]), 340]
 
 
 def test_what_cannot_be_long_enough_is_left_out_and_named(told):
     told.takes |= {"growth": 1e6, "optimum": 10.0}
     (line,) = gpu.run(gpu.RESERVE + 400, "cpu", slices=TRIED)
-    assert line.startswith("growth (growth outside the region): left out: 4 steps, the fewest that decide it, take")
+    assert line.startswith("growth (growth outside the region): left out: 12 steps, the fewest that decide it, take")
     assert [command[1] for command in told.commands] == ["optimum"]
 
 

@@ -23,7 +23,7 @@ import yaml
 from tex import rows
 
 import kadam
-from kadam import KAdam, chapters, cli
+from kadam import KAdam, book, chapters, cli
 from kadam.decay import STRATEGIES
 from kadam.optim.steps import choose
 
@@ -95,6 +95,21 @@ def test_a_command_prints_what_its_page_shows(name, command, output):
     assert program == "kadam"
     done = subprocess.run([sys.executable, "-m", "kadam", *arguments], capture_output=True, text=True, check=True)
     assert output.split() == done.stdout.split()
+
+
+def test_the_page_on_reproducing_names_the_profiles_that_there_are():
+    (row,) = [line for line in TEXTS["reproducing"].splitlines() if line.startswith("| `cpu` |")]
+    assert re.findall(r"`(\w+)`", row)[1:] == [name for name in chapters.NAMES if "cpu" in chapters.find(name).profiles]
+    lacking = [f"`{name}`" for name in chapters.NAMES if "paper" not in chapters.find(name).profiles]
+    assert f"{' and '.join(lacking)} have no profile `paper`" in TEXTS["reproducing"]
+    least = [name for name in chapters.NAMES if hasattr(chapters.find(name).part("config"), "LEAST")]
+    assert set(least) == {"growth", "cifar", "optimum"}
+    assert "of `growth`, `cifar` and `optimum`" in TEXTS["reproducing"]
+
+
+def test_the_table_of_arithmetic_has_every_experiment_of_profile_paper():
+    lines = book.arithmetic().splitlines()[2:]
+    assert [line.split()[1] for line in lines] == [n for n in chapters.NAMES if "paper" in chapters.find(n).profiles]
 
 
 def test_consoles_are_found():

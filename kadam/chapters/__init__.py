@@ -6,7 +6,7 @@ An experiment is a folder of four files: ``config`` (what is run, at which profi
 
 import json
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from importlib import import_module
 from pathlib import Path
@@ -109,11 +109,18 @@ def _data_sha256(kind: str, config: Any, fetch: bool) -> str:
         return configured(kind, config, fetch=fetch).sha256
 
 
+def offered(name: str, profile: str) -> str:
+    """The profile at which a book that is made at this one has the experiment: the laptop's where it lacks it."""
+    return MEASURED_PROFILE if profile in profiles.PROFILES and profile not in find(name).profiles else profile
+
+
 def obtain(name: str, profile: str, *, steps: int | None = None, fresh: bool = False, jobs: int = 1) -> xr.Dataset:
     """The record of an experiment at a profile: the local one if it is current, else a run, which is then kept.
 
-    An interrupted run goes on; ``fresh`` computes everything again. Data is downloaded only when a run needs it.
+    An interrupted run goes on; ``fresh`` computes everything again. Data is downloaded only when a run needs it. Where the
+    experiment lacks the profile, see :func:`offered`.
     """
+    profile = offered(name, profile)
     wanted = request(name, profile, steps=steps)
     if fresh or not wanted.path.exists():
         wanted = request(name, profile, steps=steps, fetch=True)
@@ -162,6 +169,31 @@ def on_this_machine(*own: xr.Dataset) -> Table:
             agree = "-" if theirs is None else "yes" if mine.cases == other.cases else "no"
             told.append((mine.id, mine.profile, _held(mine), "-" if theirs is None else _held(other), agree))
     return table(("claim", "profile", "this machine", "committed", "equal"), told)
+
+
+def arithmetic(name: str, profile: str) -> dict[str, Any]:
+    """What an experiment computes at a profile, and its least time on an H200, before anything is computed; see ``Arithmetic``.
+
+    Of what no ``plan`` counts only the steps of a run are known, where it has any.
+    """
+    from kadam.lab.train.arithmetic import (
+        Arithmetic,  # it loads torch, which most that the catalogue is asked for does not need
+    )
+
+    config, run = profiles.choose(find(name).part("config").PROFILES, profile), find(name).part("run")
+    found = run.plan(config) if hasattr(run, "plan") else Arithmetic(getattr(config, "steps", None))
+    return {"experiment": name, "profile": profile, **asdict(found), "least_s": found.least_s}
+
+
+def arithmetic_table(each: Iterable[Mapping[str, Any]]) -> Table:
+    """The same of several experiments; a dash for what is not counted."""
+
+    def written(of: Any, form: str) -> str:
+        return "-" if of is None else format(of, form)
+
+    head = ("experiment", "runs", "steps", "weights", "precision", "operations", "bytes", "least time, H200 (s)")
+    forms = {"runs": ",", "steps": ",", "weights": ",", "precision": "", "operations": ".1e", "moved": ".1e", "least_s": ".2g"}
+    return table(head, ([one["experiment"], *(written(one[k], form) for k, form in forms.items())] for one in each))
 
 
 def ledger(profile: str, folder: Path | None) -> list[Claim]:
@@ -219,7 +251,7 @@ def shown(name: str, profile: str, draw: str = "best") -> xr.Dataset:
     """
     if draw not in ("best", "own"):
         raise ValueError(f"draw must be 'best' or 'own', got {draw!r}")
-    found = None if draw == "own" else best(name, profile, committed.results_folder())
+    found = None if draw == "own" else best(name, offered(name, profile), committed.results_folder())
     return obtain(name, profile) if found is None else found
 
 

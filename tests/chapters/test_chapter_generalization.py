@@ -28,9 +28,6 @@ def test_the_tables_hold_what_the_record_holds(record):
     equal = record.isel(point=int(np.flatnonzero(record.equal)[0]))
     row = next(row for row in figures.normal_table(record).rows if row[-1] == "equal betas")
     assert row[3] == f"{float(equal.loss.sel(rate=3e-3).isel(evaluation=-1).mean()):.3f}"
-    iterations = claims.at(record, "iterations", "tuned").sel(target=3.5).mean("seed")
-    first = figures.plane_table(record).rows[0]
-    assert (first[0], float(first[4])) == ("1", round(float(iterations.min())))
     assert any("never" in row for row in figures.level_table(record).rows)
 
 

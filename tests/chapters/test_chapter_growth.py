@@ -1,5 +1,6 @@
 """Chapter growth: what its smoke record holds, how its claims are decided, and what it draws."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,8 +9,14 @@ import xarray as xr
 
 from kadam import chapters
 from kadam.chapters.growth import claims, figures, run
-from kadam.chapters.growth.config import PROFILES, Config
-from kadam.lab.train import tasks
+from kadam.chapters.growth.config import LEAST, PROFILES, Config
+from kadam.decay import Decay
+from kadam.lab.data.sources import configured_text
+from kadam.lab.engine.sweep import one_thread
+from kadam.lab.records import profiles
+from kadam.lab.train import probes, tasks
+from kadam.lab.train.ensemble import Ensemble
+from kadam.lab.train.networks import next_token_loss
 from kadam.theory import stability as theory
 
 REAL = Path("tinyshakespeare.txt")
@@ -54,6 +61,66 @@ def test_processes_and_an_interruption_change_no_bit_of_growth(tmp_path, monkeyp
     resumed = run.run(config, checkpoint=tmp_path)
     assert len(calls) == len(set(calls)) + 1  # only the piece in flight was begun twice
     xr.testing.assert_identical(resumed.drop_attrs(deep=False), undisturbed.drop_attrs(deep=False))
+
+
+def test_pairs_of_one_seed_are_one_ensemble_of_one_model_to_the_bit(smoke_records):
+    config, record = PROFILES["smoke"], smoke_records["growth"]
+    text, steps = configured_text(config), 20
+    for setting, seed in (("fixed", config.seed), ("fresh", config.seed + 1)):
+        decays = [(Decay(beta=float(b), gamma=float(g)),) for b, g in zip(record.beta, record.gamma, strict=True)]
+        batches = tasks.text_batches(config, text, seed, fixed=setting == "fixed")
+        ensemble, seen = Ensemble(tasks.character_model(config, text, seed), next_token_loss, decays, lr=config.eta), []
+        with one_thread():
+            for _ in range(steps):
+                ensemble.step(next(batches))
+                seen.append(probes.max_update(ensemble.updates)[0].numpy().astype(np.float32))
+        found = record.max_update.sel(setting=setting, seed=seed).isel(iteration=slice(steps))
+        np.testing.assert_array_equal(found.transpose("iteration", "point"), seen)
+
+
+def test_all_pairs_of_several_seeds_train_together_where_a_chunk_holds_them():
+    apart = Config(points=4, seeds=3, chunk=4, steps=20, width=8, layers=1, dtype="float64", text="embedded")
+    together = replace(apart, chunk=12)
+    assert (run.seeds_together(apart), run.seeds_together(together)) == (1, 3)
+    assert [len([p for p in run.pieces(one) if p[0] == "fresh"]) for one in (apart, together)] == [3, 1]
+    for name in ("max_update", "loss", "max_parameter", "max_absent"):
+        np.testing.assert_allclose(run.run(together)[name], run.run(apart)[name], rtol=1e-5)
+    assert [piece[0] for piece in run.pieces(PROFILES["paper"])] == list(run.SETTINGS)
+
+
+def test_no_profile_for_processors_trains_seeds_together():
+    assert all(run.seeds_together(PROFILES[name]) == 1 for name in ("smoke", "laptop", "cpu"))
+
+
+def test_a_shorter_run_of_a_profile_keeps_its_name_down_to_the_least():
+    paper, longer = PROFILES["paper"], replace(PROFILES["paper"], steps=2 * LEAST)
+    known = {**PROFILES, "paper": longer}
+    assert profiles.name_of(PROFILES, paper, LEAST) == "paper"
+    for steps, name in ((LEAST, "paper"), (LEAST - 1, "custom"), (2 * LEAST - 1, "paper"), (2 * LEAST + 1, "custom")):
+        assert profiles.name_of(known, replace(longer, steps=steps), LEAST) == name
+    assert profiles.name_of(known, replace(longer, steps=LEAST)) == "custom"
+    assert profiles.name_of(known, replace(longer, steps=LEAST, seeds=3), LEAST) == "custom"
+    assert profiles.name_of(known, replace(PROFILES["smoke"], steps=100), LEAST) == "custom"
+
+
+def test_the_arithmetic_counts_every_member():
+    found, paper = run.plan(PROFILES["paper"]), PROFILES["paper"]
+    assert (found.runs, found.steps) == (64 * (8 + 8 + 1), 64 * 17 * 500)
+    matrices = 2 * 12 * 64**2 + 65 * 64
+    tokens, attention = paper.batch * paper.context, 4 * 2 * 32 * 64
+    assert found.operations == 3 * tokens * (2 * matrices + attention) * found.steps
+    assert found.weights == matrices + 65 * 64 + 32 * 64
+    assert found.moved == found.steps * found.weights * 28
+    assert found.least_s == max(found.operations / 60e12, found.moved / 4.3e12)
+    assert run.plan(PROFILES["smoke"]).moved == 2 * 28 * run.plan(PROFILES["smoke"]).weights * run.plan(PROFILES["smoke"]).steps
+
+
+def test_a_pilot_foretells_a_time_that_grows_with_the_steps(monkeypatch):
+    config, lasted = Config(points=4, seeds=2, chunk=4, width=8, layers=1, text="embedded"), []
+    monkeypatch.setattr(run.stopwatch, "seconds", lambda action, device: lasted.append(action) or 1.0 + 0.5 * len(lasted))
+    assert run.pilot(config) == pytest.approx(5 * (2.0 - 10 * 0.025 + 500 * 0.025))  # ten steps in 2 s, thirty in 2.5
+    monkeypatch.undo()
+    assert 0 < run.pilot(replace(config, steps=40)) < 60
 
 
 def test_the_slope_of_an_exponential_is_its_rate():

@@ -9,17 +9,19 @@ import torch
 import xarray as xr
 
 from kadam import chapters
-from kadam.chapters.contest.cifar import config, run
+from kadam.chapters.contest import figures as contest_figures
+from kadam.chapters.contest.cifar import config, figures, run
 from kadam.chapters.contest.comparisons import COMPARISONS, EQUAL, MATCHED, TUNED
-from kadam.chapters.contest.contest import COMPARISON, SEARCH, stages
+from kadam.chapters.contest.contest import COMPARISON, SEARCH, Contest, stages
 from kadam.chapters.contest.measures import ended
 from kadam.chapters.contest.trials import Piece, Trial
 from kadam.decay import STRATEGIES
 from kadam.lab.data.images import configured_images
 from kadam.lab.data.sources import DataError
 from kadam.lab.engine.progress import Progress
-from kadam.lab.records import committed
+from kadam.lab.records import committed, profiles
 from kadam.lab.records.profiles import BASELINES
+from kadam.lab.train.classification import EVALUATED
 
 TINY = replace(config.PROFILES["smoke"], ks=(1, 2), strategies=("meta",), steps=4, seeds=1)
 SHA256 = configured_images(TINY).sha256
@@ -38,10 +40,70 @@ def test_methods_are_adam_and_all_else_that_the_configuration_names():
 
 def test_the_paper_profile_is_what_was_asked_for():
     paper = config.PROFILES["paper"]
-    assert (paper.ks, paper.strategies, paper.device) == (tuple(range(1, 11)), STRATEGIES, "cuda")
-    assert paper.seeds >= 5
+    assert (paper.networks, paper.ks, paper.device) == (("batch norm",), (1, 2, 4), "cuda")
+    assert run.contest(paper).methods == ("Adam", "NAdam", *(f"{k}-Adam {s}" for s in ("inverse_exp", "meta") for k in (2, 4)))
+    np.testing.assert_allclose(np.diff(np.log2(paper.rates)), [1] * 3)
     assert paper.train + paper.validation == 50000
-    assert run.contest(paper).plan.comparing == 2 * 51 * 3 * 5
+    assert paper.validation % EVALUATED == paper.test % EVALUATED == 0  # no graph for a rest
+    plan = run.contest(paper).plan
+    assert (plan.tuning, plan.comparing) == (6 * 4, 6 * 3 * 5)
+    assert plan.steps * 1.1e-3 < 50  # seconds, at 1.1 ms a step
+    assert 2 * (paper.train // paper.batch) == config.LEAST
+
+
+def test_the_arithmetic_is_that_of_the_networks():
+    paper = config.PROFILES["paper"]
+    found, plan = run.plan(paper), run.contest(paper).plan
+    assert (found.runs, found.steps, found.precision) == (114, plan.steps, "bfloat16")
+    model = run.ImageNetwork(3, 10, 64, 1, True).make()
+    assert found.weights == sum(p.numel() for p in model.parameters())
+    forward = 2 * sum(of * side**2 for of, side in ((27 * 64, 32), (576 * 128, 16), (1152 * 256, 8), (2560, 1)))
+    evaluated = 114 * 2 * 7500 / 512
+    assert found.operations == pytest.approx(512 * forward * (3 * plan.steps + evaluated))
+    a_method = 19 * 350 * found.weights
+    assert found.moved == pytest.approx(a_method * (4 * 12 + 16 * 2 + 2 * 12 + 16 * (2 + 4) * 2))
+
+
+def test_some_networks_and_baselines_alone_make_a_record_that_figures_and_claims_take():
+    chosen = config.Chosen(**vars(replace(TINY, steps=2)), networks=("batch norm",), baselines=("Adam", "NAdam"))
+    found = run.run(chosen)
+    assert found.network.values.tolist() == ["batch norm"]
+    assert found.optimizer.values.tolist() == ["Adam", "NAdam", "2-Adam meta"]
+    claims = {claim.id: claim for claim in chapters.claims("cifar", found.isel(seed=[0] * 3).assign_coords(seed=[0, 1, 2]))}
+    assert (claims["GT-6g"].verdict, claims["GT-6g"].cases) == ("not run at this profile", {})
+    assert "no network without normalisation" in claims["GT-6g"].measured
+    assert "no network" in figures.normalisation_said.__wrapped__(found)
+    for draw in (contest_figures.advantage, contest_figures.stages, contest_figures.rates, contest_figures.rates_by_k):
+        draw(found)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"networks": ()}, "networks must hold one or more"),
+        ({"networks": ("layer norm",)}, "networks must be one of batch norm, no norm; got 'layer norm'"),
+        ({"baselines": ("NAdam",)}, "baselines must hold Adam"),
+        ({"baselines": ("Adam", "Adan")}, "baselines must be one of .* got 'Adan'"),
+    ],
+)
+def test_what_is_chosen_must_be_known(change, message):
+    with pytest.raises(ValueError, match=message):
+        replace(config.PROFILES["paper"], **change)
+
+
+@pytest.mark.parametrize(("steps", "name"), [(174, "paper"), (173, "custom"), (351, "custom")])
+def test_a_shorter_run_is_of_the_profile_down_to_two_passes(steps, name):
+    assert profiles.name_of(config.PROFILES, replace(config.PROFILES["paper"], steps=steps), config.LEAST) == name
+
+
+def test_a_pilot_foretells_a_time_from_a_step_with_each_number_of_stages(monkeypatch):
+    asked = []
+    monkeypatch.setattr(Contest, "_seconds_a_step", lambda self, method: asked.append(method) or float(method[0] == "2"))
+    plan = run.contest(TINY).plan
+    assert run.pilot(TINY) == pytest.approx(plan.steps / 7)  # one method of seven
+    assert asked == ["Adam", "2-Adam meta"]
+    monkeypatch.undo()
+    assert 0 < run.pilot(TINY) < 60
 
 
 def test_the_plan_counts_the_runs_that_are_made(monkeypatch):

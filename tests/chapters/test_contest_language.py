@@ -18,8 +18,6 @@ from kadam.decay import STRATEGIES
 from kadam.lab.data.configured import configured
 from kadam.lab.data.sources import DataError
 from kadam.lab.engine.progress import Progress
-from kadam.lab.records.profiles import Shape
-from kadam.lab.train.gpt import Gpt
 from kadam.theory import stability
 
 
@@ -46,13 +44,9 @@ def test_methods_are_the_chosen_baselines_and_every_k_and_strategy():
     assert len(methods) == len(set(methods)) == 4 + 3 * len(STRATEGIES)
 
 
-def test_the_paper_profile_is_what_was_asked_for():
-    paper = config.PROFILES["paper"]
-    assert (paper.steps, paper.device, paper.compiler) == (10_000, "cuda", "inductor")
-    assert [setting.normalised for setting in paper.settings] == [False, True]
-    model = Gpt(vocabulary=256, context=paper.context, width=512, layers=7, heads=8)
-    assert {setting.shape for setting in paper.settings} == {Shape(512, 7, 8)}
-    assert 20e6 < sum(p.numel() for p in model.parameters()) < 100e6
+def test_on_a_gpu_the_search_for_the_optimum_stands_in():
+    assert "paper" not in config.PROFILES
+    assert run.plan(config.PROFILES["cpu"]).runs == sum(run.contest(config.PROFILES["cpu"]).plan[:2])
 
 
 def test_the_plan_counts_the_runs_that_are_made(monkeypatch):

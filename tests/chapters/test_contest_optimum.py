@@ -1,17 +1,23 @@
 """Chapter 7: optima between the rates tried, and both sides of what is claimed there."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import xarray as xr
 from numpy.testing import assert_allclose
 
 from kadam import chapters
+from kadam.chapters.contest import settings, texts
 from kadam.chapters.contest.comparisons import MATCHED, TUNED
 from kadam.chapters.contest.contest import LATER_SEEDS
 from kadam.chapters.contest.language import config as language
 from kadam.chapters.contest.optimum import config, figures, run
 from kadam.chapters.contest.parabola import interpolated_optimum
-from kadam.chapters.contest.trials import best_tried, interpolated
+from kadam.chapters.contest.trials import Trial, best_tried, interpolated
+from kadam.lab.data.windows import Unrepeated
+from kadam.lab.records import profiles
+from kadam.lab.train.language_model import EVALUATED
 
 YES, PARTLY, NO, NOT_RUN = "reproduced", "partly", "not reproduced", "not run at this profile"
 CPU = config.PROFILES["cpu"]
@@ -104,3 +110,51 @@ def test_the_figure_marks_the_optimum_and_the_table_tells_it(record):
     assert min(abs(np.log(np.array(stars) / rate))) < 1e-5
     row = next(row for row in figures.optimum_table(record).rows if row[:2] == (network, method))
     assert row[2] == f"{rate:.2g}"
+
+
+def test_the_paper_profile_is_what_was_asked_for():
+    paper, contest = config.PROFILES["paper"], run.contest(config.PROFILES["paper"])
+    assert contest.methods == ("Adam", "NAdam", "2-Adam inverse_exp", "2-Adam meta")
+    assert_allclose(np.diff(np.log2(paper.rates)), [1] * 3)
+    assert (paper.seeds, paper.tuning_steps, contest.comparisons) == (8, 2400, (TUNED,))
+    assert contest.plan == (4 * 4, 4 * 8, 2400 * 48)
+    assert EVALUATED // paper.context == 64
+    assert paper.windows % 64 == 0  # no graph for a rest
+
+
+def test_the_arithmetic_is_six_operations_a_weight_and_token_and_that_of_attention():
+    paper, found = config.PROFILES["paper"], run.plan(config.PROFILES["paper"])
+    blocks, tokens = 4 * 12 * 256**2, 2400 * 48 * 32 * 256
+    assert (found.weights, found.runs, found.precision) == (blocks + 2 * 256 * 256 + 9 * 256, 48, "bfloat16")
+    attention, evaluated = 4 * 12 * 256 * 256, 48 * 4 * 256 * 256
+    counted = 6 * (blocks + 256 * 256) + attention
+    assert found.operations == pytest.approx(counted * (tokens + evaluated / 3))
+    assert found.moved == 2400 * 24 * found.weights * (28 + 44)
+    assert found.least_s == pytest.approx(found.operations / 780e12)
+    assert tokens / 48 == pytest.approx(6 * found.weights, rel=1e-2)
+    assert run.plan(replace(paper, steps=1200)).steps == 2400 * 16 + 1200 * 32
+
+
+@pytest.mark.parametrize(("steps", "name"), [(2400, "paper"), (1200, "paper"), (1199, "custom"), (2401, "custom")])
+def test_a_shorter_comparison_is_of_the_profile_down_to_the_least(steps, name):
+    assert profiles.name_of(config.PROFILES, replace(config.PROFILES["paper"], steps=steps), config.LEAST) == name
+
+
+def test_a_contest_in_which_no_text_repeats_has_one_comparison_and_other_batches():
+    smoke = config.PROFILES["smoke"]
+    once = settings.Once(**vars(replace(smoke, steps=4, tuning_steps=4, seeds=1)))
+    found = run.run(once)
+    assert found.comparison.values.tolist() == [TUNED]
+    told = claims(repeated(found, 9))
+    assert "comparison not run" in told["D-7n meta"].measured
+    assert told["D-7m meta"].verdict == NO
+    assert len(figures.optimum_table(found).head) == 4
+    figures.optima(found)
+    batches = texts.Inputs.of(once, found.attrs["data_sha256"]).training(run.contest(once).pieces[0], 4, Trial(1e-3, 0)).batches
+    assert isinstance(batches, Unrepeated)
+    with pytest.raises(ValueError, match="comparisons must be one of tuned, matched size; got 'equal rate'"):
+        replace(once, comparisons=("equal rate",))
+
+
+def test_a_pilot_foretells_a_time():
+    assert 0 < run.pilot(replace(config.PROFILES["smoke"], steps=4, tuning_steps=4, seeds=1)) < 60

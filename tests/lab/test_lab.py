@@ -313,3 +313,37 @@ def test_a_vector_of_the_wrong_length_is_named(model, windows):
         flat.grad(np.zeros(3))
     with pytest.raises(ValueError, match="a vector of the weights must have shape"):
         flat.jvp(flat.start, np.zeros(3))
+
+
+def test_an_ensemble_of_several_models_is_as_many_ensembles(model, windows):
+    other = CharTransformer(vocab=11, context=6, width=8, heads=2).double()
+    initialise(other, 7)
+    models, batches = (model, other), (windows, windows.flip(0).roll(1, 1))
+    together = Ensemble(models, next_token_loss, DECAYS * 2, lr=0.02)
+    apart = [Ensemble(one, next_token_loss, DECAYS, lr=0.02) for one in models]
+    for _ in range(3):
+        losses = together.step(*batches)
+        alone = torch.cat([ensemble.step(batch) for ensemble, batch in zip(apart, batches, strict=True)])
+        torch.testing.assert_close(losses, alone, rtol=1e-12, atol=0)
+    for name, p in together.params.items():
+        torch.testing.assert_close(p, torch.cat([one.params[name] for one in apart]), rtol=1e-10, atol=1e-13)
+
+
+def test_several_models_have_equally_many_members_and_a_batch_each(model, windows):
+    with pytest.raises(ValueError, match="models must be one or more with equally many of the 3 members, got 2"):
+        Ensemble([model, model], next_token_loss, DECAYS, lr=0.02)
+    with pytest.raises(ValueError, match="models must be one or more with equally many of the 3 members, got 0"):
+        Ensemble([], next_token_loss, DECAYS, lr=0.02)
+    with pytest.raises(ValueError, match="batches must be as many as models, 1, got 2"):
+        Ensemble(model, next_token_loss, DECAYS, lr=0.02).step(windows, windows)
+
+
+def test_the_batches_of_several_models_may_be_tuples():
+    models = [ConvNet(channels=1, classes=4, width=2).double() for _ in range(2)]
+    rng, batches = np.random.default_rng(0), []
+    for seed, one in enumerate(models):
+        initialise(one, seed)
+        batches.append((torch.from_numpy(rng.standard_normal((5, 1, 8, 8))), torch.from_numpy(rng.integers(0, 4, 5))))
+    losses = Ensemble(models, classification_loss, DECAYS[:2], lr=0.02).step(*batches)
+    expected = torch.stack([classification_loss(one, batch) for one, batch in zip(models, batches, strict=True)])
+    torch.testing.assert_close(losses, expected.detach(), rtol=1e-12, atol=0)

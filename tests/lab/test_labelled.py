@@ -1,6 +1,7 @@
 """Batches of labelled images: what they show, how they change it, and that they depend on their seeds alone."""
 
 import re
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -212,3 +213,15 @@ def test_the_digits_are_split_at_their_own_size():
     parts = split(digits, Counts(5000, 1000, 2000), pixels=16, device=CPU, dtype=torch.float64)
     assert [part.images.shape for part in parts] == [(1200, 8, 8, 1), (300, 8, 8, 1), (297, 8, 8, 1)]
     assert np.array_equal(np.concatenate([parts.train.labels, parts.validation.labels]), digits.train_labels)
+
+
+@pytest.mark.parametrize("on_gpu", [True, False])
+def test_what_is_drawn_goes_to_a_gpu_from_memory_that_stays_in_its_place(on_gpu):
+    asked, device = [], SimpleNamespace(is_cuda=on_gpu, device="there")
+
+    def drawn(kind):
+        to = lambda device, *, non_blocking: asked.append((kind, device, non_blocking))  # noqa: E731
+        return SimpleNamespace(to=to, pin_memory=lambda: drawn("pinned"))
+
+    Batches._uploaded(SimpleNamespace(labels=device), drawn("pageable"))
+    assert asked == [("pinned" if on_gpu else "pageable", "there", True)]

@@ -18,7 +18,7 @@ from kadam.lab.data import reviews
 from kadam.lab.data import sources as data
 from kadam.lab.data import text as corpora
 from kadam.lab.data.text import Corpus, load_corpus
-from kadam.lab.data.windows import BLOCK, Windows, spaced_windows
+from kadam.lab.data.windows import BLOCK, Unrepeated, Windows, spaced_windows
 
 REAL_FOLDER = Path(os.environ.get("KADAM_DATA") or Path(__file__).parents[3] / "shared" / "data")
 ARCHIVE = "small.tar.gz"
@@ -369,6 +369,19 @@ def test_every_place_is_drawn_and_equally_often():
     counts = torch.bincount(drawn)
     assert len(counts) == 20 - CONTEXT  # the last window ends with the text
     assert (counts - 6400 / 13).abs().max() < 5 * (6400 / 13) ** 0.5
+
+
+def test_without_repeats_every_token_is_predicted_once_at_most_in_an_order_of_the_seed(monkeypatch):
+    monkeypatch.setattr("kadam.lab.data.windows.BLOCK", 5)
+    tokens = torch.arange(18 * CONTEXT + 3, dtype=torch.uint8)
+    one, again, other = (Unrepeated(tokens, steps=6, batch=3, context=CONTEXT, seed=seed) for seed in (3, 3, 4))
+    found = torch.stack([one[n] for n in range(6)])
+    assert torch.equal(found.flatten(0, 1)[:, 0] % CONTEXT, torch.zeros(18, dtype=torch.int64))
+    assert sorted(found[..., 1:].flatten().tolist()) == list(range(1, 18 * CONTEXT + 1))
+    assert all(torch.equal(again[n], found[n]) for n in (5, 0))
+    assert not torch.equal(other[0], found[0])
+    with pytest.raises(ValueError, match="text must have 21 windows side by side for 7 steps, it has 18"):
+        Unrepeated(tokens, steps=7, batch=3, context=CONTEXT, seed=3)
 
 
 def test_the_text_may_be_as_long_as_one_window():

@@ -8,3 +8,5 @@ SHORT = Decay(beta=0.99, gamma=0.9)
 ADAM = Decay(beta=0.999, gamma=0.9)
 ABOVE = Decay(beta=0.93, gamma=0.95)  # gamma > beta
 UNSTABLE = Decay(beta=0.95, gamma=0.99)  # gamma^2 > beta
+
+ENDS = {"equal": "equal decays", "2-Adam": "2-Adam", "Adam": "the default pair"}  # told beside each other

@@ -29,6 +29,7 @@ from kadam.lab.data.sources import DataError, Described, describe
 from kadam.lab.engine.progress import Progress
 from kadam.lab.engine.sweep import computed_s, one_thread, sweep
 from kadam.lab.train import devices, optimizers, stopwatch
+from kadam.lab.train.arithmetic import TRAINING, Arithmetic, Size, bytes_a_step
 from kadam.lab.train.training import Training, parameter_count
 
 SEARCH, COMPARISON = "search", "comparison"  # the two phases
@@ -85,13 +86,35 @@ class Contest:
 
     def announcement(self, jobs: int) -> str:
         """The plan and an estimate from a few steps on this machine, mean over the networks."""
+        return self.plan.sentence(self._seconds_a_step(ADAM), jobs)
+
+    def pilot(self) -> float:
+        """The seconds that all runs take here, one after another, from a few steps with each number of stages."""
+        by_k: dict[int, list[str]] = {}
+        for method in self.methods:
+            by_k.setdefault(max(1, optimizers.stages_of(method)[0]), []).append(method)
+        seconds = sum(len(alike) * self._seconds_a_step(alike[0]) for alike in by_k.values()) / len(self.methods)
+        return self.plan.steps * seconds
+
+    def _seconds_a_step(self, method: str) -> float:
+        """Of this method on this machine, evaluations included, mean over the networks."""
         config, seconds = self.config, []
         inputs = self.load(config, configured(self.data, config).sha256)
         for network in self.networks:
-            training = inputs.training(Piece(network, ADAM), config.steps, Trial(config.equal_rate, config.seed))
+            training = inputs.training(Piece(network, method), config.steps, Trial(config.equal_rate, config.seed))
             data, every = inputs.held_out(network, COMPARISON), config.steps / config.evaluations
             seconds.append(seconds_a_step(training, data, every=every, device=config.device))
-        return self.plan.sentence(float(np.mean(seconds)), jobs)
+        return float(np.mean(seconds))
+
+    def arithmetic(self, sizes: Mapping[str, Size], *, evaluated: float, precision: str) -> Arithmetic:
+        """What it computes; ``sizes``: of each network on a batch; ``evaluated``: batches in one evaluation."""
+        config, plan = self.config, self.plan
+        runs, each = plan.tuning + plan.comparing, plan.steps / len(self.pieces)  # steps of a network with a method
+        looks = runs / len(self.pieces) * config.evaluations * evaluated
+        operations = sum(size.operations * (TRAINING * each + looks) for size in sizes.values()) * len(self.methods)
+        ks = [max(1, optimizers.stages_of(method)[0]) for method in self.methods]
+        moved = sum(bytes_a_step(size.weights, k) * each for size in sizes.values() for k in ks)
+        return Arithmetic(plan.steps, runs, max(size.weights for size in sizes.values()), operations, moved, precision)
 
     def hold(self, *, checkpoint: Path | None, jobs: int) -> xr.Dataset:
         """The record. Dimensions: network, optimizer; rate, tuning_seed; comparison, seed, evaluation."""

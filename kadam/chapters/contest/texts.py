@@ -7,21 +7,24 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 import xarray as xr
 from torch import Tensor
 
 from kadam.chapters.contest.contest import COMMON_UNITS, COMPARISON, Contest, check_same, optimizer
-from kadam.chapters.contest.settings import Config, Setting
+from kadam.chapters.contest.settings import Config, Once, Setting
 from kadam.chapters.contest.trials import Piece, Trial
 from kadam.lab.data.configured import configured_corpora
 from kadam.lab.data.sources import together
-from kadam.lab.data.windows import Learnable, Windows, learnable
+from kadam.lab.data.windows import Learnable, Unrepeated, Windows, learnable
 from kadam.lab.train import devices, optimizers
+from kadam.lab.train.arithmetic import Arithmetic, size
 from kadam.lab.train.ensemble import keep_freed_memory
 from kadam.lab.train.language_model import LanguageModelling, TextNetwork
 from kadam.lab.train.schedule import Schedule
 
 DATA = "corpora"
+VOCABULARY = {"shakespeare": 65, "reviews": 256}  # of the real texts
 MEASURES = ("loss", "train_loss", "update_rms", "max_update", "spikes")
 
 
@@ -30,6 +33,16 @@ def contest_on_text(title: str, config: Config, **how: Any) -> Contest:
     networks = tuple(setting.name for setting in config.settings)
     methods = tuple(optimizers.methods(config.ks, config.strategies, chosen=config.baselines))
     return Contest(title, DATA, networks, methods, config.tuning_steps, MEASURES, load=Inputs.of, config=config, **how)
+
+
+def arithmetic(contest: Contest) -> Arithmetic:
+    """What it computes."""
+    config = contest.config
+    batch = config.batch, config.context
+    networks = {of.name: TextNetwork(VOCABULARY[of.corpus], config.context, of.shape, of.normalised) for of in config.settings}
+    sizes = {name: size(network.make, batch, dtype=torch.int64) for name, network in networks.items()}
+    precision = min(of.precision for of in config.settings)  # bfloat16 where any network has it
+    return contest.arithmetic(sizes, evaluated=config.windows / config.batch, precision=precision)
 
 
 def hold(contest: Contest, *, checkpoint: Path | None, jobs: int) -> xr.Dataset:
@@ -74,7 +87,8 @@ class Inputs:
         """A run from its start, its seed one for the weights and one for the batches."""
         config, make = self.config, optimizer(self.config, piece, trial)
         initialisation, order = np.random.SeedSequence(trial.seed).generate_state(2).tolist()
-        batches = Windows(self.text(piece.network).train, batch=config.batch, context=config.context, seed=order)
+        begin = functools.partial(Unrepeated, steps=steps) if isinstance(config, Once) else Windows
+        batches = begin(self.text(piece.network).train, batch=config.batch, context=config.context, seed=order)
         schedule = Schedule(steps, config.warmup, "cosine", config.end)
         return LanguageModelling(self.network(piece.network), make, batches, schedule, initialisation=initialisation)
 

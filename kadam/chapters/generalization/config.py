@@ -50,14 +50,15 @@ class Config(Checked):
 FEW: Fields = {"normal": 6, "level": 2, "levels": (ADAM_C, -0.03), "rates": (3e-3, 1e-2, 3e-2), "fixed_rate": 3e-3}
 SHORT: Fields = {"chunk": 10, "steps": 60, "evaluations": 6, "batch": 4, "context": 8, "windows": 16, "width": 8}
 LONGER: Fields = {"chunk": 32, "steps": 1000, "layers": 2, "width": 32, "windows": 128}
-LONG: Fields = {"chunk": 128, "steps": 3000, "evaluations": 30, "batch": 32, "context": 64, "windows": 256}
-LARGE: Fields = {"width": 128, "layers": 4, "heads": 4, "device": "cuda"}
+LONG: Fields = {"chunk": 256, "steps": 1500, "evaluations": 30, "batch": 16, "context": 32, "windows": 128}
+LARGE: Fields = {"width": 64, "layers": 2, "device": "cuda"}
 
 PROFILES = {
     "smoke": Config(targets=(4.0, 3.5), dtype="float64", text="embedded", **FEW, **SHORT),
     "laptop": Config(),
     # What one core does in about twenty minutes.
     "cpu": Config(rates=(3e-4, 1e-3, 3e-3, 1e-2), targets=(2.8, 2.6, 2.5), seeds=5, **LONGER),
+    # All pairs at all rates with a seed in one ensemble.
     "paper": Config(rates=(1e-4, 3e-4, 1e-3, 3e-3), targets=(2.2, 2.0, 1.9), seeds=5, **LONG, **LARGE),
 }
 

@@ -338,18 +338,6 @@ def plane_said(record: xr.Dataset) -> str:
     )
 
 
-def plane_table(record: xr.Dataset, *, shown: int = 3) -> Table:
-    """The fastest and the slowest pairs to the middle target at tuned rates, and where equal betas come."""
-    iterations, loss = reached(record, "tuned"), _final(record, "tuned")
-    order = np.argsort(iterations.fillna(np.inf).values, kind="stable")
-    curve = np.char.add(record.curve.values, np.where(record.equal, ", equal betas", ""))
-    columns = (np.argsort(order) + 1, record.beta, record.gamma, record.coefficient, _words(iterations), loss, curve)
-    chosen = list(dict.fromkeys([*order[:shown], *np.flatnonzero(record.equal), *order[-shown:]]))
-    head = ("place", "beta", "gamma", "C", "iterations", "final loss", "curve (tuned rates)")
-    rows = zip(*(np.asarray(column)[chosen] for column in columns), strict=True)
-    return table(head, rows, digits=("", ".4f", ".4f", ".3f", "", ".3f", ""))
-
-
 @style.styled
 def unstable(record: xr.Dataset) -> style.Figure:
     """How far the loss ends above the median inside, and the largest update, against the exact rate; a colour per rate."""

@@ -21,9 +21,10 @@ from kadam.lab.engine.progress import Progress
 from kadam.lab.engine.sweep import computed_s, sweep
 from kadam.lab.records.record import recorded, with_units
 from kadam.lab.train import devices, probes
+from kadam.lab.train.arithmetic import Arithmetic, of_ensembles
 from kadam.lab.train.ensemble import Ensemble
 from kadam.lab.train.networks import next_token_loss
-from kadam.lab.train.tasks import Batches, character_model
+from kadam.lab.train.tasks import Batches, character_model, character_size
 from kadam.theory import stability
 from kadam.theory.arguments import Array
 
@@ -57,6 +58,12 @@ def run(config: Config, *, checkpoint: Path | None = None, jobs: int = 1) -> xr.
     chosen = {"steps": config.steps, "fixed_rate": config.fixed_rate, "train_characters": len(parts.train)}
     dataset.attrs = {"computed_s": computed_s(results)} | chosen | describe(text) | devices.described(config.device)
     return with_units(dataset, UNITS)
+
+
+def plan(config: Config) -> Arithmetic:
+    """What a run computes, evaluations left out."""
+    runs = config.seeds * len(config.rates) * settings(config).sizes["point"]
+    return of_ensembles(character_size(config), runs=runs, steps=config.steps, precision=config.dtype)
 
 
 def settings(config: Config) -> xr.Dataset:

@@ -6,6 +6,7 @@ the paper's rate |C|/2, the exact discrete rate, and that with the bias correcti
 """
 
 import functools
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,20 +14,21 @@ import torch
 import xarray as xr
 from numpy.typing import NDArray
 
-from kadam.chapters.growth.config import PROFILES, Config
+from kadam.chapters.growth.config import LEAST, PROFILES, Config
 from kadam.decay import Decay
 from kadam.lab.data.sources import Text, configured_text, describe
 from kadam.lab.engine.progress import Progress
-from kadam.lab.engine.sweep import computed_s, sweep
+from kadam.lab.engine.sweep import computed_s, one_thread, sweep
 from kadam.lab.records.record import recorded, with_units
-from kadam.lab.train import devices, probes
+from kadam.lab.train import devices, probes, stopwatch
+from kadam.lab.train.arithmetic import Arithmetic, of_ensembles
 from kadam.lab.train.ensemble import Ensemble
 from kadam.lab.train.networks import next_token_loss
-from kadam.lab.train.tasks import character_model, text_batches
+from kadam.lab.train.tasks import character_model, character_size, text_batches
 from kadam.theory import stability
 from kadam.theory.arguments import Array
 
-Piece = tuple[str, int, int]  # a chunk of the points: their setting, seed, and the first one's place
+Piece = tuple[str, int, int]  # a chunk of the points: their setting, the first one's seed and place
 
 # One fixed batch with eps = 0, the theory's setting; fresh minibatches with eps = 0; the fixed batch with PyTorch's eps.
 SETTINGS = ("fixed", "fresh", "eps")
@@ -44,19 +46,13 @@ FEEDBACK_MOVE = 0.1
 LOSS_EVERY = 10
 
 
-@recorded("growth", PROFILES)
+@recorded("growth", PROFILES, LEAST)
 def run(config: Config, *, checkpoint: Path | None = None, jobs: int = 1) -> xr.Dataset:
     """Train every point in every setting. Dimensions: setting, seed, point, iteration; NaN where not run."""
     text = configured_text(config)
     beta, gamma = stability.normal_curve(num=config.points)
-    pieces = [
-        (setting, config.seed + i, start)
-        for setting in SETTINGS
-        for i in range(1 if setting == "eps" else config.seeds)
-        for start in range(0, len(_points(config, setting)), config.chunk)
-    ]
     compute = functools.partial(train_piece, config, text, beta, gamma)
-    results = sweep(pieces, compute, steps=config.steps, title="growth", checkpoint=checkpoint, jobs=jobs)
+    results = sweep(pieces(config), compute, steps=config.steps, title="growth", checkpoint=checkpoint, jobs=jobs)
     members = xr.concat([of.drop_attrs() for of in results.values()], "member")
     placed = members.set_index(member=["setting", "seed", "point"]).unstack("member").sel(setting=list(SETTINGS))
     measured = placed.transpose("setting", "seed", "iteration", "loss_iteration", "point")
@@ -68,21 +64,63 @@ def run(config: Config, *, checkpoint: Path | None = None, jobs: int = 1) -> xr.
     return with_units(dataset, UNITS)
 
 
+def plan(config: Config) -> Arithmetic:
+    """What a run computes."""
+    runs = sum(_seeds(config, setting) * len(_points(config, setting)) for setting in SETTINGS)
+    return of_ensembles(character_size(config), runs=runs, steps=config.steps, precision=config.dtype)
+
+
+def pilot(config: Config, few: int = 10) -> float:
+    """The seconds that all pieces take here, one after another, if each is as long as the first one, from a few steps of it."""
+    text, (beta, gamma) = configured_text(config), stability.normal_curve(num=config.points)
+
+    def seconds(steps: int) -> float:
+        train = functools.partial(train_piece, replace(config, steps=steps), text, beta, gamma, pieces(config)[0])
+        return stopwatch.seconds(lambda: train(Progress(lambda done: None)), device=config.device)
+
+    with one_thread():
+        seconds(few)  # not counted: whatever happens only once
+        begun, gone_on = seconds(few), seconds(3 * few)
+    a_step = max(0.0, gone_on - begun) / (2 * few)
+    return len(pieces(config)) * (max(0.0, begun - few * a_step) + config.steps * a_step)
+
+
+def pieces(config: Config) -> list[Piece]:
+    """All of them."""
+    return [
+        (setting, config.seed + i, start)
+        for setting in SETTINGS
+        for i in range(0, _seeds(config, setting), seeds_together(config))
+        for start in range(0, len(_points(config, setting)), config.chunk)
+    ]
+
+
+def _seeds(config: Config, setting: str) -> int:
+    return 1 if setting == "eps" else config.seeds
+
+
+def seeds_together(config: Config) -> int:
+    """How many seeds train in one ensemble."""
+    return config.chunk // config.points if config.chunk % config.points == 0 else 1
+
+
 def train_piece(config: Config, text: Text, beta: Array, gamma: Array, piece: Piece, progress: Progress) -> xr.Dataset:
     """The updates of a piece at every iteration, and its losses."""
-    setting, seed, start = piece
+    setting, first, start = piece
     points = _points(config, setting)[start:][: config.chunk]
-    model, decays = character_model(config, text, seed), [(Decay(beta=float(beta[i]), gamma=float(gamma[i])),) for i in points]
-    ensemble = Ensemble(model, next_token_loss, decays, lr=config.eta, eps=PYTORCH_EPS if setting == "eps" else 0.0)
+    seeds = range(first, min(first + seeds_together(config), config.seed + _seeds(config, setting)))
+    models, decays = [character_model(config, text, seed) for seed in seeds], _decays(beta[points], gamma[points]) * len(seeds)
+    ensemble = Ensemble(models, next_token_loss, decays, lr=config.eta, eps=PYTORCH_EPS if setting == "eps" else 0.0)
     head = list(ensemble.params).index("head.weight")
-    batches = text_batches(config, text, seed, fixed=setting != "fresh")
+    batches = [text_batches(config, text, seed, fixed=setting != "fresh") for seed in seeds]
     seen: dict[str, list[torch.Tensor]] = {"max_update": [], "max_parameter": [], "max_absent": [], "loss": []}
     for _ in progress.over(config.steps, {"ensemble": ensemble, "batches": batches, "seen": seen}):
-        batch = next(batches)
-        loss = ensemble.step(batch)
+        batch = [next(one) for one in batches]
+        loss = ensemble.step(*batch)
         size, place = probes.max_update(ensemble.updates)
         character = ensemble.updates["head.weight"].abs().argmax(1) // config.width
-        asked = (character[:, None] == batch[:, 1:].flatten()).any(1)  # compared, since torch.isin waits for the device
+        next_ones = torch.stack(batch)[:, :, 1:].flatten(1).repeat_interleave(len(points), 0)
+        asked = (character[:, None] == next_ones).any(1)  # compared, since torch.isin waits for the device
         absent = (place == head) & ~asked
         for name, value in zip(seen, (size, place, absent, loss), strict=True):
             seen[name].append(value)
@@ -90,9 +128,17 @@ def train_piece(config: Config, text: Text, beta: Array, gamma: Array, piece: Pi
     variables = {name: (("iteration", "member"), of) for name, of in arrays.items()}
     iterations = np.arange(config.steps)
     coords = {"iteration": iterations, "loss_iteration": iterations[::LOSS_EVERY]}
-    member = {"setting": np.full(len(points), setting), "seed": np.full(len(points), seed), "point": points}
+    member = {
+        "setting": np.full(len(decays), setting),
+        "seed": np.repeat(seeds, len(points)),
+        "point": np.tile(points, len(seeds)),
+    }
     variables["loss"] = ("loss_iteration", "member"), arrays["loss"][::LOSS_EVERY]
     return xr.Dataset(variables, coords | {name: ("member", of) for name, of in member.items()})
+
+
+def _decays(beta: Array, gamma: Array) -> list[tuple[Decay]]:
+    return [(Decay(beta=float(b), gamma=float(g)),) for b, g in zip(beta, gamma, strict=True)]
 
 
 def _points(config: Config, setting: str) -> NDArray[np.int64]:

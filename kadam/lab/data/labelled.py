@@ -139,7 +139,11 @@ class Batches:
         rows, columns = (np.arange(side) + shifts[:, i, None] for i, side in enumerate((self.height, self.width)))
         columns = np.where(flips[:, None] == 1, columns[:, ::-1], columns)
         drawn = (order, rows, columns, centres - change.cutout // 2)
-        return [torch.from_numpy(part).to(self.labels.device, non_blocking=True) for part in drawn]
+        return [self._uploaded(torch.from_numpy(part)) for part in drawn]
+
+    def _uploaded(self, drawn: Tensor) -> Tensor:
+        """On the device, without waiting for it, for which a GPU wants memory that stays in its place."""
+        return (drawn.pin_memory() if self.labels.is_cuda else drawn).to(self.labels.device, non_blocking=True)
 
     def _hole(self, corners: Tensor) -> Tensor:
         """Which pixels are cut out, (batch, height, width)."""

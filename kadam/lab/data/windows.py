@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from kadam.lab.data.text import Corpus
@@ -33,13 +34,31 @@ class Windows:
             self._block, self._starts = block, self._draw(block)
         return self.windows.index_select(0, self._starts[place]).long()
 
-    def _draw(self, block: int) -> Tensor:
+    def _places(self, block: int) -> NDArray[np.int64]:
         """Where the windows of a block begin, (BLOCK, batch)."""
         rng = np.random.default_rng([self.seed, block])
-        starts = torch.from_numpy(rng.integers(0, len(self.windows), (BLOCK, self.batch)))
+        return rng.integers(0, len(self.windows), (BLOCK, self.batch))
+
+    def _draw(self, block: int) -> Tensor:
+        """The same on the device."""
+        starts = torch.from_numpy(self._places(block))
         if self.windows.is_cuda:
             starts = starts.pin_memory()
         return starts.to(self.windows.device, non_blocking=True)
+
+
+class Unrepeated(Windows):
+    """The same for so many ``steps``, of windows side by side in random order: no token is predicted twice."""
+
+    def __init__(self, tokens: Tensor, *, steps: int, **how: int) -> None:
+        super().__init__(tokens, **how)
+        there, wanted = (len(tokens) - 1) // self.context, steps * self.batch
+        if wanted > there:
+            raise ValueError(f"text must have {wanted:,} windows side by side for {steps:,} steps, it has {there:,}")
+        self.order = np.random.default_rng(self.seed).permutation(there)[:wanted].reshape(steps, self.batch) * self.context
+
+    def _places(self, block: int) -> NDArray[np.int64]:
+        return self.order[block * BLOCK :][:BLOCK]
 
 
 def spaced_windows(tokens: Tensor, *, count: int, context: int) -> Tensor:

@@ -37,9 +37,15 @@ def choose(profiles: Mapping[str, C], profile: str) -> C:
     return profiles[profile]
 
 
-def name_of(profiles: Mapping[str, Any], config: Any) -> str:
-    """The profile that this configuration is, or "custom"."""
-    return next((name for name, known in profiles.items() if known == config), "custom")
+def name_of(profiles: Mapping[str, Any], config: Any, least: int | None = None) -> str:
+    """The profile that this configuration is, or "custom"; with ``least`` steps or more, it may have fewer than the profile."""
+    return next((name for name, known in profiles.items() if known == config or _shortened(known, config, least)), "custom")
+
+
+def _shortened(known: Any, config: Any, least: int | None) -> bool:
+    if least is None or type(known) is not type(config) or not least <= config.steps < known.steps:
+        return False
+    return bool(known == replace(config, steps=known.steps))
 
 
 def shortened(config: C, steps: int, *, least: int | None) -> C:
@@ -148,4 +154,4 @@ class Sizes(Checked):
 
 LAPTOP = Sizes()
 SMOKE = Sizes(width=8, channels=2, examples=64, text="embedded", images="embedded")
-PAPER = Sizes(context=64, width=128, layers=4, heads=4, channels=32, pixels=32, examples=16384, device="cuda")
+PAPER = Sizes(context=64, width=128, layers=2, heads=4, channels=32, pixels=32, examples=16384, device="cuda")

@@ -36,15 +36,18 @@ CIRCUMSTANCES = ("date", "commit", "versions", "device", "wall_time_s", "compute
 Run = Callable[..., xr.Dataset]  # of an experiment: run(config, *, checkpoint: Path | None = None, jobs: int = 1)
 
 
-def recorded(experiment: str, known: Mapping[str, Any]) -> Callable[[Run], Run]:
-    """Decorate an experiment's ``run`` so that its Dataset carries its provenance. ``known``: its profiles."""
+def recorded(experiment: str, known: Mapping[str, Any], least: int | None = None) -> Callable[[Run], Run]:
+    """Decorate an experiment's ``run`` so that its Dataset carries its provenance.
+
+    ``known``: its profiles; ``least``: the fewest steps with which one still goes by its name, where it may have fewer.
+    """
 
     def decorate(run: Run) -> Run:
         @functools.wraps(run)
         def run_and_stamp(config: Any, *, checkpoint: Path | None = None, jobs: int = 1) -> xr.Dataset:
             start = time.perf_counter()
             dataset = run(config, checkpoint=checkpoint, jobs=jobs)
-            stamp = provenance(experiment, profiles.name_of(known, config), config, time.perf_counter() - start)
+            stamp = provenance(experiment, profiles.name_of(known, config, least), config, time.perf_counter() - start)
             dataset.attrs = stamp | dataset.attrs
             return dataset
 

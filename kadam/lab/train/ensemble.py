@@ -24,9 +24,11 @@ Loss = Callable[[nn.Module, Any], Tensor]
 class Ensemble(Stateful):
     """E members that start from the same weights, see the same batches, and differ in their stages of k-Adam.
 
-    ``decays``: for every member its stages, all of one length k. ``loss(model, batch)`` returns a scalar; a batch is a
-    tensor or tuples of them. The update is the optimizer's own. ``lr``: for all or one a member; its product with the attribute
-    ``pace``, 1 unless it is set before a step, is taken. ``weight_decay``: decoupled, one number a member; none by default.
+    ``model``: where there are several, as many members in a row belong to each: they start from its weights and see batches of
+    their own, which :meth:`step` is given in the models' order. ``decays``: for every member its stages, all of one length k.
+    ``loss(model, batch)`` returns a scalar; a batch is a tensor or tuples of them. The update is the optimizer's own.
+    ``lr``: for all or one a member; its product with the attribute ``pace``, 1 unless it is set before a step, is taken.
+    ``weight_decay``: decoupled, one number a member; none by default.
 
     Attributes: ``params``, name -> (E, ...) tensors, moved in place by :meth:`step`; ``updates``, name -> (E, size)
     tensors, the last step's u^(k) by which they moved, in units of the learning rate; ``gradients``, name -> (E, size).
@@ -36,7 +38,7 @@ class Ensemble(Stateful):
 
     def __init__(
         self,
-        model: nn.Module,
+        model: nn.Module | Sequence[nn.Module],
         loss: Loss,
         decays: Sequence[Sequence[Decay]],
         *,
@@ -49,26 +51,33 @@ class Ensemble(Stateful):
         for name, value in {"lr": lr, "weight_decay": weight_decay}.items():
             if isinstance(value, Sequence) and len(value) != len(decays):
                 raise ValueError(f"{name} must hold one number a member, {len(decays)} of them, got {len(value)}")
+        models = [model] if isinstance(model, nn.Module) else list(model)
+        if not models or len(decays) % len(models):
+            raise ValueError(f"models must be one or more with equally many of the {len(decays)} members, got {len(models)}")
         keep_freed_memory()
         self.eps, self.steps, self.pace = max(eps, TINY), 0, 1.0
-        members = len(decays)
-        self.params = {n: p.detach().repeat(members, *[1] * p.dim()) for n, p in model.named_parameters()}
+        self._each = len(decays) // len(models)  # members of a model
+        weights = zip(*(one.named_parameters() for one in models), strict=True)
+        self.params = {of[0][0]: self._together(*(p.detach() for _, p in of)) for of in weights}
         self.updates: dict[str, Tensor] = {}
         self.gradients: dict[str, Tensor] = {}
-        device = next(model.parameters()).device
+        device = next(models[0].parameters()).device
         betas = torch.tensor([[stage.betas for stage in stages] for stages in decays], dtype=torch.float64, device=device)
         self._betas = [(stage[:, :1], stage[:, 1:]) for stage in betas.unbind(1)]  # of each stage, each (E, 1)
         self._moments = {
             n: [(torch.zeros_like(_rows(p)), torch.zeros_like(_rows(p))) for _ in self._betas] for n, p in self.params.items()
         }
-        self._losses = member_losses(model, loss)
+        self._models = len(models)
+        self._losses = member_losses(models[0], loss, own_batches=self._models > 1)
         self.lr = torch.tensor(lr, dtype=torch.float64, device=device) if isinstance(lr, Sequence) else lr
         self._decay = None if weight_decay is None else torch.tensor(weight_decay, dtype=torch.float64, device=device)
 
-    def step(self, batch: Any) -> Tensor:
-        """One step of every member on the same batch; returns the losses before it, shape (E,)."""
+    def step(self, *batches: Any) -> Tensor:
+        """One step of every member on the one batch, or on its model's; returns the losses before it, shape (E,)."""
+        if len(batches) != self._models:
+            raise ValueError(f"batches must be as many as models, {self._models}, got {len(batches)}")
         self.steps += 1
-        gradients, losses = self._gradients(batch)
+        gradients, losses = self._gradients(batches[0] if self._models == 1 else self._together(*batches))
         stages = [StageAtStep.at(beta1, beta2, self.steps).to(losses.dtype) for beta1, beta2 in self._betas]
         kept = None if self._decay is None else (1 - self.pace * self.lr * self._decay)[:, None]
         for name, param in self.params.items():
@@ -79,6 +88,12 @@ class Ensemble(Stateful):
             self._move_(_rows(param), u)
             self.updates[name] = u
         return losses
+
+    def _together(self, *of_models: Any) -> Any:
+        """What belongs to each model, a tensor or tuples of them, for each of its members, (E, ...)."""
+        if isinstance(of_models[0], Tensor):
+            return torch.stack(of_models).repeat_interleave(self._each, 0)
+        return tuple(self._together(*parts) for parts in zip(*of_models, strict=True))
 
     def spread(self, members: int) -> None:
         """From now on so many members, all with the weights, moments and settings of the only one so far."""
@@ -114,14 +129,14 @@ class Ensemble(Stateful):
         return dict(zip(leaves, gradients, strict=True)), losses.detach()
 
 
-def member_losses(model: nn.Module, loss: Loss) -> Callable[[dict[str, Tensor], Any], Tensor]:
-    """The losses of members, (E,), as a function of their weights, name -> (E, ...), and one batch for all."""
+def member_losses(model: nn.Module, loss: Loss, *, own_batches: bool = False) -> Callable[[dict[str, Tensor], Any], Tensor]:
+    """The losses of members, (E,), as a function of their weights, name -> (E, ...), and a batch: one for all, or (E, ...)."""
     objective = _Objective(model, loss)
 
     def member_loss(params: dict[str, Tensor], batch: Any) -> Tensor:
         return cast(Tensor, functional_call(objective, {f"model.{n}": p for n, p in params.items()}, (batch,)))
 
-    return cast(Callable[[dict[str, Tensor], Any], Tensor], vmap(member_loss, in_dims=(0, None)))
+    return cast(Callable[[dict[str, Tensor], Any], Tensor], vmap(member_loss, in_dims=(0, 0 if own_batches else None)))
 
 
 class _Objective(nn.Module):

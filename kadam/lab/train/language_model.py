@@ -47,7 +47,7 @@ class LanguageModelling(Training):
     @torch.inference_mode()
     def evaluate(self, data: Tensor) -> dict[str, float]:
         """Mean cross-entropy (nats a token) on windows of text, (windows, context + 1)."""
-        parts = data.split(max(1, EVALUATED // data.shape[1]))
+        parts = data.split(max(1, EVALUATED // (data.shape[1] - 1)))
         total = torch.stack([len(part) * self.loss(part).double() for part in parts]).sum()
         return {"loss": float(total) / len(data)}
 

@@ -17,6 +17,7 @@ from kadam.lab.data.sources import Text, configured_text, describe, random_windo
 from kadam.lab.engine.state import Stateful
 from kadam.lab.records.profiles import Sizes
 from kadam.lab.train import devices
+from kadam.lab.train.arithmetic import Size, size
 from kadam.lab.train.networks import CharTransformer, ConvNet, classification_loss, initialise, next_token_loss
 
 # The scale-invariant weights that are watched: their names in records, and in the network.
@@ -66,6 +67,12 @@ def character_model(
     model.to(devices.chosen(config.device), dtype or getattr(torch, config.dtype))
     initialise(model, seed)
     return model
+
+
+def character_size(config: Any) -> Size:
+    """Of the same over the 65 characters of tiny Shakespeare, on a batch."""
+    shape = {name: getattr(config, name) for name in ("context", "width", "layers", "heads")}
+    return size(lambda: CharTransformer(vocab=65, **shape), (config.batch, config.context), dtype=torch.int64)
 
 
 @torch.no_grad()

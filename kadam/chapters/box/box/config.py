@@ -28,7 +28,7 @@ PROFILES = {
     "smoke": Config(steps=300, kept=12, dimension=6, quadratics=3, decays=(3.0,), examples=64, images="embedded"),
     "laptop": Config(),
     "cpu": Config(steps=100_000, kept=80),
-    "paper": Config(steps=200_000, kept=120, dimension=100, quadratics=20, examples=8192, pixels=8),
+    "paper": Config(steps=100_000, kept=120, dimension=40, quadratics=20, examples=2048),
 }
 
 DATA = "images"

@@ -8,7 +8,7 @@ from matplotlib.colors import BoundaryNorm
 
 from kadam.chapters.box import pairs
 from kadam.chapters.box.box.claims import DIVERGENT, ROUNDING, STILL, WITHIN
-from kadam.chapters.box.radius.figures import ENDS
+from kadam.chapters.box.pairs import ENDS
 from kadam.report import style
 from kadam.report.selection import selected
 from kadam.report.sentences import listed, of_all, said, span

@@ -31,7 +31,6 @@ PROFILES = {
     "smoke": Config(decays=(3.0, 10.0), steps=60, kept=8, followed=20, seeds=1, batch=2, context=8, width=8, text="embedded"),
     "laptop": Config(seeds=1),
     "cpu": Config(steps=20_000, kept=100, followed=20),
-    "paper": Config(steps=20_000, bend=2000.0, kept=100, batch=32, context=64, width=64, layers=4, heads=4, device="cuda"),
 }
 
 DATA = "text"

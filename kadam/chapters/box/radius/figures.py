@@ -6,6 +6,7 @@ import numpy as np
 import xarray as xr
 from matplotlib.ticker import ScalarFormatter
 
+from kadam.chapters.box.pairs import ENDS
 from kadam.chapters.box.radius.claims import BELOW, OUTSIDE, ROUNDING, relative_gap, share_of_bound
 from kadam.report import style
 from kadam.report.ledger import with_range
@@ -23,7 +24,6 @@ COLOURS = {
 }
 MARKERS = {"equal": "o", "2-Adam": "^", "short": "v", "Adam": "s"}
 BOUNDED = ("equal", "Adam")  # shown against the bound
-ENDS = {"equal": "equal decays", "2-Adam": "2-Adam", "Adam": "the default pair"}  # told beside each other
 LEAST = 1e-4  # where a weight this near to the box, or inside, is drawn
 
 

@@ -6,7 +6,7 @@ from kadam.chapters.contest import judges
 from kadam.chapters.contest.comparisons import ADAM, EQUAL, MATCHED, TUNED
 from kadam.chapters.contest.judges import QUESTION
 from kadam.chapters.contest.measures import ended, in_favour, networks, two_stages
-from kadam.report.ledger import CLOSED, LOOK, Claims, Criterion, Finding, closed, limited, on_enough_seeds
+from kadam.report.ledger import CLOSED, LOOK, NOT_JUDGED, Claims, Criterion, Finding, closed, limited, on_enough_seeds
 
 
 @on_enough_seeds
@@ -20,6 +20,8 @@ def _most_strategies(dataset: xr.Dataset, *, least: float, level: float) -> Find
 @on_enough_seeds
 def _instead_of_normalisation(dataset: xr.Dataset, *, least: float) -> Finding:
     """How much of the gap to the normalised network a second stage closes in the one without, both tuned."""
+    if len(networks(dataset)) < 2:
+        return "no network without normalisation", NOT_JUDGED
     normalised, plain = (ended(dataset).sel(comparison=TUNED, network=network) for network in networks(dataset))
     target, adam = (of.sel(optimizer=ADAM) for of in (normalised, plain))
     second = plain.sel(optimizer=two_stages(dataset)["meta"])

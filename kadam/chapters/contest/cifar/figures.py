@@ -25,6 +25,8 @@ def answer(record: xr.Dataset) -> str:
 @said
 def normalisation_said(record: xr.Dataset) -> str:
     """What 2-Adam does in the network without normalisation, beside what normalisation does."""
+    if len(networks(record)) < 2:
+        return "This record has no network without normalisation."
     (normalised, plain), mean = networks(record), ended(record).sel(comparison=TUNED).mean("seed")
     cases = (two_stages(record)["meta"], plain), (ADAM, plain), (ADAM, normalised)
     two, one, other = (f"{float(mean.sel(optimizer=name, network=network)):.1f}%" for name, network in cases)

@@ -13,18 +13,17 @@ import numpy as np
 import torch
 import xarray as xr
 
-from kadam.chapters.contest.cifar.config import DATA, PROFILES, Config
+from kadam.chapters.contest.cifar.config import DATA, LEAST, NETWORKS, PROFILES, Config
 from kadam.chapters.contest.contest import COMMON_UNITS, COMPARISON, Contest, check_same, optimizer
 from kadam.chapters.contest.trials import Piece, Trial
 from kadam.lab.data.images import configured_images
 from kadam.lab.data.labelled import Augmentation, Batches, Counts, Labelled, Seeds, Splits, split
 from kadam.lab.records.record import recorded, with_units
 from kadam.lab.train import devices, optimizers
+from kadam.lab.train.arithmetic import Arithmetic, Size, size
 from kadam.lab.train.classification import Classification, ImageNetwork
 from kadam.lab.train.ensemble import keep_freed_memory
 from kadam.lab.train.schedule import Schedule
-
-NETWORKS = ("batch norm", "no norm")
 
 
 def announcement(config: Config, jobs: int) -> str:
@@ -34,9 +33,26 @@ def announcement(config: Config, jobs: int) -> str:
 
 def contest(config: Config) -> Contest:
     """Who competes, and how."""
-    methods = tuple(optimizers.methods(config.ks, config.strategies))
+    methods = tuple(optimizers.methods(config.ks, config.strategies, chosen=config.baselines))
     measures = ("loss", "accuracy", "train_loss", "update_rms")
-    return Contest("cifar", DATA, NETWORKS, methods, config.steps, measures, load=Inputs.of, config=config)
+    return Contest("cifar", DATA, config.networks, methods, config.steps, measures, load=Inputs.of, config=config)
+
+
+def plan(config: Config) -> Arithmetic:
+    """What a run computes on CIFAR-10, of which images have three channels and ten kinds."""
+    sizes = {name: _size(config, name) for name in config.networks}
+    evaluated = (config.validation + config.test) / 2 / config.batch
+    return contest(config).arithmetic(sizes, evaluated=evaluated, precision=config.precision)
+
+
+def _size(config: Config, network: str) -> Size:
+    made = ImageNetwork(3, 10, config.width, config.depth, network == NETWORKS[0])
+    return size(made.make, (config.batch, 3, config.pixels, config.pixels))
+
+
+def pilot(config: Config) -> float:
+    """The seconds that all runs take here, one after another, from a few steps."""
+    return contest(config).pilot()
 
 
 @dataclass(frozen=True)
@@ -75,7 +91,7 @@ class Inputs:
         return self.splits.test if phase == COMPARISON else self.splits.validation
 
 
-@recorded("cifar", PROFILES)
+@recorded("cifar", PROFILES, LEAST)
 def run(config: Config, *, checkpoint: Path | None = None, jobs: int = 1) -> xr.Dataset:
     """Every method's search and comparisons; see :meth:`Contest.hold` for the dimensions."""
     dataset = contest(config).hold(checkpoint=checkpoint, jobs=jobs)

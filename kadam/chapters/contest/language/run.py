@@ -13,11 +13,12 @@ import xarray as xr
 from kadam.chapters.contest.contest import Contest
 from kadam.chapters.contest.language.config import PROFILES
 from kadam.chapters.contest.settings import Config
-from kadam.chapters.contest.texts import TEXT_UNITS, contest_on_text, hold
+from kadam.chapters.contest.texts import TEXT_UNITS, arithmetic, contest_on_text, hold
 from kadam.chapters.contest.trials import marks
 from kadam.decay import Decay, stages
 from kadam.lab.records.record import recorded, with_units
 from kadam.lab.train import optimizers
+from kadam.lab.train.arithmetic import Arithmetic
 from kadam.theory import stability
 
 
@@ -29,6 +30,11 @@ def announcement(config: Config, jobs: int) -> str:
 def contest(config: Config) -> Contest:
     """Who competes, and how."""
     return contest_on_text("language", config)
+
+
+def plan(config: Config) -> Arithmetic:
+    """What a run computes."""
+    return arithmetic(contest(config))
 
 
 @recorded("language", PROFILES)

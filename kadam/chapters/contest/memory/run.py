@@ -10,11 +10,12 @@ import xarray as xr
 
 from kadam.chapters.contest.comparisons import TUNED
 from kadam.chapters.contest.contest import Contest
-from kadam.chapters.contest.memory.config import PROFILES
+from kadam.chapters.contest.memory.config import LEAST, PROFILES
 from kadam.chapters.contest.settings import Config
-from kadam.chapters.contest.texts import TEXT_UNITS, contest_on_text, hold
+from kadam.chapters.contest.texts import TEXT_UNITS, arithmetic, contest_on_text, hold
 from kadam.chapters.contest.trials import interpolated
 from kadam.lab.records.record import recorded, with_units
+from kadam.lab.train.arithmetic import Arithmetic
 
 
 def announcement(config: Config, jobs: int) -> str:
@@ -27,7 +28,17 @@ def contest(config: Config) -> Contest:
     return contest_on_text("memory", config, comparisons=(TUNED,), tuned=interpolated)
 
 
-@recorded("memory", PROFILES)
+def plan(config: Config) -> Arithmetic:
+    """What a run computes."""
+    return arithmetic(contest(config))
+
+
+def pilot(config: Config) -> float:
+    """The seconds that all runs take here, one after another, from a few steps."""
+    return contest(config).pilot()
+
+
+@recorded("memory", PROFILES, LEAST)
 def run(config: Config, *, checkpoint: Path | None = None, jobs: int = 1) -> xr.Dataset:
     """Every method's search and its comparison; see :meth:`Contest.hold` for the dimensions."""
     return with_units(hold(contest(config), checkpoint=checkpoint, jobs=jobs), TEXT_UNITS)

@@ -12,6 +12,8 @@ from kadam.report.statistics import least_p_value, sign_flip_test
 
 def _second_stage(dataset: xr.Dataset, *, strategy: str, comparison: str, level: float) -> Finding:
     """k = 2 against Adam in each network, where there are seeds enough for the exact test to decide all."""
+    if comparison not in dataset.comparison:
+        return "comparison not run", NOT_JUDGED
     if least_p_value(dataset.sizes["seed"]) * len(two_stages(dataset)) * len(networks(dataset)) > level:
         return f"too few seeds: {dataset.sizes['seed']}", NOT_JUDGED
     return judges.second_stage(dataset, strategy=strategy, comparison=comparison, level=level, test=sign_flip_test)

@@ -41,7 +41,7 @@ PROFILES = {
     "smoke": Config(rates=3, seeds=1, small_rates=2, crowd=200, text="embedded", **SHORT),
     "laptop": Config(rates=5, seeds=1),
     CPU: Config(),  # the reference: a minute of one core
-    "paper": Config(rates=9, small_rates=9, width=16, batch=16),
+    "paper": Config(rates=7, small_rates=6, batch=8),
 }
 
 DATA = "text"

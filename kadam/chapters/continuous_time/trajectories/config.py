@@ -59,7 +59,7 @@ PROFILES = {
     "smoke": Config(**SMALL, **TIMES, **STEPS, **FEW),
     "laptop": Config(path_steps=(25, 50), exponents=(0.0, 0.5, 2.0), **SHORTER, **FEWER),
     CPU: Config(),  # the reference: a minute of one core
-    "paper": Config(width=64, layers=4, heads=4, batch=32, context=64, long_time=2.0, long_steps=2000),
+    "paper": Config(width=32, layers=2, heads=2, context=32, long_time=0.5, long_steps=500),
 }
 
 DATA = "text"

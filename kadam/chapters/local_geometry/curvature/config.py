@@ -48,7 +48,7 @@ PROFILES = {
     ),
     CPU: Config(),  # the reference: a minute of one core
     "paper": Config(
-        steps=1000, examples=(512, 32, 256), probes=1024, points=64, curve_steps=500, slow_steps=4000, seeds=10, sizes=LARGE
+        steps=300, examples=(512, 32, 256), probes=512, points=64, curve_steps=200, slow_steps=1200, seeds=10, sizes=LARGE
     ),
 }
 

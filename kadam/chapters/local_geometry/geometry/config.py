@@ -30,5 +30,5 @@ class Config(Checked):
 PROFILES = {
     "smoke": Config(dimensions=(10, 20), resolution=60, rate=6e-3, steps=220, seeds=3),
     "laptop": Config(),
-    "paper": Config(dimensions=(20, 50, 100, 200, 500, 1000), seeds=30),
+    "paper": Config(dimensions=(20, 50, 100, 200, 500), seeds=20),
 }

@@ -37,5 +37,5 @@ PROFILES = {
     # Dask's workers take longer to start than the first has.
     "smoke": Config(tasks=(4, 16), dask=False, numbers=(128,), listed=(1, 100), **FEW),
     "laptop": Config(),
-    "paper": Config(most=30_000, most_kept=30_000),  # about half an hour
+    "paper": Config(most=30_000, most_kept=3_000),  # about four minutes
 }

@@ -39,7 +39,7 @@ PROFILES = {
     "laptop": Config(seeds=1, steps=300, burn_in=100, late=100),
     # The reference: a minute and a half of one core.
     CPU: Config(),
-    "paper": Config(sizes=PAPER, steps=10000, burn_in=1000, late=5000, every=200, small=16, large=64, fixed=256),
+    "paper": Config(sizes=PAPER, steps=1000, burn_in=250, late=500, every=50, small=16, large=64, fixed=128),
 }
 
 DATA = "text and images"

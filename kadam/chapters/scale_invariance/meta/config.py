@@ -44,14 +44,14 @@ class Config(Checked):
 
 
 SHORT: Fields = {"steps": 40, "change": 20, "around": 5, "horizon": 15, "every": 5}
-LONG: Fields = {"steps": 10000, "change": 5000, "around": 500, "horizon": 250, "every": 100}
+LONG: Fields = {"steps": 800, "change": 400, "around": 80, "horizon": 60, "every": 20}
 
 PROFILES = {
     "smoke": Config(sizes=SMOKE, seeds=1, small=2, large=4, rates=(1e-3, 4e-3), batch=8, **SHORT),
     "laptop": Config(seeds=1, steps=300, change=150),
     # The reference: a minute of one core.
     CPU: Config(),
-    "paper": Config(sizes=PAPER, weight_decay=0.5, small=16, large=64, batch=64, **LONG),
+    "paper": Config(sizes=PAPER, weight_decay=2.0, small=16, large=64, batch=64, **LONG),
 }
 
 DATA = "text and images"

@@ -71,6 +71,7 @@ def pytest_xdist_make_scheduler(config, log):
 def alone(tmp_path, monkeypatch):
     monkeypatch.setenv("KADAM_CACHE", str(tmp_path / "cache"))
     monkeypatch.delenv("KADAM_DATA", raising=False)
+    monkeypatch.setenv("KADAM_PACK", "")
     if LAB:
         sources._try_download.cache_clear()
     yield

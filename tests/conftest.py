@@ -58,6 +58,8 @@ def pytest_terminal_summary(terminalreporter):
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config, log):
     """Tests go to whichever process is free, those that belong together as one, and first."""
+    if config.getoption("dist") != "load":  # whoever asks for another way than that of -n has it
+        return None
     from xdist.scheduler import LoadScopeScheduling
 
     class Together(LoadScopeScheduling):

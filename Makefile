@@ -13,6 +13,7 @@
 # make records       run every experiment at the laptop profile again and commit its record
 # make paper         every experiment at the paper's profile, which wants a GPU, and the book of it
 # make bench         measure this machine
+# make gpu-pack      what a GPU machine without a network needs beside the checkout, in gpu-pack
 # make env           the environment alone, in .venv
 # make dev           the same with what checks the repository
 # make lock          the exact versions of everything, into constraints.txt
@@ -26,7 +27,7 @@ READY := .venv/.ready
 DEV := .venv/.dev
 KADAM := $(BIN)/python -m kadam
 
-.PHONY: help env dev book test check lint types unit fuzz notebooks smoke-book update-smoke records paper serve pdf bench lock clean
+.PHONY: help env dev book test check lint types unit fuzz notebooks smoke-book update-smoke records paper serve pdf bench gpu-pack lock clean
 
 help:
 	@sed -n 's/^# \(make .*\)/\1/p' $(firstword $(MAKEFILE_LIST))
@@ -121,6 +122,10 @@ bench: env
 	$(KADAM) bench engine
 	$(KADAM) bench training
 	$(KADAM) bench tokens
+
+# Packages, data and the commit's name. It is found beside the package, or where KADAM_PACK says.
+gpu-pack: env
+	$(BIN)/python -m kadam.lab.packing gpu-pack
 
 # The exact versions of everything, from the environment at hand.
 lock: dev

@@ -17,6 +17,7 @@ from kadam.decay import STRATEGIES
 EXTRAS = {
     "book": ("IPython", "ipykernel", "jupyter_book", "jupytext", "myst_nb", "nbformat", "papermill", "traitlets"),
     "cluster": ("dask", "dask_jobqueue", "distributed"),
+    "dev": ("hypothesis", "pytest"),
 }
 USAGE = "usage: kadam stability --betas BETA1 BETA2 | --version\n\nAll else needs the laboratory: pip install 'kadam[lab]'"
 
@@ -74,7 +75,10 @@ def command(given: list[str]) -> None:
         if missing == "click" and given[:1] in ([], ["-h"], ["--help"]):
             sys.exit(USAGE)
         extra = next((extra for extra, modules in EXTRAS.items() if missing in modules), "lab")
-        sys.exit(f"kadam {' '.join(given[:1])}: needs {missing}, which is not installed: pip install 'kadam[{extra}]'")
+        from kadam.lab.records.pack import CARRIED
+
+        offline = ", or without a network a pack, which `make gpu-pack` makes" if missing in CARRIED else ""
+        sys.exit(f"kadam {' '.join(given[:1])}: needs {missing}, which is not installed: pip install 'kadam[{extra}]'{offline}")
 
 
 def _be_quiet() -> None:

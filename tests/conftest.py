@@ -58,6 +58,8 @@ def pytest_terminal_summary(terminalreporter):
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config, log):
     """Tests go to whichever process is free, those that belong together as one, and first."""
+    if config.getoption("dist") != "load":  # whoever asks for another way than that of -n has it
+        return None
     from xdist.scheduler import LoadScopeScheduling
 
     class Together(LoadScopeScheduling):
@@ -71,6 +73,7 @@ def pytest_xdist_make_scheduler(config, log):
 def alone(tmp_path, monkeypatch):
     monkeypatch.setenv("KADAM_CACHE", str(tmp_path / "cache"))
     monkeypatch.delenv("KADAM_DATA", raising=False)
+    monkeypatch.setenv("KADAM_PACK", "")
     if LAB:
         sources._try_download.cache_clear()
     yield

@@ -1,9 +1,10 @@
 """What the optimizer's tests share: parameters of every layout, seeded gradients, a loop that feeds them, a comparer."""
 
+import pytest
 import torch
 from torch.nn import Parameter
 
-DEVICES = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
+DEVICES = ["cpu", *([pytest.param("cuda", marks=pytest.mark.gpu)] if torch.cuda.is_available() else [])]
 
 
 def random(*shape, seed=0):

@@ -15,7 +15,20 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 STANDARD = sys.stdlib_module_names
 
 # The libraries of the laboratory, and the core that it builds on.
-LAB = {"torch", "numpy", "scipy", "xarray", "h5py", "joblib", "filelock", "tqdm", "pooch", "platformdirs", "threadpoolctl"}
+LAB = {
+    "torch",
+    "numpy",
+    "scipy",
+    "xarray",
+    "h5py",
+    "joblib",
+    "filelock",
+    "tqdm",
+    "pooch",
+    "platformdirs",
+    "threadpoolctl",
+    "PIL",
+}
 CORE = {"kadam.decay", "kadam.optim", "kadam.flat", "kadam.__version__"}
 JUDGING = {"numpy", "xarray", "kadam.decay", "kadam.theory", "kadam.report.ledger", "kadam.report.statistics"}
 

@@ -89,7 +89,10 @@ def test_run_all_runs_every_experiment(kadam, monkeypatch):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("run", "grwth"), "box, norms, radius, geometry, curvature, speed, engine, training, tokens; got 'grwth'"),
+        (
+            ("run", "grwth"),
+            "box, norms, radius, geometry, curvature, speed, correctness, engine, training, tokens; got 'grwth'",
+        ),
         (("run", "growth", "--profile", "lap"), "'lap' is not one of 'smoke', 'laptop', 'paper', 'cpu'"),
         (("run", "stability", "--profile", "cpu"), "profile must be one of smoke, laptop, paper; got 'cpu'"),
         (("run", "language", "--profile", "paper"), "profile must be one of smoke, laptop, cpu; got 'paper'"),

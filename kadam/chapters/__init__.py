@@ -31,7 +31,7 @@ class Experiment:
     """Where an experiment lives, and where it is shown."""
 
     place: str  # its folder below this one
-    notebook: str
+    notebook: str  # empty where no page shows it
     measures_machine: bool = False  # instead of mathematics: it runs only when asked, and is shown at every profile
 
     @property
@@ -70,13 +70,14 @@ CATALOGUE = {
         Experiment("local_geometry.geometry", "09-local-geometry"),
         Experiment("local_geometry.curvature", "09-local-geometry"),
         Experiment("speed.speed", "11-speed", measures_machine=True),
+        Experiment("speed.correctness", "", measures_machine=True),
         Experiment("scale.engine", "12-scale", measures_machine=True),
         Experiment("speed.training", "06-cifar", measures_machine=True),
         Experiment("speed.tokens", "07-language", measures_machine=True),
     )
 }
 NAMES = tuple(name for name, experiment in CATALOGUE.items() if not experiment.measures_machine)
-MEASURED = tuple(name for name, experiment in CATALOGUE.items() if experiment.measures_machine)
+MEASURED = tuple(name for name, experiment in CATALOGUE.items() if experiment.measures_machine and experiment.notebook)
 MEASURED_PROFILE = "laptop"
 
 # Profiles beyond the laptop's, the most convincing first. Not every experiment has both.

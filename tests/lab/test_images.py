@@ -13,6 +13,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from PIL import Image
 
 from kadam import cli
 from kadam.lab.data import images
@@ -21,6 +22,7 @@ from kadam.lab.data import sources as data
 REAL_FOLDER = Path(os.environ.get("KADAM_DATA") or Path(__file__).parents[3] / "shared" / "data")
 PACKED = "small.npz"
 ARCHIVE = "small.tar.gz"
+JPEGS = "small_jpeg.npz"
 LOSSY = {"lossy_train": np.array([1, 4], np.int32), "lossy_test": np.array([2], np.int32)}
 
 
@@ -78,6 +80,28 @@ def archive(small, leave_out=()):
     return buffer.getvalue()
 
 
+def jpegs(small, **changes):
+    """The JPEG copy: one header, the scans one after another, and where each begins."""
+    members = {"train_labels": small.train_labels, "test_labels": small.test_labels}
+    for part, images_ in (("train", small.train), ("test", small.test)):
+        files = [jpeg(image) for image in images_]
+        (header,) = {file[: file.index(b"\xff\xda")] for file in files}
+        scans = [file[len(header) : -2] for file in files]
+        members["header"] = np.frombuffer(header, np.uint8)
+        members[f"{part}_scan"] = np.frombuffer(b"".join(scans), np.uint8)
+        members[f"{part}_offsets"] = np.cumsum([0, *map(len, scans)]).astype(np.uint32)
+    buffer = io.BytesIO()
+    np.savez(buffer, **{**members, **changes})
+    return buffer.getvalue()
+
+
+def jpeg(image):
+    buffer = io.BytesIO()
+    Image.fromarray(image).save(buffer, "jpeg", quality=75)
+    assert buffer.getvalue().endswith(b"\xff\xd9")
+    return buffer.getvalue()
+
+
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
     path = tmp_path / "data"
@@ -126,6 +150,49 @@ def test_the_command_line_says_how_many_images_are_not_exact(put, small, monkeyp
         monkeypatch.setitem(data.SOURCES, "cifar10", put(name, encode(small)))
         output = CliRunner().invoke(cli.commands, ["data", "status"]).output
         assert output.endswith(f"{name} (folder), sha256 verified{remark}\n")
+
+
+def lossy(source):
+    """The source with its file declared a lossy copy."""
+    return replace(source, files=(replace(source.files[0], lossy="a copy", url=None),))
+
+
+def test_a_jpeg_copy_is_near_in_order_and_says_that_none_of_its_images_is_exact(put, small):
+    source = lossy(put(JPEGS, jpegs(small)))
+    loaded = images.load_images(source)
+    assert (loaded.label, loaded.origin, loaded.stand_in) == ("CIFAR-10 (a copy)", "folder, lossy", False)
+    assert data.describe(loaded) == {
+        "data": "CIFAR-10 (a copy)",
+        "data_origin": "folder, lossy",
+        "data_sha256": source.files[0].sha256,
+    }
+    assert (loaded.train.shape, loaded.train.dtype, loaded.test.shape) == ((6, 32, 32, 3), np.uint8, (4, 32, 32, 3))
+    for ours, exact in ((loaded.train[1:3], small.train[1:3]), (loaded.test, small.test)):
+        assert 0 < abs(ours.astype(int) - exact).mean() < 3 or (ours == exact).all()
+    np.testing.assert_array_equal(loaded.train_labels, small.train_labels)
+    assert (loaded.lossy_train.tolist(), loaded.lossy_test.tolist()) == (list(range(6)), list(range(4)))
+    assert images.lossy_count(source, data.locate(source)[1]) == 10
+
+
+def test_a_lossy_copy_is_taken_only_where_no_exact_one_is(put, small, tmp_path, monkeypatch):
+    copy, exact = lossy(put(JPEGS, jpegs(small))), put(ARCHIVE, archive(small), where=data.download_folder())
+    source = replace(exact, files=(*copy.files, *exact.files))
+    loaded = images.load_images(source)
+    assert (loaded.label, loaded.origin) == ("CIFAR-10", "cache")
+    (data.download_folder() / ARCHIVE).unlink()
+    assert images.load_images(source).origin == "folder, lossy"
+    monkeypatch.delenv("KADAM_DATA")
+    monkeypatch.setenv("KADAM_PACK", str(tmp_path))
+    assert images.load_images(source).origin == "pack, lossy"
+
+
+def test_a_jpeg_copy_that_is_damaged_or_labelled_otherwise_is_refused(put, small):
+    other = small.test_labels[::-1].copy()
+    with pytest.raises(data.DataError, match=rf"test_labels: sha256 is {digest(other)} after decoding, expected"):
+        _ = images.load_images(lossy(put(JPEGS, jpegs(small, test_labels=other)))).train
+    for broken in ({"header": np.zeros(9, np.uint8)}, {"train_offsets": np.zeros(7, np.uint32)}):
+        with pytest.raises(data.DataError, match=r"small_jpeg\.npz: cannot be decoded"):
+            _ = images.load_images(lossy(put(JPEGS, jpegs(small, **broken)))).train
 
 
 def test_nothing_is_decoded_before_it_is_asked_for_and_then_once(put, small):
@@ -292,7 +359,9 @@ def test_pixels_that_do_not_divide_the_height_are_named(coloured, pixels):
         images.standardised(coloured, pixels=pixels)
 
 
-@pytest.mark.skipif(not any((REAL_FOLDER / file.name).exists() for file in data.CIFAR10.files), reason="CIFAR-10 is not here")
+@pytest.mark.skipif(
+    not any((REAL_FOLDER / file.name).exists() for file in data.CIFAR10.files if not file.lossy), reason="CIFAR-10 is not here"
+)
 def test_cifar10_is_what_its_data_card_says(monkeypatch):
     monkeypatch.setenv("KADAM_DATA", str(REAL_FOLDER))
     loaded = images.load_images()
@@ -306,3 +375,18 @@ def test_cifar10_is_what_its_data_card_says(monkeypatch):
     statistics = images.channel_statistics(loaded.train, pixels=32)
     np.testing.assert_allclose(statistics.mean, [0.4914, 0.4822, 0.4465], atol=1e-4)
     np.testing.assert_allclose(statistics.deviation, [0.2470, 0.2435, 0.2616], atol=1e-4)
+
+
+LOSSY_FILE = next(file for file in data.CIFAR10.files if file.lossy)
+
+
+@pytest.mark.skipif(not (REAL_FOLDER / LOSSY_FILE.name).exists(), reason="CIFAR-10's JPEG copy is not here")
+def test_the_jpeg_copy_of_cifar10_is_what_its_data_card_says(monkeypatch, tmp_path):
+    monkeypatch.setenv("KADAM_DATA", str(tmp_path))
+    (tmp_path / LOSSY_FILE.name).symlink_to(REAL_FOLDER / LOSSY_FILE.name)
+    loaded = images.load_images()
+    assert loaded.label == "CIFAR-10 (a lossy JPEG copy)"
+    assert (loaded.train.shape, loaded.test.shape) == ((50000, 32, 32, 3), (10000, 32, 32, 3))
+    statistics = images.channel_statistics(loaded.train, pixels=32)
+    np.testing.assert_allclose(statistics.mean, [0.4914, 0.4822, 0.4465], atol=2e-3)
+    np.testing.assert_allclose(statistics.deviation, [0.2470, 0.2435, 0.2616], atol=1e-2)

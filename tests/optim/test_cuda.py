@@ -375,6 +375,7 @@ def test_a_capture_allocates_nothing_on_the_host_and_its_tables_stay(interpreted
 
 if torch.cuda.is_available():
 
+    @pytest.mark.gpu
     def test_a_captured_step_counts_on_and_reads_new_gradients():
         replayed, plain = (Run(dense_parameters(torch.float32, "cuda"), 2) for _ in range(2))
         history = shaped_like(plain.params, 6)
@@ -395,6 +396,7 @@ if torch.cuda.is_available():
             plain.step(cuda, grads)
         torch.testing.assert_close(replayed.all(), plain.all(), **SAME_BITS)
 
+    @pytest.mark.gpu
     def test_a_step_never_waits_for_the_device():
         run = Run(dense_parameters(torch.float32, "cuda"), 2)
         torch.cuda.synchronize()

@@ -1,6 +1,7 @@
-"""Images to classify: CIFAR-10 from either of its files, or scikit-learn's digits in its place. Nothing is unpickled."""
+"""Images to classify: CIFAR-10 from any of its files, or scikit-learn's digits in its place. Nothing is unpickled."""
 
 import functools
+import itertools
 import tarfile
 import zipfile
 import zlib
@@ -80,7 +81,8 @@ def load_images(source: ImageSource = CIFAR10, *, embedded: bool = False, fetch:
         return Images(source.title, tuple("0123456789"), "embedded", DIGITS_SHA256, _digits)
     origin, path = found
     verify(source, path)
-    return Images(source.title, source.classes, origin, source.file_at(path).sha256, functools.partial(_decoded, source, path))
+    decode = functools.partial(_decoded, source, path)
+    return Images(source.title_at(path), source.classes, origin, source.file_at(path).sha256, decode)
 
 
 def configured_images(config: Any, *, fetch: bool = True) -> Images:
@@ -92,8 +94,9 @@ def lossy_count(source: ImageSource, path: Path) -> int:
     """How many images of the source's file at ``path`` are not exact, found without decoding it."""
     if path.suffix != ".npz":
         return 0
+    names = [f"{part}_labels" if source.file_at(path).lossy else f"lossy_{part}" for part in ("train", "test")]
     with np.load(BytesIO(verify(source, path)), allow_pickle=False) as file:
-        return len(file["lossy_train"]) + len(file["lossy_test"])
+        return sum(len(file[name]) for name in names)
 
 
 def _digits() -> Arrays:
@@ -109,15 +112,16 @@ def _digits() -> Arrays:
 
 @functools.lru_cache(1)  # seconds each, and several experiments of one process ask for the same
 def _decoded(source: ImageSource, path: Path) -> Arrays:
-    """The arrays of a source's file, equal to the source's checksums; an archive's pixels are known by its own."""
+    """The arrays of a source's file, equal to the source's checksums; the file's own covers pixels that are not packed."""
     content = BytesIO(verify(source, path))
-    packed = path.suffix == ".npz"
+    lossy, packed = source.file_at(path).lossy, path.suffix == ".npz"
+    decoder = _jpeg_arrays if lossy else _packed_arrays if packed else _archived_arrays
     try:
-        arrays = _packed_arrays(content) if packed else _archived_arrays(content)
-    except (KeyError, ValueError, zlib.error, tarfile.TarError, zipfile.BadZipFile) as error:
+        arrays = decoder(content)
+    except (KeyError, OSError, ValueError, zlib.error, tarfile.TarError, zipfile.BadZipFile) as error:
         raise DataError(f"{path}: cannot be decoded: {error}") from error
     for name, expected in source.checksums._asdict().items():
-        if packed or name.endswith("labels"):
+        if (packed and not lossy) or name.endswith("labels"):
             found = getattr(arrays, name).astype(np.uint8, copy=False).data
             checked(f"{path}: {name}", found, expected, when=" after decoding")
     return arrays
@@ -134,6 +138,23 @@ def _records(archive: tarfile.TarFile, members: Sequence[str]) -> tuple[Pixels, 
     records = np.frombuffer(b"".join(file.read() for file in files if file), np.uint8).reshape(-1, 1 + 3 * SIDE * SIDE)
     planes = records[:, 1:].reshape(-1, 3, SIDE, SIDE)
     return np.ascontiguousarray(planes.transpose(0, 2, 3, 1)), records[:, 0].astype(np.int64)
+
+
+def _jpeg_arrays(content: BytesIO) -> Arrays:
+    """JPEG files without their common header, one after another: none of the images is exact."""
+    with np.load(content, allow_pickle=False) as file:
+        train, test = (_jpegs(file["header"], file[f"{part}_scan"], file[f"{part}_offsets"]) for part in ("train", "test"))
+        train_labels, test_labels = (file[f"{part}_labels"].astype(np.int64) for part in ("train", "test"))
+    return Arrays(train, train_labels, test, test_labels, np.arange(len(train)), np.arange(len(test)))
+
+
+def _jpegs(header: Pixels, scans: Pixels, offsets: NDArray[np.uint32]) -> Pixels:
+    """The images whose scans lie between successive offsets, (n, height, width, channels)."""
+    from PIL import Image  # which matplotlib needs too; slow to import, and only needed here
+
+    begin, whole, end = header.tobytes(), scans.tobytes(), b"\xff\xd9"
+    files = (begin + whole[first:last] + end for first, last in itertools.pairwise(offsets))
+    return np.stack([np.asarray(Image.open(BytesIO(file))) for file in files])
 
 
 def _packed_arrays(content: BytesIO) -> Arrays:

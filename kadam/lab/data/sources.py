@@ -1,13 +1,15 @@
 """Where the experiments' data comes from, and proof that it is the right data.
 
-A data set is looked for in four places, in this order:
+A data set is looked for in these places, in this order:
 
     folder     $KADAM_DATA, if set: a folder that holds the files under the names below
+    pack       what a machine without a network was given (``kadam.lab.records.pack``)
     cache      the cache folder, where an earlier download lies
     download   the canonical source, into the cache, with a progress bar
     embedded   a small stand-in that comes with the installation, and is labelled as one wherever it is used
 
-A data set may lie in any of several files. Files are verified by sha256 wherever they are found; one that differs is
+A data set may lie in any of several files; one that is a lossy copy is taken where no other is on this machine, and says so in
+the title and the origin. Files are verified by sha256 wherever they are found; one that differs is
 refused, never passed over.
 """
 
@@ -29,6 +31,7 @@ from urllib.request import getproxies
 import numpy as np
 from numpy.typing import NDArray
 
+from kadam.lab.records import pack
 from kadam.lab.records.cache import cache_folder
 
 # Seconds without an answer after which a download counts as impossible.
@@ -57,6 +60,7 @@ class File:
     name: str
     sha256: str
     url: str | None = None
+    lossy: str = ""  # what the title adds where the file is no exact copy
 
 
 @dataclass(frozen=True)
@@ -74,6 +78,11 @@ class Source:
     def file_at(self, path: Path) -> File:
         """Which of the files lies at ``path``, by its name."""
         return next(file for file in self.files if file.name == path.name)
+
+    def title_at(self, path: Path) -> str:
+        """The title as figures name it where the data is of the file at ``path``."""
+        lossy = self.file_at(path).lossy
+        return f"{self.title} ({lossy})" if lossy else self.title
 
 
 @dataclass(frozen=True)
@@ -124,7 +133,8 @@ TINY_SHAKESPEARE = TextSource(
 )
 
 # Krizhevsky's binary version of 2009, with the checksum that public loaders of it state; and a smaller file in which 93
-# images are not exact, with the checksums of its data card. Those of the arrays are of the smaller file.
+# images are not exact, with the checksums of its data card. Those of the arrays are of the smaller file. The smallest holds
+# JPEG copies of all images: its labels are those of the others, its pixels are off by 6 of 255 in the mean.
 CIFAR10 = ImageSource(
     name="cifar10",
     title="CIFAR-10",
@@ -135,6 +145,7 @@ CIFAR10 = ImageSource(
             "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz",
         ),
         File("cifar10.npz", "6f69297d6293d733481f68abab1a1f8287693490d91f42e8d603a373f5de0824"),
+        File("cifar10_jpeg.npz", "c29d560caef42c656769a097b9ecb05f5f141457b0ed6b20d380cf5228de5992", lossy="a lossy JPEG copy"),
     ),
     classes=("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"),
     checksums=Checksums(
@@ -170,7 +181,7 @@ class Described:
     """Data that a record names; for the dataclasses that hold some."""
 
     title: str
-    origin: str  # folder | cache | download | embedded; several where files differ in it
+    origin: str  # folder | pack | cache | download | embedded; several where files differ in it; lossy where the file is
     sha256: str
 
     @property
@@ -261,10 +272,12 @@ def find(source: Source, *, fetch: bool, instead: str) -> tuple[str, Path] | Non
 
 
 def locate(source: Source) -> tuple[str, Path] | None:
-    """(origin, path) of a file that is already on this machine, unverified; None if there is none."""
-    folders = {"folder": data_folder(), "cache": download_folder()}
-    places = ((origin, folder / file.name) for origin, folder in folders.items() if folder for file in source.files)
-    return next(((origin, path) for origin, path in places if path.is_file()), None)
+    """(origin, path) of a file that is already on this machine, unverified, lossy ones last; None if there is none."""
+    folders = {"folder": data_folder(), "pack": pack.part(pack.DATA), "cache": download_folder()}
+    places = [(origin, folder / file.name) for origin, folder in folders.items() if folder for file in source.files]
+    exact = ((origin, path) for origin, path in places if not source.file_at(path).lossy)
+    lossy = ((f"{origin}, lossy", path) for origin, path in places if source.file_at(path).lossy)
+    return next(((origin, path) for origin, path in (*exact, *lossy) if path.is_file()), None)
 
 
 def download(source: Source) -> Path:

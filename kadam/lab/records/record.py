@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime
+from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -23,11 +24,14 @@ import numpy as np
 import xarray as xr
 
 from kadam import __version__
-from kadam.lab.records import files, profiles
+from kadam.lab.records import files, pack, profiles
 from kadam.lab.records.closure import LIBRARIES, PACKAGE
 from kadam.lab.records.files import RecordError as RecordError
 
 SCHEMA = 2
+
+# What xarray imports only when a record is written or read.
+SAVING = ("h5netcdf", "h5py")
 
 # Attributes that say where, when and how fast a result was computed; two equal results may differ in them.
 CIRCUMSTANCES = ("date", "commit", "versions", "device", "wall_time_s", "computed_s", "cost_paper", "cost_second")
@@ -87,6 +91,16 @@ def config_hash(config: Any) -> str:
     return hashlib.sha256(json.dumps(asdict(config), sort_keys=True).encode()).hexdigest()[:8]
 
 
+def check_saving() -> None:
+    """``ModuleNotFoundError`` where what :func:`save` needs is missing: to be known before a run and not after it."""
+    for name in SAVING:
+        try:
+            import_module(name)
+        except ModuleNotFoundError as error:
+            remedy = "pip install 'kadam[lab]', or without a network a pack, which `make gpu-pack` makes"
+            raise ModuleNotFoundError(f"saving a record needs {error.name}: {remedy}", name=error.name) from None
+
+
 def save(dataset: xr.Dataset, path: Path) -> None:
     """Write a record, with the sha256 of its result, under its name at once or not at all."""
     complete = dataset.assign_attrs(schema=SCHEMA)
@@ -144,7 +158,10 @@ def device_name() -> str:
 
 @functools.cache
 def commit() -> str:
-    """The git commit of the package's source, "+" added where files differ from it; "unknown" outside a checkout."""
+    """The git commit of the package's source, "+" added where files differ from it.
+
+    Outside a checkout the one that the pack names (:mod:`kadam.lab.records.pack`), or "unknown".
+    """
 
     def git(*arguments: str) -> str:
         run = subprocess.run(["git", "-C", str(PACKAGE), *arguments], capture_output=True, text=True, check=True)
@@ -153,4 +170,4 @@ def commit() -> str:
     try:
         return git("rev-parse", "--short=10", "HEAD") + ("+" if git("status", "--porcelain", "--", ".") else "")
     except (OSError, subprocess.CalledProcessError):
-        return "unknown"
+        return pack.commit() or "unknown"

@@ -69,6 +69,7 @@ def _compute(wanted: Request, run: record.Run, *, fresh: bool, jobs: int) -> Non
         shutil.rmtree(checkpoint, ignore_errors=True)
     files.remove_leftovers(wanted.path.parent, wanted.path.name)
     check_unedited(wanted.run, wanted.name)
+    record.check_saving()
     try:
         result = run(wanted.config, checkpoint=checkpoint, jobs=jobs)
     finally:

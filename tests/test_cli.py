@@ -103,7 +103,7 @@ def test_run_all_runs_every_experiment(kadam, monkeypatch):
         (("run", "growth", "--scheduler", "here"), "scheduler must be an address like tcp://host:8786, got 'here'"),
         (("run", "growth", "--scheduler", "tcp://x:1", "--cluster", "slurm"), "give one of them"),
         (("run", "growth", "--cluster", "moon"), "'moon' is not 'slurm'"),
-        (("book", "--profile", "smoke", "--set", "profil=smoke"), "no parameter 'profil'; they have: example_iteration"),
+        (("book", "--profile", "smoke", "--set", "profil=smoke"), "no parameter 'profil'; they have: draw, example_iteration"),
         (("book", "--set", "profile"), "--set takes NAME=VALUE, got 'profile'"),
         (("book", "--update-smoke"), "--update-smoke goes with --profile smoke"),
         (("book", "--profile", "smoke", "--own", "--update-smoke"), "--own would draw from other records"),

@@ -13,6 +13,7 @@
 # make records       run every experiment at the laptop profile again and commit its record
 # make paper         every experiment at the paper's profile, which wants a GPU, and the book of it
 # make bench         measure this machine
+# make gpu           prove the CUDA path and answer what CPUs cannot, in eight minutes of one GPU
 # make gpu-pack      what a GPU machine without a network needs beside the checkout, in gpu-pack
 # make env           the environment alone, in .venv
 # make dev           the same with what checks the repository
@@ -27,7 +28,7 @@ READY := .venv/.ready
 DEV := .venv/.dev
 KADAM := $(BIN)/python -m kadam
 
-.PHONY: help env dev book test check lint types unit fuzz notebooks smoke-book update-smoke records paper serve pdf bench gpu-pack lock clean
+.PHONY: help env dev book test check lint types unit fuzz notebooks smoke-book update-smoke records paper serve pdf bench gpu gpu-pack lock clean
 
 help:
 	@sed -n 's/^# \(make .*\)/\1/p' $(firstword $(MAKEFILE_LIST))
@@ -122,6 +123,10 @@ bench: env
 	$(KADAM) bench engine
 	$(KADAM) bench training
 	$(KADAM) bench tokens
+
+# In this environment where there is one, else in that of the machine, which need not be able to install anything.
+gpu:
+	PYTHONPATH=. $(if $(wildcard $(READY)),$(BIN)/python,$(PYTHON)) -m kadam gpu
 
 # Packages, data and the commit's name. It is found beside the package, or where KADAM_PACK says.
 gpu-pack: env

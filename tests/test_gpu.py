@@ -1,6 +1,8 @@
 """Minutes of a GPU: how slices share the time, what is left out, stopped or gone on with, and what is refused first."""
 
+import re
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -125,3 +127,9 @@ def test_a_rehearsal_ends_in_a_record(monkeypatch):
     assert least <= steps <= wanted.steps
     assert run.pilot(wanted) > 0
     assert chapters.obtain("growth", "smoke", steps=steps).attrs["profile"] == "smoke"
+
+
+def test_the_page_on_reproducing_lists_the_slices():
+    page = (Path(__file__).parents[1] / "book" / "reproducing.md").read_text()
+    for one in gpu.SLICES:
+        assert re.search(rf"\| `{one.name}` \| [^|]+ \| {one.seconds:g} \|", page), one.name

@@ -5,7 +5,7 @@ import xarray as xr
 
 from kadam.chapters.contest import looks, measures
 from kadam.chapters.contest.comparisons import ADAM, MATCHED, TUNED
-from kadam.chapters.contest.measures import cases, intervals, lead, networks, scale
+from kadam.chapters.contest.measures import cases, intervals, lead, networks, scale, two_stages
 from kadam.chapters.contest.parabola import interpolated_optimum
 from kadam.report import style
 from kadam.report.sentences import listed, of_all, said, span
@@ -21,7 +21,7 @@ def optima(record: xr.Dataset) -> style.Figure:
     figure, all_axes = style.panels(2, len(networks(record)), height=5.4, squeeze=False)
     for (above, below), network in zip(all_axes.T, networks(record), strict=True):
         of = record.sel(network=[network])
-        for method, look in looks.of_methods(record).items():
+        for method, look in _looks(record).items():
             _search(above, of.sel(optimizer=[method]), look, method)
         above.set(xscale="log", title=network, xlabel="learning rate")
         _differences(below, of)
@@ -51,6 +51,21 @@ HOW = {TUNED: "With each method at its optimum,", MATCHED: "With updates as larg
 
 def _methods(record: xr.Dataset) -> list[str]:
     return list(record.optimizer.values.tolist())
+
+
+# Of methods that have no look of their own in the other figures of contests, or share one.
+MORE: tuple[looks.Look, ...] = (
+    {"color": style.CORRECTED, "marker": "s"},
+    {"color": style.SECOND, "marker": "^"},
+    {"color": style.PAPER, "marker": "D"},
+)
+
+
+def _looks(record: xr.Dataset) -> dict[str, looks.Look]:
+    """Every method's, no two alike: Adam, NAdam and k = 2 as in the other figures of contests."""
+    known, more = looks.of_methods(record), iter(MORE)
+    own = {name for name in known if name in (ADAM, "NAdam") or name in two_stages(record).values()}
+    return {name: known[name] if name in own else next(more) for name in _methods(record)}
 
 
 def _search(axes: style.Axes, of: xr.Dataset, look: looks.Look, label: str) -> None:
@@ -83,7 +98,7 @@ def _differences(axes: style.Axes, of: xr.Dataset) -> None:
         found = np.stack(mean_interval(lead(of, name, others)))[..., 0]
         looks.bars(axes, np.arange(len(others)) + 0.2 * (j - (len(compared) - 1) / 2), found, marker, colour, label)
     axes.axhline(0, color=style.GUIDE, lw=0.8)
-    axes.set_xticks(range(len(others)), others, fontsize=7)
+    axes.set_xticks(range(len(others)), [name.replace(", ", "\n") for name in others], fontsize=7)
     axes.legend(fontsize=7)
 
 

@@ -61,7 +61,7 @@ def test_every_committed_record_is_small_and_verified():
     for path in manifest:
         experiment, profile = path.removesuffix(".nc").rsplit("-", 1)[0].split("/")
         assert results.committed(RESULTS, experiment, profile).attrs["commit"] not in ("unknown", "")
-        assert (RESULTS / path).stat().st_size < 1_000_000
+        assert (RESULTS / path).stat().st_size < 2_500_000  # the largest has every update of eight seeds
     assert {p.relative_to(RESULTS).as_posix() for p in RESULTS.rglob("*.nc")} == set(manifest)
 
 
@@ -187,7 +187,7 @@ def test_no_paper_profile_takes_longer_than_five_minutes_of_the_chip_by_arithmet
     having = [name for name in chapters.NAMES if "paper" in chapters.find(name).profiles]
     assert set(chapters.NAMES) - set(having) == {"language", "radius"}
     least = {name: chapters.arithmetic(name, "paper")["least_s"] for name in having}
-    assert {name for name, seconds in least.items() if seconds} == {"growth", "generalization", "cifar", "optimum"}
+    assert {name for name, seconds in least.items() if seconds} == {"growth", "generalization", "cifar", "optimum", "memory"}
     assert all(seconds is None or 0 < seconds < 60 for seconds in least.values())  # launches cost several times as much
 
 

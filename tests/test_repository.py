@@ -17,7 +17,6 @@ from packaging.specifiers import SpecifierSet
 from recorded import readme
 
 from kadam import __version__
-from kadam.lab.records import committed as results
 
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
@@ -135,13 +134,6 @@ def test_the_readmes_example_of_a_flow_runs():
     exec(example, given)
     assert given["discrete"].shape == given["flow"].shape == (101, 4)
     assert 0 < abs(given["discrete"] - given["flow"]).max() < 1e-4
-
-
-def test_the_chapter_names_the_costs_that_its_record_holds():
-    chapter = (ROOT / "notebooks" / "03-continuous-time.md").read_text()
-    record = results.committed(ROOT / "results", "trajectories", "cpu")
-    ((paper, second),) = re.findall(r"costs about (\d+) steps of Adam and one of the half-step flow about (\d+)", chapter)
-    assert (int(paper), int(second)) == (round(record.attrs["cost_paper"]), round(record.attrs["cost_second"]))
 
 
 def test_the_example_in_the_optimizers_docstring_runs():

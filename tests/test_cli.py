@@ -121,7 +121,7 @@ def test_a_gpu_is_given_one_process_unless_more_are_asked_for(kadam, monkeypatch
     class Obtained(Exception):
         pass
 
-    def obtain(name, profile, *, fresh, jobs):
+    def obtain(name, profile, *, steps, fresh, jobs):
         raise Obtained(jobs)
 
     monkeypatch.setattr(chapters, "obtain", obtain)

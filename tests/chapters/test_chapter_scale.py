@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -273,9 +272,3 @@ def test_the_tables_hold_what_the_record_holds(laptop):
     assert figures.moment_table(laptop).rows[6][3] == f"{nearest:.2f}" == "0.25"
     for table in (figures.overhead_table, figures.record_table, figures.commit_table, figures.asking):
         assert str(table(laptop)) in figures.summary(laptop)
-
-
-def test_the_chapter_names_the_numbers_that_its_record_holds(laptop):
-    chapter = (Path(__file__).parents[2] / "notebooks" / "12-scale.md").read_text()
-    noise = float(laptop.moment.sel(beta2=0.999, rounding="bfloat16, nearest", gradients="noise")[-1])
-    assert f"to {noise:.1f} after 5,000 steps" in chapter

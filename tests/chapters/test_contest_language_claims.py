@@ -310,13 +310,13 @@ def tables(record):
 def sentences(record):
     shared = "advantage", "rates", "rates_by_k", "sizes", "stages", "ranking"
     found = [getattr(contest, f"{name}_said")(record) for name in shared]
-    own = [figures.answer(record), figures.basin_said(record), figures.time_said(record, dict.fromkeys(METHODS, 1.0))]
+    own = [figures.answer(record, record), figures.basin_said(record), figures.time_said(record, dict.fromkeys(METHODS, 1.0))]
     return [*found, *own, *(said(record, methods=METHODS) for said in (contest.curves_said, figures.updates_said))]
 
 
 def test_the_first_of_all_methods_is_the_one_that_loses_least():
     found = made(Lion={EQUAL: 2.5, TUNED: [1.9, 2.1]})
-    assert figures.answer(found).endswith("the first is `Lion` in 1 of 2 networks and `Adam` in 1 of 2 networks.")
+    assert figures.answer(found, found).endswith("the first is `Lion` in 1 of 2 networks and `Adam` in 1 of 2 networks.")
     assert "The first of 6 methods is `Lion` in 1 of 2 networks" in contest.ranking_said(found)
 
 

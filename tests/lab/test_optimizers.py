@@ -121,7 +121,7 @@ def test_names_say_stages_and_strategy():
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("Adagrad", "Adam, AdamW, NAdam, LaProp, Lion, SGD, or like '2-Adam meta'; got 'Adagrad'"),
+        ("Adagrad", "SGD; Adam, beta1 = 0.5; Adam, beta1 = 0.7; or like '2-Adam meta'; got 'Adagrad'"),
         ("2-Adam", "like '2-Adam meta'; got '2-Adam'"),
         ("2-Adam nope", "strategy must be one of repeat, .*; got 'nope'"),
         ("0-Adam meta", "k must be a whole number >= 1, got 0"),

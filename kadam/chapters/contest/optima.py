@@ -42,11 +42,11 @@ def optima_said(record: xr.Dataset) -> str:
         if comparison == TUNED:
             ahead = [f"{n} ({span(gain, f'+{of.form}')} {of.difference})" for n, gain in zip(ahead, mean, strict=True)]
         each = [f"`{name}` in {n}" for name, n in zip(others, ahead, strict=True)]
-        parts.append(f"{HOW[comparison]} ahead of Adam: {listed(each)}.")
+        parts.append(f"{HOW[comparison]} {listed(each)}.")
     return f"{' '.join(parts)} Ahead is a 95% interval above zero."
 
 
-HOW = {TUNED: "With each method at its optimum,", MATCHED: "With updates as large as Adam's,"}
+HOW = {TUNED: "Ahead of Adam, each method at its optimum, is", MATCHED: "With updates as large as Adam's it is"}
 
 
 def _methods(record: xr.Dataset) -> list[str]:

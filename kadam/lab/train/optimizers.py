@@ -42,7 +42,7 @@ def stages_of(method: str) -> tuple[int, str]:
         return int(method == "Adam"), method
     found = re.fullmatch(r"(\d+)-Adam (\w+)", method)
     if not found:
-        raise ValueError(f"method must be one of {', '.join(RIVALS)}, or like '2-Adam meta'; got {method!r}")
+        raise ValueError(f"method must be one of {'; '.join(RIVALS)}; or like '2-Adam meta'; got {method!r}")
     kadam_name(int(found[1]), found[2])  # which checks both
     return int(found[1]), found[2]
 

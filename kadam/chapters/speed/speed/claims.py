@@ -9,6 +9,7 @@ from kadam.chapters.speed.speed.config import CEILING, TORCH
 from kadam.report.ledger import NOT_RUN, Cases, Claims, Criterion, Finding, limited
 
 LARGE = ("10M", "100M")  # single tensors that no cache holds
+LARGEST = "1B"  # of the profile for a GPU alone
 
 
 def time_ratio(dataset: xr.Dataset, way: str | list[str], against: str = TORCH[0]) -> xr.DataArray:
@@ -30,6 +31,22 @@ def _near_torch(dataset: xr.Dataset, *, cases: Sequence[str], way: str, **limits
 
 def _near_bandwidth(dataset: xr.Dataset, **shares: float) -> Finding:
     return _within(time_ratio(dataset, "fused", CEILING), LARGE, {int(k[1:]): 1 / share for k, share in shares.items()})
+
+
+def _near_bandwidth_on_gpu(dataset: xr.Dataset, *, least: float) -> Finding:
+    """Every k at the largest size, of the speed of scaling a tensor in place, which moves what a copy moves."""
+    if LARGEST not in dataset.case:
+        return NOT_RUN
+    share = 1 / time_ratio(dataset, "fused", CEILING).sel(case=LARGEST).dropna("k")
+    words = [f"k={k}: {float(of):.2f}" for k, of in zip(share.k.values, share, strict=True)]
+    return "; ".join(words), limited(share, least=least)
+
+
+def _no_slower_on_gpu(dataset: xr.Dataset, *, most: float) -> Finding:
+    if LARGEST not in dataset.case:
+        return NOT_RUN
+    ratio = time_ratio(dataset, "fused").sel(case=LARGEST, k=1)
+    return f"{float(ratio):.2f} of its time", limited(float(ratio), most=most)
 
 
 def _never_slower_than_foreach(dataset: xr.Dataset, *, most: float) -> Finding:
@@ -85,5 +102,15 @@ TESTS: Claims = {
         "A fused step takes two scratch blocks of memory beyond the state",
         Criterion(PEAK, blocks=8, counting=1),
         _little_memory,
+    ),
+    ("D-11h", HERE): (
+        "On a GPU a fused step of any k moves its bytes at nearly the speed of memory",
+        Criterion("every k at 1B parameters: at least {least:.0%} of the speed of scaling a tensor in place", least=0.85),
+        _near_bandwidth_on_gpu,
+    ),
+    ("D-11i", HERE): (
+        "On a GPU one fused stage is no slower than torch's fused AdamW",
+        Criterion("at 1B parameters at most {most:g} of its time", most=1.0),
+        _no_slower_on_gpu,
     ),
 }

@@ -35,6 +35,8 @@ class Advice:
 
     def _why_stable(self) -> str:
         narrow = "" if self.stable_continuous else " It lies outside the paper's narrower region (C <= 0)."
+        if self.beta1 == self.beta2 == 0:
+            return f"With no memory at all every step is the sign of its gradient, one learning rate long.{narrow}"
         return (
             f"No gradient sequence can make a step longer than {self.largest_update:.3g} learning rates: "
             "momentum forgets faster than the square root of the second moment "
@@ -49,7 +51,8 @@ class Advice:
         else:
             speed = f"by a factor e every {Decimal(f'{1 / self.growth_rate:.3g}'):,f} steps"
         return (
-            f"Where gradients shrink, updates can grow {speed}: the second moment forgets faster than the momentum. "
+            f"Where gradients shrink, updates can grow {speed}: "
+            "the root of the second moment forgets faster than the momentum. "
             f"Choose {'' if self.k == 1 else 'its '}beta2 above beta1^2 = {self._boundary()}."
         )
 

@@ -227,6 +227,7 @@ def with_words_apart(notebook: Notebook) -> Notebook:
 def badge_of(shown: Mapping[str, xr.Dataset], *, folder: str = "generated", after: str = "") -> str:
     """Where the numbers of these records come from; ``folder``: the way from the page to the records' copies."""
     facts = "profile {profile} · {device} · {date} · commit {commit} · {wall_time_s:.1f} s · data: {data} · result {sha256:.8}"
+    facts += " · again: `kadam run {experiment} --profile {profile} --fresh`"
     link = f" · {{{{download}}}}`{{experiment}} record <{folder}/{{experiment}}-{{profile}}.nc>`"
     lines = "\\\n".join((facts + link).format(**record.attrs) for record in shown.values())
     return f":::{{div}} kadam-badge\n{lines}{after}\n:::\n"

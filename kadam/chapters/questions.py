@@ -50,9 +50,10 @@ QUESTIONS = (
         by=("GT-4b",),
         yes="yes: {GT-4b}",
         some="it depends: {GT-4b}",
-        no="no: pairs of one C differ as much as any ({GT-4b}). The memory of momentum, gamma, tells speed better at "
+        no="no: pairs of one C differ nearly as much as any two ({GT-4b}; 1 would be all of the variance of speed). "
+        "The memory of momentum, gamma, tells speed better at "
         "{D-4l fixed.held} of {D-4l fixed.of} targets at one learning rate, and at {D-4l tuned.held} of {D-4l tuned.of} tuned",
-        asked="Is C the cause?",
+        asked="Is C the cause of the speed?",
         figure="fig-generalization-causes",
     ),
     Row(

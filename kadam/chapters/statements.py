@@ -79,8 +79,8 @@ PAPER = (
         "Normalisation gives a weight a second Adam [G&T, Section 4.2]",
         ("GT-5l", "GT-5o", "D-5n"),
         by=("GT-5l", "GT-5o"),
-        no="the direction follows a second Adam in {GT-5l.held} of {GT-5l.of} cases, and one number for the whole weight, its "
-        "norm, in {D-5n.held} of {D-5n.of}",
+        no="the direction follows a second Adam in {GT-5l.held} of {GT-5l.of} cases and Adam with one second moment for the "
+        "whole weight in {GT-5o.held} of {GT-5o.of}; it follows AdamW over the weight's norm in {D-5n.held} of {D-5n.of}",
         why="a scale-invariant weight is divided by one number, its norm, where a second Adam divides each entry by its own",
         asked="Is normalisation a second Adam?",
         figure="fig-invariance-directions",

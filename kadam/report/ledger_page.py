@@ -35,7 +35,8 @@ def answers(rows: Sequence[Answered], first: Sequence[str]) -> str:
 
 def answer(one: Answered) -> str:
     """A question in bold, and the answer: the outcome first."""
-    words = one.outcome if one.row.kind == "question" else f"{one.outcome}: {one.sentence}"
+    alone = one.row.kind == "question" or one.verdict == "not run at this profile"
+    words = one.sentence if alone else f"{one.outcome}: {one.sentence}"
     return f"**{one.row.asked or one.row.statement}** {words[:1].upper()}{words[1:]}.".replace("|", "\\|")
 
 

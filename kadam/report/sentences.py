@@ -32,9 +32,11 @@ def said(tell: Callable[P, str]) -> Callable[P, Sentences]:
 
 
 def of_all(held: ArrayLike, what: str) -> str:
-    """In how many of some cases something holds: "all 7 layers", "5 of 7 layers", "none of 7 layers"; ``what``: the plural."""
+    """In how many of some cases something holds: "all 7 layers", "both layers", "5 of 7 layers", "none of 7 layers"."""
     cases = np.asarray(held, dtype=bool).ravel()
     n, of = int(cases.sum()), cases.size
+    if n == of and of in (1, 2):
+        return f"the one {what.removesuffix('s')}" if of == 1 else f"both {what}"
     return f"all {of} {what}" if n == of > 0 else f"{n or 'none'} of {of} {what}"
 
 

@@ -42,8 +42,8 @@ def advantage_said(record: xr.Dataset) -> str:
     tuned, matched, there = (of_all(one[equal], "leads") for one in (*others, above | np.zeros_like(equal)))
     return (
         f"At the same learning rate $k = 2$ is ahead of Adam in {of_all(equal, 'cases')}, with differences of "
-        f"{extremes(mean, f'+{of.form}')} {of.difference}. At matched size {matched} are left, at tuned rates {tuned}. Adam's "
-        f"own best rate lies above the shared one in {of_all(above, 'networks')}, where {there} are found."
+        f"{extremes(mean, f'+{of.form}')} {of.difference}. Of these, {matched} stay at matched size and {tuned} at tuned "
+        f"rates. Adam's own best rate lies above the shared one in {of_all(above, 'networks')}; {there} are found there."
     )
 
 

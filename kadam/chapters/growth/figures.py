@@ -37,7 +37,8 @@ def answer(record: xr.Dataset) -> str:
         return f"**The answer.** {NONE_GREW}"
     grew = [record.slope.sel(setting=setting).mean("seed").values >= window for setting in TITLES]
     fixed, fresh = (
-        f"{of_all(g[outside], 'pairs')} outside the region and at {of_all(g[inside], 'pairs')} inside" for g in grew
+        f"{of_all(g[outside], 'pairs')} outside the region that have time for it, and at {of_all(g[inside], 'pairs')} inside"
+        for g in grew
     )
     rate = float((record.slope.sel(setting="fresh") / record.rate_corrected).isel(point=outside).mean())
     return (
@@ -160,7 +161,7 @@ def errors_said(record: xr.Dataset) -> str:
     told = []
     for rule, least in rules.items():
         if relative_errors(record, "discrete", least=least).isnull().all():
-            told.append(f"No pair is one {rule}.")
+            told.append(f"There is no pair {rule}.")
             continue
         each = listed([f"{error(record, law, least=least)} for {LAW_NAMES[law]}" for law in LAWS])
         told.append(f"Over the pairs {rule} the error is {each}; the closest is {_closest(record, least=least)}.")
@@ -214,9 +215,9 @@ def places_said(record: xr.Dataset) -> str:
     parts = []
     for where, points in (("inside", record.coefficient > 0), ("outside", record.rate_discrete > LOOSE)):
         shares = {name: float(share.where(points).mean()) for name, share in holder_shares(record).items()}
-        top = sorted(shares, key=lambda name: -shares[name])[:3]
-        parts.append(f"{where} the region " + listed([f"`{name}` in {shares[name]:.0%}" for name in top]))
+        top = [name for name in sorted(shares, key=lambda name: -shares[name])[:3] if shares[name] >= 0.005]
+        parts.append(f"{where} the region, in " + listed([f"`{name}` for {shares[name]:.0%}" for name in top]))
     end = record.max_update.isel(iteration=-1, seed=0)
     ratio = span(end.sel(setting="eps") / end.sel(setting="fixed"), ".3f")
-    where = f"The largest update lies {'; '.join(parts)} of the late iterations."
+    where = f"The largest update lies, {'; '.join(parts)} of the late iterations."
     return f"{where} PyTorch's $\\varepsilon$ multiplies it, at the end, by {ratio}."

@@ -54,7 +54,7 @@ def _continuous_region_is_safe(dataset: xr.Dataset) -> Finding:
     inside = square.coefficient > 0
     grow = int((inside & (square.rate_discrete > 0)).sum())
     place = "nowhere below the exact one" if gap >= 0 else f"up to {-gap:.1e} below the exact one"
-    measured = f"of {int(inside.sum())} grid points with C > 0, {grow} can grow; the paper's boundary is {place}"
+    measured = f"updates can grow at {grow} of {int(inside.sum())} grid points with C > 0; the paper's boundary is {place}"
     return measured, judged(grow == 0 and gap >= 0)
 
 

@@ -90,7 +90,7 @@ def region(record: xr.Dataset) -> style.Figure:
 def region_said(record: xr.Dataset) -> str:
     """Which named pairs are outside, how fast they may grow, and how large an update the others allow."""
     exact, paper = (record[f"practice_stable_{time}"] == 0 for time in ("discrete", "continuous"))
-    words = f"Outside of the exact region {_named(record, exact)}, outside of the paper's {_named(record, paper)}."
+    words = f"Outside of the exact region {_named(record, exact)}, and outside of the paper's {_named(record, paper)}."
     if exact.any():
         rates = record.practice_rate[exact], np.abs(record.practice_coefficient[exact]) / 2
         per_step, continuous = (span(rate, ".3f") for rate in rates)
@@ -190,7 +190,7 @@ def boundaries_said(record: xr.Dataset) -> str:
     return (
         f"The gap is widest, {height:.4f} in $\\beta$, at $\\gamma = {place:.3f}$; it is {listed(near)}. The paper's boundary "
         f"lies below the exact one at {of_all(gap < 0, 'values')} of $\\gamma$. The share {float(np.abs(gap).mean()):.3f} of "
-        f"the whole square is between the two, where {_named(record, between)}."
+        f"the whole square is between the two, and in it {_named(record, between)}."
     )
 
 

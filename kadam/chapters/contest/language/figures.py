@@ -79,11 +79,13 @@ def basin_said(record: xr.Dataset) -> str:
     wide = of_all([one[-1] > one[1] for one in (by_k(of.width, name) for name in two_stages(record))], "cases")
     narrow = second < NARROW * adam
     cut = int((narrow & second_and_first(of.cut)[0]).sum())
+    cut_off = f" ({cut} of them cut off by the search)" if cut else ""
     wider = of.width.sel(network=[name + NORMALISED for name in both]).values > of.width.sel(network=both).values
+    normalised = f" Normalised queries and keys widen it in {of_all(wider, 'cases')}." if both else ""
     return (
         f"With $k = 2$ the basin is narrower than Adam's, by more than a tenth of its logarithm, in {of_all(narrow, 'cases')} "
-        f"({cut} of them cut off by the search). From $k = 2$ to $k = {int(record.k.max())}$ it widens in "
-        f"{wide}. Normalised queries and keys widen it in {of_all(wider, 'cases')}."
+        f"{cut_off}. From $k = 2$ to $k = {int(record.k.max())}$ it widens in "
+        f"{wide}.{normalised}"
     )
 
 

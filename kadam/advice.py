@@ -35,11 +35,14 @@ class Advice:
 
     def _why_stable(self) -> str:
         narrow = "" if self.stable_continuous else " It lies outside the paper's narrower region (C <= 0)."
-        if self.beta1 == self.beta2 == 0:
-            return f"With no memory at all every step is the sign of its gradient, one learning rate long.{narrow}"
+        signs = self.beta1 == self.beta2 == 0
+        why = (
+            "there is no memory, so every step is a sign"
+            if signs
+            else "momentum forgets faster than the root of the second moment"
+        )
         return (
-            f"No gradient sequence can make a step longer than {self.largest_update:.3g} learning rates: "
-            "momentum forgets faster than the square root of the second moment "
+            f"No gradient sequence can make a step longer than {self.largest_update:.3g} learning rates: {why} "
             f"(beta2 = {self.beta2!r} against beta1^2 = {self._boundary()}).{narrow}"
         )
 

@@ -34,7 +34,7 @@ def test_the_ranking_names_the_first_and_places_adam(record):
     accuracy.loc[{"optimizer": "Lion", "comparison": TUNED}] = [[[0.6], [0.61]]] * 2
     accuracy.loc[{"optimizer": "2-Adam meta", "comparison": TUNED, "network": "no norm"}] = [[0.7], [0.5]]
     said = contest.ranking_said(record.assign(accuracy=accuracy))
-    assert "The first of 10 methods is `Lion` in all 2 networks. Adam has place 2 to 3, the best with $k = 2$ place 2." in said
+    assert "The first of 10 methods is `Lion` in both networks. Adam has place 2 to 3, the best with $k = 2$ place 2." in said
     assert said.endswith("1 of 9 others are ahead of Adam, in every network `Lion`.")
 
 

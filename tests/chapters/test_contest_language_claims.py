@@ -324,8 +324,8 @@ def test_a_lead_is_told_by_where_adams_own_best_rate_lies():
     found = made(**{"2xAdam_meta": {EQUAL: 1.9, TUNED: 2.0}})
     found.peak_rate.loc[{"optimizer": "Adam", "comparison": TUNED, "network": "a"}] = 1e-2
     said = contest.advantage_said(found)
-    assert "At matched size none of 2 leads are left, at tuned rates none of 2 leads." in said
-    assert "best rate lies above the shared one in 1 of 2 networks, where 1 of 2 leads are found." in said
+    assert "Of these, none of 2 leads stay at matched size and none of 2 leads at tuned rates." in said
+    assert "best rate lies above the shared one in 1 of 2 networks; 1 of 2 leads are found there." in said
 
 
 def test_curves_are_compared_early_and_at_the_end():
@@ -350,7 +350,7 @@ def test_basins_are_told_beside_adams():
     found = made(networks=("a", "a, q/k norm"))
     narrow = xr.DataArray([9.0, 2.0, 9.0], dims="rate")
     said = figures.basin_said(changed(found, "search_loss", "2-Adam meta", narrow))
-    assert "narrower than Adam's, by more than a tenth of its logarithm, in 2 of 4 cases (0 of them cut off" in said
+    assert "narrower than Adam's, by more than a tenth of its logarithm, in 2 of 4 cases. From" in said
     assert "it widens in 2 of 4 cases. Normalised queries and keys widen it in none of 6 cases." in said
 
 

@@ -45,7 +45,7 @@ def answer(record: xr.Dataset) -> str:
         f"**The answer.** On one fixed batch the largest update grows at {fixed}. Its rate differs from the paper's $|C|/2$ by "
         f"{error(record, 'continuous')} and from the exact rate with its bias correction by {error(record, 'corrected')}. With "
         f"fresh minibatches it grows at {fresh}, at {rate:.2f} times the exact rate. Growth is a factor $e$ or more within the "
-        f"fitted iterations, in the mean over {record.sizes['seed']} seeds; errors are root mean squares over pairs outside."
+        f"fitted iterations, mean over {record.sizes['seed']} seeds; errors are root mean squares."
     )
 
 

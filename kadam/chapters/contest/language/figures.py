@@ -83,7 +83,7 @@ def basin_said(record: xr.Dataset) -> str:
     wider = of.width.sel(network=[name + NORMALISED for name in both]).values > of.width.sel(network=both).values
     normalised = f" Normalised queries and keys widen it in {of_all(wider, 'cases')}." if both else ""
     return (
-        f"With $k = 2$ the basin is narrower than Adam's, by more than a tenth of its logarithm, in {of_all(narrow, 'cases')} "
+        f"With $k = 2$ the basin is narrower than Adam's, by more than a tenth of its logarithm, in {of_all(narrow, 'cases')}"
         f"{cut_off}. From $k = 2$ to $k = {int(record.k.max())}$ it widens in "
         f"{wide}.{normalised}"
     )

@@ -88,11 +88,11 @@ def curves_said(record: xr.Dataset) -> str:
     peak = xr.apply_ufunc(np.maximum.accumulate, late, kwargs={"axis": late.get_axis_num("iteration")})
     broken = (late < peak / 2).any("iteration").isel(point=record.coefficient.values < 0).mean(["seed", "point"])
     each = [
-        f"{float(last.sel(setting=s)[0]):.2g} and {float(last.sel(setting=s)[-1]):.2g} learning rates on {TITLES[s]}, where "
-        f"{float(broken.sel(setting=s)):.0%} of the lines outside the region fall to half of what they had reached"
+        f"{float(last.sel(setting=s)[0]):.2g} and {float(last.sel(setting=s)[-1]):.2g} learning rates on {TITLES[s]}, and "
+        f"{float(broken.sel(setting=s)):.0%} of the lines outside the region fall to half of their peak"
         for s in TITLES
     ]
-    return f"The largest update at the end, at the most and at the least stable pair, is {listed(each)}."
+    return f"The largest update at the end, at the most and at the least stable pair, is {'; '.join(each)}."
 
 
 @style.styled

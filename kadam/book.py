@@ -24,6 +24,7 @@ from kadam import chapters, notebooks
 from kadam.lab.records import committed, files
 from kadam.lab.records.closure import PACKAGE, code_of
 from kadam.lab.records.record import device_name
+from kadam.lab.records.store import command
 from kadam.notebooks import BookError, Notebook, Page, as_text, say, write
 from kadam.report import explorer
 from kadam.report.ledger_page import Made, answers, fragment, readings, shortfalls
@@ -168,7 +169,7 @@ def _write_pages(
     write(generated / "three.md", answers(ledger, chapters.rows.FRONT) + "\n")
     write(generated / "stages.md", answers(ledger, chapters.rows.STAGES) + "\n")
     write(generated / "counts.md", summary(ledger))
-    write(generated / "arithmetic.md", arithmetic())
+    write(generated / "arithmetic.md", _kept_arithmetic(root))
     write(generated / "shortfalls.md", shortfalls(ledger))
     write(generated / "readings.md", readings(ledger))
     write(generated / "status.md", status_page(used, seconds, installed() | dict(stages)))
@@ -204,20 +205,13 @@ def with_words_apart(notebook: Notebook) -> Notebook:
     cells = []
     for cell in apart.cells:
         cells.append(cell)
-        figure = "figure" in cell.metadata.get("mystnb", {})
-        words = (
-            [output for output in cell.outputs if {"text/html", "text/markdown"} & set(output.get("data", {}))]
-            if figure
-            else []
-        )
-        if words:
+        drawn = cell.metadata.get("mystnb", {})
+        words = [output for output in cell.get("outputs", []) if {"text/html", "text/markdown"} & set(output.get("data", {}))]
+        if words and "figure" in drawn:
             cell.outputs = [output for output in cell.outputs if output not in words]
-            image = cell.metadata["mystnb"]["image"]
             told = [plain(output.data["text/markdown"]) for output in words if "text/markdown" in output.data]
-            cell.metadata["mystnb"] = {
-                **cell.metadata["mystnb"],
-                "image": {**image, "alt": " ".join([image["alt"].strip(), *told])},
-            }
+            alt = " ".join([drawn["image"]["alt"].strip(), *told])
+            cell.metadata["mystnb"] = {**drawn, "image": {**drawn["image"], "alt": alt}}
             line, hidden = "# a page leaves out cells without a line", {"tags": ["remove-input"]}
             cells.append(nbformat.v4.new_code_cell(line, outputs=words, metadata=hidden, id=f"{cell.id}-words"))
     apart.cells = cells
@@ -227,7 +221,7 @@ def with_words_apart(notebook: Notebook) -> Notebook:
 def badge_of(shown: Mapping[str, xr.Dataset], *, folder: str = "generated", after: str = "") -> str:
     """Where the numbers of these records come from; ``folder``: the way from the page to the records' copies."""
     facts = "profile {profile} · {device} · {date} · commit {commit} · {wall_time_s:.1f} s · data: {data} · result {sha256:.8}"
-    facts += " · again: `kadam run {experiment} --profile {profile} --fresh`"
+    facts += f" · again: `{command('{experiment}', '{profile}')}`"
     link = f" · {{{{download}}}}`{{experiment}} record <{folder}/{{experiment}}-{{profile}}.nc>`"
     lines = "\\\n".join((facts + link).format(**record.attrs) for record in shown.values())
     return f":::{{div}} kadam-badge\n{lines}{after}\n:::\n"
@@ -241,7 +235,7 @@ def ledger_page(ledger: list[Answered], root: Path) -> str:
     for record, (name, profile) in judged.items():
         found = chapters.best(name, profile, root / "results")
         configuration = {} if found is None else json.loads(found.attrs["config"])
-        makings[record] = Made(f"kadam run {name} --profile {profile} --fresh", configuration)
+        makings[record] = Made(command(name, profile), configuration)
     words = {path.relative_to(root).as_posix(): path.read_text() for path in sorted((root / "tests").rglob("test_*.py"))}
     checks = {claim.id: [name for name, text in words.items() if f'"{claim.id}"' in text] for claim in claims}
     return fragment(ledger, makings, checks)
@@ -256,6 +250,14 @@ def arithmetic() -> str:
     """What every experiment of profile paper computes."""
     having = [name for name in chapters.NAMES if "paper" in chapters.find(name).profiles]
     return chapters.arithmetic_table(chapters.arithmetic(name, "paper") for name in having).markdown() + "\n"
+
+
+def _kept_arithmetic(root: Path) -> str:
+    """The same, counted once for the code there is: that takes seconds, and an edit of prose changes nothing of it."""
+    kept = root / "_build" / f"arithmetic-{code_of(set(PACKAGE.rglob('*.py')), PACKAGE)}.md"
+    if not kept.exists():
+        write(kept, arithmetic())
+    return kept.read_text()
 
 
 def installed() -> dict[str, float]:

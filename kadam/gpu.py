@@ -11,13 +11,10 @@ import signal
 import subprocess
 import sys
 import time
-import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from kadam import chapters
-from kadam.lab.data.configured import configured
-from kadam.lab.data.sources import StandInWarning
 from kadam.lab.records import files, profiles
 from kadam.lab.records.cache import cache_folder
 from kadam.notebooks import say
@@ -115,7 +112,8 @@ def chosen_steps(one: Slice, device: str, seconds: Callable[[], float]) -> int |
         return int(kept.read_text())
     full, least = wanted.config, min(least, wanted.config.steps)
     pilot = experiment.part("run").pilot
-    fewest, most = (pilot(replace(full, steps=steps)) for steps in (least, full.steps))
+    most = pilot(full)
+    fewest = most if least == full.steps else pilot(replace(full, steps=least))
     given = seconds()
     if given < fewest:
         raise OutOfTime(f"left out: {least:,} steps, the fewest that decide it, take {fewest:.0f} s")
@@ -148,17 +146,13 @@ def check(device: str, slices: Sequence[Slice]) -> None:
     """``GPUError`` in one line where a slice would fail for what is missing: a device, its memory, a compiler, real data."""
     if device == "cuda":
         _check_gpu()
-    for one in slices:
-        described = chapters.find(one.name).part("config")
-        config = profiles.choose(described.PROFILES, PROFILE[device])
-        if device == "cuda" and hasattr(described, "DATA"):
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", StandInWarning)
-                data = configured(described.DATA, config, fetch=True)
-            if data.stand_in:
-                raise GPUError(
-                    f"{one.name} needs real data and found {data.label}; get it with: kadam data fetch, or make gpu-pack"
-                )
+    for one in slices if device == "cuda" else ():
+        config = profiles.choose(chapters.find(one.name).part("config").PROFILES, PROFILE[device])
+        data = chapters.data_of(one.name, config, fetch=True)
+        if data is not None and data.stand_in:
+            raise GPUError(
+                f"{one.name} needs real data and found {data.label}; get it with: kadam data fetch, or make gpu-pack"
+            )
 
 
 def _check_gpu() -> None:

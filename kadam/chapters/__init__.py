@@ -17,7 +17,7 @@ import xarray as xr
 
 from kadam.chapters import rows
 from kadam.lab.data.configured import configured
-from kadam.lab.data.sources import StandInWarning
+from kadam.lab.data.sources import Described, StandInWarning
 from kadam.lab.records import committed, files, profiles, store
 from kadam.lab.records.cache import cache_folder
 from kadam.lab.records.closure import PACKAGE, code_of, files_of
@@ -100,14 +100,18 @@ def request(name: str, profile: str, *, steps: int | None = None, fetch: bool = 
     config = profiles.choose(described.PROFILES, profile)
     if steps is not None:
         config = profiles.shortened(config, steps, least=getattr(described, "LEAST", None))
-    sha256 = _data_sha256(described.DATA, config, fetch) if hasattr(described, "DATA") else ""
-    return store.Request(name, profile, config, find(name).module_name("run"), sha256)
+    data = data_of(name, config, fetch=fetch)
+    return store.Request(name, profile, config, find(name).module_name("run"), data.sha256 if data else "")
 
 
-def _data_sha256(kind: str, config: Any, fetch: bool) -> str:
+def data_of(name: str, config: Any, *, fetch: bool) -> Described | None:
+    """The data that an experiment with this configuration learns from, if it learns from any; ``fetch``: may download it."""
+    described = find(name).part("config")
+    if not hasattr(described, "DATA"):
+        return None
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", StandInWarning)  # the record and its figures say it
-        return configured(kind, config, fetch=fetch).sha256
+        return configured(described.DATA, config, fetch=fetch)
 
 
 def offered(name: str, profile: str) -> str:

@@ -17,10 +17,11 @@ def relative_errors(dataset: xr.Dataset, law: str, *, setting: str = "fixed", le
     default one e-fold within the fitted window. NaN where no point counts.
     """
     relative = dataset.slope.sel(setting=setting) / dataset[f"rate_{law}"] - 1
-    return np.sqrt((relative**2).where(_outside(dataset, least)).mean("point"))
+    return np.sqrt((relative**2).where(outside(dataset, least)).mean("point"))
 
 
-def _outside(dataset: xr.Dataset, least: float | None = None) -> xr.DataArray:
+def outside(dataset: xr.Dataset, least: float | None = None) -> xr.DataArray:
+    """The points that count: where the discrete rate is at least ``least``, by default one e-fold in the fitted window."""
     return dataset.rate_discrete >= (dataset.attrs["one_e_fold"] if least is None else least)
 
 
@@ -29,7 +30,7 @@ def _where_something_grows(judge: Callable[..., Finding]) -> Callable[..., Findi
 
     @functools.wraps(judge)
     def judge_or_abstain(dataset: xr.Dataset, **limits: Any) -> Finding:
-        if not _outside(dataset).any():
+        if not outside(dataset).any():
             return "no point grows by a factor e within this profile's window", NOT_JUDGED
         return judge(dataset, **limits)
 
@@ -60,14 +61,14 @@ def _discrete_is_better(dataset: xr.Dataset) -> Finding:
 def _fresh_transition(dataset: xr.Dataset) -> Finding:
     slopes = dataset.slope.sel(setting="fresh").mean("seed")
     inside = float(slopes.where(dataset.coefficient > 0).max())
-    above = (slopes > inside).where(_outside(dataset))
+    above = (slopes > inside).where(outside(dataset))
     measured = f"{int(above.sum())} of {int(above.count())} points outside have a larger slope than any inside ({inside:.4f})"
-    return measured, judged(above == 1, where=_outside(dataset))
+    return measured, judged(above == 1, where=outside(dataset))
 
 
 @_where_something_grows
 def _fresh_is_slower(dataset: xr.Dataset, *, most: float) -> Finding:
-    ratio = (dataset.slope.sel(setting="fresh") / dataset.rate_corrected).where(_outside(dataset)).mean("point")
+    ratio = (dataset.slope.sel(setting="fresh") / dataset.rate_corrected).where(outside(dataset)).mean("point")
     return f"{with_range(ratio)} of the exact rate over seeds", judged(ratio < most)
 
 

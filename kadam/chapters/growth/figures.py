@@ -3,7 +3,7 @@
 import numpy as np
 import xarray as xr
 
-from kadam.chapters.growth.claims import relative_errors
+from kadam.chapters.growth.claims import outside, relative_errors
 from kadam.report import style
 from kadam.report.selection import selected
 from kadam.report.sentences import listed, of_all, said, span
@@ -32,26 +32,21 @@ NONE_GREW = "No pair outside the region had time to grow by a factor $e$ within 
 @said
 def answer(record: xr.Dataset) -> str:
     """What came out, in one paragraph."""
-    window, outside, inside = record.attrs["one_e_fold"], _outside(record), record.coefficient.values > 0
-    if not outside.any():
+    window, counted, inside = record.attrs["one_e_fold"], outside(record).values, record.coefficient.values > 0
+    if not counted.any():
         return f"**The answer.** {NONE_GREW}"
     grew = [record.slope.sel(setting=setting).mean("seed").values >= window for setting in TITLES]
     fixed, fresh = (
-        f"{of_all(g[outside], 'pairs')} outside the region that have time for it, and at {of_all(g[inside], 'pairs')} inside"
+        f"{of_all(g[counted], 'pairs')} outside the region that have time for it, and at {of_all(g[inside], 'pairs')} inside"
         for g in grew
     )
-    rate = float((record.slope.sel(setting="fresh") / record.rate_corrected).isel(point=outside).mean())
+    rate = float((record.slope.sel(setting="fresh") / record.rate_corrected).isel(point=counted).mean())
     return (
         f"**The answer.** On one fixed batch the largest update grows at {fixed}. Its rate differs from the paper's $|C|/2$ by "
         f"{error(record, 'continuous')} and from the exact rate with its bias correction by {error(record, 'corrected')}. With "
         f"fresh minibatches it grows at {fresh}, at {rate:.2f} times the exact rate. Growth is a factor $e$ or more within the "
         f"fitted iterations, mean over {record.sizes['seed']} seeds; errors are root mean squares."
     )
-
-
-def _outside(record: xr.Dataset) -> np.ndarray:
-    """The points that have time to grow by a factor e within the fitted window."""
-    return record.rate_discrete.values >= record.attrs["one_e_fold"]
 
 
 def _closest(record: xr.Dataset, *, least: float | None = None) -> str:
@@ -118,9 +113,9 @@ def slopes_said(record: xr.Dataset) -> str:
     inside = means.isel(point=record.coefficient.values > 0).max("point")
     largest = [f"{float(inside.sel(setting=setting)):.4f} on {title}" for setting, title in TITLES.items()]
     words = f"Inside the region the largest mean slope per step is {listed(largest)}."
-    if not _outside(record).any():
+    if not outside(record).any():
         return f"{words} {NONE_GREW}"
-    fixed, fresh = (means.sel(setting=setting).isel(point=_outside(record)) for setting in TITLES)
+    fixed, fresh = (means.sel(setting=setting).isel(point=outside(record).values) for setting in TITLES)
     laws = [f"{float(fixed[-1] / record[f'rate_{law}'][-1]):.2f} of {LAW_NAMES[law]}" for law in LAWS]
     return (
         f"{words} At the pair farthest outside the slope on the fixed batch is {listed(laws)}. With fresh minibatches growth "

@@ -17,6 +17,11 @@ from kadam.lab.records.cache import cache_folder
 from kadam.lab.records.closure import check_unedited, source_hash
 
 
+def command(name: str, profile: str) -> str:
+    """What makes the record of an experiment at a profile anew."""
+    return f"kadam run {name} --profile {profile} --fresh"
+
+
 @dataclass(frozen=True)
 class Request:
     """One experiment at one profile, and everything that decides which record answers it."""
@@ -36,7 +41,7 @@ class Request:
     @property
     def command(self) -> str:
         """What makes the record anew."""
-        return f"kadam run {self.name} --profile {self.profile} --fresh"
+        return command(self.name, self.profile)
 
     def read(self) -> xr.Dataset:
         """The local record, verified."""

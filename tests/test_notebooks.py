@@ -94,7 +94,7 @@ def shown(output):
 def test_every_figure_cell_showed_a_figure_and_numbers_and_no_cell_complained(path):
     for cell in figure_cells(path):
         assert any("<Figure size" in output.get("data", {}).get("text/plain", "") for output in cell.outputs)
-        assert sum(len(re.findall(r"\d", shown(output))) for output in cell.outputs) >= 1, cell.source
+        assert sum(len(re.findall(r"\d", shown(output))) for output in cell.outputs) >= 3, cell.source
     assert not [o for cell in code_cells(path) for o in cell.outputs if o.get("name") == "stderr"]
     assert path.stat().st_size < 130_000
 

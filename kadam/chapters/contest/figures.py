@@ -164,7 +164,8 @@ def rates_by_k_said(record: xr.Dataset) -> str:
     """How often the chosen rate is the smallest that was tried, and with which strategies."""
     lowest = (measures.search_score(record).mean("tuning_seed").argmax("rate") == 0)[{"optimizer": (record.k > 1).values}]
     names = listed(dict.fromkeys(f"`{name}`" for name in lowest.strategy.values[lowest.any("network").values]))
-    return f"With two or more stages the smallest rate that was tried is the best in {of_all(lowest, 'cases')}: with {names}."
+    tried = f"the smallest of {record.sizes['rate']} rates that were tried"
+    return f"With 2 to {int(record.k.max())} stages {tried} is the best in {of_all(lowest, 'cases')}: with {names}."
 
 
 @style.styled

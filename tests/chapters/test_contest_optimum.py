@@ -158,3 +158,9 @@ def test_a_contest_in_which_no_text_repeats_has_one_comparison_and_other_batches
 
 def test_a_pilot_foretells_a_time():
     assert 0 < run.pilot(replace(config.PROFILES["smoke"], steps=4, tuning_steps=4, seeds=1)) < 60
+
+
+def test_the_optima_say_who_is_ahead_and_by_how_much(record):
+    said = figures.optima_said(repeated(record, 9, meta=[0.1, -0.1]))
+    assert "`2-Adam meta` in 1 of 2 settings (-0.100 to +0.100 nats)" in said
+    assert "`2-Adam inverse_exp` in none of 2 settings" in said

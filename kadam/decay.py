@@ -108,12 +108,12 @@ def stages(decay: Decay, k: int, strategy: str = "inverse_exp") -> tuple[Decay, 
     return (Decay(beta=formula(decay.beta, k), gamma=formula(decay.gamma, k)),) * k
 
 
-def check_stage_count(k: Any) -> None:
+def check_stage_count(k: Any, name: str = "k") -> None:
     """``ValueError`` unless k is a whole number of at least one."""
     if isinstance(k, bool) or not isinstance(k, Integral) or k < 1:
-        raise ValueError(f"k must be a whole number >= 1, got {k!r}")
+        raise ValueError(f"{name} must be a whole number >= 1, got {k!r}")
     if int(k) > MOST_STAGES:
-        raise ValueError(f"k must be at most {MOST_STAGES:,} stages, got {k!r}")
+        raise ValueError(f"{name} must be at most {MOST_STAGES:,} stages, got {k!r}")
 
 
 def check_strategy(strategy: Any) -> None:

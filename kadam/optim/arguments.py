@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -21,28 +22,38 @@ LARGEST = 1e15
 def checked(group: Group) -> Group:
     """The group's hyperparameters, verified, with ``betas`` split into one pair and the explicit stages, if any.
 
-    Numbers of every kind become Python's: they can multiply any tensor, and a checkpoint with them loads anywhere.
+    ``k`` is kept as ``stages``, which no other program writes: wrappers count their steps in a group's ``k``. Numbers of every kind become Python's: they can multiply any tensor, and a checkpoint with them loads anywhere.
     """
-    numbers = {name: _not_negative(name, group[name]) for name in ("lr", "eps", "weight_decay")}
-    check_stage_count(group["k"])
-    check_strategy(group["strategy"])
-    _check_path(group)
-    pair, explicit = _split_betas(group["betas"], group.get("stage_betas"))
-    if explicit is not None and len(explicit) != group["k"]:
-        raise ValueError(f"betas holds {len(explicit)} pairs but k={group['k']}; give one pair, or one for each stage")
-    hyper = {name: value for name, value in group.items() if name != "params"}
-    complete = {**hyper, **numbers, "k": int(group["k"]), "betas": pair, "stage_betas": explicit}
+    hyper = {name: _python(value) for name, value in group.items() if name != "params"}
+    if hyper.pop("amsgrad", False) is not False:
+        raise ValueError(f"amsgrad must be False, KAdam has no such variant; got {group['amsgrad']!r}")
+    numbers = {name: _not_negative(name, hyper[name]) for name in ("lr", "eps", "weight_decay")}
+    k = hyper.pop("k", None)
+    hyper.setdefault("stages", k)
+    check_stage_count(hyper["stages"])
+    check_strategy(hyper["strategy"])
+    _check_flags(hyper)
+    pair, explicit = _split_betas(hyper["betas"], hyper.get("stage_betas"))
+    complete = {**hyper, **numbers, "stages": int(hyper["stages"]), "betas": pair, "stage_betas": explicit}
     stage_decays(complete)  # fails here, before any step, where a derived stage rounds to 1
     return complete
 
 
+def _python(value: Any) -> Any:
+    """numpy's scalars and arrays without dimensions as Python's own, everything else as it is."""
+    return value.item() if isinstance(value, np.generic | np.ndarray) and value.ndim == 0 else value
+
+
 def stage_decays(group: Group) -> tuple[Decay, ...]:
     """The decay rates of each stage of a verified group, as its pair ``betas`` stands now."""
-    pair = tuple(group["betas"])
-    explicit = group["stage_betas"]
+    pair, k, explicit = tuple(group["betas"]), group["stages"], group["stage_betas"]
+    if type(k) is not int:  # assigned since
+        check_stage_count(k, "stages")
     if explicit is None:
         derive = _derive if torch.compiler.is_compiling() else _derived  # a compiler warns of caches
-        return derive(pair, group["k"], group["strategy"])
+        return derive(pair, k, group["strategy"])
+    if len(explicit) != k:
+        raise ValueError(f"betas holds {len(explicit)} pairs but k={k}; give one pair, or one for each stage")
     return tuple(Decay.from_betas(b) for b in (pair, *explicit[1:]))
 
 
@@ -55,9 +66,9 @@ _derived = lru_cache(maxsize=1024)(_derive)
 
 def _split_betas(betas: Any, explicit: tuple[Pair, ...] | None) -> tuple[Pair, tuple[Pair, ...] | None]:
     if isinstance(betas, Sequence) and len(betas) > 0 and isinstance(betas[0], Sequence):
-        pairs = tuple(Decay.from_betas(b).betas for b in betas)
+        pairs = tuple(Decay.from_betas(tuple(map(_python, b))).betas for b in betas)
         return pairs[0], pairs
-    return Decay.from_betas(betas).betas, explicit
+    return Decay.from_betas(tuple(map(_python, betas)) if isinstance(betas, Sequence) else betas).betas, explicit
 
 
 def _not_negative(name: str, value: Any) -> float | Tensor:
@@ -70,11 +81,11 @@ def _not_negative(name: str, value: Any) -> float | Tensor:
     return value if isinstance(value, Tensor) else number
 
 
-def _check_path(group: Group) -> None:
+def _check_flags(group: Group) -> None:
     for name in ("foreach", "fused"):
         if group[name] is not None and not isinstance(group[name], bool):
             raise ValueError(f"{name} must be True, False or None, got {group[name]!r}")
-    for name in ("maximize", "capturable", "differentiable"):
+    for name in ("maximize", "capturable", "differentiable", "stochastic_rounding"):
         if not isinstance(group[name], bool):
             raise ValueError(f"{name} must be True or False, got {group[name]!r}")
     if group["fused"] and group["foreach"]:
@@ -82,6 +93,8 @@ def _check_path(group: Group) -> None:
     if group["differentiable"] and (group["fused"] or group["foreach"]):
         chosen = "fused" if group["fused"] else "foreach"
         raise ValueError(f"differentiable=True takes the for-loop path; got {chosen}=True, leave it out")
+    if group["differentiable"] and group["stochastic_rounding"]:
+        raise ValueError("differentiable=True and stochastic_rounding=True exclude each other; give one of them")
 
 
 @dataclass(slots=True)  # one is made a step: frozen would cost a microsecond
@@ -93,6 +106,7 @@ class Hyper:
     eps: float
     weight_decay: float
     maximize: bool
+    stochastic_rounding: bool = False
     grad_scale: Tensor | None = None  # GradScaler's: gradients are too large by this factor,
     found_inf: Tensor | None = None  # and where this is 1 there is no step at all
 

@@ -1,6 +1,7 @@
 """Parameters that step together: how they are grouped, and which of them lie in memory so that addresses suffice."""
 
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -9,9 +10,6 @@ from torch.nn import Parameter
 
 from kadam.optim.state import state_dtype
 from kadam.optim.update import Tensors
-
-# Adding a tensor to many step counters is three times as fast as adding a number.
-ONE = torch.tensor(1.0, device="cpu")
 
 Ages = tuple[float, ...]  # for every stage of a parameter a step: where it began, or how many it has made
 
@@ -36,8 +34,8 @@ class Batch:
         return [self.moments[t * self.width : (t + 1) * self.width] for t in range(len(self.params))]
 
     def count(self) -> None:
-        """One step more; the counters lie on the host."""
-        torch._foreach_add_(self.steps, ONE, alpha=1.0)
+        """One step more; the counters lie on the host, where adding a tensor is three times as fast as adding a number."""
+        torch._foreach_add_(self.steps, torch.tensor(1.0, device="cpu"), alpha=1.0)
 
     def ages(self) -> list[Ages]:
         """The ages of each parameter's stages, read from the counters."""
@@ -58,11 +56,41 @@ class Batch:
 
 
 def of_a_kind(everything: Batch) -> list[Batch]:
-    """The parameters in batches of one device, dtype and mesh, in order. A compiler does this on its own."""
-    kinds = [(p.device, p.dtype, getattr(p, "device_mesh", None)) for p in everything.params]
+    """The parameters in batches of one type, device, dtype and mesh, in order. A compiler does this on its own."""
+    kinds = [(type(p) not in PLAIN and type(p), p.device, p.dtype, getattr(p, "device_mesh", None)) for p in everything.params]
     if kinds and (torch.compiler.is_compiling() or len(set(kinds)) == 1):
         return [everything]
     return [everything.select([t for t, other in enumerate(kinds) if other == kind]) for kind in dict.fromkeys(kinds)]
+
+
+def apart(batch: Batch) -> list[Batch]:
+    """The batch in parts, to be stepped in order, within which no two parameters share memory.
+
+    Weights that are tied through ``.data`` do, and overlapping views: each takes its step, one after another.
+    """
+    places = sorted((*place, t) for t, p in enumerate(batch.params) if (place := _place(p)) is not None)
+    if all(one[1] <= other[0] for one, other in pairwise(places)):
+        return [batch]
+    part, end = [0] * len(batch.params), 0
+    together: list[int] = []  # parameters of one stretch of memory
+    for start, stop, t in places:
+        together = [*together, t] if start < end else [t]
+        end = max(end, stop)
+        for turn, member in enumerate(sorted(together)):
+            part[member] = turn
+    return [batch.select([t for t, turn in enumerate(part) if turn == now]) for now in range(max(part) + 1)]
+
+
+def _place(param: Tensor) -> tuple[int, int] | None:
+    """Where the first element of a plain tensor, or of a distributed one's shard, begins and the last one ends."""
+    param = param.to_local() if is_distributed(param) else param  # type: ignore[attr-defined]
+    if type(param) not in PLAIN or param.is_meta or not param.numel():
+        return None
+    start = param.data_ptr()
+    if param.is_contiguous():
+        return start, start + param.nbytes
+    last = sum((n - 1) * step for n, step in zip(param.shape, param.stride(), strict=True))
+    return start, start + (last + 1) * param.element_size()
 
 
 def as_reals(batch: Batch) -> Batch:

@@ -1,5 +1,6 @@
 """The optimizer: its groups, its state, and a step."""
 
+import warnings
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, overload
 
@@ -7,9 +8,10 @@ import torch
 from torch import Tensor
 from torch.optim.optimizer import Optimizer, ParamsT, _use_grad_for_differentiable
 
+from kadam.optim import loading
 from kadam.optim import state as parameter_state
 from kadam.optim.arguments import Group, Hyper, Pair, checked, stage_decays
-from kadam.optim.batch import Ages, Batch, aligned, of_a_kind
+from kadam.optim.batch import Ages, Batch, aligned, apart, of_a_kind
 from kadam.optim.cpu import Repeat
 from kadam.optim.steps import choose, counts_on_device, step_batch
 from kadam.optim.update import Tensors
@@ -86,54 +88,75 @@ class KAdam(Optimizer):
         fused: bool | None = None,
         capturable: bool = False,
         differentiable: bool = False,
+        stochastic_rounding: bool = False,
+        amsgrad: bool = False,
     ) -> None:
         numbers = {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay, "k": k, "strategy": strategy}
         flags = {"foreach": foreach, "fused": fused, "capturable": capturable, "differentiable": differentiable}
-        defaults = {**numbers, "maximize": maximize, **flags}
-        checked(defaults)
+        defaults = {**numbers, "maximize": maximize, **flags, "stochastic_rounding": stochastic_rounding}
+        checked({**defaults, "amsgrad": amsgrad})
         if not isinstance(params, Iterable):
             raise TypeError(f"params must be an iterable of tensors or of groups, got {params!r}")
         self._repeats: dict[int, Repeat | None] = {}
+        self._told_of_k = False
         super().__init__(params, defaults)
 
     def add_param_group(self, param_group: Group) -> None:
-        """Add a group, checking its hyperparameters before anything changes."""
+        """Add a group, checking its hyperparameters before anything changes. Its ``k`` is kept as ``stages``."""
         if isinstance(param_group, dict):
             if "params" not in param_group:
                 raise ValueError(f"a group must hold its params, got {param_group!r}")
-            param_group = {**param_group, **checked({**self.defaults, **param_group})}
+            param_group = {"params": param_group["params"], **checked({**self.defaults, **param_group})}
         super().add_param_group(param_group)
+        group = self.param_groups[-1]
+        del group["k"]  # torch put it there again, from the defaults
+        if group["fused"] and (nowhere := [p for p in group["params"] if p.is_meta]):
+            self.param_groups.pop()
+            raise RuntimeError(f"fused=True steps tensors that have elements, and {len(nowhere)} of these params are on 'meta'")
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Take over a state; what its groups lack (those of AdamW have no stages) stays as it was in ours."""
-        self._repeats = {}
+        self._repeats, self._told_of_k = {}, False
         before = getattr(self, "param_groups", [])
         super().__setstate__(state)
+        self.defaults.setdefault("stochastic_rounding", False)
         for i, group in enumerate(self.param_groups):
+            loading.renamed(group)
             own = before[i] if i < len(before) else None  # none where a copy is being made
             for name, value in (own or checked(self.defaults)).items():
                 if name not in ("params", "param_names"):
                     group.setdefault(name, value)
             if own is not None:
-                parameter_state.keep_own_stages(own, group)
-            parameter_state.forget_adams(group)
-            for param in group["params"]:
-                parameter_state.tensorise_step(self.state.get(param))
+                loading.keep_own_stages(own, group)
+            loading.forget_adams(group)
+            for held in map(self.state.get, group["params"]):
+                if held:
+                    parameter_state.tensorise_step(held)
+                    loading.restore_starts(held)
+
+    def state_dict(self) -> dict[str, Any]:
+        """The state and the groups, as in torch; see the table of keys at the head of :mod:`kadam.optim.state`."""
+        return loading.written(super().state_dict())
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Load a state dict of KAdam or of torch's Adam and AdamW; hyperparameters come with it, as in torch.
 
         A state dict without stages becomes stage 1, and the stages after it start fresh. If it has another number of
         stages than this optimizer, those in common are kept, this optimizer's ``k`` and ``strategy`` stay, and a
-        ``UserWarning`` says so. float32 moments of low-precision parameters keep their precision.
+        ``UserWarning`` says so. float32 moments of low-precision parameters keep their precision. NAdam's and RAdam's
+        moments are Adam's: they are taken, with a warning. Raises ``ValueError`` for what other optimizers left.
         """
         saved: dict[str, Any] = {}
 
+        def take(optimizer: Optimizer, given: dict[str, Any]) -> dict[str, Any]:
+            saved.update(loading.read(given))
+            return saved
+
         def restore(optimizer: Optimizer) -> None:
-            parameter_state.restore_precision(self.state, self.param_groups, saved)
+            loading.restore_precision(self.state, self.param_groups, saved)
 
         hooks = (  # the last to see the state dict and the first to see what torch made of it
-            self.register_load_state_dict_pre_hook(lambda _, given: saved.update(given)),
+            self.register_load_state_dict_pre_hook(take),
             self.register_load_state_dict_post_hook(restore, prepend=True),
         )
         try:
@@ -161,12 +184,24 @@ class KAdam(Optimizer):
             with torch.enable_grad():
                 loss = closure()
         if not torch.compiler.is_compiling():
-            for group in self.param_groups:
+            for group in self.param_groups:  # nothing moves before all is found right
+                stage_decays(group)
                 _refuse_gradients(group["params"])
+                self._tell_of_k(group)
         for i, group in enumerate(self.param_groups):
             if torch.compiler.is_compiling() or not self._repeat(i, group):
                 self._step_group(i, group)
         return loss
+
+    def _tell_of_k(self, group: Group) -> None:
+        """Other programs, such as wrappers, count in a group's ``k``; one who assigns it to change the stages is told."""
+        if "k" in group and group["k"] != group["stages"] and not self._told_of_k:
+            self._told_of_k = True
+            warnings.warn(
+                f"a group's 'k' was set to {group['k']!r}, which KAdam does not read: its number of stages stays "
+                f"{group['stages']}; assign the group's 'stages' to change it",
+                stacklevel=2,
+            )
 
     def _repeat(self, i: int, group: Group) -> bool:
         """Step the way of the last step, if nothing has changed that matters to it."""
@@ -179,15 +214,16 @@ class KAdam(Optimizer):
     def _step_group(self, i: int, group: Group) -> None:
         everything = Batch([], [], [], [], [])
         self._init_group(group, everything.params, everything.grads, everything.moments, everything.steps, everything.starts)
-        alike = of_a_kind(everything)
-        for batch in alike:
+        compiling = torch.compiler.is_compiling()
+        together = [part for batch in of_a_kind(everything) for part in ([batch] if compiling else apart(batch))]
+        for batch in together:
             batch = aligned(batch)
             step_batch(batch, group, self._hyper(group))
             if group["differentiable"]:  # these are new moments, with a history
                 for p, row in zip(batch.params, batch.rows(), strict=True):
-                    self.state[p].update(zip(parameter_state.moment_names(group["k"]), row, strict=True))
-        if not torch.compiler.is_compiling():
-            self._repeats[i] = Repeat.after(group, alike[0], self.state) if len(alike) == 1 else None
+                    self.state[p].update(zip(parameter_state.moment_names(group["stages"]), row, strict=True))
+        if not compiling:
+            self._repeats[i] = Repeat.after(group, together[0], self.state) if len(together) == 1 else None
 
     def _init_group(
         self, group: Group, params: Tensors, grads: Tensors, moments: Tensors, steps: Tensors, starts: list[Ages]
@@ -196,15 +232,14 @@ class KAdam(Optimizer):
 
         ``torch.compile`` knows this method of optimizers by its name and runs it outside of the graph.
         """
-        k = group["k"]
+        k = group["stages"]
         names = parameter_state.moment_names(k)
         for p in group["params"]:
             if p.grad is None:
                 continue
             state = self.state[p]
             beside = counts_on_device(group, p)
-            if len(state) != 3 * k:  # a counter, 2k moments, and where the stages 2..k began
-                parameter_state.prepare(state, p, k, p.device if beside else CPU)
+            parameter_state.prepare(state, p, k, p.device if beside else CPU)
             if beside and state["step"].device != p.device:  # from a state dict, or from another path
                 state["step"] = state["step"].to(p.device)
             params.append(p)
@@ -215,7 +250,7 @@ class KAdam(Optimizer):
 
     def _hyper(self, group: Group) -> Hyper:
         scale, found_inf = getattr(self, "grad_scale", None), getattr(self, "found_inf", None)
-        numbers = (group["lr"], group["eps"], group["weight_decay"], group["maximize"])
+        numbers = (group["lr"], group["eps"], group["weight_decay"], group["maximize"], group["stochastic_rounding"])
         return Hyper(stage_decays(group), *numbers, grad_scale=scale, found_inf=found_inf)
 
 

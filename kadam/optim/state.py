@@ -1,20 +1,24 @@
 """What KAdam keeps of a parameter: a step counter and, for every stage, two moments.
 
-``step`` counts the steps; ``exp_avg`` and ``exp_avg_sq`` are stage 1's m and v under AdamW's names; those of stage i
-are ``exp_avg_i`` and ``exp_avg_sq_i``, and ``first_step_i``, a number, is the step from which its bias correction counts:
-0 unless it joined later. All values are tensors shaped as the parameter, scalars or numbers, which is what distributed
-checkpoints can hold; and of them these load only what a fresh state has too.
+====================================  ================================================================================
+key                                   value
+====================================  ================================================================================
+``step``                              how many steps the parameter has made; 0-dim, counted in place
+``exp_avg``, ``exp_avg_sq``           m and v of stage 1, under AdamW's names; shaped as the parameter
+``exp_avg_i``, ``exp_avg_sq_i``       those of stage i = 2..k
+``step_start_i``                      the step after which stage i began, from which its bias correction counts; 0-dim, and
+                                      only where that is not 0: the stage joined a run that was under way
+====================================  ================================================================================
+
+So a program that prunes or adds rows of a parameter may treat every key but ``step`` as shaped like it. A state dict names
+``step_start_i`` of all later stages, 0 too: distributed checkpoints load only what a fresh state dict has. Foreign keys stay.
 """
 
-import warnings
-from collections.abc import MutableMapping, Sequence
 from functools import cache
 from typing import Any
 
 import torch
 from torch import Tensor
-
-from kadam.optim.arguments import Group
 
 State = dict[str, Any]
 
@@ -28,8 +32,13 @@ def moment_names(k: int) -> tuple[str, ...]:
 
 @cache
 def start_names(k: int) -> tuple[str, ...]:
-    """The names of the steps after which the stages began. A state holds the first only if stage 1 joined later."""
-    return tuple(f"first_step_{i}" for i in range(1, k + 1))
+    """The names of the steps after which the k stages began."""
+    return tuple(f"step_start_{i}" for i in range(1, k + 1))
+
+
+@cache
+def _complete(k: int) -> frozenset[str]:
+    return frozenset(("step", *moment_names(k)))
 
 
 def state_dtype(dtype: torch.dtype) -> torch.dtype:
@@ -39,17 +48,19 @@ def state_dtype(dtype: torch.dtype) -> torch.dtype:
 
 def prepare(state: State, param: Tensor, k: int, step_device: torch.device) -> None:
     """Make what is missing of a parameter's state, and drop the moments of stages beyond the k-th."""
-    if "step" not in state:
-        state["step"] = step_counter(0.0, step_device)
+    if _complete(k) <= state.keys() and moment_names(k + 1)[-1] not in state and _counts(state["step"]):
+        return
+    state.setdefault("step", 0.0)
+    tensorise_step(state, step_device)
     names = moment_names(k)
     for i in range(1, k + 1):
         missing = [name for name in names[2 * i - 2 : 2 * i] if name not in state]
         if missing and state["step"] > 0:
-            state[start_names(k)[i - 1]] = state["step"].item()
+            # Such a stage's age is a difference, so the counter must go on beyond 2^24, where float32 counts no further.
+            state["step"] = state["step"].double() if state["step"].device.type != "mps" else state["step"]
+            state[start_names(k)[i - 1]] = state["step"].to("cpu", copy=True)
         for name in missing:
             state[name] = torch.zeros_like(param, dtype=state_dtype(param.dtype), memory_format=torch.preserve_format)
-    for name in start_names(k)[1:]:
-        state.setdefault(name, 0.0)
     drop_stages(state, k)
 
 
@@ -64,7 +75,7 @@ def drop_stages(state: State, k: int) -> None:
 
 def starts(state: State, k: int) -> tuple[float, ...]:
     """For every stage the step after which it began: 0 unless it joined later."""
-    return tuple([float(state.get(name, 0.0)) for name in start_names(k)])
+    return tuple([float(state[name]) if name in state else 0.0 for name in start_names(k)])
 
 
 def step_counter(value: float, device: torch.device | str = "cpu") -> Tensor:
@@ -73,46 +84,11 @@ def step_counter(value: float, device: torch.device | str = "cpu") -> Tensor:
     return torch.tensor(value, dtype=dtype, device=device)
 
 
-def tensorise_step(state: State | None) -> None:
-    """Older state dicts hold the step as a number."""
-    if state and not (torch.is_tensor(state["step"]) and state["step"].is_floating_point()):
-        state["step"] = step_counter(float(state["step"]))
+def _counts(step: Any) -> bool:
+    return isinstance(step, Tensor) and step.is_floating_point()
 
 
-def keep_own_stages(own: Group, loaded: Group) -> None:
-    """Where a loaded group has another number of stages than our own, ours stay, with a warning."""
-    theirs = loaded.get("k", own["k"])
-    if theirs == own["k"]:
-        return
-    structure = ("k", "strategy", "stage_betas") + ("betas",) * (own["stage_betas"] is not None)
-    loaded.update({name: own[name] for name in structure})
-    common, more = min(theirs, own["k"]), own["k"] > theirs
-    rest = f"stages {common + 1}..{own['k']} start fresh" if more else f"stages {common + 1}..{theirs} are dropped"
-    warnings.warn(
-        f"the loaded state has k={theirs} stages, this optimizer k={own['k']}: stages 1..{common} are kept, {rest}, and "
-        f"strategy={own['strategy']!r} stays; construct KAdam with k={theirs} to go on exactly",
-        stacklevel=2,
-    )
-
-
-def forget_adams(loaded: Group) -> None:
-    """Drop what torch's Adam and AdamW keep in their groups and KAdam has not, with a warning where it did something."""
-    amsgrad, decoupled = loaded.pop("amsgrad", False), loaded.pop("decoupled_weight_decay", True)
-    if amsgrad:
-        warnings.warn("the loaded state has amsgrad=True, which KAdam does not have: going on without", stacklevel=2)
-    if not decoupled and loaded["weight_decay"] != 0:
-        warnings.warn(
-            f"the loaded state is Adam's, whose weight_decay={loaded['weight_decay']} is part of the gradient; KAdam's is "
-            "decoupled, as AdamW's: going on with the same number",
-            stacklevel=2,
-        )
-
-
-def restore_precision(state: MutableMapping[Tensor, State], groups: Sequence[Group], saved: dict[str, Any]) -> None:
-    """Bring back in float32 what a saved state holds of low-precision parameters: torch's loading rounds it."""
-    for group, saved_group in zip(groups, saved["param_groups"], strict=True):
-        for param, number in zip(group["params"], saved_group["params"], strict=True):
-            wide = state_dtype(param.dtype)
-            for name, value in saved["state"].get(number, {}).items():
-                if wide != param.dtype and torch.is_tensor(value) and name in state[param] and name != "step":
-                    state[param][name] = value.to(device=param.device, dtype=wide)
+def tensorise_step(state: State | None, device: torch.device | str = "cpu") -> None:
+    """Older state dicts, and programs that make a state themselves, hold the step as a number or in whole numbers."""
+    if state and not _counts(state["step"]):
+        state["step"] = step_counter(float(state["step"]), device)

@@ -5,27 +5,33 @@ pass over memory (fused). They differ in speed, in memory, and in rounding at mo
 """
 
 import warnings
-from collections.abc import Sequence
-from functools import cache
+from collections.abc import Callable, Iterator, Sequence
+from functools import cache, partial
 from typing import Any, Literal
 
 import torch
 from torch import Tensor
+from torch.optim.optimizer import _foreach_supported_types
 
 from kadam.decay import Decay
 from kadam.optim import cpu, update
 from kadam.optim.arguments import Group, Hyper
 from kadam.optim.batch import Ages, Batch, as_reals, is_distributed, local, side_by_side
+from kadam.optim.parts import parts
+from kadam.optim.rounding import Noise, narrow_, noise
 from kadam.optim.state import state_dtype
 from kadam.optim.update import Moments, Number, StageAtStep, Stages
 
 Path = Literal["for-loop", "foreach", "fused"]
 
+BLOCK = 2**18  # elements of a part on a CPU
+COPIES = 3  # of a part are alive at once in a step by lists of operations: two inputs of a stage and a denominator
+
 
 def step_batch(batch: Batch, group: Group, hyper: Hyper) -> None:
     """In place, on the path that the group's flags choose; under autograd the batch gets new moments instead."""
     p = batch.params[0]
-    path = choose(group, p.device)
+    path = choose(group, p.device, type(p) in _foreach_supported_types)
     if group["differentiable"]:
         batch.moments = differentiable_step(batch, hyper)
     elif path == "fused" and on_gpu(p):
@@ -38,15 +44,15 @@ def step_batch(batch: Batch, group: Group, hyper: Hyper) -> None:
         torch.autograd.graph.increment_version(batch.params)  # lists of operations and kernels tell only the shards
 
 
-def choose(group: Group, device: torch.device) -> Path:
-    """The path that a group's flags ask for on this device."""
+def choose(group: Group, device: torch.device, in_lists: bool = True) -> Path:
+    """The path that a group's flags ask for on this device; foreach by itself only for tensors that go ``in_lists``."""
     foreach, fused = group["foreach"], group["fused"]
     if group["differentiable"]:
         return "for-loop"
     if fused and not torch.compiler.is_compiling():
         return "fused" if has_fused(device.type) else _instead_of_fused(device.type)
-    if foreach is not None or fused is not None or group["k"] == 1 or torch.compiler.is_compiling():
-        return "for-loop" if foreach is False else "foreach"
+    if foreach is not None or fused is not None or group["stages"] == 1 or torch.compiler.is_compiling():
+        return "for-loop" if foreach is False or (foreach is None and not in_lists) else "foreach"
     return "fused" if has_fused(device.type) else "foreach"
 
 
@@ -82,16 +88,18 @@ def host_step(batch: Batch, hyper: Hyper, path: Path) -> None:
         return
     batch.count()
     batch = as_reals(batch)
+    p = batch.params[0]
+    draw = noise(p.dtype, p.device, batch.steps[0].item()) if hyper.stochastic_rounding else None
     if path == "fused":
         can, cannot = side_by_side(local(batch))
         if can is not None:
-            cpu.fused_step_(can, hyper)
+            cpu.fused_step_(can, hyper, draw)
         if cannot is None:
             return
         batch, path = cannot, "for-loop"
     known: dict[Ages, Stages] = {}
-    stages = [known.get(age) or known.setdefault(age, _at(hyper.decays, age)) for age in batch.ages()]
-    _plain_step(batch, stages, path, hyper.factor, hyper.numbers(float))
+    stages = partial(_stages, decays=hyper.decays, known=known)
+    _plain_step(batch, stages, path, hyper.factor, hyper.numbers(float), draw)
 
 
 def device_step(batch: Batch, hyper: Hyper, path: Path) -> None:
@@ -100,11 +108,10 @@ def device_step(batch: Batch, hyper: Hyper, path: Path) -> None:
         return
     torch._foreach_add_(batch.steps, 1)
     batch = as_reals(batch)
-    stages = [
-        tuple(StageAtStep.at_tensor(*d.betas, step - start) for d, start in zip(hyper.decays, starts, strict=True))
-        for step, starts in zip(batch.steps, batch.starts, strict=True)
-    ]
-    _plain_step(batch, stages, path, hyper.factor, hyper.numbers(update.widened))
+    p = batch.params[0]
+    draw = noise(p.dtype, p.device, None) if hyper.stochastic_rounding else None
+    stages = partial(_stages_on_device, decays=hyper.decays)
+    _plain_step(batch, stages, path, hyper.factor, hyper.numbers(update.widened), draw)
 
 
 def cuda_step(batch: Batch, hyper: Hyper) -> None:
@@ -140,24 +147,56 @@ def _at(decays: Sequence[Decay], age: Ages) -> Stages:
     return tuple(StageAtStep.at(*d.betas, n) for d, n in zip(decays, age, strict=True))
 
 
-def _plain_step(batch: Batch, stages: Sequence[Stages], path: Path, factor: Number, hyper: dict[str, Any]) -> None:
+def _stages(batch: Batch, decays: Sequence[Decay], known: dict[Ages, Stages]) -> list[Stages]:
+    """Those of every parameter; most parameters are of one age, whose stages are then computed once."""
+    return [known.get(age) or known.setdefault(age, _at(decays, age)) for age in batch.ages()]
+
+
+def _stages_on_device(batch: Batch, decays: Sequence[Decay]) -> list[Stages]:
+    return [
+        tuple(StageAtStep.at_tensor(*d.betas, step - start) for d, start in zip(decays, starts, strict=True))
+        for step, starts in zip(batch.steps, batch.starts, strict=True)
+    ]
+
+
+def _plain_step(
+    batch: Batch, stages: Callable[[Batch], list[Stages]], path: Path, factor: Number, hyper: dict[str, Any], draw: Noise | None
+) -> None:
     """With torch's own operations; low-precision parameters in float32, rounded once at the end."""
     scaled = isinstance(factor, Tensor) or factor != 1.0
     if path == "foreach":
-        wide = [p.to(state_dtype(p.dtype)) for p in batch.params]
-        grads = [g.to(w.dtype) for g, w in zip(batch.grads, wide, strict=True)]
-        grads = list(torch._foreach_mul(grads, factor)) if scaled else grads
-        update.kadam_foreach_step_(wide, grads, batch.moments, stages, **hyper)
-        for p, w in zip(batch.params, wide, strict=True):
-            if w.dtype != p.dtype:
-                p.copy_(w)
+        for part in _for_lists(batch):
+            wide = [p.to(state_dtype(p.dtype)) for p in part.params]
+            grads = [g.to(w.dtype) for g, w in zip(part.grads, wide, strict=True)]
+            grads = list(torch._foreach_mul(grads, factor)) if scaled else grads
+            update.kadam_foreach_step_(wide, grads, part.moments, stages(part), **hyper)
+            for p, w in zip(part.params, wide, strict=True):
+                if w.dtype != p.dtype:
+                    narrow_(p, w, draw)
         return
-    for p, g, row, at in zip(batch.params, batch.grads, batch.rows(), stages, strict=True):
+    for p, g, row, at in zip(batch.params, batch.grads, batch.rows(), stages(batch), strict=True):
         w = p.to(state_dtype(p.dtype))
         g = g.to(w.dtype)
         update.kadam_step_(w, g * factor if scaled else g, _pairs(row), at, **hyper)
         if w.dtype != p.dtype:
-            p.copy_(w)
+            narrow_(p, w, draw)
+
+
+def _for_lists(batch: Batch) -> Iterator[Batch]:
+    """The batch in parts such that what lists of operations make on the way is no more than one copy of the parameters.
+
+    On a CPU the parts are smaller yet: what a part makes stays in the cache.
+    """
+    total = sum(p.numel() for p in batch.params)
+    most = BLOCK if batch.params[0].device.type == "cpu" else -(-total // COPIES)
+    if torch.compiler.is_compiling() or total <= most:
+        yield batch
+        return
+    can, cannot = side_by_side(batch)
+    if can is not None:
+        yield from parts(can, most)
+    if cannot is not None:
+        yield cannot
 
 
 def _pairs(row: list[Tensor]) -> list[Moments]:

@@ -41,7 +41,7 @@ def assert_agree(ours, theirs):
     for p, q in zip(owned(ours), owned(theirs), strict=True):
         within = WITHIN[p.dtype]
         torch.testing.assert_close(p.detach(), q.detach(), **within)
-        for i in range(1, ours.param_groups[0]["k"] + 1):
+        for i in range(1, ours.param_groups[0]["stages"] + 1):
             (m, v), (m_, v_) = moments(ours.state[p], i), moments(theirs.state[q], i)
             torch.testing.assert_close(v, v_, rtol=100 * within["rtol"], atol=0)
             torch.testing.assert_close(m / v_.sqrt(), m_ / v_.sqrt(), rtol=0, atol=10 * within["rtol"])
@@ -141,7 +141,7 @@ def append_parameter(p, optimizer):
 
 
 def more_stages(p, optimizer):
-    optimizer.param_groups[0]["k"] = 3
+    optimizer.param_groups[0]["stages"] = 3
 
 
 def reload(p, optimizer):

@@ -268,7 +268,7 @@ def test_an_overflown_step_of_device_counters_leaves_no_trace_either(k):
     assert_same_bits(ours, run(KAdam(parameters(), k=k, capturable=True, foreach=True), [steps[0], steps[2]]))
 
 
-def test_a_first_step_that_overflows_is_not_counted(path):  # noqa: F811
+def test_a_step_start_that_overflows_is_not_counted(path):  # noqa: F811
     optimizer = scaled(KAdam(parameters(), **path), gradients(parameters(), 1), 4.0, [1])
     assert {state["step"].item() for state in optimizer.state.values()} == {0}
     torch.testing.assert_close(owned(optimizer), parameters(), rtol=0, atol=0)
@@ -297,7 +297,7 @@ def test_common_stages_are_kept_and_the_rest_start_fresh_with_a_warning(saved, o
     theirs = run(KAdam(dense_parameters(), lr=LR, k=saved, strategy="repeat", **path), steps[:10])
     with pytest.warns(UserWarning, match=rf"k={saved} stages, this optimizer k={own}: stages 1..{min(saved, own)} are kept"):
         ours = adopting(theirs.state_dict(), owned(theirs), path, k=own, strategy="repeat")
-    assert ours.param_groups[0]["k"] == own
+    assert ours.param_groups[0]["stages"] == own
     start = [array(p).copy() for p in owned(ours)]
     run(ours, steps[10:])
     decays = stages(Decay(), own, "repeat")
@@ -306,16 +306,16 @@ def test_common_stages_are_kept_and_the_rest_start_fresh_with_a_warning(saved, o
         expected = kadam_updates(u, decays[saved:], eps=1e-8) if own > saved else u
         assert_allclose(array(p), by_reference(start[i], expected), rtol=1e-11, atol=1e-12)
         assert ("exp_avg_3" in ours.state[p]) == (own >= 3)
-        assert ours.state[p].get("first_step_3") == (10 if own > 2 and saved < 3 else None)
+        assert ours.state[p].get("step_start_3") == (10 if own > 2 and saved < 3 else None)
 
 
 def test_a_group_that_loses_a_stage_and_gains_it_again_starts_it_fresh():
     optimizer = run(KAdam(parameters(), k=2), gradients(parameters(), 3))
     for k in (1, 2):
-        optimizer.param_groups[0]["k"] = k
+        optimizer.param_groups[0]["stages"] = k
         run(optimizer, gradients(parameters(), 2))
     for p in owned(optimizer):
-        assert optimizer.state[p]["first_step_2"] == 5
+        assert optimizer.state[p]["step_start_2"] == 5
     assert len(optimizer.state[owned(optimizer)[0]]) == 6
 
 

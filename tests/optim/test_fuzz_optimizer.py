@@ -165,9 +165,9 @@ def test_an_argument_is_taken_or_named_and_what_is_taken_can_step(name, value, p
     assert not flags_exclude_each_other(asked)
     (group,) = optimizer.param_groups
     assert all(isinstance(group[each], float | torch.Tensor) for each in ("lr", "eps", "weight_decay"))
-    assert type(group["k"]) is int
+    assert type(group["stages"]) is int
     assert [type(beta) for beta in group["betas"]] == [float, float]
-    if group["k"] <= 100 and not (name == "eps" and float(value) == 0) and not group["differentiable"]:
+    if group["stages"] <= 100 and not (name == "eps" and float(value) == 0) and not group["differentiable"]:
         for p in params:
             p.grad = torch.ones_like(p)
         with on_path(path), torch.no_grad():
@@ -272,7 +272,7 @@ def test_one_stage_is_adamw_bit_for_bit_whatever_the_gradients(dtype, path, hype
 
 
 @fuzz(dtype=dtypes, path=paths, k=st.integers(1, 4), strategy=strategies, data=st.data())
-def test_the_first_step_is_the_sign_of_the_gradient(dtype, path, k, strategy, data):
+def test_the_step_start_is_the_sign_of_the_gradient(dtype, path, k, strategy, data):
     limit = min(square_root_of_largest(dtype), LARGEST[dtype])
     problem = data.draw(problems(dtype, sizes(1e-3, limit), most_steps=1))
     optimizer = problem.optimizer(path, lr=1.0, k=k, strategy=strategy)

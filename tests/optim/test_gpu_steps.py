@@ -65,4 +65,4 @@ def test_an_adamw_run_goes_on_on_the_gpus_way_with_a_second_stage(on_this_device
         run(optimizer, history[2:])
     for p, q in zip(owned(ours), owned(theirs), strict=True):
         torch.testing.assert_close(p, q, rtol=1e-5, atol=1e-6)
-        assert ours.state[p]["first_step_2"] == 2
+        assert ours.state[p]["step_start_2"] == 2

@@ -412,15 +412,15 @@ def test_an_adamw_run_gains_a_second_stage_with_its_own_bias_correction(strategy
         inner = kadam_updates(history(steps, i), [first], eps=EPS)
         outer = kadam_updates(inner[10:], [second], eps=EPS)
         assert_allclose(array(p), by_reference(start[i], [*inner[:10], *outer], weight_decay=0.1), rtol=1e-12, atol=1e-14)
-        assert float(ours.state[p]["first_step_2"]) == 10
+        assert float(ours.state[p]["step_start_2"]) == 10
 
 
 def test_a_groups_own_stages_survive_an_adamw_state_dict():
     theirs = torch.optim.AdamW([{"params": p} for p in parameters()])
     ours = KAdam([{"params": p, **group} for p, group in zip(parameters(), GROUPS, strict=True)], k=4)
-    own = [[group[name] for name in ("k", "strategy", "stage_betas")] for group in ours.param_groups]
+    own = [[group[name] for name in ("stages", "strategy", "stage_betas")] for group in ours.param_groups]
     ours.load_state_dict(theirs.state_dict())
-    assert [[group[name] for name in ("k", "strategy", "stage_betas")] for group in ours.param_groups] == own
+    assert [[group[name] for name in ("stages", "strategy", "stage_betas")] for group in ours.param_groups] == own
 
 
 def test_a_run_that_gained_a_stage_can_be_saved_again(path):
@@ -436,7 +436,7 @@ def test_the_step_at_which_a_stage_began_survives_half_precision(path):
     theirs = run(torch.optim.AdamW([Parameter(random(2).bfloat16())], **path), [grads] * 301)
     ours = run(adopting(theirs.state_dict(), owned(theirs), k=2), [grads])
     (p,) = owned(resumed := adopting(ours.state_dict(), owned(ours)))
-    assert float(resumed.state[p]["first_step_2"]) == 301
+    assert float(resumed.state[p]["step_start_2"]) == 301
 
 
 def test_a_step_saved_as_a_number_is_understood(path):
@@ -454,11 +454,12 @@ def test_state_is_named_and_shaped_as_documented(k, path, device):
     params = parameters(torch.float32, device)
     optimizer = run(KAdam(params, k=k, **path), gradients(params, 2))
     later = {f"{name}_{i}" for name in ("exp_avg", "exp_avg_sq") for i in range(2, k + 1)}
-    starts = {f"first_step_{i}": 0.0 for i in range(2, k + 1)}
-    for p in params:
-        state = optimizer.state[p]
-        assert set(state) == {"step", "exp_avg", "exp_avg_sq"} | later | set(starts)
-        assert {name: state[name] for name in starts} == starts
+    starts = {f"step_start_{i}": 0.0 for i in range(2, k + 1)}
+    for number, p in enumerate(params):
+        state, saved = optimizer.state[p], optimizer.state_dict()["state"][number]
+        assert set(state) == {"step", "exp_avg", "exp_avg_sq"} | later
+        assert set(saved) == set(state) | set(starts)
+        assert {name: saved[name].item() for name in starts} == starts
         assert (state["step"].item(), state["step"].shape, state["step"].dtype) == (2, (), torch.float32)
         for moment in [m for i in range(1, k + 1) for m in moments(state, i)]:
             assert (moment.shape, moment.dtype, moment.device) == (p.shape, p.dtype, p.device)
@@ -601,7 +602,7 @@ def test_hooks_fire_in_torchs_order(path):
 
 
 @every_kind
-def test_the_first_step_is_the_sign_of_the_gradient(betas, k, strategy, path, device):
+def test_the_step_start_is_the_sign_of_the_gradient(betas, k, strategy, path, device):
     params = parameters(device=device)
     steps = gradients(params, 1)
     run(KAdam(params, lr=LR, betas=betas, eps=0.0, k=k, strategy=strategy, **path), steps)

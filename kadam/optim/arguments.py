@@ -22,7 +22,8 @@ LARGEST = 1e15
 def checked(group: Group) -> Group:
     """The group's hyperparameters, verified, with ``betas`` split into one pair and the explicit stages, if any.
 
-    ``k`` is kept as ``stages``, which no other program writes: wrappers count their steps in a group's ``k``. Numbers of every kind become Python's: they can multiply any tensor, and a checkpoint with them loads anywhere.
+    ``k`` is kept as ``stages``, which no other program writes: wrappers count their steps in a group's ``k``. Numbers of every
+    kind become Python's: they can multiply any tensor, and a checkpoint with them loads anywhere.
     """
     hyper = {name: _python(value) for name, value in group.items() if name != "params"}
     if hyper.pop("amsgrad", False) is not False:
@@ -47,7 +48,7 @@ def _python(value: Any) -> Any:
 def stage_decays(group: Group) -> tuple[Decay, ...]:
     """The decay rates of each stage of a verified group, as its pair ``betas`` stands now."""
     pair, k, explicit = tuple(group["betas"]), group["stages"], group["stage_betas"]
-    if type(k) is not int:  # assigned since
+    if type(k) is not int or k < 1:  # assigned since
         check_stage_count(k, "stages")
     if explicit is None:
         derive = _derive if torch.compiler.is_compiling() else _derived  # a compiler warns of caches

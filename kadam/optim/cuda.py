@@ -43,6 +43,13 @@ RESERVED = 16  # tables of a shape: so many groups of equal shapes may be captur
 jit: Callable[..., Any] = (lambda function: function) if triton is None else triton.jit
 
 
+_launched: set[tuple[Any, ...]] = set()  # versions of the kernel that are known to run
+
+
+class DoesNotCompile(RuntimeError):
+    """This machine cannot compile or start the kernel. Nothing has moved."""
+
+
 def available() -> bool:
     """Whether Triton is there with something to run on: NVIDIA's CUDA, or its own interpreter."""
     if triton is None:
@@ -72,15 +79,25 @@ def fused_step_(batch: Batch, hyper: Hyper) -> None:
         readable = isinstance(lr, Tensor) and lr.device == device
         rate = lr if readable else _table(_one, (float(lr),), device)  # one on the host may be read by the host
         given = (chunks, rows, numbers, rate, hyper.grad_scale, hyper.found_inf)
-        fixed = constants(len(hyper.decays), params[0].dtype, steps[0].dtype, hyper.maximize)
-        kadam_kernel[(len(chunks),)](*given, **fixed, **OPTIONS)
+        fixed = constants(len(hyper.decays), params[0].dtype, steps[0].dtype, hyper.maximize, hyper.stochastic_rounding)
+        version = tuple(fixed.values())
+        try:
+            kadam_kernel[(len(chunks),)](*given, **fixed, **OPTIONS)
+        except Exception as error:  # Triton names no class: no C compiler, a driver that is too old, an assembler that fails
+            if version in _launched:
+                raise
+            raise DoesNotCompile(f"Triton cannot compile or start the fused step ({error!r})") from error
+        _launched.add(version)
     torch.autograd.graph.increment_version([*params, *batch.moments])
 
 
-def constants(k: int, dtype: torch.dtype, step_dtype: torch.dtype, maximize: bool) -> dict[str, Any]:
+def constants(
+    k: int, dtype: torch.dtype, step_dtype: torch.dtype, maximize: bool, stochastic_rounding: bool = False
+) -> dict[str, Any]:
     """What a kernel is compiled for; REAL is the dtype of moments and arithmetic."""
+    stochastic = stochastic_rounding and dtype == torch.bfloat16
     dtypes = {"PARAM": _triton(dtype), "REAL": _triton(state_dtype(dtype)), "STEP": _triton(step_dtype)}
-    return {"K": k, **dtypes, "MAXIMIZE": maximize, "BLOCK": BLOCK, "REST": REST}
+    return {"K": k, **dtypes, "MAXIMIZE": maximize, "STOCHASTIC": stochastic, "BLOCK": BLOCK, "REST": REST}
 
 
 def _triton(dtype: torch.dtype) -> Any:
@@ -185,6 +202,7 @@ def kadam_kernel(  # type: ignore[no-untyped-def]
     REAL: tl.constexpr,
     STEP: tl.constexpr,
     MAXIMIZE: tl.constexpr,
+    STOCHASTIC: tl.constexpr,
     BLOCK: tl.constexpr,
     REST: tl.constexpr,
 ):
@@ -193,21 +211,23 @@ def kadam_kernel(  # type: ignore[no-untyped-def]
     if overflow != 0.0:
         return
     chunk = chunks + 2 * tl.program_id(0)
-    row = rows + (5 + 3 * K) * tl.load(chunk)
+    number = tl.load(chunk)
+    row = rows + (5 + 3 * K) * number
     first = BLOCK * tl.load(chunk + 1).to(tl.int64)
     if first < tl.load(row + 4):
-        _advance(row, first, numbers, lr, grad_scale, K, PARAM, REAL, STEP, MAXIMIZE, BLOCK, True)
+        _advance(row, number, first, numbers, lr, grad_scale, K, PARAM, REAL, STEP, MAXIMIZE, STOCHASTIC, BLOCK, True)
     else:
         last = tl.load(row + 3)
         for part in range(BLOCK // REST):  # whole numbers, by which every version's interpreter can count
             at = first + REST * part
             if at < last:
-                _advance(row, at, numbers, lr, grad_scale, K, PARAM, REAL, STEP, MAXIMIZE, REST, False)
+                _advance(row, number, at, numbers, lr, grad_scale, K, PARAM, REAL, STEP, MAXIMIZE, STOCHASTIC, REST, False)
 
 
 @jit
 def _advance(  # type: ignore[no-untyped-def]
     row,
+    number,
     first,
     numbers,
     lr,
@@ -217,6 +237,7 @@ def _advance(  # type: ignore[no-untyped-def]
     REAL: tl.constexpr,
     STEP: tl.constexpr,
     MAXIMIZE: tl.constexpr,
+    STOCHASTIC: tl.constexpr,
     BLOCK: tl.constexpr,
     FULL: tl.constexpr,
 ):
@@ -249,7 +270,12 @@ def _advance(  # type: ignore[no-untyped-def]
     keep = (1 - rate * tl.load(numbers)).to(REAL)
     p_at = _at(row, first, PARAM, FULL) + lane
     p = tl.load(p_at, mask=inside).to(REAL)
-    tl.store(p_at, (p * keep - rate.to(REAL) * u).to(PARAM), mask=inside)
+    p = p * keep - rate.to(REAL) * u
+    if STOCHASTIC:  # as in kadam.optim.rounding; seeded by step and parameter, so that a captured graph draws anew
+        noise = tl.randint(step.to(tl.int64) * 1048576 + number, (first + lane).to(tl.int32)).to(tl.int32, bitcast=True)
+        up_or_down = ((p.to(tl.int32, bitcast=True) + (noise & 65535)) & -65536).to(tl.float32, bitcast=True)
+        p = tl.where(tl.abs(p) < float("inf"), up_or_down, p)
+    tl.store(p_at, p.to(PARAM), mask=inside)
 
 
 @jit

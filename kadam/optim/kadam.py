@@ -108,11 +108,7 @@ class KAdam(Optimizer):
                 raise ValueError(f"a group must hold its params, got {param_group!r}")
             param_group = {"params": param_group["params"], **checked({**self.defaults, **param_group})}
         super().add_param_group(param_group)
-        group = self.param_groups[-1]
-        del group["k"]  # torch put it there again, from the defaults
-        if group["fused"] and (nowhere := [p for p in group["params"] if p.is_meta]):
-            self.param_groups.pop()
-            raise RuntimeError(f"fused=True steps tensors that have elements, and {len(nowhere)} of these params are on 'meta'")
+        del self.param_groups[-1]["k"]  # torch put it there again, from the defaults
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Take over a state; what its groups lack (those of AdamW have no stages) stays as it was in ours."""

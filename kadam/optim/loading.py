@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from kadam.optim.arguments import Group
-from kadam.optim.state import State, moment_names, start_names, state_dtype, step_counter
+from kadam.optim.state import State, moment_names, state_dtype, step_counter
 
 StateDict = dict[str, Any]
 
@@ -22,15 +22,12 @@ START = re.compile(r"^(?:step_start|first_step)_(\d+)$")  # the second is the na
 
 def written(given: StateDict) -> StateDict:
     """The state dict with the start of every later stage, 0 too: distributed checkpoints load what a fresh one names."""
-    states = dict(given["state"])
-    for group in given["param_groups"]:
-        later = list(zip(moment_names(group["stages"])[2::2], start_names(group["stages"])[1:], strict=True))
-        for number in group["params"]:
-            state = states.get(number, {})
-            starts = {start: step_counter(0.0) for moment, start in later if moment in state}
-            if starts:
-                states[number] = {**starts, **state}
-    return {**given, "state": states}
+    return {**given, "state": {number: {**_starts(state), **state} for number, state in given["state"].items()}}
+
+
+def _starts(state: State) -> State:
+    later = (re.fullmatch(r"exp_avg_(\d+)", str(name)) for name in state)
+    return {f"step_start_{found[1]}": step_counter(0.0) for found in later if found}
 
 
 def read(given: StateDict) -> StateDict:

@@ -19,30 +19,27 @@ def parts(batch: Batch, most: int | None) -> Iterator[Batch]:
         yield batch
         return
     most = -(-max(most, 1) // ALIGN) * ALIGN
-    part: list[tuple[int, int, int]] = []  # parameter, first element, and the one after the last
-    room = most
-    for t, size in enumerate(sizes):
+    tensors = list(zip(batch.params, batch.grads, batch.rows(), batch.steps, batch.starts, strict=True))
+    part, room = _empty(), most
+    for size, (p, g, row, step, starts) in zip(sizes, tensors, strict=True):
         for start in range(0, size, most):
             stop = min(start + most, size)
             if stop - start > room:
-                yield _views(batch, part)
-                part, room = [], most
-            part.append((t, start, stop))
+                yield part
+                part, room = _empty(), most
+            cut = [p, g, *row] if stop - start == size else [flat(t)[start:stop] for t in (p, g, *row)]
+            part.params.append(cut[0])
+            part.grads.append(cut[1])
+            part.moments.extend(cut[2:])
+            part.steps.append(step)
+            part.starts.append(starts)
             room -= stop - start
-    if part:
-        yield _views(batch, part)
+    if part.params:
+        yield part
 
 
-def _views(batch: Batch, part: list[tuple[int, int, int]]) -> Batch:
-    chosen = batch.select([t for t, _, _ in part])
-    width, cuts = chosen.width, [slice(start, stop) for _, start, stop in part]
-    params, grads = ([_cut(t, cut) for t, cut in zip(tensors, cuts, strict=True)] for tensors in (chosen.params, chosen.grads))
-    moments = [_cut(m, cuts[j // width]) for j, m in enumerate(chosen.moments)]
-    return Batch(params, grads, moments, chosen.steps, chosen.starts)
-
-
-def _cut(tensor: Tensor, cut: slice) -> Tensor:
-    return tensor if cut.stop - cut.start == tensor.numel() else flat(tensor)[cut]
+def _empty() -> Batch:
+    return Batch([], [], [], [], [])
 
 
 def flat(tensor: Tensor) -> Tensor:

@@ -24,7 +24,7 @@ from kadam.optim.update import Moments, Number, StageAtStep, Stages
 
 Path = Literal["for-loop", "foreach", "fused"]
 
-BLOCK = 2**18  # elements of a part on a CPU
+BLOCK = 2**19  # elements of a part on a CPU
 COPIES = 3  # of a part are alive at once in a step by lists of operations: two inputs of a stage and a denominator
 
 
@@ -66,9 +66,16 @@ def counts_on_device(group: Group, param: Tensor) -> bool:
     return group["capturable"] or (on_gpu(param) and choose(group, param.device) == "fused")
 
 
-@cache
+_lack_fused: set[str] = set()  # kinds of devices on which the fused step turned out not to run
+
+
 def has_fused(device_type: str) -> bool:
     """Whether there is a fused step for this kind of device: the CPU, and CUDA where Triton is installed."""
+    return device_type not in _lack_fused and _should_have_fused(device_type)
+
+
+@cache
+def _should_have_fused(device_type: str) -> bool:
     if device_type != "cuda":
         return device_type == "cpu" and cpu.available()
     from kadam.optim import cuda  # Triton, which it imports, is slow to load
@@ -77,6 +84,10 @@ def has_fused(device_type: str) -> bool:
 
 
 def _instead_of_fused(device_type: str) -> Path:
+    if device_type == "meta":
+        raise RuntimeError("fused=True steps tensors that have elements; these params are on the device 'meta'")
+    if device_type in _lack_fused:  # was said
+        return "foreach"
     why = "without Triton" if device_type == "cuda" else f"on {device_type!r} devices"
     warnings.warn(f"fused=True: there is no fused step {why}; taking foreach=True instead", stacklevel=2)
     return "foreach"
@@ -121,7 +132,12 @@ def cuda_step(batch: Batch, hyper: Hyper) -> None:
     torch._foreach_add_(batch.steps, 1)
     can, cannot = side_by_side(local(as_reals(batch)))
     if can is not None:
-        cuda.fused_step_(can, hyper)
+        try:
+            cuda.fused_step_(can, hyper)
+        except cuda.DoesNotCompile as error:
+            _lack_fused.add(batch.params[0].device.type)
+            warnings.warn(f"{error}: taking foreach=True from here on", stacklevel=2)
+            cannot = batch
     if hyper.found_inf is not None:
         torch._foreach_sub_(batch.steps, [hyper.found_inf.reshape(())] * len(batch.steps))
     if cannot is not None and not hyper.overflowed:

@@ -414,12 +414,12 @@ if torch.cuda.is_available():
 # What the compiler makes of it, for Hopper; needs no GPU
 
 
-def compiled(k, dtype, tmp_path, monkeypatch, capsys):
+def compiled(k, dtype, tmp_path, monkeypatch, capsys, stochastic=False):
     """The PTX, and what the assembler says of it."""
     monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path))
     monkeypatch.setenv("TRITON_DUMP_PTXAS_LOG", "1")
     kernel = cuda.kadam_kernel
-    fixed = cuda.constants(k, dtype, torch.float32, False) | {"grad_scale": None, "found_inf": None}
+    fixed = cuda.constants(k, dtype, torch.float32, False, stochastic) | {"grad_scale": None, "found_inf": None}
     types = {"chunks": "*i32", "rows": "*i64", "numbers": "*fp64", "lr": "*fp64"}
     signature = {name: types.get(name, "constexpr") for name in kernel.arg_names}
     attributes = {(kernel.arg_names.index(name),): [["tt.divisibility", 16]] for name in types}

@@ -2,11 +2,12 @@
 
 import pytest
 import torch
-from client import assert_other_weights, assert_same_weights, language_model, library, tokens, weights
+from client import ONLY_OURS, assert_other_weights, assert_same_weights, library, tokens, weights
 from recipes import follow
 
 from kadam import KAdam
 
+pytestmark = ONLY_OURS
 TOKENS = tokens(4)
 
 
@@ -17,7 +18,11 @@ def peft():
 
 @pytest.fixture
 def base(peft):
-    return language_model().eval()  # without dropout
+    """Llama in miniature."""
+    transformers = library("transformers")
+    torch.manual_seed(0)
+    sizes = {"vocab_size": 16, "hidden_size": 8, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
+    return transformers.LlamaForCausalLM(transformers.LlamaConfig(**sizes))
 
 
 @pytest.fixture

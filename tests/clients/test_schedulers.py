@@ -2,11 +2,12 @@
 
 import pytest
 import torch
-from client import assert_other_weights, assert_same_weights, batches, library, network, weights
+from client import ONLY_OURS, assert_other_weights, assert_same_weights, batches, library, network, weights
 from recipes import follow
 
 from kadam import KAdam
 
+pytestmark = ONLY_OURS
 STEPS = 10
 
 

@@ -79,18 +79,21 @@ def test_a_loaded_run_ends_with_the_weights_of_one_that_was_not_stopped(train, t
     assert_same_weights(whole, weights(resumed["model"]))
 
 
-def skipped(accelerate, **flags):
-    """Whether Accelerate sees that a scaler skipped a step, and whether the weight stayed."""
+def overflowed(accelerate, **flags):
+    """After a step that a scaler skipped: did Accelerate see it, did the weight stay, and how far the scheduler came."""
     weight = torch.nn.Parameter(torch.ones(2))
     optimizer = KAdam([weight], k=1, **flags)
     accelerate.Accelerator(cpu=True)
     scaler = torch.amp.GradScaler("cpu")
     prepared = accelerate.optimizer.AcceleratedOptimizer(optimizer, scaler=scaler)
+    plain = torch.optim.lr_scheduler.ConstantLR(optimizer)
+    scheduler = accelerate.scheduler.AcceleratedScheduler(plain, prepared)
     scaler.scale((weight * torch.inf).sum()).backward()
     prepared.step()
-    return prepared.step_was_skipped, torch.equal(weight, torch.ones(2))
+    scheduler.step()
+    return prepared.step_was_skipped, torch.equal(weight, torch.ones(2)), plain.last_epoch
 
 
 def test_a_step_that_the_scaler_skips_is_seen_unless_fused_is_set(accelerate):
-    assert skipped(accelerate) == (True, True)
-    assert skipped(accelerate, fused=True) == (False, True)
+    assert overflowed(accelerate) == (True, True, 0)
+    assert overflowed(accelerate, fused=True) == (False, True, 1)

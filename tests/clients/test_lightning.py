@@ -75,6 +75,16 @@ def test_the_recipe_trains_with_kadam_and_its_scheduler_cycles_at_every_step(mod
     assert [after > before for before, after in itertools.pairwise(momenta)] == [not up for up in rising]
 
 
+def test_without_its_interval_the_scheduler_advances_once_an_epoch(module, fit):
+    def configure(self):
+        recipe = follow("Lightning")["configure_optimizers"](self)
+        return {**recipe, "lr_scheduler": {"scheduler": recipe["lr_scheduler"]["scheduler"]}}
+
+    made = module(configure)
+    fit(made, epoch=3)
+    assert [made.pairs.count(pair) for pair in dict.fromkeys(made.pairs)] == [3, 3]
+
+
 def adamw(params, k, **rest):
     return torch.optim.AdamW(params, **rest)
 

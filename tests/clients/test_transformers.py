@@ -93,7 +93,12 @@ def test_the_trainers_learning_rate_betas_and_eps_do_nothing(train):
     assert_same_weights(recipe, trained(train(ADAMW, learning_rate=1.0, adam_beta1=0.5, adam_beta2=0.6, adam_epsilon=1e-2)))
     silent = train({"k": 1}, learning_rate=1.0)
     assert silent.optimizer.param_groups[0]["initial_lr"] == KAdam([torch.zeros(1)]).defaults["lr"]
-    assert silent.args.max_grad_norm == 1.0
+
+
+def test_the_trainer_clips_and_takes_the_rate_down_to_zero_by_itself(train):
+    trainer = train(ADAMW)
+    assert trainer.args.max_grad_norm == 1.0
+    assert trainer.optimizer.param_groups[0]["lr"] == 0.0
 
 
 @pytest.mark.parametrize("k", [1, 2])

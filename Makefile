@@ -8,6 +8,7 @@
 # make unit          the tests, in several processes
 # make notebooks     the numbers in the smoke notebooks, computed again and compared
 # make smoke-book    the book at its smallest, built strictly
+# make clients       the recipes for other libraries, each run with that library
 # make fuzz          the nightly setting of the fuzz tests: 10,000 cases and more
 # make update-smoke  rewrite the smoke notebooks that CI compares with
 # make records       run every experiment at the laptop profile again and commit its record
@@ -26,9 +27,10 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 DEV := .venv/.dev
+CLIENTS := .venv/.clients
 KADAM := $(BIN)/python -m kadam
 
-.PHONY: help env dev book test check lint types unit fuzz notebooks smoke-book update-smoke records paper serve pdf bench gpu gpu-pack lock clean
+.PHONY: help env dev book test check lint types unit clients fuzz notebooks smoke-book update-smoke records paper serve pdf bench gpu gpu-pack lock clean
 
 help:
 	@sed -n 's/^# \(make .*\)/\1/p' $(firstword $(MAKEFILE_LIST))
@@ -58,6 +60,12 @@ $(DEV): $(READY)
 	$(COMPILE)
 	touch $@
 
+# The libraries of the recipes are large, and nothing else here needs them.
+$(CLIENTS): $(DEV)
+	$(INSTALL) -e '.[clients]'
+	$(COMPILE)
+	touch $@
+
 book: env
 	$(KADAM) book --profile laptop
 
@@ -71,10 +79,10 @@ types: dev
 	$(BIN)/mypy
 
 # Tests and smoke notebooks keep their records apart from the user's own.
-unit check fuzz notebooks smoke-book update-smoke: export KADAM_CACHE := $(CURDIR)/.cache
+unit check clients fuzz notebooks smoke-book update-smoke: export KADAM_CACHE := $(CURDIR)/.cache
 
 # The processes share the cores, so each computes in one thread.
-unit check notebooks: export OMP_NUM_THREADS := 1
+unit check clients notebooks: export OMP_NUM_THREADS := 1
 PARALLEL := -n auto --maxprocesses 4
 
 unit: dev
@@ -82,6 +90,11 @@ unit: dev
 
 check: lint types
 	$(BIN)/python -m pytest tests/theory tests/optim tests/test_decay.py tests/test_advice.py $(PARALLEL)
+
+# Each library is installed here, so where one is missing its tests fail; elsewhere they are skipped.
+clients: export KADAM_CLIENTS := 1
+clients: $(CLIENTS)
+	$(BIN)/python -m pytest tests/clients
 
 # Other cases every time; a failure prints how to repeat it.
 fuzz: dev
@@ -133,7 +146,7 @@ gpu-pack: env
 	$(BIN)/python -m kadam.lab.packing gpu-pack
 
 # The exact versions of everything, from the environment at hand.
-lock: dev
+lock: $(CLIENTS)
 	$(BIN)/python -m pip freeze --exclude-editable --disable-pip-version-check | sed 's/+cpu$$//' > constraints.txt
 
 clean:

@@ -24,6 +24,7 @@ TOGETHER = {
         for name in ("optim/test_distributed", "optim/test_cuda", "test_installation", "chapters/test_curvature")
     },
     **{f"theory/test_{name}.py": name for name in ("flow", "geometry")},
+    **{f"clients/{path.name}": "clients" for path in (Path(__file__).parent / "clients").glob("test_*.py")},
     "chapters/test_chapter_speed_loops.py": "loops",
     "chapters/test_chapter_contest.py": "contest",
 }

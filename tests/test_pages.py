@@ -20,6 +20,7 @@ import nbformat
 import pytest
 import torch
 import yaml
+from recipes import RECIPES
 from tex import rows
 
 import kadam
@@ -35,9 +36,8 @@ TEXTS = {path.stem: path.read_text() for path in (README, *PAGES, *NOTEBOOKS)}
 EXTRAS = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
 
 FENCE = re.compile(r"^(?P<ticks>`{3,})(?P<kind>[^\n`]*)\n(?P<body>.*?)^(?P=ticks)$", flags=re.M | re.S)
-EXAMPLES = [
-    (name, found["body"]) for name, text in TEXTS.items() for found in FENCE.finditer(text) if found["kind"] == "python"
-]
+PYTHON = [(name, found["body"]) for name, text in TEXTS.items() for found in FENCE.finditer(text) if found["kind"] == "python"]
+EXAMPLES = [(name, code) for name, code in PYTHON if code not in RECIPES.values()]
 PLAIN = [(name, found["body"]) for name, text in TEXTS.items() for found in FENCE.finditer(text) if found["kind"] == ""]
 
 
@@ -80,6 +80,13 @@ def test_examples_and_promised_values_are_found():
     assert {"README", "using", "notation"} <= {name for name, _ in EXAMPLES}
     assert len(EXAMPLES) >= 6
     assert sum(len(list(promised(code))) for _, code in EXAMPLES) >= 1
+
+
+def test_every_recipe_is_an_example_of_its_page_and_is_run_by_a_test():
+    assert len(RECIPES) >= 7
+    assert set(RECIPES.values()) <= {code for name, code in PYTHON if name == "using"}
+    tests = "\n".join(path.read_text() for path in (ROOT / "tests").rglob("test_*.py") if path != Path(__file__))
+    assert [title for title in RECIPES if f'follow("{title}"' not in tests and f'RECIPES["{title}"]' not in tests] == []
 
 
 def consoles():

@@ -33,7 +33,8 @@ def requirements():
 
 def test_the_lock_pins_everything_that_is_asked_for():
     locked = {name.lower().replace("_", "-") for name in LOCK}
-    missing = [r for r in requirements() if name_of(r) != "kadam" and name_of(r).lower() not in locked]
+    everything = [*requirements(), *PROJECT["optional-dependencies"]["clients"]]
+    missing = [r for r in everything if name_of(r) != "kadam" and name_of(r).lower() not in locked]
     assert missing == []
     assert LOCK["torch"] == "2.13.0"
     assert LOCK["triton"] == "3.7.1"  # what that torch asks for exactly where it comes with CUDA, as PyPI's does on Linux

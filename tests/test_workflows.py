@@ -23,7 +23,13 @@ ACTIONS = {
     "actions/upload-pages-artifact@v5",
     "actions/deploy-pages@v5",
 }
-RUNS = {("ci", "tests"): ["make test"], ("ci", "book"): ["make book"], ("ci", "deploy"): [], ("nightly", "fuzz"): ["make fuzz"]}
+RUNS = {
+    ("ci", "tests"): ["make test"],
+    ("ci", "book"): ["make book"],
+    ("ci", "deploy"): [],
+    ("nightly", "fuzz"): ["make fuzz"],
+    ("nightly", "clients"): ["make clients"],
+}
 
 # What `make test` consists of: a part's name, and words of its command.
 PARTS = {
@@ -129,6 +135,20 @@ def test_make_test_fails_where_a_part_fails(stand, part):
     result, asked = stand.make("test", fail=PARTS[part])
     assert any(PARTS[part] in line for line in asked)
     assert result.returncode != 0
+
+
+def test_make_clients_installs_the_libraries_and_lets_none_be_missing(stand):
+    result, asked = stand.make("clients")
+    assert result.returncode == 0, result.stderr
+    (installed,) = [i for i, line in enumerate(asked) if ".[clients]" in line]
+    (tested,) = [i for i, line in enumerate(asked) if line.endswith("-m pytest tests/clients")]
+    assert installed < tested
+    assert re.search(r"^clients: export KADAM_CLIENTS := 1$", (ROOT / "Makefile").read_text(), flags=re.M)
+    assert stand.make("clients", fail="-m pytest")[0].returncode != 0
+
+
+def test_make_test_installs_no_library_of_the_recipes(stand):
+    assert [line for line in stand.make("test")[1] if "clients" in line] == []
 
 
 def test_make_book_computes_and_builds(stand):

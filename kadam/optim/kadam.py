@@ -42,11 +42,13 @@ class KAdam(Optimizer):
     ``strategy`` is one of ``repeat``, ``inverse_exp``, ``scaled``, ``root``, ``meta``: see :func:`kadam.stages`. ``maximize``
     ascends. ``fused``: one pass over memory for all stages, on CPU with numba (the extra ``fast``) or a chain of torch's fused
     AdamW, on CUDA with Triton; where there is none, foreach with a warning. ``foreach``: whole lists of tensors at once;
-    ``False``: one tensor after another. By itself (both ``None``) a step is fused for k >= 2 and foreach for k = 1.
-    ``capturable`` counts steps on the device (CUDA graphs). ``differentiable`` lets gradients flow through steps.
+    ``False``: one tensor after another. By itself (both ``None``) a step is fused for k >= 2 and foreach for k = 1; we advise
+    ``fused=True`` for k = 1 too, where rounding may differ from AdamW's. ``stochastic_rounding`` of bfloat16 parameters keeps
+    updates that rounding to nearest loses. ``amsgrad`` must be False. ``capturable`` counts steps on the device (CUDA graphs). ``differentiable`` lets gradients flow through steps.
 
     All of these may differ between parameter groups. A group's ``betas`` is always one pair, which schedulers may cycle:
-    stages are derived from it at every step. With k explicit pairs it is the first stage's.
+    stages are derived from it at every step. With k explicit pairs it is the first stage's. A group's ``k`` is kept as
+    ``stages``, which may be assigned between steps; other programs count in ``k``, which is not read.
 
     With k >= 2 the update keeps a size near one even close to a minimum, so a constant learning rate does not settle: let a
     schedule take it down, from a quarter of Adam's ``lr``. Over a tuned Adam stages gain little or nothing (chapters 6 and 7 of
@@ -55,8 +57,8 @@ class KAdam(Optimizer):
     State of a parameter: ``step`` (a scalar tensor), ``exp_avg`` and ``exp_avg_sq`` of stage 1 under AdamW's names, so that an
     AdamW state dict loads, then ``exp_avg_2``, ``exp_avg_sq_2``, ... of the stages 2..k, shaped as the parameter, in its dtype
     or float32 if that is a lower one; steps of such parameters are computed in float32. Stages that a loaded state dict lacks
-    start fresh, and ``first_step_2``, ... (0 otherwise) say from which step. AdamW's moments are made with Adam's own decays:
-    go on from them with ``repeat`` or ``meta``, whose first stage has these.
+    start fresh, and ``step_start_2``, ... say from which step. AdamW's moments are made with Adam's own decays: go on from them
+    with ``repeat`` or ``meta``, whose first stage has these. Parameters that share memory step one after another.
 
     Moments and weights stay finite while gradients do, below the root of the largest number of the moments' dtype (1.8e19 in
     float32, 1.3e154 in float64), if eps > 0 and each stage has beta2 > beta1^2. A larger gradient's square is infinite, as in

@@ -48,7 +48,7 @@ def step(model, optimizer):
 
 def test_the_name_gives_kadam_with_the_registered_k(names):
     assert type(names["optimizer"]) is KAdam
-    assert {group["k"] for group in names["optimizer"].param_groups} == {1}
+    assert {group["stages"] for group in names["optimizer"].param_groups} == {1}
     assert names["optimizer"].defaults["lr"] == 1e-3
 
 
@@ -61,7 +61,7 @@ def test_arguments_of_the_factory_win_over_those_registered(names):
     create = names["create_optimizer_v2"]
     optimizer = create(names["model"], opt="kadam", lr=1e-3, k=2, strategy="meta", betas=(0.8, 0.99), eps=1e-6)
     group = optimizer.param_groups[0]
-    assert [group[key] for key in ("k", "strategy", "betas", "eps")] == [2, "meta", (0.8, 0.99), 1e-6]
+    assert [group[key] for key in ("stages", "strategy", "betas", "eps")] == [2, "meta", (0.8, 0.99), 1e-6]
 
 
 def test_biases_and_norms_do_not_decay(names):

@@ -7,7 +7,7 @@ from client import ONLY_OURS, library
 from kadam import KAdam
 
 pytestmark = ONLY_OURS
-PATHS = [{"foreach": False}]  # lists of tensors are nothing that torchao's weights know
+PATHS = [{}, {"foreach": False}]
 
 
 @pytest.fixture(autouse=True)

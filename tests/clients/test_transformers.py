@@ -113,4 +113,4 @@ def test_a_checkpoint_of_another_k_is_taken_with_a_warning(train, given):
     train(ADAMW)
     with pytest.warns(UserWarning, match="k=1 stages, this optimizer k=2"):
         resumed = train({**ADAMW, "k": 2}, resume=str(given["folder"] / "checkpoint-3"))
-    assert {group["k"] for group in resumed.optimizer.param_groups} == {2}
+    assert {group["stages"] for group in resumed.optimizer.param_groups} == {2}

@@ -43,8 +43,9 @@ class KAdam(Optimizer):
     ascends. ``fused``: one pass over memory for all stages, on CPU with numba (the extra ``fast``) or a chain of torch's fused
     AdamW, on CUDA with Triton; where there is none, foreach with a warning. ``foreach``: whole lists of tensors at once;
     ``False``: one tensor after another. By itself (both ``None``) a step is fused for k >= 2 and foreach for k = 1; we advise
-    ``fused=True`` for k = 1 too, where rounding may differ from AdamW's. ``stochastic_rounding`` of bfloat16 parameters keeps
-    updates that rounding to nearest loses. ``amsgrad`` must be False. ``capturable`` counts steps on the device (CUDA graphs). ``differentiable`` lets gradients flow through steps.
+    ``fused=True`` for k = 1 too, where rounding may differ from AdamW's. ``capturable`` counts steps on the device (CUDA
+    graphs). ``differentiable`` lets gradients flow through steps. ``stochastic_rounding`` of bfloat16 parameters keeps updates
+    that rounding to nearest loses. ``amsgrad`` must be False.
 
     All of these may differ between parameter groups. A group's ``betas`` is always one pair, which schedulers may cycle:
     stages are derived from it at every step. With k explicit pairs it is the first stage's. A group's ``k`` is kept as

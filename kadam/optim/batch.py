@@ -40,7 +40,7 @@ class Batch:
     def ages(self) -> list[Ages]:
         """The ages of each parameter's stages, read from the counters."""
         keys = list(zip(map(Tensor.item, self.steps), self.starts, strict=True))
-        known = {key: tuple(key[0] - start for start in key[1]) for key in set(keys)}
+        known = {key: tuple(_age(key[0], start) for start in key[1]) for key in set(keys)}
         return [known[key] for key in keys]
 
     def select(self, which: list[int]) -> "Batch":
@@ -53,6 +53,11 @@ class Batch:
         """With ``change`` applied to every parameter, gradient and moment."""
         params, grads, moments = ([change(t) for t in tensors] for tensors in (self.params, self.grads, self.moments))
         return replace(self, params=params, grads=grads, moments=moments)
+
+
+def _age(step: float, start: float) -> float:
+    """How many steps a stage has made; one whose counter was set back, as a reset does, begins with it."""
+    return step - start if step > start else step
 
 
 def of_a_kind(everything: Batch) -> list[Batch]:

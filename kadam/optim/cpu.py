@@ -9,10 +9,9 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
 from itertools import chain
-from operator import attrgetter, call, is_, itemgetter
+from operator import attrgetter, itemgetter
 from types import ModuleType
 from typing import Any
-from weakref import ref
 
 import numpy as np
 import torch
@@ -108,12 +107,19 @@ def chain_only() -> Iterator[None]:
         _chain_only = before
 
 
+def repeat_step(batch: Batch, hyper: Hyper) -> None:
+    """A step of what :meth:`Repeat.batch` gives."""
+    if not hyper.overflowed:
+        batch.count()
+        fused_step_(batch, hyper)
+
+
 class Repeat:
     """What a step in one pass needs to know of a group: parameters that stepped together, all contiguous, and where they lie.
 
     A step of a small network costs more in Python than in arithmetic. Most of what the general way collects and checks anew
-    is as it was one step before; this keeps it, and at every step asks only what can have changed. Of tensors it keeps weak
-    references: parameters that were taken out and moments that were replaced can go.
+    is as it was one step before; this keeps it, and at every step asks only what can have changed. Of tensors it keeps
+    identities and addresses: what is taken out or replaced can go, and torch swaps no tensor that has weak references.
     """
 
     def __init__(self, group: Group, batch: Batch, states: Mapping[Tensor, dict[str, Any]]) -> None:
@@ -121,13 +127,11 @@ class Repeat:
         late = [name for name in start_names(k) if any(name in states[p] for p in batch.params)]
         self._k, self._starts, self._width = k, batch.starts, 1 + 2 * k + len(late)
         self._values = itemgetter("step", *moment_names(k), *late)  # of a state
-        self._group_params = list(map(ref, group["params"]))
-        self._params = list(map(ref, batch.params))
-        self._state = [ref(value) for p in batch.params for value in self._values(states[p])]
+        self._all = list(map(id, group["params"]))
+        self._objects = [*map(id, batch.params), *(id(value) for p in batch.params for value in self._values(states[p]))]
         self._addresses = [list(map(Tensor.data_ptr, tensors)) for tensors in (batch.params, batch.moments)]
-        self._sizes = [p.numel() for p in batch.params]
+        self._sizes = [list(map(Tensor.numel, tensors)) for tensors in (batch.params, batch.params, batch.moments)]
         self._dtype = batch.params[0].dtype
-        self._next: Batch | None = None  # from holds to step, and then by no one but their owners
 
     @staticmethod
     def after(group: Group, batch: Batch, states: Mapping[Tensor, dict[str, Any]]) -> "Repeat | None":
@@ -140,43 +144,27 @@ class Repeat:
         except KeyError:  # a stage joined some of the parameters later, and others not
             return None
 
-    def holds(self, group: Group, states: Mapping[Tensor, dict[str, Any]]) -> bool:
-        """Whether the group's next step goes the same way; takes over the new gradients."""
-        everything = group["params"]
-        if not (can_pass_once(self._dtype) and self._k == group["stages"] and _same(self._group_params, everything)):
-            return False
-        params = [p for p in everything if p.grad is not None]
-        if not _same(self._params, params):
-            return False
+    def batch(self, group: Group, states: Mapping[Tensor, dict[str, Any]]) -> Batch | None:
+        """What the group's next step takes, if it goes the way of the last one."""
+        if not (can_pass_once(self._dtype) and self._k == group["stages"] and self._all == list(map(id, group["params"]))):
+            return None
+        params = [p for p in group["params"] if p.grad is not None]
         try:
             values = list(chain.from_iterable(map(self._values, map(states.__getitem__, params))))
         except KeyError:  # a state that was taken away, or a part of one
-            return False
-        if not _same(self._state, values):
-            return False
+            return None
+        if self._objects != list(map(id, chain(params, values))):
+            return None
         grads, width = list(map(GRAD, params)), self._width
         moments = [m for at in range(0, len(values), width) for m in values[at + 1 : at + 1 + 2 * self._k]]
-        holds = (
+        everything = [*params, *grads, *moments]
+        alike = (
             [list(map(Tensor.data_ptr, tensors)) for tensors in (params, moments)] == self._addresses
-            and all(map(Tensor.is_contiguous, chain(params, grads)))
-            and list(map(Tensor.numel, params)) == list(map(Tensor.numel, grads)) == self._sizes
+            and [list(map(Tensor.numel, tensors)) for tensors in (params, grads, moments)] == self._sizes
+            and all(map(Tensor.is_contiguous, everything))
+            and set(map(DTYPE, everything)) == {self._dtype}
             and set(map(type, grads)) <= PLAIN
-            and set(map(DTYPE, grads)) == {self._dtype}
             and all(map(IS_CPU, grads))
             and not any(map(Tensor.is_neg, grads))
         )
-        self._next = Batch(params, grads, moments, values[::width], self._starts) if holds else None
-        return holds
-
-    def step(self, hyper: Hyper) -> None:
-        """One step with the gradients taken over by :meth:`holds`, which are then let go."""
-        batch, self._next = self._next, None
-        if batch is None or hyper.overflowed:
-            return
-        batch.count()
-        fused_step_(batch, hyper)
-
-
-def _same(references: list[Any], objects: list[Any]) -> bool:
-    """The very objects that these weak references are to, in the same order."""
-    return len(references) == len(objects) and all(map(is_, map(call, references), objects))
+        return Batch(params, grads, moments, values[::width], self._starts) if alike else None

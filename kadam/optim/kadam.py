@@ -12,7 +12,7 @@ from kadam.optim import loading
 from kadam.optim import state as parameter_state
 from kadam.optim.arguments import Group, Hyper, Pair, checked, stage_decays
 from kadam.optim.batch import Ages, Batch, aligned, apart, of_a_kind
-from kadam.optim.cpu import Repeat
+from kadam.optim.cpu import Repeat, repeat_step
 from kadam.optim.steps import choose, counts_on_device, step_batch
 from kadam.optim.update import Tensors
 
@@ -205,9 +205,10 @@ class KAdam(Optimizer):
     def _repeat(self, i: int, group: Group) -> bool:
         """Step the way of the last step, if nothing has changed that matters to it."""
         last = self._repeats.get(i)
-        if last is None or choose(group, CPU) != "fused" or not last.holds(group, self.state):
+        batch = last.batch(group, self.state) if last is not None and choose(group, CPU) == "fused" else None
+        if batch is None:
             return False
-        last.step(self._hyper(group))
+        repeat_step(batch, self._hyper(group))
         return True
 
     def _step_group(self, i: int, group: Group) -> None:

@@ -9,6 +9,7 @@ point: no reassociation, so results repeat bit for bit and do not depend on the 
 import math
 import os
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from threading import Lock
 from typing import Any
 
@@ -138,6 +139,7 @@ def _shares(addresses, sizes, rows, stages, scalars, threads):  # type: ignore[n
 
 _one_launch = Lock()  # one of numba's threading layers dies of two launches at once
 _forked = False  # and another one of a launch in a child of fork
+_layer = ""  # which one this process has; numba says it after the first launch
 
 
 def _mark_forked() -> None:
@@ -157,8 +159,23 @@ def launch(addresses: Array, sizes: Array, rows: Array, stages: Array, scalars: 
     1/correction2), of which parameter t takes row ``rows[t]``. ``scalars``: (lr, 1 - lr weight_decay, eps, factor on
     gradients).
     """
+    given = (addresses, sizes, rows, stages, scalars)
     if threads == 1 or _forked or sizes.sum() < SMALL:
-        _share(addresses, sizes, rows, stages, scalars, 0, 1)
-        return
-    with _one_launch:
-        _shares(addresses, sizes, rows, stages, scalars, threads)
+        _share(*given, 0, 1)
+    elif _layer == "workqueue":
+        _in_threads(given, threads)
+    else:
+        with _one_launch:
+            _shares(*given, threads)
+        _note_layer()
+
+
+def _in_threads(given: tuple[Any, ...], threads: int) -> None:
+    """With Python's threads: the layer named workqueue ends the process where the user's own code launches at the same time."""
+    with ThreadPoolExecutor(threads) as pool:
+        list(pool.map(lambda thread: _share(*given, thread, threads), range(threads)))
+
+
+def _note_layer() -> None:
+    global _layer
+    _layer = _layer or numba.threading_layer()

@@ -48,6 +48,9 @@ def state_dtype(dtype: torch.dtype) -> torch.dtype:
 
 def prepare(state: State, param: Tensor, k: int, step_device: torch.device) -> None:
     """Make what is missing of a parameter's state, and drop the moments of stages beyond the k-th."""
+    if param.element_size() <= 2:  # a program that resets the moments makes them in the parameter's own dtype
+        wide = state_dtype(param.dtype)
+        state.update({name: state[name].to(wide) for name in moment_names(k) if name in state and state[name].dtype != wide})
     if _complete(k) <= state.keys() and moment_names(k + 1)[-1] not in state and _counts(state["step"]):
         return
     state.setdefault("step", 0.0)

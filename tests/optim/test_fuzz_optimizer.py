@@ -426,7 +426,7 @@ def test_numbers_of_every_kind_step_and_load_with_weights_only():
             optimizer = KAdam([p], k=np.int64(3), **hyper, **flags)
             p.grad = torch.ones(3)
             optimizer.step()
-            assert torch.load(saved(optimizer), weights_only=True)["param_groups"][0]["k"] == 3
+            assert torch.load(saved(optimizer), weights_only=True)["param_groups"][0]["stages"] == 3
 
 
 def test_integers_too_large_for_a_float_are_refused_by_name():

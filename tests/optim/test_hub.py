@@ -19,7 +19,7 @@ repository, model = {clone!r}, torch.nn.Linear(3, 1)
 {recipe}
 model(torch.ones(2, 3)).sum().backward()
 optimizer.step()
-print(sys.modules["kadam"].__file__, type(optimizer).__name__, optimizer.param_groups[0]["k"])
+print(sys.modules["kadam"].__file__, type(optimizer).__name__, optimizer.param_groups[0]["stages"])
 """
 
 

@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 import weakref
+from contextlib import contextmanager
 
 import numpy as np
 import pytest
@@ -41,6 +42,33 @@ def overlapping(n):
     """Two views that have half of their elements in common, and one that begins where the second ends."""
     memory = random(2 * n).float()
     return [Parameter(memory[:n]), Parameter(memory[n // 2 : n // 2 + n]), Parameter(memory[n // 2 + n :])]
+
+
+def named_twice(n):
+    """One parameter in a group twice, which torch allows with a warning."""
+    first = Parameter(random(n).float())
+    return [first, Parameter(random(n, seed=1).float()), first]
+
+
+@pytest.mark.filterwarnings("ignore:optimizer contains a parameter group with duplicate parameters")
+@pytest.mark.parametrize("k", [1, 2])
+def test_a_parameter_named_twice_steps_twice(k, path):  # noqa: F811
+    """pytorch#40967."""
+    n = 100_000
+    history = [[g, h, g] for g, h in gradients([Parameter(random(n).float()) for _ in range(2)], 5)]
+    ours, theirs = KAdam(named_twice(n), lr=LR, k=k, **path), KAdam(named_twice(n), lr=LR, k=k, foreach=False)
+    with torch_threads(1):
+        run(theirs, history)
+    assert_agree(run(ours, history), theirs)
+    assert ours.state[owned(ours)[0]]["step"] == 10
+
+
+@contextmanager
+def torch_threads(n):
+    before = torch.get_num_threads()
+    torch.set_num_threads(n)
+    yield
+    torch.set_num_threads(before)
 
 
 @one_to_three
@@ -254,6 +282,92 @@ def test_a_state_dict_of_version_0_2_is_loaded(path):  # noqa: F811
         state["first_step_2"] = float(state.pop("step_start_2"))
     resumed = adopting(old, owned(ours), path)
     assert_same_bits(run(resumed, history[6:]), run(ours, history[6:]))
+
+
+def test_a_counter_that_is_set_back_takes_the_stages_with_it(path):  # noqa: F811
+    """torchtitan#4382: a reset between two parts of a training; the age of a stage that had joined later was negative."""
+    history = gradients(dense_parameters(), 6)
+    base = run(torch.optim.AdamW(dense_parameters(), lr=LR, weight_decay=0), history[:2])
+    ours = run(adopting(base.state_dict(), owned(base), path, k=2, lr=LR), history[2:3])
+    fresh = KAdam([Parameter(p.detach().clone()) for p in owned(ours)], lr=LR, k=2, **path)
+    fresh.param_groups[0].update({name: ours.param_groups[0][name] for name in ("lr", "weight_decay")})
+    for state in ours.state.values():
+        for name in ("step", "exp_avg", "exp_avg_sq", "exp_avg_2", "exp_avg_sq_2"):
+            state[name].zero_()
+    for p, q in zip(owned(run(ours, history[3:4])), owned(run(fresh, history[3:4])), strict=True):
+        torch.testing.assert_close(p, q, rtol=1e-12, atol=0)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=str)
+def test_moments_that_a_program_makes_in_the_parameters_dtype_are_widened(dtype, path):  # noqa: F811
+    """relora#10: a reset by zeros like the parameter."""
+    history = gradients(parameters(dtype), 4)
+    ours, twin = (run(KAdam(parameters(dtype), lr=LR, **path), history[:2]) for _ in range(2))
+    for p, q in zip(owned(ours), owned(twin), strict=True):
+        for name in [name for name in ours.state[p] if name != "step"]:
+            ours.state[p][name] = torch.zeros_like(p.data)
+            twin.state[q][name].zero_()
+    assert_same_bits(run(ours, history[2:]), run(twin, history[2:]))
+
+
+# Threads of Python
+
+
+IN_THREADS = """
+import sys, threading, torch
+from kadam import KAdam
+sys.setswitchinterval(1e-6)
+params = [torch.nn.Parameter(torch.randn(50)) for _ in range(20)]
+optimizer = KAdam(params, k=2)
+for p in params:
+    p.grad = torch.randn(50)
+def work():
+    for _ in range(500):
+        optimizer.step()
+optimizer.step()
+threads = [threading.Thread(target=work) for _ in range(2)]
+for thread in threads: thread.start()
+for thread in threads: thread.join()
+print(all(bool(p.isfinite().all()) for p in params))
+"""
+
+BESIDE_A_KERNEL = """
+import os, threading
+os.environ["NUMBA_THREADING_LAYER"] = "workqueue"
+os.environ["NUMBA_NUM_THREADS"] = "2"
+import numba, numpy as np, torch
+from kadam import KAdam
+@numba.njit(parallel=True, nogil=True)
+def total(x):
+    s = 0.0
+    for i in numba.prange(len(x)):
+        s += x[i]
+    return s
+torch.set_num_threads(2)
+x, stop = np.arange(1_000_000.0), []
+weight = torch.nn.Parameter(torch.ones(100_000))
+weight.grad = torch.ones_like(weight)
+optimizer = KAdam([weight], k=2)
+optimizer.step()
+total(x)
+def work():
+    while not stop:
+        total(x)
+thread = threading.Thread(target=work)
+thread.start()
+for _ in range(300):
+    optimizer.step()
+stop.append(True)
+thread.join()
+print(bool((weight == weight[0]).all()) and optimizer.state[weight]["step"].item() == 301)
+"""
+
+
+@pytest.mark.parametrize("program", [IN_THREADS, BESIDE_A_KERNEL], ids=["one optimizer", "a kernel of the user's"])
+def test_two_threads_of_python_do_not_end_the_process(program):
+    """pytorch#8149, numba#8563: a segmentation fault, and numba's own abort."""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, "True\n"), done.stderr
 
 
 # Nothing is kept alive

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, replace
 from itertools import pairwise
+from operator import add, attrgetter, le
 from typing import Any
 
 import torch
@@ -10,6 +11,11 @@ from torch.nn import Parameter
 
 from kadam.optim.state import state_dtype
 from kadam.optim.update import Tensors
+
+# Adding a tensor to many step counters is three times as fast as adding a number.
+ONE = torch.tensor(1.0, device="cpu")
+
+NBYTES = attrgetter("nbytes")
 
 Ages = tuple[float, ...]  # for every stage of a parameter a step: where it began, or how many it has made
 
@@ -34,14 +40,18 @@ class Batch:
         return [self.moments[t * self.width : (t + 1) * self.width] for t in range(len(self.params))]
 
     def count(self) -> None:
-        """One step more; the counters lie on the host, where adding a tensor is three times as fast as adding a number."""
-        torch._foreach_add_(self.steps, torch.tensor(1.0, device="cpu"), alpha=1.0)
+        """One step more; the counters lie on the host."""
+        one = ONE if type(self.steps[0]) is Tensor else torch.tensor(1.0, device="cpu")  # such as may be added to theirs
+        torch._foreach_add_(self.steps, one, alpha=1.0)
 
     def ages(self) -> list[Ages]:
         """The ages of each parameter's stages, read from the counters."""
-        keys = list(zip(map(Tensor.item, self.steps), self.starts, strict=True))
-        known = {key: tuple(_age(key[0], start) for start in key[1]) for key in set(keys)}
-        return [known[key] for key in keys]
+        steps, starts = list(map(Tensor.item, self.steps)), self.starts
+        if steps.count(steps[0]) == starts.count(starts[0]) == len(steps):  # the frequent case
+            return [tuple([_age(steps[0], start) for start in starts[0]])] * len(steps)
+        keys = list(zip(steps, starts, strict=True))
+        known = {(step, starts): tuple([_age(step, start) for start in starts]) for step, starts in set(keys)}
+        return list(map(known.__getitem__, keys))
 
     def select(self, which: list[int]) -> "Batch":
         rows = self.rows()
@@ -73,6 +83,11 @@ def apart(batch: Batch) -> list[Batch]:
 
     Weights that are tied through ``.data`` do, and overlapping views: each takes its step, one after another.
     """
+    if set(map(type, batch.params)) <= PLAIN and all(map(Tensor.is_contiguous, batch.params)):  # the frequent case
+        begin = list(map(Tensor.data_ptr, batch.params))
+        end_of = sorted(map(add, begin, map(NBYTES, batch.params)))
+        if all(map(le, end_of, sorted(begin)[1:])):  # each ends before as many others have begun
+            return [batch]
     places = sorted((*place, t) for t, p in enumerate(batch.params) if (place := _place(p)) is not None)
     if all(one[1] <= other[0] for one, other in pairwise(places)):
         return [batch]

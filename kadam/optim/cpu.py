@@ -8,25 +8,29 @@ import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
-from itertools import chain
-from operator import attrgetter, itemgetter
+from itertools import chain, repeat
+from operator import attrgetter, is_, itemgetter
 from types import ModuleType
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from kadam.decay import Decay
 from kadam.optim.arguments import Group, Hyper
-from kadam.optim.batch import PLAIN, Ages, Batch, all_contiguous
+from kadam.optim.batch import PLAIN, Batch, all_contiguous
 from kadam.optim.chain import chained_step_
 from kadam.optim.rounding import Noise
 from kadam.optim.state import moment_names, start_names
-from kadam.optim.update import StageAtStep
+from kadam.optim.update import StageAtStep, Tensors
+
+Array = NDArray[Any]
 
 # Applied to lists of tensors by map: no bytecode for each of them.
 GRAD, DTYPE, IS_CPU = attrgetter("grad"), attrgetter("dtype"), attrgetter("is_cpu")
+NONES = repeat(None)
 
 _chain_only = False  # asked for
 _broken = False  # found out at a launch
@@ -37,29 +41,30 @@ def available() -> bool:
     return hasattr(torch, "_fused_adamw_") or one_pass_kernel() is not None
 
 
-def fused_step_(batch: Batch, hyper: Hyper, draw: Noise | None = None) -> None:
-    """One step on parameters of one dtype, in place; gradients are not written to."""
-    addresses = [list(map(Tensor.data_ptr, tensors)) for tensors in (batch.params, batch.grads, batch.moments)]
-    if not (can_pass_once(batch.params[0].dtype) and _one_pass_(batch, addresses, hyper)):
+def fused_step_(batch: Batch, hyper: Hyper, draw: Noise | None = None, places: tuple[Array, Array] | None = None) -> None:
+    """One step on parameters of one dtype, in place; gradients are not written to. ``places``: :func:`_places`, if known."""
+    if not (can_pass_once(batch.params[0].dtype) and _one_pass_(batch, hyper, *(places or _places(batch)))):
         chained_step_(batch, hyper, draw)
     torch.autograd.graph.increment_version([*batch.params, *batch.moments])
 
 
-def _one_pass_(batch: Batch, addresses: list[list[int]], hyper: Hyper) -> bool:
-    """A step by numba's kernel; ``addresses`` of parameters, gradients and moments. False: it does not run here."""
+def _places(batch: Batch) -> tuple[Array, Array]:
+    """The addresses of all parameters, all gradients and all moments, and the number of elements of each parameter."""
+    addresses = list(map(Tensor.data_ptr, chain(batch.params, batch.grads, batch.moments)))
+    return np.array(addresses, np.int64), np.array(list(map(Tensor.numel, batch.params)), np.int64)
+
+
+def _one_pass_(batch: Batch, hyper: Hyper, addresses: Array, sizes: Array) -> bool:
+    """A step by numba's kernel, in these places. False: the kernel does not run here."""
     global _broken
-    rows: dict[Ages, int] = {}
-    row = [rows.setdefault(age, len(rows)) for age in batch.ages()]
+    ages = batch.ages()
+    rows = {age: number for number, age in enumerate(dict.fromkeys(ages))}
     stages = [[_stage(d, n) for d, n in zip(hyper.decays, age, strict=True)] for age in rows]
     lr, eps, weight_decay = hyper.numbers(float).values()
     real = np.float64 if batch.params[0].dtype == torch.float64 else np.float32
-    given = (
-        np.array([*chain.from_iterable(addresses)], np.int64),
-        np.array(list(map(Tensor.numel, batch.params)), np.int64),
-        np.array(row, np.int64),
-        np.array(stages, real),
-        np.array([lr, 1 - lr * weight_decay, eps, float(hyper.factor)], real),
-    )
+    scalars = np.array([lr, 1 - lr * weight_decay, eps, float(hyper.factor)], real)
+    row = np.array(list(map(rows.__getitem__, ages)), np.int64) if len(rows) > 1 else np.zeros(len(ages), np.int64)
+    given = (addresses, sizes, row, np.array(stages, real), scalars)
     try:
         one_pass_kernel().launch(*given, torch.get_num_threads())  # type: ignore[union-attr]
     except Exception as error:  # of the compiler or the threads it starts: compiled code raises nothing, so nothing has moved
@@ -107,13 +112,6 @@ def chain_only() -> Iterator[None]:
         _chain_only = before
 
 
-def repeat_step(batch: Batch, hyper: Hyper) -> None:
-    """A step of what :meth:`Repeat.batch` gives."""
-    if not hyper.overflowed:
-        batch.count()
-        fused_step_(batch, hyper)
-
-
 class Repeat:
     """What a step in one pass needs to know of a group: parameters that stepped together, all contiguous, and where they lie.
 
@@ -123,15 +121,15 @@ class Repeat:
     """
 
     def __init__(self, group: Group, batch: Batch, states: Mapping[Tensor, dict[str, Any]]) -> None:
-        k = group["stages"]
-        late = [name for name in start_names(k) if any(name in states[p] for p in batch.params)]
-        self._k, self._starts, self._width = k, batch.starts, 1 + 2 * k + len(late)
-        self._values = itemgetter("step", *moment_names(k), *late)  # of a state
+        k, held = group["stages"], [states[p] for p in batch.params]
+        self._late = [name for name in start_names(k) if any(name in state for state in held)]
+        self._moments, self._counters = itemgetter(*moment_names(k)), itemgetter("step", *self._late)  # of a state
+        self._k, self._starts, self._dtype = k, batch.starts, batch.params[0].dtype
         self._all = list(map(id, group["params"]))
-        self._objects = [*map(id, batch.params), *(id(value) for p in batch.params for value in self._values(states[p]))]
+        self._objects = self._identities(batch.params, batch.moments, list(map(self._counters, held)))
         self._addresses = [list(map(Tensor.data_ptr, tensors)) for tensors in (batch.params, batch.moments)]
-        self._sizes = [list(map(Tensor.numel, tensors)) for tensors in (batch.params, batch.params, batch.moments)]
-        self._dtype = batch.params[0].dtype
+        self._sizes = list(map(Tensor.numel, batch.params))
+        self._places, self._grads_at = _places(batch), slice(len(batch.params), 2 * len(batch.params))
 
     @staticmethod
     def after(group: Group, batch: Batch, states: Mapping[Tensor, dict[str, Any]]) -> "Repeat | None":
@@ -144,27 +142,39 @@ class Repeat:
         except KeyError:  # a stage joined some of the parameters later, and others not
             return None
 
-    def batch(self, group: Group, states: Mapping[Tensor, dict[str, Any]]) -> Batch | None:
-        """What the group's next step takes, if it goes the way of the last one."""
-        if not (can_pass_once(self._dtype) and self._k == group["stages"] and self._all == list(map(id, group["params"]))):
-            return None
-        params = [p for p in group["params"] if p.grad is not None]
+    def step(self, group: Group, states: Mapping[Tensor, dict[str, Any]], hyper: Hyper) -> bool:
+        """The group's next step, if it goes the way of the last one; else nothing, and False."""
+        params = group["params"]
+        if not (can_pass_once(self._dtype) and self._k == group["stages"] and self._all == list(map(id, params))):
+            return False
+        grads = list(map(GRAD, params))
+        if any(map(is_, grads, NONES)):
+            params = [p for p, g in zip(params, grads, strict=True) if g is not None]
+            grads = list(map(GRAD, params))
+        held = list(map(states.__getitem__, params))
         try:
-            values = list(chain.from_iterable(map(self._values, map(states.__getitem__, params))))
+            counters, moments = list(map(self._counters, held)), list(chain.from_iterable(map(self._moments, held)))
         except KeyError:  # a state that was taken away, or a part of one
-            return None
-        if self._objects != list(map(id, chain(params, values))):
-            return None
-        grads, width = list(map(GRAD, params)), self._width
-        moments = [m for at in range(0, len(values), width) for m in values[at + 1 : at + 1 + 2 * self._k]]
-        everything = [*params, *grads, *moments]
-        alike = (
-            [list(map(Tensor.data_ptr, tensors)) for tensors in (params, moments)] == self._addresses
-            and [list(map(Tensor.numel, tensors)) for tensors in (params, grads, moments)] == self._sizes
-            and all(map(Tensor.is_contiguous, everything))
-            and set(map(DTYPE, everything)) == {self._dtype}
+            return False
+        if not (
+            self._objects == self._identities(params, moments, counters)
+            and self._addresses == [list(map(Tensor.data_ptr, tensors)) for tensors in (params, moments)]
+            and self._sizes == list(map(Tensor.numel, params)) == list(map(Tensor.numel, grads))
+            and all(map(Tensor.is_contiguous, chain(params, grads)))
             and set(map(type, grads)) <= PLAIN
+            and set(map(DTYPE, grads)) == {self._dtype}
             and all(map(IS_CPU, grads))
             and not any(map(Tensor.is_neg, grads))
-        )
-        return Batch(params, grads, moments, values[::width], self._starts) if alike else None
+        ):
+            return False
+        if not hyper.overflowed:
+            batch = Batch(params, grads, moments, [of[0] for of in counters] if self._late else counters, self._starts)
+            batch.count()
+            addresses, sizes = self._places[0].copy(), self._places[1]
+            addresses[self._grads_at] = list(map(Tensor.data_ptr, grads))
+            fused_step_(batch, hyper, places=(addresses, sizes))
+        return True
+
+    def _identities(self, params: Tensors, moments: Tensors, counters: list[Any]) -> list[int]:
+        """Of all that a step takes but gradients; ``counters``: one of every parameter, or a tuple where stages joined late."""
+        return list(map(id, chain(params, moments, chain.from_iterable(counters) if self._late else counters)))

@@ -12,7 +12,7 @@ from kadam.optim import loading
 from kadam.optim import state as parameter_state
 from kadam.optim.arguments import Group, Hyper, Pair, checked, stage_decays
 from kadam.optim.batch import Ages, Batch, aligned, apart, of_a_kind
-from kadam.optim.cpu import Repeat, repeat_step
+from kadam.optim.cpu import GRAD, Repeat
 from kadam.optim.steps import choose, counts_on_device, step_batch
 from kadam.optim.update import Tensors
 
@@ -182,19 +182,20 @@ class KAdam(Optimizer):
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
+        hypers = [self._hyper(group) for group in self.param_groups]  # nothing moves before all of them are found right
         if not torch.compiler.is_compiling():
-            for group in self.param_groups:  # nothing moves before all is found right
-                stage_decays(group)
+            for group in self.param_groups:
                 _refuse_gradients(group["params"])
-                self._tell_of_k(group)
+                if "k" in group:
+                    self._tell_of_k(group)
         for i, group in enumerate(self.param_groups):
-            if torch.compiler.is_compiling() or not self._repeat(i, group):
-                self._step_group(i, group)
+            if torch.compiler.is_compiling() or not self._repeat(i, group, hypers[i]):
+                self._step_group(i, group, hypers[i])
         return loss
 
     def _tell_of_k(self, group: Group) -> None:
         """Other programs, such as wrappers, count in a group's ``k``; one who assigns it to change the stages is told."""
-        if "k" in group and group["k"] != group["stages"] and not self._told_of_k:
+        if group["k"] != group["stages"] and not self._told_of_k:
             self._told_of_k = True
             warnings.warn(
                 f"a group's 'k' was set to {group['k']!r}, which KAdam does not read: its number of stages stays "
@@ -202,28 +203,25 @@ class KAdam(Optimizer):
                 stacklevel=2,
             )
 
-    def _repeat(self, i: int, group: Group) -> bool:
+    def _repeat(self, i: int, group: Group, hyper: Hyper) -> bool:
         """Step the way of the last step, if nothing has changed that matters to it."""
         last = self._repeats.get(i)
-        batch = last.batch(group, self.state) if last is not None and choose(group, CPU) == "fused" else None
-        if batch is None:
-            return False
-        repeat_step(batch, self._hyper(group))
-        return True
+        return last is not None and choose(group, CPU) == "fused" and last.step(group, self.state, hyper)
 
-    def _step_group(self, i: int, group: Group) -> None:
+    def _step_group(self, i: int, group: Group, hyper: Hyper) -> None:
         everything = Batch([], [], [], [], [])
         self._init_group(group, everything.params, everything.grads, everything.moments, everything.steps, everything.starts)
         compiling = torch.compiler.is_compiling()
         together = [part for batch in of_a_kind(everything) for part in ([batch] if compiling else apart(batch))]
         for batch in together:
             batch = aligned(batch)
-            step_batch(batch, group, self._hyper(group))
+            step_batch(batch, group, hyper)
             if group["differentiable"]:  # these are new moments, with a history
                 for p, row in zip(batch.params, batch.rows(), strict=True):
                     self.state[p].update(zip(parameter_state.moment_names(group["stages"]), row, strict=True))
         if not compiling:
-            self._repeats[i] = Repeat.after(group, together[0], self.state) if len(together) == 1 else None
+            again = len(together) == 1 and choose(group, CPU) == "fused"
+            self._repeats[i] = Repeat.after(group, together[0], self.state) if again else None
 
     def _init_group(
         self, group: Group, params: Tensors, grads: Tensors, moments: Tensors, steps: Tensors, starts: list[Ages]
@@ -233,19 +231,18 @@ class KAdam(Optimizer):
         ``torch.compile`` knows this method of optimizers by its name and runs it outside of the graph.
         """
         k = group["stages"]
-        names = parameter_state.moment_names(k)
         for p in group["params"]:
             if p.grad is None:
                 continue
             state = self.state[p]
             beside = counts_on_device(group, p)
-            parameter_state.prepare(state, p, k, p.device if beside else CPU)
-            if beside and state["step"].device != p.device:  # from a state dict, or from another path
-                state["step"] = state["step"].to(p.device)
+            step, *row = parameter_state.prepared(state, p, k, p.device if beside else CPU)
+            if beside and step.device != p.device:  # from a state dict, or from another path
+                step = state["step"] = step.to(p.device)
             params.append(p)
             grads.append(p.grad)
-            moments.extend([state[name] for name in names])
-            steps.append(state["step"])
+            moments.extend(row)
+            steps.append(step)
             starts.append(parameter_state.starts(state, k))
 
     def _hyper(self, group: Group) -> Hyper:
@@ -255,7 +252,7 @@ class KAdam(Optimizer):
 
 
 def _refuse_gradients(params: list[Tensor]) -> None:
-    for p in params:
-        g = p.grad
-        if g is not None and g.layout is not torch.strided:
+    strided = torch.strided
+    for g in map(GRAD, params):
+        if g is not None and g.layout is not strided:
             raise RuntimeError(f"KAdam needs dense gradients, got a {g.layout} gradient of shape {tuple(g.shape)}")

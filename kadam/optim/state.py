@@ -14,13 +14,16 @@ So a program that prunes or adds rows of a parameter may treat every key but ``s
 ``step_start_i`` of all later stages, 0 too: distributed checkpoints load only what a fresh state dict has. Foreign keys stay.
 """
 
+from collections.abc import Callable
 from functools import cache
+from operator import itemgetter
 from typing import Any
 
 import torch
 from torch import Tensor
 
 State = dict[str, Any]
+WIDER = {torch.float16: torch.float32, torch.bfloat16: torch.float32, torch.complex32: torch.complex64}
 
 
 @cache
@@ -37,22 +40,38 @@ def start_names(k: int) -> tuple[str, ...]:
 
 
 @cache
-def _complete(k: int) -> frozenset[str]:
-    return frozenset(("step", *moment_names(k)))
+def _fields(k: int) -> Callable[[State], tuple[Any, ...]]:
+    """Of a state its step and its 2k moments; ``KeyError`` where one is missing."""
+    return itemgetter("step", *moment_names(k))
 
 
 def state_dtype(dtype: torch.dtype) -> torch.dtype:
     """Moments of a low-precision parameter are kept, and its steps computed, in float32."""
-    return torch.promote_types(dtype, torch.float32)
+    return WIDER.get(dtype, dtype)
 
 
-def prepare(state: State, param: Tensor, k: int, step_device: torch.device) -> None:
-    """Make what is missing of a parameter's state, and drop the moments of stages beyond the k-th."""
-    if param.element_size() <= 2:  # a program that resets the moments makes them in the parameter's own dtype
-        wide = state_dtype(param.dtype)
-        state.update({name: state[name].to(wide) for name in moment_names(k) if name in state and state[name].dtype != wide})
-    if _complete(k) <= state.keys() and moment_names(k + 1)[-1] not in state and _counts(state["step"]):
-        return
+def prepared(state: State, param: Tensor, k: int, step_device: torch.device) -> tuple[Tensor, ...]:
+    """The step and the 2k moments of a parameter's state, after whatever is not as it should be was put right."""
+    try:
+        step, *moments = values = _fields(k)(state)
+    except KeyError:
+        right = False
+    else:
+        right = moment_names(k + 1)[-1] not in state and _counts(step)
+        if right and param.dtype in WIDER:
+            right = all(m.dtype == state_dtype(param.dtype) for m in moments)
+    if right:
+        return values
+    _prepare(state, param, k, step_device)
+    return _fields(k)(state)
+
+
+def _prepare(state: State, param: Tensor, k: int, step_device: torch.device) -> None:
+    """Make what is missing of a state or of another kind than it should be, and drop the stages beyond the k-th."""
+    wide = state_dtype(param.dtype)
+    for name in moment_names(k):
+        if name in state and param.dtype != wide:  # a program that resets moments makes them in the parameter's own dtype
+            state[name] = state[name].to(wide)
     state.setdefault("step", 0.0)
     tensorise_step(state, step_device)
     names = moment_names(k)
@@ -63,7 +82,7 @@ def prepare(state: State, param: Tensor, k: int, step_device: torch.device) -> N
             state["step"] = state["step"].double() if state["step"].device.type != "mps" else state["step"]
             state[start_names(k)[i - 1]] = state["step"].to("cpu", copy=True)
         for name in missing:
-            state[name] = torch.zeros_like(param, dtype=state_dtype(param.dtype), memory_format=torch.preserve_format)
+            state[name] = torch.zeros_like(param, dtype=wide, memory_format=torch.preserve_format)
     drop_stages(state, k)
 
 
@@ -88,6 +107,7 @@ def step_counter(value: float, device: torch.device | str = "cpu") -> Tensor:
 
 
 def _counts(step: Any) -> bool:
+    """Whether a step can be counted in place."""
     return isinstance(step, Tensor) and step.is_floating_point()
 
 

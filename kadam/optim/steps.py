@@ -24,7 +24,7 @@ from kadam.optim.update import Moments, Number, StageAtStep, Stages
 
 Path = Literal["for-loop", "foreach", "fused"]
 
-BLOCK = 2**19  # elements of a part on a CPU
+BLOCK = 2**20  # elements of a part on a CPU
 COPIES = 3  # of a part are alive at once in a step by lists of operations: two inputs of a stage and a denominator
 
 

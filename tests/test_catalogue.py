@@ -193,16 +193,16 @@ def test_no_paper_profile_takes_longer_than_five_minutes_of_the_chip_by_arithmet
 
 def test_at_profile_smoke_a_page_draws_the_smoke_record(smoke_records):
     """So that CI goes the whole path."""
-    assert chapters.shown("growth", "smoke").attrs["sha256"] == smoke_records["growth"].attrs["sha256"]
+    assert chapters.shown("stability", "smoke").attrs["sha256"] == smoke_records["stability"].attrs["sha256"]
 
 
 def test_a_page_draws_its_own_record_where_it_is_asked_to(smoke_records, monkeypatch):
-    own = smoke_records["growth"]
+    own = smoke_records["stability"]
     monkeypatch.setattr(chapters, "best", lambda name, profile, folder: own.assign_attrs(profile="cpu"))
-    assert chapters.shown("growth", "smoke").attrs["profile"] == "cpu"
-    assert chapters.shown("growth", "smoke", "own").attrs["sha256"] == own.attrs["sha256"]
+    assert chapters.shown("stability", "smoke").attrs["profile"] == "cpu"
+    assert chapters.shown("stability", "smoke", "own").attrs["sha256"] == own.attrs["sha256"]
     with pytest.raises(ValueError, match="draw must be 'best' or 'own', got 'mine'"):
-        chapters.shown("growth", "smoke", "mine")
+        chapters.shown("stability", "smoke", "mine")
 
 
 def test_what_was_judged_once_is_read_again_until_record_or_code_changes(monkeypatch, smoke_records):

@@ -3,6 +3,7 @@
 Without the laboratory's libraries, as on a bare GPU machine, the tests of the core run and the others are counted.
 """
 
+import itertools
 import os
 import re
 from importlib.util import find_spec
@@ -18,7 +19,7 @@ LEFT_OUT = []
 
 # Files whose tests run one after another in one process, since they share what is costly.
 TOGETHER = {
-    **{f"lab/test_{name}.py": name for name in ("cluster", "kill", "closure")},
+    **{f"lab/test_{name}.py": name for name in ("cluster", "kill", "closure", "resume")},
     **{
         f"{name}.py": name
         for name in ("optim/test_distributed", "optim/test_cuda", "test_installation", "chapters/test_curvature")
@@ -28,6 +29,7 @@ TOGETHER = {
     "chapters/test_chapter_speed_loops.py": "loops",
     "chapters/test_chapter_contest.py": "contest",
 }
+CACHES = itertools.count()
 KEPT = os.environ.get("KADAM_CACHE")  # of whoever started the tests; each of them has its own
 
 register_profiles()  # HYPOTHESIS_PROFILE, or --hypothesis-profile, takes another than quick
@@ -71,8 +73,9 @@ def pytest_xdist_make_scheduler(config, log):
 
 
 @pytest.fixture(autouse=True)
-def alone(tmp_path, monkeypatch):
-    monkeypatch.setenv("KADAM_CACHE", str(tmp_path / "cache"))
+def alone(tmp_path_factory, monkeypatch):
+    """Its cache is there once something is kept: most tests keep nothing."""
+    monkeypatch.setenv("KADAM_CACHE", str(tmp_path_factory.getbasetemp() / f"cache-{next(CACHES)}"))
     monkeypatch.delenv("KADAM_DATA", raising=False)
     monkeypatch.setenv("KADAM_PACK", "")
     if LAB:

@@ -120,7 +120,7 @@ def verdicts():
 
 
 def of(record):
-    return {claim.id: claim.verdict for claim in chapters.claims(record.attrs["experiment"], record)}
+    return {claim.id: claim.verdict for claim in chapters.claims(record.attrs["experiment"], record, leave_out=False)}
 
 
 def tests():

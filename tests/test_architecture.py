@@ -30,7 +30,15 @@ LAB = {
     "PIL",
 }
 CORE = {"kadam.decay", "kadam.optim", "kadam.flat", "kadam.__version__"}
-JUDGING = {"numpy", "xarray", "kadam.decay", "kadam.theory", "kadam.report.ledger", "kadam.report.statistics"}
+JUDGING = {
+    "numpy",
+    "xarray",
+    "kadam.decay",
+    "kadam.theory",
+    "kadam.report.ledger",
+    "kadam.report.once",
+    "kadam.report.statistics",
+}
 
 # What each part may import, besides the standard library and itself.
 LAW = {

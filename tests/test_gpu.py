@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from kadam import chapters, gpu
-from kadam.chapters.growth import config, run
+from kadam.chapters.contest.optimum import config, run
 from kadam.gpu import Budget, GPUError, Slice
 
 TRIED = (Slice("growth", "growth outside the region", 50), Slice("optimum", "rates on text", 150))
@@ -119,14 +119,14 @@ def test_what_is_missing_is_one_line_before_anything_starts(told, monkeypatch, l
 
 def test_a_rehearsal_ends_in_a_record(monkeypatch):
     """With the real pilot and a real run of fewer steps."""
-    one = (Slice("growth", "growth outside the region", 50),)
-    wanted = chapters.request("growth", "smoke").config
+    one = (Slice("optimum", "rates on text", 150),)
+    wanted = chapters.request("optimum", "smoke").config
     least = min(config.LEAST, wanted.steps)
     assert gpu.run(400, "cpu", slices=one) == []
     steps = gpu.chosen_steps(one[0], "cpu", lambda: 0.0)
     assert least <= steps <= wanted.steps
     assert run.pilot(wanted) > 0
-    assert chapters.obtain("growth", "smoke", steps=steps).attrs["profile"] == "smoke"
+    assert chapters.obtain("optimum", "smoke", steps=steps).attrs["profile"] == "smoke"
 
 
 def test_the_page_on_reproducing_lists_the_slices():

@@ -9,6 +9,7 @@ from typing import Any, Literal
 import numpy as np
 import xarray as xr
 
+from kadam.report.once import judging
 from kadam.report.statistics import LEVEL, mean_interval, without_each
 
 Verdict = Literal["reproduced", "partly", "not reproduced", "not run at this profile"]
@@ -75,8 +76,10 @@ def judged(held: Any, *, names: Sequence[Hashable] = (), where: Any = True, marg
     Their names are given, or are those of the array's coordinates.
     """
     array = held if isinstance(held, xr.DataArray) else _numbered(np.asarray(held, dtype=bool))
-    array, counted = xr.broadcast(array, xr.DataArray(where))
-    kept = counted.values.ravel().astype(bool)
+    kept = np.ones(array.size, dtype=bool)
+    if where is not True:
+        array, counted = xr.broadcast(array, xr.DataArray(where))
+        kept = counted.values.ravel().astype(bool)
     words = np.array([*names] or _names(array), dtype=object)
     both = zip(words[kept], array.values.ravel()[kept], strict=True)
     return Cases({str(name): bool(value) for name, value in both}, margin)
@@ -110,14 +113,19 @@ def limited(
 
     ``of``: what a distance from the limit is measured in, by default the limit itself.
     """
-    array = xr.DataArray(values)
-    low = max(least, above)
-    to_limit = xr.DataArray(np.minimum(abs(array - most), abs(array - low)))
-    scale = xr.ones_like(array, dtype=float) * (abs(most if np.isfinite(most) else low) if of is None else of)
-    share = (to_limit / scale.where(scale != 0)).where(where)
-    share = share.where(np.isfinite(share))
-    nearest = float(share.min()) if share.notnull().any() else None
-    return judged((array >= least) & (array > above) & (array <= most), where=where, margin=nearest)
+    array, low = values if isinstance(values, xr.DataArray) else xr.DataArray(values), max(least, above)
+    numbers = array.values
+    scale = abs(most if np.isfinite(most) else low) if of is None else _along(array, of)
+    with np.errstate(all="ignore"):
+        share = np.minimum(abs(numbers - most), abs(numbers - low)) / scale
+    counted = share[np.isfinite(share) & _along(array, where)]
+    held = array.copy(data=(numbers >= least) & (numbers > above) & (numbers <= most))
+    return judged(held, where=where, margin=float(counted.min()) if counted.size else None)
+
+
+def _along(array: xr.DataArray, of: Any) -> Any:
+    """Numbers for the cases of an array, in its order; those that have no axes of their own as they are."""
+    return of.broadcast_like(array).transpose(*array.dims).values if isinstance(of, xr.DataArray) else np.asarray(of)
 
 
 # Claims before their run, by id and source (paper and place, or where it is derived): the statement in our words; the
@@ -165,20 +173,18 @@ def judge_all(tests: Claims, dataset: xr.Dataset | None, *, profile: str, notebo
     attrs = {"profile": profile} if dataset is None else dataset.attrs
     where = attrs.get("data", "-"), attrs["profile"], "-" if dataset is None else record_name(dataset), notebook
     seeds = 0 if dataset is None else dataset.sizes.get("seed", 0)
+    parts = without_each(lambda part: part.assign_attrs(left_out=1), dataset) if dataset and leave_out and seeds > 1 else []
     found = []
-    for (id, source), (statement, given, judge) in tests.items():
-        criterion = Criterion(given) if isinstance(given, str) else given
-        decide = functools.partial(judge, **criterion.limits)
-        measured, of = NOT_RUN if dataset is None else decide(dataset)
-        left_out = _left_out(decide, dataset) if dataset is not None and of.held and leave_out and seeds > 1 else ()
-        decided = of.verdict, of.held, of.margin, seeds, left_out
-        found.append(Claim(id, source, statement, measured, str(criterion), criterion.when, *decided, *where, _called(judge)))
+    with judging():
+        for (id, source), (statement, given, judge) in tests.items():
+            criterion = Criterion(given) if isinstance(given, str) else given
+            decide = functools.partial(judge, **criterion.limits)
+            measured, of = NOT_RUN if dataset is None else decide(dataset)
+            left_out = tuple(decide(part)[1].verdict for part in parts) if of.held else ()
+            decided = of.verdict, of.held, of.margin, seeds, left_out
+            words = id, source, statement, measured, str(criterion), criterion.when
+            found.append(Claim(*words, *decided, *where, _called(judge)))
     return found
-
-
-def _left_out(decide: Callable[[xr.Dataset], Finding], dataset: xr.Dataset) -> tuple[Verdict, ...]:
-    """The verdicts without each of the seeds."""
-    return tuple(without_each(lambda part: decide(part.assign_attrs(left_out=1))[1].verdict, dataset))
 
 
 def _called(judge: Callable[..., Finding]) -> str:

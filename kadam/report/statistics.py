@@ -4,10 +4,9 @@ from collections.abc import Callable
 from typing import NamedTuple, TypeVar
 
 import numpy as np
-import pandas as pd
 import xarray as xr
 from numpy.typing import ArrayLike, NDArray
-from scipy import stats
+from scipy.special import stdtr, stdtrit
 
 from kadam.theory.arguments import array_that, check_count, finite_array, real_array
 
@@ -39,7 +38,7 @@ def mean_interval(values: ArrayLike, *, axis: int = -1, level: float = LEVEL) ->
         raise ValueError(f"level must lie in (0, 1), got {level!r}")
     n, mean = sample.shape[axis], sample.mean(axis)
     deviation = sample.std(axis, ddof=1) if n > 1 else np.full_like(mean, np.nan)
-    reach = stats.t.ppf((1 + level) / 2, n - 1) * deviation / np.sqrt(n)
+    reach = stdtrit(n - 1, (1 + level) / 2) * deviation / np.sqrt(n)
     return Interval(mean, mean - reach, mean + reach)
 
 
@@ -66,8 +65,8 @@ def paired_t_test(differences: ArrayLike, *, axis: int = -1) -> NDArray[np.float
     mean, low, _ = mean_interval(given, axis=axis)
     n, reach = given.shape[axis], mean - low
     with np.errstate(divide="ignore", invalid="ignore"):
-        t = np.abs(mean) / reach * stats.t.ppf((1 + LEVEL) / 2, n - 1)
-    return np.where(np.isnan(t), 1.0, 2 * stats.t.sf(t, n - 1))
+        t = np.abs(mean) / reach * stdtrit(n - 1, (1 + LEVEL) / 2)
+    return np.where(np.isnan(t), 1.0, 2 * stdtr(n - 1, -t))
 
 
 def sign_flip_test(differences: ArrayLike, *, axis: int = -1) -> NDArray[np.float64]:
@@ -120,7 +119,9 @@ def without_each(judge: Callable[[xr.Dataset], T], dataset: xr.Dataset, dim: str
 
 def ranks_last(values: ArrayLike) -> NDArray[np.float64]:
     """Ranks 1, 2, ... from the smallest value; ties share their mean rank, and NaN ("never") ranks after everything else."""
-    return np.asarray(stats.rankdata(_never_last(real_array("values", values))), dtype=np.float64)
+    ranked = _never_last(real_array("values", values))
+    _, place, count = np.unique(ranked, return_inverse=True, return_counts=True)
+    return (np.cumsum(count) - (count - 1) / 2)[place.ravel()]
 
 
 def _never_last(values: ArrayLike) -> NDArray[np.float64]:
@@ -135,7 +136,7 @@ def rank_correlation(x: ArrayLike, y: ArrayLike) -> float:
     first, second = ranks_last(a), ranks_last(b)
     if np.ptp(first) == 0 or np.ptp(second) == 0:
         return float("nan")
-    return float(stats.spearmanr(first, second).statistic)
+    return float(np.corrcoef(first, second)[0, 1])
 
 
 def share_between(values: ArrayLike, groups: ArrayLike) -> float:
@@ -143,7 +144,8 @@ def share_between(values: ArrayLike, groups: ArrayLike) -> float:
     ranks, labels = ranks_last(values), np.asarray(groups)
     if ranks.ndim != 1 or ranks.shape != labels.shape:
         raise ValueError(f"values and groups must be one-dimensional and equally long, got {ranks.shape} and {labels.shape}")
-    means, total = pd.Series(ranks).groupby(labels).transform("mean"), float(((ranks - ranks.mean()) ** 2).sum())
+    _, group, count = np.unique(labels, return_inverse=True, return_counts=True)
+    means, total = (np.bincount(group, ranks) / count)[group], float(((ranks - ranks.mean()) ** 2).sum())
     return float(((means - ranks.mean()) ** 2).sum()) / total if total > 0 else float("nan")
 
 
@@ -152,5 +154,6 @@ def earlier(first: ArrayLike, second: ArrayLike) -> float:
     a, b = (real_array("values", x).ravel() for x in (first, second))
     if not (len(a) and len(b)) or (np.isnan(a).all() and np.isnan(b).all()):
         return float("nan")
-    later = stats.mannwhitneyu(_never_last(a), _never_last(b), method="asymptotic").statistic  # pairs in which a is larger
+    a, b = _never_last(a), _never_last(b)
+    later = np.greater.outer(a, b).sum() + np.equal.outer(a, b).sum() / 2  # pairs in which a is larger
     return 1 - float(later) / (len(a) * len(b))

@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.stats import chi2
+from scipy.special import chdtri
 
 from kadam.theory.arguments import Array, array_that, finite_array
 
@@ -101,7 +101,7 @@ def typical_r_med(rows: ArrayLike) -> Array:
     distribution of chi-square with one degree of freedom. It grows like 2 ln(h) / 0.455.
     """
     h = array_that("rows", finite_array("rows", rows), lambda h: h >= 1, "be at least 1,")
-    return np.asarray(chi2.isf(-np.expm1(-np.log(2) / h), 1) / chi2.ppf(0.5, 1), dtype=np.float64)
+    return np.asarray(chdtri(1, -np.expm1(-np.log(2) / h)) / chdtri(1, 0.5), dtype=np.float64)
 
 
 def equal_steps_bound(start: float, moved: float) -> float:

@@ -178,8 +178,9 @@ def test_tables_and_figures_show_the_record(record):
 
 def test_the_command_measures_and_keeps_a_record_and_gives_back_the_threads(monkeypatch):
     before = torch.get_num_threads()
-    tiny = dataclasses.replace(config.PROFILES["smoke"], rounds=1, memory=1000, threads=before + 1)
+    tiny = dataclasses.replace(config.PROFILES["smoke"], ks=(1,), rounds=1, memory=1000, threads=before + 1)
     monkeypatch.setitem(config.PROFILES, "smoke", tiny)
+    monkeypatch.setattr(speed, "resnet18", ways.tiny_network)
     result = CliRunner().invoke(cli.commands, ["bench", "optimizer", "--profile", "smoke", "--json"])
     assert result.exit_code == 0, result.output
     assert torch.get_num_threads() == before

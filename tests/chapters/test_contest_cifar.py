@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 import xarray as xr
+from judging import Judged, Verdicts
 
 from kadam import chapters
 from kadam.chapters.contest import figures as contest_figures
@@ -240,7 +241,7 @@ def made(**accuracies):
 
 
 def verdicts(dataset):
-    return {claim.id: claim.verdict for claim in chapters.claims("cifar", dataset)}
+    return Verdicts("cifar", dataset)
 
 
 YES, PARTLY, NO = "reproduced", "partly", "not reproduced"
@@ -288,7 +289,7 @@ def test_a_best_rate_at_the_end_of_the_range_is_told():
     assert verdicts(found)["D-6k"] == YES
     rising = found.search_accuracy * xr.DataArray([1.0, 1.0, 2.0], dims="rate")
     at_end = xr.where(found.optimizer == "SGD", rising, found.search_accuracy)
-    claim = next(c for c in chapters.claims("cifar", found.assign(search_accuracy=at_end)) if c.id == "D-6k")
+    claim = Judged("cifar", found.assign(search_accuracy=at_end))["D-6k"]
     assert (claim.verdict, "at an end: SGD" in claim.measured) == (PARTLY, True)
 
 

@@ -5,9 +5,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import xarray as xr
+from judging import Judged
 from numpy.testing import assert_allclose
 
-from kadam import chapters
 from kadam.chapters.contest import settings, texts
 from kadam.chapters.contest.comparisons import MATCHED, TUNED
 from kadam.chapters.contest.contest import LATER_SEEDS
@@ -41,7 +41,7 @@ def repeated(record, seeds, **leads):
 
 
 def claims(record):
-    return {claim.id: claim for claim in chapters.claims("optimum", record)}
+    return Judged("optimum", record)
 
 
 def test_the_tuned_rate_is_the_parabolas_and_lies_between_the_rates_tried():
@@ -91,7 +91,7 @@ def test_the_criteria_are_applied_on_both_sides(record, seeds, leads, expected):
 
 
 def test_with_nine_seeds_a_clear_advantage_rests_on_none_of_them(record):
-    claim = claims(repeated(record, 9, meta=[0.1, 0.1]))["D-7m meta"]
+    claim = Judged("optimum", repeated(record, 9, meta=[0.1, 0.1]), leave_out=True)["D-7m meta"]
     assert claim.left_out == (YES,) * 9
     assert "p 0.016" in claim.measured
     assert "too few seeds: 2" in claims(record)["D-7m meta"].measured

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 import xarray as xr
+from judging import Verdicts
 from matplotlib.figure import Figure
 
 from kadam import chapters
@@ -107,7 +108,7 @@ def by_hand(gap=1.0, noise=0.1, slow=0.5, other=0.0, turned=True, common=1, slop
 
 
 def verdicts(record):
-    return {claim.id: claim.verdict for claim in chapters.claims("curvature", record)}
+    return Verdicts("curvature", record)
 
 
 YES, NO, PARTLY, NOT_RUN = "reproduced", "not reproduced", "partly", "not run at this profile"

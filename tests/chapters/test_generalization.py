@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 import xarray as xr
+from judging import Judged, Verdicts
 from numpy.testing import assert_allclose, assert_array_equal
 
 from kadam import chapters
@@ -270,7 +271,7 @@ def made(iterations=None, final=None, size=None, *, only="both", rates=(0.05, 0.
 
 
 def verdicts(record):
-    return {claim.id: claim.verdict for claim in chapters.claims("generalization", record)}
+    return Verdicts("generalization", record)
 
 
 C, GAMMA = PAIRS.coefficient.values, PAIRS.gamma.values
@@ -317,7 +318,7 @@ def test_pairs_that_never_get_there_are_last():
     never = np.where(C < 0.1, np.nan, -C)
     assert verdicts(made(never))["GT-4a"] == YES
     assert verdicts(made(np.where(C > 0.1, np.nan, 1.0)))["GT-4a"] == NO
-    nobody = next(c for c in chapters.claims("generalization", made(np.full(len(C), np.nan))) if c.id == "GT-4a")
+    nobody = Judged("generalization", made(np.full(len(C), np.nan)))["GT-4a"]
     assert (nobody.verdict, "no target orders them" in nobody.measured) == ("not run at this profile", True)
 
 
@@ -348,7 +349,7 @@ def test_a_tenth_of_a_nat_is_the_limit_and_a_diverged_run_is_beyond_it():
     assert verdicts(made(final=3.0 + 0.09 * UNSTABLE))["D-4f exact, fixed"] == NO
     record = made(final=np.where(UNSTABLE, np.nan, 3.0))
     record["diverged_at"] = xr.where(record.stable, np.nan, 7.0).broadcast_like(record.diverged_at)
-    claim = next(c for c in chapters.claims("generalization", record) if c.id == "D-4f exact, tuned")
+    claim = Judged("generalization", record)["D-4f exact, tuned"]
     count = 3 * int(UNSTABLE.sum())
     assert (claim.verdict, claim.measured) == (YES, f"{count} of {count} runs end badly, of which {count} diverged")
 

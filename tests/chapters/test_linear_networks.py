@@ -5,8 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import xarray as xr
+from judging import Verdicts
 
-from kadam import chapters
 from kadam.chapters.local_geometry.geometry import claims, figures, run
 from kadam.chapters.local_geometry.geometry.config import LAYERS, STARTS, Config
 from kadam.chapters.local_geometry.methods import METHODS
@@ -63,7 +63,7 @@ def by_hand(adam=1.1, sgd=(8.0, 12.0), other=1.2, pooled=(90.0, 20.0), off=1.0, 
 
 
 def verdicts(record):
-    return {claim.id: claim.verdict for claim in chapters.claims("geometry", record)}
+    return Verdicts("geometry", record)
 
 
 YES, NO, PARTLY = "reproduced", "not reproduced", "partly"

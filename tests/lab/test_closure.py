@@ -21,10 +21,16 @@ def copy(tmp_path_factory):
     return package
 
 
-def edited(copy, path):
+@pytest.fixture(scope="module")
+def before(copy):
+    """What names records and pages before anything is edited."""
+    return state(copy)
+
+
+def edited(copy, before, path):
     """Which records and which pages another line in this file would make anew."""
     file = copy / path
-    before, text = state(copy), file.read_text()
+    text = file.read_text()
     try:
         file.write_text(text + "\n# another line\n")
         after = state(copy)
@@ -57,8 +63,8 @@ def state(copy):
         ("chapters/__init__.py", set(PAGES)),
     ],
 )
-def test_what_shows_or_carries_out_computes_nothing_again_and_executes_only_the_pages_that_it_draws(copy, path, pages):
-    assert edited(copy, path) == (set(), pages)
+def test_what_shows_or_carries_out_computes_nothing_again_and_executes_only_the_pages_that_it_draws(copy, before, path, pages):
+    assert edited(copy, before, path) == (set(), pages)
 
 
 @pytest.mark.parametrize(
@@ -75,15 +81,15 @@ def test_what_shows_or_carries_out_computes_nothing_again_and_executes_only_the_
         ("decay.py", set(RUNS) - {"engine"}),
     ],
 )
-def test_what_could_change_a_number_computes_it_again(copy, path, some):
-    records, _ = edited(copy, path)
+def test_what_could_change_a_number_computes_it_again(copy, before, path, some):
+    records, _ = edited(copy, before, path)
     assert some <= records
     assert ("growth" in records) or not path.startswith("chapters/growth")
 
 
 @pytest.mark.parametrize("path", ["chapters/growth/run.py", "lab/train/gpt.py", "theory/stability.py", "lab/data/images.py"])
-def test_an_experiment_that_does_not_import_a_file_keeps_its_record(copy, path):
-    records, _ = edited(copy, path)
+def test_an_experiment_that_does_not_import_a_file_keeps_its_record(copy, before, path):
+    records, _ = edited(copy, before, path)
     assert records
     assert records != set(RUNS)
 

@@ -111,7 +111,7 @@ def test_after_the_scheduler_is_killed_the_same_command_goes_on(tmp_path, addres
 
 
 def test_an_experiment_on_a_cluster_gives_the_bits_of_one_process(address, smoke_records):
-    for name in ("growth", "meta"):
+    for name in ("generalization", "meta"):
         result = CliRunner().invoke(commands, ["run", name, "--profile", "smoke", "--scheduler", address])
         assert result.exit_code == 0, result.output
         record = chapters.obtain(name, "smoke")

@@ -47,33 +47,6 @@ def finished(folder):
     return {int(path.stem[-1]) for path in (folder / "checkpoint").glob("piece ?.nc")}
 
 
-def kill_when(process, folder, steps):
-    """SIGKILL once so many steps were taken altogether."""
-    while len(steps_taken(folder)) < steps:
-        assert process.poll() is None, "it ended before it could be killed"
-        time.sleep(0.005)
-    process.kill()
-    process.communicate()
-
-
-def test_a_sweep_that_is_killed_again_and_again_ends_with_the_same_bits(tmp_path, undisturbed):
-    """In two processes, then in one; each goes on with what the others left, and two processes end it."""
-    rng, total = random.Random(), len(long_sweep.PIECES) * long_sweep.STEPS
-    for jobs in (2, 1):
-        before, done = len(steps_taken(tmp_path)), finished(tmp_path)
-        kill_when(start(tmp_path, "--jobs", str(jobs)), tmp_path, before + rng.randint(1, total // 4))
-        time.sleep(1.2 if jobs > 1 else 0)  # its processes notice
-        assert {piece for piece, _ in steps_taken(tmp_path)[before:]}.isdisjoint(done)
-    before, done = len(steps_taken(tmp_path)), finished(tmp_path)
-    _, complaints = start(tmp_path, "--jobs", "2").communicate()
-    assert complaints == ""
-    assert (tmp_path / "record.nc").read_bytes() == undisturbed
-    taken = steps_taken(tmp_path)
-    assert {piece for piece, _ in taken[before:]}.isdisjoint(done)
-    assert len(set(taken)) == total
-    assert len(taken) < 2 * total
-
-
 def workers_of(parent):
     """The processes that compute for this one; Linux only."""
     found = set()
@@ -99,94 +72,103 @@ def those_left(processes, seconds):
     return {pid for pid in processes if lives(pid)}
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="looks for processes in /proc")
-def test_the_processes_of_a_killed_sweep_end_with_it(tmp_path):
-    """Each has half a minute of work left; nobody waits for it."""
-    process = start(tmp_path, "--jobs", "2", "--step-s", "1")
-    while len({piece for piece, _ in steps_taken(tmp_path)}) < 2:
-        assert process.poll() is None
-        time.sleep(0.05)
-    workers = workers_of(process.pid)
-    assert len(workers) == 2
+def test_a_sweep_that_is_killed_again_and_again_ends_with_the_same_bits(tmp_path, undisturbed):
+    """In two processes, then in one; each goes on with what the others left, and two processes end it."""
+    rng, total = random.Random(), len(long_sweep.PIECES) * long_sweep.STEPS
+    for jobs in (2, 1):
+        before, done = len(steps_taken(tmp_path)), finished(tmp_path)
+        kill_after(before + rng.randint(1, total // 4), tmp_path, jobs)
+        assert {piece for piece, _ in steps_taken(tmp_path)[before:]}.isdisjoint(done)
+    before, done = len(steps_taken(tmp_path)), finished(tmp_path)
+    _, complaints = start(tmp_path, "--jobs", "2").communicate()
+    assert complaints == ""
+    assert (tmp_path / "record.nc").read_bytes() == undisturbed
+    taken = steps_taken(tmp_path)
+    assert {piece for piece, _ in taken[before:]}.isdisjoint(done)
+    assert len(set(taken)) == total
+    assert len(taken) < 2 * total
+
+
+def kill_after(steps, folder, jobs):
+    """SIGKILL once so many steps were taken altogether; its processes, which have half a minute of work left, end with it."""
+    process = start(folder, "--jobs", str(jobs), "--stall", str(steps))
+    before = len(steps_taken(folder))
+    while len(taken := steps_taken(folder)) < steps or len({piece for piece, _ in taken[before:]}) < jobs:
+        assert process.poll() is None, "it ended before it could be killed"
+        time.sleep(0.02)
+    workers = workers_of(process.pid) if sys.platform == "linux" else set()
     process.kill()
     process.wait()
     alive = those_left(workers, 10)
     for pid in alive:
         os.kill(pid, signal.SIGKILL)
-    process.communicate()
+    process.communicate()  # which whoever is left would hold open
     assert not alive
+    assert len(workers) == (jobs if jobs > 1 and sys.platform == "linux" else 0)
 
 
-def test_an_interrupt_from_the_keyboard_keeps_what_is_finished(tmp_path, undisturbed):
-    process = start(tmp_path, "--jobs", "2", "--step-s", "0.06")  # slow, so that a busy machine is in time
-    while not finished(tmp_path):
-        time.sleep(0.01)
-    os.killpg(process.pid, signal.SIGINT)
-    process.communicate()
-    assert process.returncode != 0
-    assert not (tmp_path / "record.nc").exists()
-    done = finished(tmp_path)
-    before = len(steps_taken(tmp_path))
-    long_sweep.main(tmp_path)
-    assert {piece for piece, _ in steps_taken(tmp_path)[before:]}.isdisjoint(done)
-    assert (tmp_path / "record.nc").read_bytes() == undisturbed
-
-
-def kadam(*arguments, **options):
-    command = [sys.executable, "-m", "kadam", *arguments]
+def kadam(name, jobs, **options):
+    command = [sys.executable, "-m", "kadam", "run", name, "--profile", "smoke", "--jobs", str(jobs)]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options)
 
 
-def growth_here():
+def here(name):
     """The same command in this process, which has loaded everything: what it printed, on stdout and stderr."""
-    result = CliRunner().invoke(commands, ["run", "growth", "--profile", "smoke", "--jobs", "1"])
+    result = CliRunner().invoke(commands, ["run", name, "--profile", "smoke", "--jobs", "1"])
     return result.stdout, result.stderr
 
 
-def growth_path():
-    return chapters.request("growth", "smoke").path
+def path(name):
+    return chapters.request(name, "smoke").path
 
 
-def assert_is_growth(smoke_records):
-    record = records.read(growth_path(), command="x")
-    xr.testing.assert_identical(record.drop_attrs(deep=False), smoke_records["growth"].drop_attrs(deep=False))
+def pieces():
+    """The finished ones that are kept; what is being written has a name that begins with a dot."""
+    return list((Path(os.environ["KADAM_CACHE"]) / "checkpoints").rglob("[!.]*.nc"))
+
+
+def assert_is(name, smoke_records):
+    record = records.read(path(name), command="x")
+    xr.testing.assert_identical(record.drop_attrs(deep=False), smoke_records[name].drop_attrs(deep=False))
 
 
 def test_an_experiment_that_is_killed_goes_on(smoke_records):
-    process = kadam("run", "growth", "--profile", "smoke", "--jobs", "2")
-    checkpoint = Path(os.environ["KADAM_CACHE"]) / "checkpoints"
-    while not list(checkpoint.rglob("*.nc")):
+    process = kadam("radius", 1)
+    while not pieces():
         assert process.poll() is None
-        time.sleep(0.01)
+        time.sleep(0.05)
     process.kill()
     process.communicate()
-    assert not growth_path().exists()
-    output, complaints = growth_here()
-    assert output == f"growth: {growth_path()}\n", complaints
-    assert_is_growth(smoke_records)
-    assert not list(checkpoint.rglob("*.nc"))
+    assert not path("radius").exists()
+    output, complaints = here("radius")
+    assert output == f"radius: {path('radius')}\n", complaints
+    assert_is("radius", smoke_records)
+    assert not pieces()
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="looks for processes in /proc")
 @pytest.mark.parametrize(("number", "everyone"), [(signal.SIGTERM, False), (signal.SIGINT, True)])
 def test_an_interrupted_command_says_one_line_and_leaves_no_process_and_no_half_file(smoke_records, number, everyone):
     """SIGTERM as a batch system sends it, SIGINT as a terminal does, to all processes."""
-    process = kadam("run", "growth", "--profile", "smoke", "--jobs", "2", start_new_session=True, preexec_fn=hear_the_keyboard)
+    process = kadam("meta", 2, start_new_session=True, preexec_fn=hear_the_keyboard)
     cache = Path(os.environ["KADAM_CACHE"])
-    while not list((cache / "checkpoints").rglob("*.nc")):
+    while not pieces():
         assert process.poll() is None
-        time.sleep(0.005)
+        time.sleep(0.05)
     workers = workers_of(process.pid)
-    half = next((cache / "checkpoints").rglob("*.nc")).with_name(".0.piece.state")
+    half = pieces()[0].with_name(".0.piece.state")
     half.touch()
     (os.killpg if everyone else os.kill)(process.pid, number)
     output, complaints = process.communicate()
-    said = [line for line in complaints.splitlines() if not re.fullmatch(r"growth: \d+ of 600 steps, .* left", line)]
+    said = [line for line in complaints.splitlines() if not re.fullmatch(r"meta: \d+ of \d+ steps, .* left", line)]
     assert (output, said) == ("", ["interrupted; the same command goes on"])  # a busy machine may tell its progress
     assert process.returncode == 128 + number
     assert workers
     assert not those_left(workers, 1.2)
     assert not list(cache.rglob(".*"))
+    assert pieces()  # what is finished is kept
+    here("meta")
+    assert_is("meta", smoke_records)
 
 
 def hear_the_keyboard():
@@ -225,15 +207,15 @@ def test_an_interrupt_that_strikes_in_a_destructor_is_not_lost():
 
 
 def test_two_runs_of_one_experiment_at_once_compute_it_once(smoke_records):
-    process = kadam("run", "growth", "--profile", "smoke", "--jobs", "1")
+    process = kadam("radius", 1)
     while not list(Path(os.environ["KADAM_CACHE"]).rglob("*.lock")):
         assert process.poll() is None
-        time.sleep(0.005)
-    answers = [growth_here(), process.communicate()]
-    assert [output for output, _ in answers] == [f"growth: {growth_path()}\n"] * 2
+        time.sleep(0.05)
+    answers = [here("radius"), process.communicate()]
+    assert [output for output, _ in answers] == [f"radius: {path('radius')}\n"] * 2
     assert sorted(complaints != "" for _, complaints in answers) == [False, True]
     assert sum("another process is at it; waiting for its result" in complaints for _, complaints in answers) == 1
-    assert_is_growth(smoke_records)
+    assert_is("radius", smoke_records)
 
 
 def small_files(largest):
@@ -242,15 +224,15 @@ def small_files(largest):
 
 
 def test_a_full_disk_stops_a_run_with_a_clear_error_and_it_goes_on_later(smoke_records):
-    output, complaints = kadam("run", "growth", "--profile", "smoke", "--jobs", "1", preexec_fn=small_files(9000)).communicate()
+    output, complaints = kadam("radius", 1, preexec_fn=small_files(9000)).communicate()
     assert output == ""
     assert "what was finished is kept, make room and run the same command" in complaints
     assert "Traceback" not in complaints
     cache = Path(os.environ["KADAM_CACHE"])
     assert {path.suffix for path in cache.rglob("*") if path.is_file()} <= {".lock", ".nc"}
-    assert not growth_path().exists()
-    growth_here()
-    assert_is_growth(smoke_records)
+    assert not path("radius").exists()
+    here("radius")
+    assert_is("radius", smoke_records)
 
 
 @pytest.mark.parametrize("fails", range(8))

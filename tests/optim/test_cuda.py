@@ -429,7 +429,7 @@ def compiled(k, dtype, tmp_path, monkeypatch, capsys, stochastic=False):
     return ptx, capsys.readouterr().out
 
 
-@pytest.mark.parametrize("k", range(1, 9))
+@pytest.mark.parametrize("k", [1, 2, 8])  # a loop over stages that the compiler unrolls: none, one, and most registers
 def test_compiled_for_hopper_it_moves_128_bits_at_a_time_and_spills_nothing(k, tmp_path, monkeypatch, capsys):
     ptx, log = compiled(k, torch.float32, tmp_path, monkeypatch, capsys)
     vectors = cuda.BLOCK // (4 * 32 * cuda.OPTIONS["num_warps"])  # a thread and tensor

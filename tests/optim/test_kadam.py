@@ -135,6 +135,9 @@ DERIVED = [(ADAM, k, strategy) for strategy in STRATEGIES for k in (2, 3, 4, 5)]
 EXPLICIT = [(PAIRS[:k], k, "inverse_exp") for k in (1, 2, 3)]
 every_kind = pytest.mark.parametrize(("betas", "k", "strategy"), [*DERIVED, *EXPLICIT])
 
+# Rounding knows decays and their number: the decays of every strategy, and one, two, three and most stages.
+ROUNDED = [*(case for case in DERIVED if case[1] == 5), DERIVED[0], EXPLICIT[0], EXPLICIT[2]]
+
 
 @every_kind
 def test_weights_and_moments_equal_the_reference_in_float64(betas, k, strategy, path, device):
@@ -153,7 +156,7 @@ def test_weights_and_moments_equal_the_reference_in_float64(betas, k, strategy, 
             assert_allclose(array(ours[1]), v, rtol=1e-12)
 
 
-@every_kind
+@pytest.mark.parametrize(("betas", "k", "strategy"), ROUNDED)
 def test_float32_stays_within_its_rounding_of_the_reference(betas, k, strategy, path, device):
     """A step rounds the weight twice (decay, update), and the update at most 10 times a stage; half an ulp each. Moments
     forget their rounding as they forget gradients; m is measured in units of the root of v, as the update uses it."""

@@ -4,7 +4,6 @@ A record has test accuracy, or test loss, by comparison, network, optimizer and 
 of all optimizers with one seed start from the same weights and see the same data, so they are compared seed by seed.
 """
 
-import functools
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, TypeVar
 
@@ -13,6 +12,7 @@ import xarray as xr
 from numpy.typing import ArrayLike, NDArray
 
 from kadam.chapters.contest.comparisons import ADAM
+from kadam.report.once import once
 from kadam.report.statistics import Interval, holm, mean_interval, paired_t_test
 
 D = TypeVar("D", xr.DataArray, xr.Dataset)
@@ -42,6 +42,7 @@ def scale(dataset: xr.Dataset) -> Scale:
     return POINTS if "accuracy" in dataset else NATS
 
 
+@once
 def ended(dataset: xr.Dataset) -> xr.DataArray:
     """Test accuracy in per cent, or test loss, at the end; a run that diverged, or lost more than a guess, guesses."""
     if scale(dataset) is NATS:
@@ -54,6 +55,7 @@ def at_most_a_guess(dataset: xr.Dataset, loss: xr.DataArray) -> xr.DataArray:
     return loss.fillna(np.inf).clip(max=dataset.guess)
 
 
+@once
 def search_score(dataset: xr.Dataset) -> xr.DataArray:
     """How good the runs of the search were, larger is better. Dimensions: network, optimizer, rate, tuning_seed."""
     if scale(dataset) is POINTS:
@@ -72,6 +74,7 @@ def gain(dataset: xr.Dataset, *which: Any) -> Interval:
     return mean_interval(lead(dataset, *which))
 
 
+@once
 def adjusted(dataset: xr.Dataset, comparison: str, test: Test = paired_t_test) -> xr.DataArray:
     """p-values that k = 2 is as good as Adam, (strategy, network), by Holm's method among all these of one comparison.
 
@@ -82,6 +85,7 @@ def adjusted(dataset: xr.Dataset, comparison: str, test: Test = paired_t_test) -
     return xr.DataArray(p, {"strategy": list(second), "network": networks(dataset)})
 
 
+@once
 def in_favour(dataset: xr.Dataset, comparison: str, test: Test = paired_t_test) -> xr.DataArray:
     """The same, but 1 where k = 2 is no better than Adam."""
     mean = lead(dataset, comparison, list(two_stages(dataset).values())).mean("seed")
@@ -95,14 +99,14 @@ def gains(dataset: xr.Dataset, *which: Any) -> list[Any]:
 
 def intervals(of: xr.DataArray, form: str) -> xr.DataArray:
     """Means over seeds with their intervals, in words."""
-    words = functools.partial(in_words, form=form)
-    return xr.apply_ufunc(words, of, input_core_dims=[["seed"]], vectorize=True, output_dtypes=[object])
-
-
-def in_words(values: ArrayLike, form: str) -> str:
-    """The mean of some values with its interval."""
-    mean, low, high = map(float, mean_interval(values))
-    return f"{mean:{form}} ({low:{form}} to {high:{form}})"
+    found, words = (
+        mean_interval(np.ascontiguousarray(of.transpose(..., "seed").values)),
+        of.isel(seed=0, drop=True).astype(object),
+    )
+    for place in np.ndindex(words.shape):
+        mean, low, high = (end[place] for end in found)
+        words[place] = f"{mean:{form}} ({low:{form}} to {high:{form}})"
+    return words
 
 
 def cases(of: xr.Dataset, *dims: str) -> list[tuple[Any, ...]]:
@@ -116,6 +120,7 @@ def networks(dataset: xr.Dataset) -> list[str]:
     return dataset.network.values.tolist()
 
 
+@once
 def two_stages(dataset: xr.Dataset) -> dict[str, str]:
     """Strategy -> the method with k = 2."""
     two = dataset.optimizer[dataset.k == 2]

@@ -2,18 +2,29 @@
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import xarray as xr
 
 from kadam.chapters.generalization.config import CHOICES, NORMAL
 from kadam.report.ledger import BEFORE, OTHER_SEEDS, Cases, Claims, Criterion, Finding, judged, on_enough_seeds
+from kadam.report.once import once
 from kadam.report.statistics import LEVEL, Interval, earlier, mean_interval, rank_correlation, ranks_last, share_between
 
 BAD = 0.1  # nats above the median inside: a run that ends there ends badly
 
-Points = Any  # those of one target and seed, a data frame: their iterations, C (coefficient), curve, gamma, rms_u
+
+class Points(NamedTuple):
+    """Those of one target and seed, an array each."""
+
+    iterations: np.ndarray
+    rms_u: np.ndarray
+    coefficient: np.ndarray  # C
+    curve: np.ndarray
+    gamma: np.ndarray
+
+
 Measure = Callable[[Points], float]
 
 
@@ -42,15 +53,22 @@ def paired(iterations: xr.DataArray) -> xr.DataArray:
 
 def by_target(dataset: xr.Dataset, choice: str, measure: Measure) -> dict[float, Interval]:
     """A number made of the points' iterations, by target: interval over seeds; NaN where a seed's iterations give none."""
-    points = arrivals(dataset, choice).to_dataframe("iterations")
-    found = points.groupby(["target", "seed"], sort=False).apply(measure).unstack("seed")
-    return {float(target): mean_interval(found.loc[target]) for target in dataset.target.values}
+    return {target: mean_interval([measure(points) for points in each]) for target, each in _points(dataset, choice).items()}
+
+
+@once
+def _points(dataset: xr.Dataset, choice: str) -> dict[float, list[Points]]:
+    """By target, those of each seed."""
+    of = arrivals(dataset, choice).transpose("target", "seed", "point")
+    sizes, common = of.rms_u.transpose("seed", "point").values, [of[name].values for name in ("coefficient", "curve", "gamma")]
+    found = [[Points(*one, *common) for one in zip(seeds, sizes, strict=True)] for seeds in of.values]
+    return dict(zip(of.target.values.tolist(), found, strict=True))
 
 
 def speed_with(points: Points, name: str = "coefficient", *, normal: bool = False) -> float:
     """Rank correlation of a coordinate with speed over the points with C > 0; ``normal``: of the normal curve alone."""
-    counted = points[(points.coefficient > 0) & ((points.curve == NORMAL) | (not normal))]
-    return -rank_correlation(counted[name], counted.iterations)
+    counted = (points.coefficient > 0) & ((points.curve == NORMAL) | (not normal))
+    return -rank_correlation(getattr(points, name)[counted], points.iterations[counted])
 
 
 on_normal_curve = partial(speed_with, normal=True)
@@ -63,14 +81,14 @@ def beats_c(points: Points, *, name: str) -> float:
 
 def between_levels(points: Points) -> float:
     """Share of the variance of the ranks on level curves that lies between the curves."""
-    counted = points[points.curve != NORMAL]
-    return share_between(counted.iterations, counted.curve)
+    counted = points.curve != NORMAL
+    return share_between(points.iterations[counted], points.curve[counted])
 
 
 def inside_first(points: Points) -> float:
     """Probability that a point of the normal curve inside is faster than one outside."""
-    normal = points[points.curve == NORMAL]
-    return earlier(normal.iterations[normal.coefficient > 0], normal.iterations[normal.coefficient < 0])
+    normal, c = points.curve == NORMAL, points.coefficient
+    return earlier(points.iterations[normal & (c > 0)], points.iterations[normal & (c < 0)])
 
 
 def in_words(of: Interval) -> str:

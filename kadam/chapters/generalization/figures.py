@@ -297,7 +297,7 @@ def causes_said(record: xr.Dataset) -> str:
 
 def _on_all_sides(measure: claims.Measure) -> claims.Measure:
     """The same with no pair left out for its C."""
-    return lambda points: measure(points.assign(coefficient=1.0))
+    return lambda points: measure(points._replace(coefficient=np.ones_like(points.coefficient)))
 
 
 def cause_table(record: xr.Dataset) -> Table:

@@ -7,7 +7,7 @@ import ast
 import functools
 import hashlib
 from collections.abc import Iterator
-from importlib.metadata import version
+from importlib import metadata
 from pathlib import Path
 
 from kadam.lab.records.files import RecordError
@@ -15,6 +15,8 @@ from kadam.lab.records.files import RecordError
 PACKAGE = Path(__file__).parents[2]
 NAME = PACKAGE.name
 LIBRARIES = ("numpy", "scipy", "torch")
+
+version = functools.cache(metadata.version)
 
 # How pieces run and where records lie: tests hold that neither changes a bit of a result.
 HARMLESS = (f"{NAME}.lab.engine", f"{NAME}.lab.records")
@@ -65,15 +67,16 @@ def code_of(files: Iterator[Path] | set[Path], package: Path) -> str:
 def files_of(module: str, package: Path = PACKAGE, *, without: tuple[str, ...] = ()) -> set[Path]:
     """The files of a module and of all that it imports, in this copy of the package; ``without``: packages left out."""
     found: set[Path] = set()
-    waiting = [module]
+    waiting, met = [module], {module}
     while waiting:
         name = waiting.pop()
         path = _file(name, package)
         if path is None or path in found or name.startswith(without):
             continue
         found.add(path)
-        waiting += _parents(name)
-        waiting += imported(path.read_text(encoding="utf-8"))
+        new = {*_parents(name), *imported(path.read_text(encoding="utf-8"))} - met
+        waiting += new
+        met |= new
     return found
 
 

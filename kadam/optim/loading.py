@@ -39,7 +39,7 @@ def read(given: StateDict) -> StateDict:
     for group in groups:
         if "betas" not in group:
             raise _refused("groups", group)
-        name = "NAdam" if "momentum_decay" in group else "RAdam"
+        name = "RAdam" if group.pop("momentum_decay", None) is None else "NAdam"
         if name == "NAdam" or ("decoupled_weight_decay" in group and "amsgrad" not in group):
             warnings.warn(
                 f"the loaded state is {name}'s: its moments are Adam's, and the steps from here on AdamW's", stacklevel=2

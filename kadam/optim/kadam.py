@@ -12,7 +12,7 @@ from kadam.optim import loading
 from kadam.optim import state as parameter_state
 from kadam.optim.arguments import Group, Hyper, Pair, checked, stage_decays
 from kadam.optim.batch import Ages, Batch, aligned, apart, of_a_kind
-from kadam.optim.cpu import GRAD, Repeat
+from kadam.optim.repeat import GRAD, Repeat
 from kadam.optim.steps import choose, counts_on_device, step_batch
 from kadam.optim.update import Tensors
 
@@ -206,7 +206,7 @@ class KAdam(Optimizer):
     def _repeat(self, i: int, group: Group, hyper: Hyper) -> bool:
         """Step the way of the last step, if nothing has changed that matters to it."""
         last = self._repeats.get(i)
-        return last is not None and choose(group, CPU) == "fused" and last.step(group, self.state, hyper)
+        return last is not None and choose(group, last.device) == "fused" and last.step(group, self.state, hyper)
 
     def _step_group(self, i: int, group: Group, hyper: Hyper) -> None:
         everything = Batch([], [], [], [], [])
@@ -220,7 +220,7 @@ class KAdam(Optimizer):
                 for p, row in zip(batch.params, batch.rows(), strict=True):
                     self.state[p].update(zip(parameter_state.moment_names(group["stages"]), row, strict=True))
         if not compiling:
-            again = len(together) == 1 and choose(group, CPU) == "fused"
+            again = len(together) == 1 and choose(group, together[0].params[0].device) == "fused"
             self._repeats[i] = Repeat.after(group, together[0], self.state) if again else None
 
     def _init_group(

@@ -125,12 +125,12 @@ def device_step(batch: Batch, hyper: Hyper, path: Path) -> None:
     _plain_step(batch, stages, path, hyper.factor, hyper.numbers(update.widened), draw)
 
 
-def cuda_step(batch: Batch, hyper: Hyper) -> None:
-    """One launch; the kernel reads the step counters, which lie on the device."""
+def cuda_step(batch: Batch, hyper: Hyper, in_one_launch: bool = False) -> None:
+    """One launch; the kernel reads the step counters, which lie on the device. ``in_one_launch``: all is known to fit it."""
     from kadam.optim import cuda
 
     torch._foreach_add_(batch.steps, 1)
-    can, cannot = side_by_side(local(as_reals(batch)))
+    can, cannot = (batch, None) if in_one_launch else side_by_side(local(as_reals(batch)))
     if can is not None:
         try:
             cuda.fused_step_(can, hyper)

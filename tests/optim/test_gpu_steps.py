@@ -4,11 +4,12 @@ import copy
 
 import pytest
 import torch
-from problems import gradients, owned, parameters, run
+from problems import assert_same_bits, gradients, owned, parameters, random, run
 from test_cuda import LR, device, fused, interpreted  # noqa: F401
 
 from kadam import KAdam, optim
 from kadam.optim import cpu, cuda, steps  # noqa: F401
+from kadam.optim.batch import side_by_side
 
 FUSED_AND_PLAIN = ({"fused": True}, {"foreach": False})
 
@@ -19,7 +20,7 @@ def on_this_device(device, fused, monkeypatch):  # noqa: F811
     if device == "cpu":
         monkeypatch.setattr(steps, "on_gpu", lambda tensor: True)
         monkeypatch.setattr(optim, "cuda", fused)
-        with cpu.chain_only():  # no step to repeat
+        with cpu.chain_only():
             yield device
     else:
         yield device
@@ -66,3 +67,30 @@ def test_an_adamw_run_goes_on_on_the_gpus_way_with_a_second_stage(on_this_device
     for p, q in zip(owned(ours), owned(theirs), strict=True):
         torch.testing.assert_close(p, q, rtol=1e-5, atol=1e-6)
         assert ours.state[p]["step_start_2"] == 2
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
+def test_on_the_gpus_way_too_a_step_repeats_the_last_one_where_nothing_has_changed(dtype, on_this_device, monkeypatch):
+    def made():
+        weights = [torch.nn.Parameter(random(*shape).to(on_this_device, dtype)) for shape in ((3,), (40, 60), (2, 2, 2))]
+        return KAdam(weights, lr=LR, k=2, fused=True)
+
+    looked = []
+    monkeypatch.setattr(steps, "side_by_side", lambda batch: looked.append(0) or side_by_side(batch))
+    ours, theirs = made(), made()
+    history = gradients(owned(ours), 6)
+    for n, grads in enumerate(history):
+        theirs._repeats.clear()  # looks at everything, at every step
+        for optimizer in (ours, theirs):
+            optimizer.param_groups[0].update(lr=LR / (n + 1), maximize=n == 3)
+            optimizer.grad_scale, optimizer.found_inf = (torch.tensor(x, device=on_this_device) for x in (2.0, float(n == 4)))
+        looked.clear()
+        run(ours, [grads])
+        assert len(looked) == (n == 0)
+        run(theirs, [grads])
+    assert_same_bits(ours, theirs)
+    assert {ours.state[p]["step"].item() for p in owned(ours)} == {5}
+    owned(ours)[1].grad = owned(ours)[1].grad.t().contiguous().t()  # laid out in another way
+    looked.clear()
+    ours.step()
+    assert looked

@@ -83,22 +83,31 @@ def apart(batch: Batch) -> list[Batch]:
 
     Weights that are tied through ``.data`` do, and overlapping views: each takes its step, one after another.
     """
-    if set(map(type, batch.params)) <= PLAIN and all(map(Tensor.is_contiguous, batch.params)):  # the frequent case
-        begin = list(map(Tensor.data_ptr, batch.params))
-        end_of = sorted(map(add, begin, map(NBYTES, batch.params)))
-        if all(map(le, end_of, sorted(begin)[1:])):  # each ends before as many others have begun
-            return [batch]
-    places = sorted((*place, t) for t, p in enumerate(batch.params) if (place := _place(p)) is not None)
-    if all(one[1] <= other[0] for one, other in pairwise(places)):
-        return [batch]
+    if torch.compiler.is_compiling():  # which asks for no addresses
+        return [batch.select([t]) for t in range(len(batch.params))]
     part, end = [0] * len(batch.params), 0
     together: list[int] = []  # parameters of one stretch of memory
-    for start, stop, t in places:
+    for start, stop, t in _places(batch.params):
         together = [*together, t] if start < end else [t]
         end = max(end, stop)
         for turn, member in enumerate(sorted(together)):
             part[member] = turn
     return [batch.select([t for t, turn in enumerate(part) if turn == now]) for now in range(max(part) + 1)]
+
+
+def share_memory(params: Tensors) -> bool:
+    """Whether any two parameters may have elements in common."""
+    if set(map(type, params)) <= PLAIN and all(map(Tensor.is_contiguous, params)):  # the frequent case
+        begin = list(map(Tensor.data_ptr, params))
+        end = sorted(map(add, begin, map(NBYTES, params)))
+        if all(map(le, end, sorted(begin)[1:])):  # each ends before as many others have begun
+            return False
+    return any(one[1] > other[0] for one, other in pairwise(_places(params)))
+
+
+def _places(params: Tensors) -> list[tuple[int, int, int]]:
+    """Begin, end and number of every parameter whose memory is known, in the order of memory."""
+    return sorted((*place, t) for t, p in enumerate(params) if (place := _place(p)) is not None)
 
 
 def _place(param: Tensor) -> tuple[int, int] | None:
@@ -117,7 +126,8 @@ def as_reals(batch: Batch) -> Batch:
     """Complex tensors seen as two reals each."""
     if not any(map(torch.is_complex, batch.params)):
         return batch
-    return batch.map(lambda t: torch.view_as_real(t.resolve_conj()) if t.is_complex() else t)
+    batch = replace(batch, grads=[g.resolve_conj() for g in batch.grads])
+    return batch.map(lambda t: torch.view_as_real(t) if t.is_complex() else t)
 
 
 # Distributed parameters

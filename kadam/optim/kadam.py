@@ -11,7 +11,7 @@ from torch.optim.optimizer import Optimizer, ParamsT, _use_grad_for_differentiab
 from kadam.optim import loading
 from kadam.optim import state as parameter_state
 from kadam.optim.arguments import Group, Hyper, Pair, checked, stage_decays
-from kadam.optim.batch import Ages, Batch, aligned, apart, of_a_kind
+from kadam.optim.batch import Ages, Batch, aligned, apart, of_a_kind, share_memory
 from kadam.optim.repeat import GRAD, Repeat
 from kadam.optim.steps import choose, counts_on_device, step_batch
 from kadam.optim.update import Tensors
@@ -121,13 +121,10 @@ class KAdam(Optimizer):
         self.defaults.setdefault("stochastic_rounding", False)
         for i, group in enumerate(self.param_groups):
             loading.renamed(group)
-            own = before[i] if i < len(before) else None  # none where a copy is being made
-            for name, value in (own or checked(self.defaults)).items():
+            own = before[i] if i < len(before) else checked(self.defaults)  # these where a copy is being made
+            for name, value in own.items():
                 if name not in ("params", "param_names"):
                     group.setdefault(name, value)
-            if own is not None:
-                loading.keep_own_stages(own, group)
-            loading.forget_adams(group)
             for held in map(self.state.get, group["params"]):
                 if held:
                     parameter_state.tensorise_step(held)
@@ -148,7 +145,7 @@ class KAdam(Optimizer):
         saved: dict[str, Any] = {}
 
         def take(optimizer: Optimizer, given: dict[str, Any]) -> dict[str, Any]:
-            saved.update(loading.read(given))
+            saved.update(loading.read(given, self.param_groups))
             return saved
 
         def restore(optimizer: Optimizer) -> None:
@@ -185,7 +182,7 @@ class KAdam(Optimizer):
         hypers = [self._hyper(group) for group in self.param_groups]  # nothing moves before all of them are found right
         if not torch.compiler.is_compiling():
             for group in self.param_groups:
-                _refuse_gradients(group["params"])
+                _refuse(group["params"])
                 if "k" in group:
                     self._tell_of_k(group)
         for i, group in enumerate(self.param_groups):
@@ -210,9 +207,10 @@ class KAdam(Optimizer):
 
     def _step_group(self, i: int, group: Group, hyper: Hyper) -> None:
         everything = Batch([], [], [], [], [])
-        self._init_group(group, everything.params, everything.grads, everything.moments, everything.steps, everything.starts)
+        lists = (everything.params, everything.grads, everything.moments, everything.steps, everything.starts)
+        shared = self._init_group(group, *lists)
         compiling = torch.compiler.is_compiling()
-        together = [part for batch in of_a_kind(everything) for part in ([batch] if compiling else apart(batch))]
+        together = [part for batch in of_a_kind(everything) for part in apart(batch)] if shared else of_a_kind(everything)
         for batch in together:
             batch = aligned(batch)
             step_batch(batch, group, hyper)
@@ -225,8 +223,8 @@ class KAdam(Optimizer):
 
     def _init_group(
         self, group: Group, params: Tensors, grads: Tensors, moments: Tensors, steps: Tensors, starts: list[Ages]
-    ) -> None:
-        """Append to the lists what a step of this group needs, making what is missing of the state.
+    ) -> bool:
+        """Append to the lists what a step of this group needs, making what is missing of the state. Do some share memory?
 
         ``torch.compile`` knows this method of optimizers by its name and runs it outside of the graph.
         """
@@ -235,6 +233,7 @@ class KAdam(Optimizer):
             if p.grad is None:
                 continue
             state = self.state[p]
+            new = "step" not in state
             beside = counts_on_device(group, p)
             step, *row = parameter_state.prepared(state, p, k, p.device if beside else CPU)
             if beside and step.device != p.device:  # from a state dict, or from another path
@@ -244,6 +243,9 @@ class KAdam(Optimizer):
             moments.extend(row)
             steps.append(step)
             starts.append(parameter_state.starts(state, k))
+            if new and group["lr"] == 0:
+                parameter_state.name_starts(state, k)
+        return share_memory(params)
 
     def _hyper(self, group: Group) -> Hyper:
         scale, found_inf = getattr(self, "grad_scale", None), getattr(self, "found_inf", None)
@@ -251,7 +253,13 @@ class KAdam(Optimizer):
         return Hyper(stage_decays(group), *numbers, grad_scale=scale, found_inf=found_inf)
 
 
-def _refuse_gradients(params: list[Tensor]) -> None:
+def _refuse(params: Tensors) -> None:
+    """``RuntimeError`` where a gradient is sparse, or a parameter a lazy conjugate or negative of what lies in memory."""
+    params = [p for p in params if p.grad is not None]
+    if any(map(Tensor.is_conj, params)) or any(map(Tensor.is_neg, params)):
+        raise RuntimeError(
+            "params must hold their own numbers, got one that is another tensor's conjugate or negative; clone it"
+        )
     strided = torch.strided
     for g in map(GRAD, params):
         if g is not None and g.layout is not strided:

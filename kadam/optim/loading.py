@@ -14,7 +14,14 @@ from kadam.optim.state import State, moment_names, state_dtype, step_counter
 StateDict = dict[str, Any]
 
 # By which key of a group or a state one knows a state dict that is not Adam's.
-OTHERS = {"nesterov": "SGD", "centered": "RMSprop", "lr_decay": "Adagrad", "beta2_decay": "Adafactor", "rho": "Adadelta"}
+OTHERS = {
+    "ns_steps": "Muon",
+    "nesterov": "SGD",
+    "centered": "RMSprop",
+    "lr_decay": "Adagrad",
+    "beta2_decay": "Adafactor",
+    "rho": "Adadelta",
+}
 OTHERS |= {"exp_inf": "Adamax", "exp_avg_sq_row": "Adafactor", "state1": "bitsandbytes"}
 
 START = re.compile(r"^(?:step_start|first_step)_(\d+)$")  # the second is the name that it had in 0.2.0
@@ -30,25 +37,32 @@ def _starts(state: State) -> State:
     return {f"step_start_{found[1]}": step_counter(0.0) for found in later if found}
 
 
-def read(given: StateDict) -> StateDict:
-    """A state dict in today's names, with starts as numbers, which torch's loading leaves as they are.
+def read(given: StateDict, own: Sequence[Group]) -> StateDict:
+    """A state dict as the optimizer with these groups takes it; starts are numbers, which torch's loading leaves as they are.
 
-    ``ValueError`` unless it is of KAdam, Adam or AdamW, or of a relative whose moments are Adam's; that gives a warning.
+    ``ValueError`` unless it is of KAdam, Adam or AdamW, or of a relative whose moments are Adam's. All that is to be said is
+    said here, before anything has changed: a warning may be an error.
     """
     groups = [renamed(dict(group)) for group in given["param_groups"]]
+    foreign = any("stages" not in group for group in groups)
     for group in groups:
         if "betas" not in group:
             raise _refused("groups", group)
+        group["betas"] = tuple(map(float, group["betas"]))
         name = "RAdam" if group.pop("momentum_decay", None) is None else "NAdam"
         if name == "NAdam" or ("decoupled_weight_decay" in group and "amsgrad" not in group):
             warnings.warn(
                 f"the loaded state is {name}'s: its moments are Adam's, and the steps from here on AdamW's", stacklevel=2
             )
-    return {**given, "state": {number: _read(state) for number, state in given["state"].items()}, "param_groups": groups}
+    states = {number: _read(state, foreign) for number, state in given["state"].items()}
+    for group, mine in zip(groups, own, strict=False):  # torch says it where their number differs
+        keep_own_stages(mine, group)
+        forget_adams(group)
+    return {**given, "state": states, "param_groups": groups}
 
 
-def _read(state: State) -> State:
-    if state and not {"step", *moment_names(1)} <= state.keys():
+def _read(state: State, foreign: bool) -> State:
+    if foreign and state and not {"step", *moment_names(1)} <= state.keys():
         raise _refused("states", state)
     kept = {name: value for name, value in state.items() if name not in ("max_exp_avg_sq", "mu_product")}
     return {START.sub(r"step_start_\1", name): float(value) if START.match(name) else value for name, value in kept.items()}

@@ -96,8 +96,20 @@ def drop_stages(state: State, k: int) -> None:
 
 
 def starts(state: State, k: int) -> tuple[float, ...]:
-    """For every stage the step after which it began: 0 unless it joined later."""
-    return tuple([float(state[name]) if name in state else 0.0 for name in start_names(k)])
+    """For every stage the step after which it began: 0 unless it joined later. Names of zeros go."""
+    found = tuple([float(state[name]) if name in state else 0.0 for name in start_names(k)])
+    for name, value in zip(start_names(k), found, strict=True):
+        if value == 0:
+            state.pop(name, None)
+    return found
+
+
+def name_starts(state: State, k: int) -> None:
+    """Name the start of every later stage until the next step, 0 as it is.
+
+    A distributed checkpoint that is loaded makes a state by a step with a learning rate of 0, and fills in what that names.
+    """
+    state.update({name: step_counter(0.0) for name in start_names(k)[1:]})
 
 
 def step_counter(value: float, device: torch.device | str = "cpu") -> Tensor:
@@ -113,5 +125,5 @@ def _counts(step: Any) -> bool:
 
 def tensorise_step(state: State | None, device: torch.device | str = "cpu") -> None:
     """Older state dicts, and programs that make a state themselves, hold the step as a number or in whole numbers."""
-    if state and not _counts(state["step"]):
+    if state and "step" in state and not _counts(state["step"]):
         state["step"] = step_counter(float(state["step"]), device)

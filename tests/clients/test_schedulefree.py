@@ -58,7 +58,7 @@ def stages(optimizer):
 
 @pytest.mark.parametrize("k", [1, 2])
 def test_the_wrapper_gives_schedule_free_kadam_with_as_many_stages_as_it_was_given(schedulefree, k):
-    with pytest.warns(UserWarning, match="'k' was set to . which KAdam does not read") as told:
+    with pytest.warns(UserWarning, match="'k' was set to ., which KAdam does not read") as told:
         found, optimizer = wrapped(schedulefree, k)
     assert len(told) == 1
     assert stages(optimizer) == {k}

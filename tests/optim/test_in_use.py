@@ -5,6 +5,7 @@ import gc
 import re
 import subprocess
 import sys
+import warnings
 import weakref
 from contextlib import contextmanager
 
@@ -86,6 +87,23 @@ def test_parameters_that_share_memory_step_one_after_another(made, n, k, path): 
             single.step()
     for p, q in zip(owned(together), apart, strict=True):
         assert torch.equal(p, q)
+
+
+@pytest.mark.parametrize("made", [tied, overlapping])
+@pytest.mark.parametrize("hyper", [{"k": 1}, {"k": 2}, {"k": 2, "foreach": False}], ids=str)
+def test_compiled_they_do_too(made, hyper):
+    torch._dynamo.reset()
+    ours, theirs = (KAdam(made(12), lr=LR, weight_decay=0.1, **hyper) for _ in range(2))
+    history = gradients(made(12), 3)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # torch's own, on importing its compiler
+        step = torch.compile(ours.step, backend="eager")
+        for grads in history:
+            for p, g in zip(owned(ours), grads, strict=True):
+                p.grad = g.clone()
+            step()
+    for p, q in zip(owned(ours), owned(run(theirs, history)), strict=True):
+        torch.testing.assert_close(p, q, rtol=1e-5, atol=1e-6)
 
 
 def test_tied_parameters_of_one_stage_step_as_adamws_do(path):  # noqa: F811
@@ -473,6 +491,20 @@ class Alone(torch.Tensor):
         if "foreach" in str(getattr(function, "__name__", function)):
             raise NotImplementedError(function)
         return super().__torch_function__(function, types, args, kwargs or {})
+
+
+@pytest.mark.parametrize("lazy", [lambda: torch.randn(3, dtype=torch.complex64).conj(), lambda: torch._neg_view(torch.ones(3))])
+def test_a_parameter_that_is_another_tensors_conjugate_or_negative_is_refused(lazy, path):  # noqa: F811
+    weight, other = Parameter(lazy()), Parameter(torch.ones(2))
+    optimizer = KAdam([{"params": [other]}, {"params": [weight]}], **path)
+    with pytest.raises(RuntimeError, match="params must hold their own numbers"):
+        run(optimizer, [[torch.ones(2), torch.ones_like(weight)]])
+    assert torch.equal(other, torch.ones(2))
+    optimizer.param_groups[1]["params"] = []
+    run(optimizer, [[torch.ones(2)]] * 2)
+    other.data = torch._neg_view(other.data)
+    with pytest.raises(RuntimeError, match="params must hold their own numbers"):
+        run(optimizer, [[torch.ones(2)]])
 
 
 @one_to_three

@@ -181,8 +181,10 @@ class KAdam(Optimizer):
                 loss = closure()
         hypers = [self._hyper(group) for group in self.param_groups]  # nothing moves before all of them are found right
         if not torch.compiler.is_compiling():
-            for group in self.param_groups:
-                _refuse(group["params"])
+            for i, group in enumerate(self.param_groups):
+                _refuse_sparse(group["params"])
+                if self._repeats.get(i) is None:
+                    _refuse_lazy(group["params"])
                 if "k" in group:
                     self._tell_of_k(group)
         for i, group in enumerate(self.param_groups):
@@ -206,10 +208,12 @@ class KAdam(Optimizer):
         return last is not None and choose(group, last.device) == "fused" and last.step(group, self.state, hyper)
 
     def _step_group(self, i: int, group: Group, hyper: Hyper) -> None:
+        compiling = torch.compiler.is_compiling()
+        if not compiling:
+            _refuse_lazy(group["params"])
         everything = Batch([], [], [], [], [])
         lists = (everything.params, everything.grads, everything.moments, everything.steps, everything.starts)
         shared = self._init_group(group, *lists)
-        compiling = torch.compiler.is_compiling()
         together = [part for batch in of_a_kind(everything) for part in apart(batch)] if shared else of_a_kind(everything)
         for batch in together:
             batch = aligned(batch)
@@ -253,14 +257,16 @@ class KAdam(Optimizer):
         return Hyper(stage_decays(group), *numbers, grad_scale=scale, found_inf=found_inf)
 
 
-def _refuse(params: Tensors) -> None:
-    """``RuntimeError`` where a gradient is sparse, or a parameter a lazy conjugate or negative of what lies in memory."""
+def _refuse_sparse(params: Tensors) -> None:
+    strided = torch.strided
+    for g in map(GRAD, params):
+        if g is not None and g.layout is not strided:
+            raise RuntimeError(f"KAdam needs dense gradients, got a {g.layout} gradient of shape {tuple(g.shape)}")
+
+
+def _refuse_lazy(params: Tensors) -> None:
     params = [p for p in params if p.grad is not None]
     if any(map(Tensor.is_conj, params)) or any(map(Tensor.is_neg, params)):
         raise RuntimeError(
             "params must hold their own numbers, got one that is another tensor's conjugate or negative; clone it"
         )
-    strided = torch.strided
-    for g in map(GRAD, params):
-        if g is not None and g.layout is not strided:
-            raise RuntimeError(f"KAdam needs dense gradients, got a {g.layout} gradient of shape {tuple(g.shape)}")

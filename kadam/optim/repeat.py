@@ -75,7 +75,7 @@ class Repeat:
             and set(map(type, grads)) <= PLAIN
             and set(map(DTYPE, grads)) == {self._dtype}
             and all(map(self._beside, grads))
-            and not any(map(Tensor.is_neg, grads))
+            and not any(map(Tensor.is_neg, chain(params, grads)))
         ):
             return False
         self._carry_out(

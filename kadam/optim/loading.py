@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from kadam.optim.arguments import Group
-from kadam.optim.state import State, moment_names, state_dtype, step_counter
+from kadam.optim.state import State, counting_on, moment_names, state_dtype, step_counter
 
 StateDict = dict[str, Any]
 
@@ -86,6 +86,7 @@ def restore_starts(state: State) -> None:
     for name in [name for name in state if START.match(name)]:
         value = float(state.pop(name))
         if value != 0:
+            state["step"] = counting_on(state["step"])
             state[START.sub(r"step_start_\1", name)] = torch.tensor(value, dtype=torch.float64, device="cpu")
 
 

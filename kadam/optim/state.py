@@ -78,12 +78,16 @@ def _prepare(state: State, param: Tensor, k: int, step_device: torch.device) -> 
     for i in range(1, k + 1):
         missing = [name for name in names[2 * i - 2 : 2 * i] if name not in state]
         if missing and state["step"] > 0:
-            # Such a stage's age is a difference, so the counter must go on beyond 2^24, where float32 counts no further.
-            state["step"] = state["step"].double() if state["step"].device.type != "mps" else state["step"]
+            state["step"] = counting_on(state["step"])
             state[start_names(k)[i - 1]] = state["step"].to("cpu", copy=True)
         for name in missing:
             state[name] = torch.zeros_like(param, dtype=wide, memory_format=torch.preserve_format)
     drop_stages(state, k)
+
+
+def counting_on(step: Tensor) -> Tensor:
+    """A counter that goes on beyond 2^24, where float32 stops: the age of a stage that joined later is a difference."""
+    return step.double() if step.device.type != "mps" else step
 
 
 def drop_stages(state: State, k: int) -> None:

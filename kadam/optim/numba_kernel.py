@@ -8,8 +8,9 @@ point: no reassociation, so results repeat bit for bit and do not depend on the 
 
 import math
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, nullcontext
 from threading import Lock
 from typing import Any
 
@@ -18,6 +19,11 @@ import numpy as np
 from numba.core import cgutils, types
 from numba.extending import intrinsic
 from numpy.typing import NDArray
+
+try:
+    import fcntl
+except ImportError:  # no such locks here
+    fcntl = None  # type: ignore[assignment]
 
 Array = NDArray[Any]
 
@@ -137,6 +143,22 @@ def _shares(addresses, sizes, rows, stages, scalars, threads):  # type: ignore[n
         _share(addresses, sizes, rows, stages, scalars, thread, threads)
 
 
+_ready: set[Any] = set()  # versions of the kernel that have been compiled, or loaded, in this process
+
+
+@contextmanager
+def _alone() -> Iterator[None]:
+    """No other process compiles meanwhile: two that keep different versions at once can leave one under the other's name."""
+    path = _share.stats.cache_path
+    if fcntl is None or not path:
+        yield
+        return
+    os.makedirs(path, exist_ok=True)
+    with open(os.path.join(path, "kadam.lock"), "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
 _one_launch = Lock()  # one of numba's threading layers dies of two launches at once
 _forked = False  # and another one of a launch in a child of fork
 _layer = ""  # which one this process has; numba says it after the first launch
@@ -160,7 +182,15 @@ def launch(addresses: Array, sizes: Array, rows: Array, stages: Array, scalars: 
     gradients).
     """
     given = (addresses, sizes, rows, stages, scalars)
-    if threads == 1 or _forked or sizes.sum() < SMALL:
+    in_one = threads == 1 or _forked or sizes.sum() < SMALL
+    version = (scalars.dtype, in_one)
+    with nullcontext() if version in _ready else _alone():
+        _launch(given, threads, in_one)
+    _ready.add(version)
+
+
+def _launch(given: tuple[Any, ...], threads: int, in_one: bool) -> None:
+    if in_one:
         _share(*given, 0, 1)
     elif _layer == "workqueue":
         _in_threads(given, threads)

@@ -33,7 +33,7 @@ KADAM := $(BIN)/python -m kadam
 .PHONY: help env dev book test check lint types unit clients fuzz notebooks smoke-book update-smoke records paper serve pdf bench gpu gpu-pack lock clean
 
 help:
-	@sed -n 's/^# \(make .*\)/\1/p' $(firstword $(MAKEFILE_LIST))
+	@sed -n 's/^# \(make .*\)/\1/p' "$(strip $(MAKEFILE_LIST))"
 
 env: $(READY)
 

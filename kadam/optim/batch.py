@@ -87,7 +87,7 @@ def apart(batch: Batch) -> list[Batch]:
         return [batch.select([t]) for t in range(len(batch.params))]
     part, end = [0] * len(batch.params), 0
     together: list[int] = []  # parameters of one stretch of memory
-    for start, stop, t in _places(batch.params):
+    for start, stop, t in _stretches(batch.params):
         together = [*together, t] if start < end else [t]
         end = max(end, stop)
         for turn, member in enumerate(sorted(together)):
@@ -102,15 +102,15 @@ def share_memory(params: Tensors) -> bool:
         end = sorted(map(add, begin, map(NBYTES, params)))
         if all(map(le, end, sorted(begin)[1:])):  # each ends before as many others have begun
             return False
-    return any(one[1] > other[0] for one, other in pairwise(_places(params)))
+    return any(one[1] > other[0] for one, other in pairwise(_stretches(params)))
 
 
-def _places(params: Tensors) -> list[tuple[int, int, int]]:
+def _stretches(params: Tensors) -> list[tuple[int, int, int]]:
     """Begin, end and number of every parameter whose memory is known, in the order of memory."""
-    return sorted((*place, t) for t, p in enumerate(params) if (place := _place(p)) is not None)
+    return sorted((*stretch, t) for t, p in enumerate(params) if (stretch := _stretch(p)) is not None)
 
 
-def _place(param: Tensor) -> tuple[int, int] | None:
+def _stretch(param: Tensor) -> tuple[int, int] | None:
     """Where the first element of a plain tensor, or of a distributed one's shard, begins and the last one ends."""
     param = param.to_local() if is_distributed(param) else param  # type: ignore[attr-defined]
     if type(param) not in PLAIN or param.is_meta or not param.numel():

@@ -209,12 +209,13 @@ class KAdam(Optimizer):
 
     def _step_group(self, i: int, group: Group, hyper: Hyper) -> None:
         compiling = torch.compiler.is_compiling()
-        if not compiling:
+        if not compiling and self._repeats.get(i) is not None:  # else it was asked before any group moved
             _refuse_lazy(group["params"])
         everything = Batch([], [], [], [], [])
         lists = (everything.params, everything.grads, everything.moments, everything.steps, everything.starts)
         shared = self._init_group(group, *lists)
-        together = [part for batch in of_a_kind(everything) for part in apart(batch)] if shared else of_a_kind(everything)
+        alike = of_a_kind(everything)
+        together = [part for batch in alike for part in apart(batch)] if shared else alike
         for batch in together:
             batch = aligned(batch)
             step_batch(batch, group, hyper)

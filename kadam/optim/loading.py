@@ -75,7 +75,7 @@ def _refused(what: str, found: dict[str, Any]) -> ValueError:
 
 
 def renamed(group: Group) -> Group:
-    """The group, or defaults, in place, with the number of stages under today's name: other programs count in ``k``."""
+    """The group, in place, with the number of stages under today's name: other programs count in ``k``."""
     if "stages" not in group and "strategy" in group:
         group["stages"] = group.pop("k")
     return group

@@ -38,7 +38,7 @@ def declare_torchvisions_operators():
         if "torchvision::nms does not exist" not in str(error):
             raise
         for name in ("nms", "qnms"):
-            torch.library.define(f"torchvision::{name}", "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+            torch.library.define(f"torchvision::{name}", "(Tensor a, Tensor b, float c) -> Tensor")
         import_module("torchvision")
 
 

@@ -167,7 +167,8 @@ def test_the_core_runs_without_dask():
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
 
 
-SBATCH = """#!{python}
+SBATCH = """#!/bin/sh
+"exec" "{python}" "$0" "$@"
 import pathlib, shutil, subprocess, sys, tempfile
 job = tempfile.mktemp(prefix="job-", dir="{folder}")
 shutil.copy(sys.argv[1], job)
@@ -175,7 +176,8 @@ with open(pathlib.Path(job).with_suffix(".out"), "w") as output:
     started = subprocess.Popen(["sh", job], stdout=output, stderr=output, start_new_session=True)
 print("Submitted batch job", started.pid)
 """
-SCANCEL = """#!{python}
+SCANCEL = """#!/bin/sh
+"exec" "{python}" "$0" "$@"
 import os, signal, sys
 os.killpg(int(sys.argv[1]), signal.SIGTERM)
 """

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 
 import pytest
 import torch
@@ -380,6 +381,20 @@ def test_what_one_process_compiled_another_finds_on_disk(tmp_path):
     command, environment = [sys.executable, "-c", FIRST_STEP], {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)}
     said = [subprocess.run(command, capture_output=True, text=True, check=True, env=environment).stdout for _ in range(2)]
     assert said == ["0 1\n", "1 0\n"]
+
+
+def test_processes_take_turns_at_the_first_launch_of_a_version_and_not_after(monkeypatch):
+    """numba keeps the versions of a kernel in files that it numbers: two processes at once may give one number twice."""
+    pytest.importorskip("numba")
+    fcntl = pytest.importorskip("fcntl")
+    from kadam.optim import numba_kernel
+
+    locked = []
+    monkeypatch.setattr(numba_kernel, "_ready", set())
+    monkeypatch.setattr(numba_kernel.fcntl, "flock", lambda file, how: locked.append((Path(file.name).name, how)))
+    for dtype, number in ((torch.float32, 1), (torch.float32, 1), (torch.float64, 2)):
+        run(KAdam([Parameter(random(3).to(dtype))], fused=True), [[random(3).to(dtype)]])
+        assert locked == [("kadam.lock", fcntl.LOCK_EX)] * number
 
 
 def test_a_kernel_that_can_be_kept_nowhere_is_compiled_all_the_same(monkeypatch):

@@ -2,6 +2,7 @@
 
 import functools
 import re
+import shlex
 import sys
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -49,8 +50,9 @@ def slurm(jobs: int) -> Iterator[None]:
     What a job asks for (queue, memory, GPU, time) comes from the section ``jobqueue.slurm`` of Dask's own configuration.
     """
     jobqueue = _imported("dask_jobqueue")
-    try:
-        cluster = jobqueue.SLURMCluster()
+    configured = _imported("dask").config.get("jobqueue.slurm.python", None)
+    try:  # the command becomes a line of a shell script, where the name of this Python's folder may hold a space
+        cluster = jobqueue.SLURMCluster(python=configured or shlex.quote(sys.executable))
     except ValueError as error:
         remedy = "fill in jobqueue.slurm in ~/.config/dask/jobqueue.yaml"
         raise ClusterError(f"SLURM jobs cannot be described: {error}; {remedy}") from None

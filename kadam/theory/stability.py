@@ -27,6 +27,7 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike
+from scipy.special import xlogy
 
 from kadam.theory.arguments import Array, array_that, check_count, finite_array
 
@@ -54,8 +55,7 @@ def growth_rate(*, beta: ArrayLike, gamma: ArrayLike, time: Time = "discrete") -
     _check_time(time)
     beta, gamma = _decays(beta, gamma)
     rate = _log_ratio(beta, gamma) / 2 if time == "discrete" else -_coefficient(beta, gamma) / 2
-    outside = (beta < boundary(gamma, time=time)) | ((beta == 0) & (gamma > 0))  # the boundary may round to 0
-    return np.where(outside, np.maximum(rate, 0.0), 0.0)[()]
+    return np.where(_is_outside(beta, gamma, time), np.maximum(rate, 0.0), 0.0)[()]
 
 
 def is_stable(*, beta: ArrayLike, gamma: ArrayLike, time: Time = "discrete") -> Any:
@@ -123,6 +123,96 @@ def silent_update(n: ArrayLike, *, beta: ArrayLike, gamma: ArrayLike) -> Any:
     with _quietly():
         power = np.exp(np.where(n > 0, n * _log_ratio(beta, gamma) / 2, 0.0))
     return (_discrete_prefactor(n, beta, gamma) * power)[()]
+
+
+def rms_bound(n: ArrayLike, *, beta: ArrayLike, gamma: ArrayLike) -> Any:
+    """The largest root mean square of u_n over random signs, whatever the sizes of the gradients; n = 0, 1, ...
+
+        sqrt(1-beta^(n+1))/(1-gamma^(n+1)) * (1-gamma)/sqrt(1-beta) * max(1, gamma^2/beta)^(n/2)
+
+    Signs: given all sizes |g_0|, ..., |g_n|, the signs of different gradients are uncorrelated, as fair coins are. Attained
+    by one gradient and silence: the last one if beta >= gamma^2, the first one if not. Its supremum over n is
+    max(1, (1-gamma)/sqrt(1-beta)) for beta >= gamma^2, boundary included. It need not increase with n.
+    """
+    n, (beta, gamma) = _iterations(n), _decays(beta, gamma)
+    return (_discrete_prefactor(n, beta, gamma) * _growth(n, _log_ratio(beta, gamma) / 2))[()]
+
+
+def white_update(*, gamma: ArrayLike) -> Any:
+    """sqrt((1-gamma)/(1+gamma)), the root mean square of u_n for white gradients under a constant v; 0.229 at gamma = 0.9.
+
+    Exact once the bias correction has faded for random signs of one size, and the limit n -> infinity, beta -> 1 for any
+    independent gradients of one symmetric distribution with a finite second moment.
+    """
+    gamma = _unit_interval("gamma", gamma)
+    return np.sqrt((1 - gamma) / (1 + gamma))[()]
+
+
+def critical_silence(*, beta: ArrayLike, gamma: ArrayLike) -> Any:
+    """The share of silent steps from which on independent gradients make large updates: min(1, beta/gamma^2).
+
+    For beta > 0, and independent gradients of one distribution with a finite second moment that are exactly zero with
+    probability p < 1: the mean of u_n^2 stays bounded as n grows if and only if p < critical_silence. 1 at gamma = 0, and 0
+    at beta = 0 < gamma, where the theorem says nothing.
+    """
+    beta, gamma = _decays(beta, gamma)
+    with _quietly():
+        share = np.minimum(beta / gamma / gamma, 1.0)
+    return np.where(_is_outside(beta, gamma), share, 1.0)[()]
+
+
+def silence_tail(silence: ArrayLike, *, beta: ArrayLike, gamma: ArrayLike) -> Any:
+    """The exponent k of P(|u_n| > x) ~ x^(-k) for independent gradients: 2 ln(1/silence) / ln(gamma^2/beta).
+
+    ``silence``: the probability that a gradient is exactly zero, in [0, 1]. The theorem asks for beta > 0 and non-zero
+    gradients whose sizes lie between two positive numbers. +inf, no such tail, where beta >= gamma^2 or silence = 0. The
+    mean of u_n^2 stays bounded where k > 2.
+    """
+    silence = array_that("silence", silence, lambda x: (x >= 0) & (x <= 1), "lie in [0, 1],")
+    beta, gamma = _decays(beta, gamma)
+    _check_broadcast(silence=silence, beta=beta, gamma=gamma)
+    with _quietly():
+        exponent = -2 * np.log(silence) / _log_ratio(beta, gamma)
+    return np.where(_is_outside(beta, gamma) & (silence > 0), np.maximum(exponent, 0.0), np.inf)[()]
+
+
+def capped_peak(gradient: ArrayLike, eps: ArrayLike, *, beta: ArrayLike, gamma: ArrayLike) -> Any:
+    """The largest |u| that one gradient and the silence after it reach with eps > 0 (outside the root, as in PyTorch).
+
+    The gradient comes late, when the bias corrections have faded, after a silence as long. With t = 2 ln(gamma)/ln(beta) and
+    Y = sqrt(1-beta) |gradient|/eps: for t < 1, outside the stable region, and Y > t/(1-t),
+
+        (1-gamma)/sqrt(1-beta) * t^t (1-t)^(1-t) * Y^(1-t)
+
+    and else the update at once, (1-gamma) |gradient| / (sqrt(1-beta) |gradient| + eps). The first is the peak between the
+    steps: the largest of the steps themselves lies below it by a factor of at most exp(-ln(beta)^2/128). Infinite outside the
+    stable region with eps = 0.
+    """
+    size, eps = np.abs(finite_array("gradient", gradient)), _at_least_zero("eps", eps)
+    beta, gamma = _decays(beta, gamma)
+    _check_broadcast(gradient=size, eps=eps, beta=beta, gamma=gamma)
+    with _quietly():
+        rest = np.where(beta > 0, _log_ratio(beta, gamma) / -np.log(beta), 1.0)  # 1 - t
+        reach = np.log(size) + np.log1p(-beta) / 2 - np.log(eps)  # ln Y
+        rising = _is_outside(beta, gamma) & (rest > 0) & (reach > np.log1p(-rest) - np.log(rest))
+        rest = np.where(rising, np.clip(rest, 0.0, 1.0), 1.0)
+        height = np.exp(rest * reach + xlogy(rest, rest) + xlogy(1 - rest, 1 - rest)) / np.sqrt(1 - beta)
+        at_once = 1 / (np.sqrt(1 - beta) + eps / size)
+    return np.where(size > 0, (1 - gamma) * np.where(rising, height, at_once), 0.0)[()]
+
+
+def required_silence(update: ArrayLike, fraction: ArrayLike, *, beta: ArrayLike) -> Any:
+    """For how many of the latest iterations |g| must lie below ``fraction`` of the largest |g| so far where |u_n| is this.
+
+    The whole number of k >= 0 with beta^(-k/2) < fraction * update * sqrt(1-beta); 0 where the update is too small to tell,
+    +inf where no update is so large. Holds for every gradient sequence, every gamma and every eps >= 0.
+    """
+    update, fraction = _at_least_zero("update", update), _at_least_zero("fraction", fraction)
+    beta = _unit_interval("beta", beta)
+    _check_broadcast(update=update, fraction=fraction, beta=beta)
+    with _quietly():
+        reach = np.log(update) + np.log(fraction) + np.log1p(-beta) / 2
+        return np.where(reach > 0, np.ceil(np.where(beta > 0, -2 * reach / np.log(beta), 1.0)), 0.0)[()]
 
 
 def worst_case_gradients(n: int, *, beta: ArrayLike, gamma: ArrayLike) -> Array:
@@ -214,6 +304,10 @@ def _log_ratio(beta: Array, gamma: Array) -> Array:
         return np.where(gamma > 0, 2 * np.log(gamma) - np.where(gamma > 0, np.log(beta), 0.0), -np.inf)
 
 
+def _is_outside(beta: Array, gamma: Array, time: Time = "discrete") -> Any:
+    return (beta < boundary(gamma, time=time)) | ((beta == 0) & (gamma > 0))  # the boundary may round to 0
+
+
 def _quietly() -> np.errstate:
     return np.errstate(divide="ignore", invalid="ignore", over="ignore")
 
@@ -234,6 +328,10 @@ def _check_broadcast(**arrays: Array) -> None:
 
 def _unit_interval(name: str, value: ArrayLike) -> Array:
     return array_that(name, value, lambda x: (x >= 0) & (x < 1), "lie in [0, 1),")
+
+
+def _at_least_zero(name: str, value: ArrayLike) -> Array:
+    return array_that(name, value, lambda x: (x >= 0) & np.isfinite(x), "be a finite number >= 0,")
 
 
 def _iterations(n: ArrayLike) -> Array:

@@ -55,6 +55,7 @@ CATALOGUE = {
     for experiment in (
         Experiment("stability", "01-stability-region"),
         Experiment("growth", "02-growth"),
+        Experiment("growth.silence", "02-growth"),
         Experiment("continuous_time.trajectories", "03-continuous-time"),
         Experiment("continuous_time.orders", "03-continuous-time"),
         Experiment("generalization", "04-generalization"),

@@ -1,0 +1,99 @@
+"""Which weights grow outside of the region? Rows of a character transformer, by the share of steps in which they are silent.
+
+A character's row of the embedding gets a gradient only in steps whose windows hold the character, and windows are drawn anew
+for every step: so a row is silent in a share of the steps that the character's frequency decides. Its row of the output head
+gets a gradient in every step, if a small one. Each pair of decay rates trains a network of its own (eps = 0) on the same
+batches. The record holds for every row its share of silent steps, and in how many steps its update exceeded each of many sizes.
+"""
+
+import functools
+from pathlib import Path
+
+import numpy as np
+import torch
+import xarray as xr
+from torch import Tensor
+
+from kadam.chapters.growth.silence.config import PROFILES, Config
+from kadam.decay import Decay
+from kadam.lab.data.sources import Text, configured_text, describe
+from kadam.lab.engine.progress import Progress
+from kadam.lab.engine.sweep import computed_s, sweep
+from kadam.lab.records.record import recorded, with_units
+from kadam.lab.train import devices
+from kadam.lab.train.arithmetic import Arithmetic, of_ensembles
+from kadam.lab.train.ensemble import Ensemble
+from kadam.lab.train.networks import next_token_loss
+from kadam.lab.train.tasks import character_model, character_size, text_batches
+
+LAYERS = {"embedding": "tokens.weight", "head": "head.weight"}
+
+# Sizes of an update that are counted, in learning rates.
+LEVELS = np.logspace(-2, 10, 145)
+
+# A row whose gradient is smaller than this share of its own root mean square is as good as silent.
+FAINT = 0.01
+
+
+@recorded("silence", PROFILES)
+def run(config: Config, *, checkpoint: Path | None = None, jobs: int = 1) -> xr.Dataset:
+    """Train every pair with every seed. Dimensions: seed, pair, layer, character, level."""
+    text, seeds = configured_text(config), range(config.seed, config.seed + config.seeds)
+    compute = functools.partial(train_seed, config, text)
+    results = sweep(list(seeds), compute, steps=config.steps, title="silence", checkpoint=checkpoint, jobs=jobs)
+    dataset = xr.concat([results[seed].drop_attrs() for seed in seeds], "seed").assign_coords(
+        seed=list(seeds),
+        layer=list(LAYERS),
+        character=[repr(c) for c in text.vocabulary],
+        level=LEVELS,
+        beta=("pair", [beta2 for _, beta2 in config.betas]),
+        gamma=("pair", [beta1 for beta1, _ in config.betas]),
+    )
+    dataset.attrs = {"counted": config.steps - config.skip, "faint": FAINT, "computed_s": computed_s(results)}
+    dataset.attrs |= describe(text) | devices.described(config.device)
+    return with_units(dataset, UNITS)
+
+
+def plan(config: Config) -> Arithmetic:
+    """What a run computes."""
+    runs = config.seeds * len(config.betas)
+    return of_ensembles(character_size(config), runs=runs, steps=config.steps, precision=config.dtype)
+
+
+def train_seed(config: Config, text: Text, seed: int, progress: Progress) -> xr.Dataset:
+    """All pairs on the batches of one seed: shares of silent and faint steps, and how often each level was exceeded."""
+    decays = [(Decay.from_betas(betas),) for betas in config.betas]
+    ensemble = Ensemble(character_model(config, text, seed), next_token_loss, decays, lr=config.eta)
+    batches = text_batches(config, text, seed, fixed=False)
+    exceeded = np.zeros((len(decays), len(LAYERS), len(text.vocabulary), len(LEVELS)), np.int32)
+    seen: dict[str, list[Tensor]] = {"gradient": [], "loss": []}
+    for _ in progress.over(config.steps, {"ensemble": ensemble, "batches": batches, "exceeded": exceeded, "seen": seen}):
+        loss = ensemble.step(next(batches))
+        if ensemble.steps > config.skip:
+            exceeded += rows(ensemble.updates, config.width).cpu().numpy()[..., None] > LEVELS
+            seen["gradient"].append(rows(ensemble.gradients, config.width))
+            seen["loss"].append(loss)
+    gradient, dims = torch.stack(seen["gradient"]), ("pair", "layer", "character")
+    own = gradient.square().mean(0).sqrt()  # every row's, over the steps
+    shares = {"silent": (gradient == 0).double().mean(0), "faint": (gradient <= FAINT * own).double().mean(0)}
+    return xr.Dataset(
+        {
+            "exceeded": ((*dims, "level"), exceeded),
+            **{name: (dims, share.cpu().numpy()) for name, share in shares.items()},
+            "loss": ("pair", torch.stack(seen["loss"]).mean(0).cpu().numpy()),
+        }
+    )
+
+
+def rows(of: dict[str, Tensor], width: int) -> Tensor:
+    """Root mean squares over the entries of every row of the watched layers, (pair, layer, character)."""
+    return torch.stack([of[name].unflatten(1, (-1, width)).square().mean(2).sqrt() for name in LAYERS.values()], 1)
+
+
+UNITS = {
+    "exceeded": "steps in which the row's update, root mean square over its entries, was above the level",
+    "level": "learning rates",
+    "silent": "share of steps in which the row's gradient is exactly zero",
+    "faint": "share of steps in which it is at most attribute faint times its own root mean square over the steps",
+    "loss": "nats per character, mean over the counted steps",
+}

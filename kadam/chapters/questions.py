@@ -191,8 +191,8 @@ QUESTIONS = (
         "Do only those weights grow outside the region whose gradient is zero in more than beta2/beta1^2 of the steps?",
         ("D-2g", "D-2h", "D-2i", "D-2j"),
         by=("D-2g", "D-2i"),
-        yes="yes: theory sorts rows of an embedding rightly in {D-2g}; rows of the output head, hardly ever silent, keep a mean "
-        "square ({D-2i}); the tails: {D-2h}",
+        yes="yes: theory sorts rows of an embedding rightly in {D-2g}; rows of the output head, hardly ever silent, keep a "
+        "mean square ({D-2i}); the tails: {D-2h}",
         some="it depends: {held} of {of} cases hold; rows of an embedding sorted rightly: {D-2g}; of the output head: {D-2i}",
         no="no: rows of an embedding sorted rightly: {D-2g}; of the output head: {D-2i}",
         figure="fig-growth-silence",

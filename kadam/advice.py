@@ -23,6 +23,10 @@ class Advice:
     growth_rate: float | None
     largest_update: float | None  # over all gradient sequences and iterations; None where there is no limit
     smallest_stable_beta2: float  # beta1^2: beta2 must lie above
+    # Of usual gradients rather than of the worst, for one stage; None for more, whose inputs are another stage's updates.
+    typical_update: float | None  # root mean square for white gradients, once the second moment stands still
+    rms_update: float | None  # the most for random signs, whatever the sizes; None where there is no limit
+    critical_silence: float | None  # share of steps with a gradient of zero above which independent gradients grow updates
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -31,7 +35,8 @@ class Advice:
         """The verdict and its reason. The pair is printed with every digit: a rounded one may lie across the boundary."""
         whose = "" if self.k == 1 else f"{self.k}-Adam's last stage has "
         head = f"{whose}betas = ({self.beta1!r}, {self.beta2!r}), that is (beta, gamma) = ({self.beta2!r}, {self.beta1!r}): "
-        return f"{head}stable. {self._why_stable()}" if self.stable_discrete else f"{head}UNSTABLE. {self._why_unstable()}"
+        verdict = f"stable. {self._why_stable()}" if self.stable_discrete else f"UNSTABLE. {self._why_unstable()}"
+        return f"{head}{verdict}{self._usually()}"
 
     def _why_stable(self) -> str:
         narrow = "" if self.stable_continuous else " It lies outside the paper's narrower region (C <= 0)."
@@ -57,6 +62,23 @@ class Advice:
             f"Where gradients shrink, updates can grow {speed}: "
             "the root of the second moment forgets faster than the momentum. "
             f"Choose {'' if self.k == 1 else 'its '}beta2 above beta1^2 = {self._boundary()}."
+        )
+
+    def _usually(self) -> str:
+        """What less than the worst gradients do, of one stage with a memory."""
+        if self.typical_update is None or self.beta1 == self.beta2 == 0:
+            return ""
+        usual = f"about {self.typical_update:.3g} in root mean square"
+        if self.rms_update is not None:
+            return (
+                f" Usually less: for gradients of random sign {usual} while their size is steady, and at most "
+                f"{self.rms_update:.3g} however it changes."
+            )
+        if not self.critical_silence:
+            return f" Any weight is at risk; for gradients of random sign and steady size a step is {usual}."
+        return (
+            " If gradients are independent, at risk are only weights whose gradient is zero in more than "
+            f"{_percent(self.critical_silence)} of the steps, such as rows of rare tokens; other steps are usually {usual}."
         )
 
     def _boundary(self) -> str:
@@ -90,6 +112,9 @@ def advise(betas: Decay | Sequence[float], *, k: int = 1, strategy: str = "inver
         growth_rate=_finite(stability.growth_rate(**pair)),
         largest_update=_largest_update(decay) if stable else None,
         smallest_stable_beta2=float(stability.boundary(decay.gamma)),
+        typical_update=float(stability.white_update(gamma=decay.gamma)) if k == 1 else None,
+        rms_update=_rms_update(decay) if k == 1 else None,
+        critical_silence=float(stability.critical_silence(**pair)) if k == 1 else None,
     )
 
 
@@ -97,6 +122,18 @@ def _largest_update(decay: Decay) -> float:
     """Of a stable pair: the limit of the discrete bound, which never falls."""
     beta, gamma = decay.beta, decay.gamma
     return (1 - gamma) / math.sqrt(1 - beta) * (math.sqrt(beta / (beta - gamma**2)) if gamma > 0 else 1.0)
+
+
+def _rms_update(decay: Decay) -> float | None:
+    """The supremum over n of the bound for random signs: one late gradient, or the first one, is the worst."""
+    outside = stability.growth_rate(beta=decay.beta, gamma=decay.gamma) > 0
+    return None if outside else max(1.0, (1 - decay.gamma) / math.sqrt(1 - decay.beta))
+
+
+def _percent(share: float) -> str:
+    """With two digits at least of it and of what is left to all."""
+    least = min(share, 1 - share) or 1.0
+    return f"{share:.{max(0, -math.floor(math.log10(least)) - 1)}%}"
 
 
 def _finite(x: float) -> float | None:

@@ -79,6 +79,13 @@ def test_exponents_of_known_tails_are_found():
         np.testing.assert_allclose(measured.isel(pair=0).sel(layer="head"), exponents, rtol=0.05)
 
 
+def test_updates_beyond_the_last_level_are_cut_off_and_not_taken_for_a_steep_tail():
+    exponents = [0.15, 0.2, 0.3, 0.02]
+    measured = claims.measured_exponents(record_of([exponents] * 2, SILENT))
+    np.testing.assert_allclose(measured.isel(pair=0).sel(layer="head")[:3], exponents[:3], rtol=0.05)
+    assert float(measured.isel(pair=0).sel(layer="head")[3]) == 0  # nearly all lie beyond
+
+
 def test_rows_that_were_hardly_ever_active_say_nothing():
     record = record_of([RIGHT, [9.0] * 4], SILENT, steps=2000)
     record.silent[..., -1] = 1 - (claims.LEAST_ACTIVE - 1) / 2000

@@ -26,8 +26,10 @@ def steps(record: xr.Dataset) -> int:
 def measured_exponents(record: xr.Dataset) -> xr.DataArray:
     """Hill's estimate of k in P(|u| > x) ~ x^-k of every active row, from the largest updates of all seeds together.
 
-    It is one over the mean of ln(|u|/x) over the updates above x. Of a count of updates above each of many levels that mean is
-    the integral of the count over ln x, here by the trapezoidal rule. x is the largest level that ``TAIL`` of all exceed.
+    It is one over the mean of ln(|u|/x) over the updates above x, the largest level that ``TAIL`` of all exceed. With a count
+    of updates above each of many levels the sum of these logarithms is the integral of the count over ln x, here by the
+    trapezoidal rule. Updates above the last level are known to be larger only: so they count in the sum alone, as is right for
+    observations that are cut off.
     """
     count = record.exceeded.sum("seed").transpose(..., "level")
     place = np.arange(count.sizes["level"])
@@ -35,7 +37,8 @@ def measured_exponents(record: xr.Dataset) -> xr.DataArray:
     first = np.take_along_axis(count.values, start, -1)[..., 0]
     spacing = float(np.log(record.level[1] / record.level[0]))
     excess = spacing * (np.where(place >= start, count, 0).sum(-1) - first / 2)
-    exponent = count.isel(level=0, drop=True).copy(data=first / np.maximum(excess, 1e-300))
+    seen = first - count.values[..., -1]
+    exponent = count.isel(level=0, drop=True).copy(data=np.where(seen > 0, seen / np.maximum(excess, 1e-300), 0.0))
     return exponent.where(shares(record).notnull())
 
 

@@ -23,7 +23,7 @@ class Config(Checked):
     dtype: str = "float64"
     device: str = "cpu"
     text: str = "real"  # "real", or "embedded" for the excerpt that ships with the package
-    seed: int = 100  # of the first repetition; criteria were set after a look at seeds 0 and 1
+    seed: int = 200  # of the first repetition; criteria were set, and exponents mended, after looks at seeds 0, 1, 100 to 104
 
     def check(self) -> None:
         require(0 <= self.skip < self.steps, f"skip must be at least 0 and below steps, {self.steps}, got {self.skip}")

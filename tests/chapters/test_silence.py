@@ -52,7 +52,7 @@ def record_of(exponents, silent, *, steps=200_000, faint=0.0):
     rng, betas = np.random.default_rng(0), ((0.9, 0.5), (0.9, 0.95))
     exceeded = np.zeros((1, 2, 2, len(silent), len(run.LEVELS)), np.int32)
     for pair, layer, row in np.ndindex(2, 2, len(silent)):
-        sizes = 0.3 * (1 - rng.random(steps)) ** (-1 / exponents[pair][row])
+        sizes = 0.3 * np.exp(np.minimum(rng.exponential(size=steps) / exponents[pair][row], 600))
         exceeded[0, pair, layer, row] = steps - np.searchsorted(np.sort(sizes), run.LEVELS, side="right")
     shares = np.tile(silent, (1, 2, 2, 1))
     dims = ("seed", "pair", "layer", "character")

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from kadam.optim import cpu, steps
 from kadam.optim.arguments import Group, Hyper
-from kadam.optim.batch import PLAIN, Batch, all_contiguous
+from kadam.optim.batch import NBYTES, PLAIN, Batch, all_contiguous
 from kadam.optim.state import moment_names, start_names
 from kadam.optim.update import Tensors
 
@@ -35,9 +35,9 @@ class Repeat:
         self.device, self._beside, self._on_gpu = p.device, IS_CPU if p.is_cpu else IS_CUDA, steps.on_gpu(p)
         self._all = list(map(id, group["params"]))
         self._objects = self._identities(batch.params, batch.moments, list(map(self._counters, held)))
-        self._addresses = [list(map(Tensor.data_ptr, tensors)) for tensors in (batch.params, batch.moments)]
+        self._places = self._stretches(batch.params, batch.moments)
         self._sizes = list(map(Tensor.numel, batch.params))
-        self._places, self._grads_at = cpu.places_of(batch), slice(len(batch.params), 2 * len(batch.params))
+        self._given, self._grads_at = cpu.places_of(batch), slice(len(batch.params), 2 * len(batch.params))
 
     @staticmethod
     def after(group: Group, batch: Batch, states: Mapping[Tensor, dict[str, Any]]) -> "Repeat | None":
@@ -69,8 +69,8 @@ class Repeat:
             return False
         if not (
             self._objects == self._identities(params, moments, counters)
-            and self._addresses == [list(map(Tensor.data_ptr, tensors)) for tensors in (params, moments)]
-            and self._sizes == list(map(Tensor.numel, params)) == list(map(Tensor.numel, grads))
+            and self._places == self._stretches(params, moments)
+            and self._sizes == list(map(Tensor.numel, grads))
             and all(map(Tensor.is_contiguous, chain(params, grads)))
             and set(map(type, grads)) <= PLAIN
             and set(map(DTYPE, grads)) == {self._dtype}
@@ -88,9 +88,15 @@ class Repeat:
             steps.cuda_step(batch, hyper, in_one_launch=True)
         elif not hyper.overflowed:
             batch.count()
-            addresses, sizes = self._places[0].copy(), self._places[1]
+            addresses, sizes = self._given[0].copy(), self._given[1]
             addresses[self._grads_at] = list(map(Tensor.data_ptr, batch.grads))
             cpu.fused_step_(batch, hyper, places=(addresses, sizes))
+
+    @staticmethod
+    def _stretches(params: Tensors, moments: Tensors) -> list[list[int]]:
+        """Where they lie and how long they are: a new tensor may have an old one's identity and address, and be shorter."""
+        tensors = [*params, *moments]
+        return [list(map(Tensor.data_ptr, tensors)), list(map(NBYTES, tensors))]
 
     def _identities(self, params: Tensors, moments: Tensors, counters: list[Any]) -> list[int]:
         """Of all that a step takes but gradients; ``counters``: one of every parameter, or a tuple where stages joined late."""

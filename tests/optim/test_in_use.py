@@ -391,6 +391,17 @@ def test_two_threads_of_python_do_not_end_the_process(program):
 # Nothing is kept alive
 
 
+@pytest.mark.parametrize("key", ["exp_avg", "exp_avg_sq"])
+@one_to_three
+def test_a_moment_that_became_shorter_where_it_lies_is_no_reason_to_write_beyond_its_end(k, key, path):  # noqa: F811
+    """As a new tensor may that has the identity and the address of the one before."""
+    p = Parameter(random(64))
+    optimizer = run(KAdam([p], k=k, **path), [[random(64)]] * 2)
+    optimizer.state[p][key].resize_(2)
+    with pytest.raises(RuntimeError):
+        optimizer.step()
+
+
 @pytest.mark.parametrize("k", [1, 2])
 def test_replaced_moments_and_removed_parameters_are_let_go(k, path):  # noqa: F811
     """fvdb-reality-capture#84: what is remembered between steps kept them."""

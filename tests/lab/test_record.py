@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
+from kadam import chapters
 from kadam.lab.records import files, store
 from kadam.lab.records import record as records
 
@@ -159,3 +160,17 @@ def test_a_record_goes_where_the_code_that_was_asked_for_says_though_it_is_edite
     before = wanted.path
     monkeypatch.setattr(store, "source_hash", lambda run: "edited00")
     assert wanted.path == before
+
+
+@pytest.mark.parametrize("name", chapters.NAMES)
+def test_any_reader_of_netcdf_opens_a_record(name, smoke_records, tmp_path):
+    """Whatever its units are called: some readers take words for dates."""
+    path = tmp_path / "record.nc"
+    records.save(smoke_records[name], path)
+    with xr.open_dataset(path) as found:
+        assert set(found.variables) == set(smoke_records[name].variables)
+
+
+def test_units_that_read_as_a_calendar_are_refused():
+    with pytest.raises(ValueError, match="units must not hold the word 'since', got 'steps since the start' for x"):
+        records.with_units(xr.Dataset({"x": 0.0}), {"x": "steps since the start"})

@@ -208,6 +208,6 @@ COMMON_UNITS = {
     "search_diverged_at": "step; NaN: did not diverge",
     "tried": "peak learning rate in the search",
     "peak_rate": "peak learning rate in the contest",
-    "update_rms": "root mean square of u over all weights, since the evaluation before",
+    "update_rms": "root mean square of u over all weights, from the evaluation before to this one",
     "diverged_at": "step; NaN: did not diverge",
 }

@@ -102,7 +102,7 @@ TEXT_UNITS = COMMON_UNITS | {
     "guess": "nats a token of a guess among all tokens",
     "search_loss": "nats a token of the validation text, at the end; NaN: diverged",
     "loss": "nats a token of the test text; NaN: diverged",
-    "train_loss": "nats a token, mean since the evaluation before",
-    "max_update": "learning rates, the largest |u| since the evaluation before",
-    "spikes": "spikes of the training loss since the evaluation before",
+    "train_loss": "nats a token, mean from the evaluation before to this one",
+    "max_update": "learning rates, the largest |u| from the evaluation before to this one",
+    "spikes": "spikes of the training loss from the evaluation before to this one",
 }

@@ -19,9 +19,9 @@ from kadam.lab.train.probes import spikes
 
 UNITS = {
     "loss": "nats a character of text kept from training; NaN: diverged",
-    "train_loss": "nats a character, mean since the evaluation before",
-    "max_update": "learning rates, largest |u| since the evaluation before",
-    "update_rms": "root mean square of u over all weights, since the evaluation before",
+    "train_loss": "nats a character, mean from the evaluation before to this one",
+    "max_update": "learning rates, largest |u| from the evaluation before to this one",
+    "update_rms": "root mean square of u over all weights, from the evaluation before to this one",
     "peak_update": "learning rates, largest |u| of the run, while finite",
     "spikes": "times that the training loss jumped 5 deviations above the mean of the 20 steps before",
     "diverged_at": "step whose training loss was not finite; NaN: did not diverge",

@@ -80,8 +80,13 @@ def provenance(experiment: str, profile: str, config: Any, seconds: float) -> di
 
 
 def with_units(dataset: xr.Dataset, units: Mapping[str, str]) -> xr.Dataset:
-    """The dataset with the attribute ``units`` on each of the variables named."""
+    """The dataset with the attribute ``units`` on each of the variables named.
+
+    ``ValueError`` for a unit that readers of netCDF take for a calendar's, "days since 1970", and refuse to read.
+    """
     for name, unit in units.items():
+        if " since " in unit:
+            raise ValueError(f"units must not hold the word 'since', got {unit!r} for {name}")
         dataset[name].attrs["units"] = unit
     return dataset
 

@@ -106,5 +106,5 @@ UNITS = COMMON_UNITS | {
     "search_loss": "nats a validation image, at the end",
     "accuracy": "share of test images that are right; NaN: diverged",
     "loss": "nats a test image",
-    "train_loss": "nats an image, labels smoothed, mean since the evaluation before",
+    "train_loss": "nats an image, labels smoothed, mean from the evaluation before to this one",
 }

@@ -256,7 +256,7 @@ UNITS = {
     "size_change": "log of late |u|^2 over that before the change",
     "angle": "radians to AdamW's direction; of AdamW itself to where it was at the change",
     "angle_at_horizon": "the same so many steps after the change",
-    "law_error": "root mean square of log(law/measured) of |W|^2 since the change",
+    "law_error": "root mean square of log(law/measured) of |W|^2 from the change on",
     "loss": "nats a character, late in training, unscaled",
     "network_loss": "nats an image, mean over the last quarter of training",
     "network_update": "root mean square of the last update",

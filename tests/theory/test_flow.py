@@ -455,11 +455,11 @@ def test_kernels_alone_without_the_start_are_no_bound():
 
 
 def test_the_flows_bound_stays_finite_exactly_where_adams_does():
-    late = 1e6
+    late = 2e4
     for gamma in (0.3, 0.9, 0.99):
         inside, outside = (update_bound([late, 2 * late], beta=gamma**2 * x, gamma=gamma) for x in (1.001, 0.999))
-        assert inside[1] == pytest.approx(inside[0], rel=1e-9)
-        assert outside[1] > 2 * outside[0]
+        assert inside[1] == pytest.approx(inside[0], rel=1e-6)
+        assert 2 * outside[0] < outside[1] < np.inf
         on = update_bound([late, 4 * late], beta=gamma**2, gamma=gamma)
         assert on[1] / on[0] == pytest.approx(2, rel=1e-3)
 

@@ -34,4 +34,5 @@ PROFILES = {
     "smoke": Config(substeps=(1, 2), small_steps=20, edge_steps=30, seeds=1),
     "laptop": Config(substeps=(1, 2, 4), seeds=1),
     CPU: Config(),  # the reference: two minutes of one core
+    "paper": Config(seeds=20),
 }

@@ -18,7 +18,7 @@ from kadam.lab.data import sources as data
 from kadam.lab.engine.progress import Progress
 from kadam.theory import exponential
 from kadam.theory.flow import Diverged, Problem, adam, adam_flow, exact_rate, lead, second_order_flow, update_bound
-from kadam.theory.neighbours import classical_limit, paper_flow_in_time
+from kadam.theory.neighbours import classical_limit, integral_model, paper_flow_in_time
 from kadam.theory.reference import kadam_updates
 
 DEFAULT = Decay()
@@ -158,10 +158,39 @@ def _error(problem, pair, steps, *, weight_decay=0.0, flow=adam_flow, **options)
     return distance(path, adam(problem.grad, problem.start, **setting))
 
 
-def test_the_classical_limit_is_of_first_order(quadratic):
+@pytest.mark.parametrize("flow", [classical_limit, integral_model])
+def test_the_models_of_leading_order_are_of_first_order(quadratic, flow):
     problem, _ = quadratic
-    errors = [_error(problem, DEFAULT, steps, flow=classical_limit) for steps in (400, 800)]
+    errors = [_error(problem, DEFAULT, steps, flow=flow, substeps=2) for steps in (400, 800)]
     assert np.diff(-np.log2(errors)) == pytest.approx([1], abs=0.1)
+
+
+def test_of_the_models_of_leading_order_only_the_limit_follows_a_constant_gradient():
+    setting = {"decay": DEFAULT, "eta": 0.1, "steps": 40}
+    reference = adam(np.ones_like, [0.0], **setting)
+    np.testing.assert_allclose(classical_limit(np.ones_like, [0.0], **setting), reference, atol=1e-9)
+    assert np.abs(integral_model(np.ones_like, [0.0], **setting) - reference).max() > 0.01
+
+
+def test_the_integral_model_is_its_integrals():
+    """Picard iteration on a fine grid, with the integrals over the past by the trapezoidal rule."""
+    decay, eta, steps, per = Decay(beta=0.9, gamma=0.8), 0.05, 6, 400
+    s = np.arange(steps * per + 1) / per
+    age = np.maximum(s[:, None] - s[None, :], 0)
+    weights = np.tril(np.ones_like(age)) / per
+    weights[:, 0] /= 2
+    weights[np.arange(1, len(s)), np.arange(1, len(s))] /= 2
+    weights[0] = 0
+    kernels = [(1 - x) * np.exp(-(1 - x) * age) * weights for x in (decay.gamma, decay.beta)]
+    theta = np.full(len(s), 1.0)
+    for _ in range(12):
+        g = np.sinh(theta)
+        m, v = kernels[0] @ g, kernels[1] @ g**2
+        u = np.sqrt(1 - decay.beta ** s[1:]) / (1 - decay.gamma ** s[1:]) * m[1:] / np.sqrt(v[1:])
+        speed = -eta * np.concatenate([[2 * u[0] - u[1]], u])
+        theta = 1.0 + np.concatenate([[0], np.cumsum((speed[1:] + speed[:-1]) / 2 / per)])
+    path = integral_model(np.sinh, [1.0], decay=decay, eta=eta, steps=steps)[:, 0]
+    np.testing.assert_allclose(path, theta[::per], atol=1e-6)
 
 
 def test_without_the_half_step_or_with_the_papers_rates_the_second_order_is_lost(quadratic, monkeypatch):
@@ -473,7 +502,7 @@ def test_weights_without_gradient_stand_still_in_every_text():
     def grad(theta):
         return np.array([theta[0] - 1, 0.0])
 
-    for flow in (adam, adam_flow, classical_limit):
+    for flow in (adam, adam_flow, classical_limit, integral_model):
         path = flow(grad, [0.0, 0.7], decay=DEFAULT, eta=0.01, steps=10)
         assert (path[:, 1] == 0.7).all()
         assert path[-1, 0] > 0.05
@@ -506,7 +535,7 @@ def test_a_minibatch_has_its_own_jvp(quadratic):
 
 def test_paths_are_float64_of_shape_steps_plus_one_and_the_start_is_left_alone():
     start = np.array([1, 2], dtype=np.int64)
-    for flow in (adam, adam_flow, classical_limit, paper_flow_in_time):
+    for flow in (adam, adam_flow, classical_limit, integral_model, paper_flow_in_time):
         path = flow(lambda theta: theta, start, decay=DEFAULT, eta=0.01, steps=3)
         assert (path.shape, path.dtype) == ((4, 2), np.float64)
         assert (path[0] == start).all()
@@ -585,9 +614,15 @@ def test_bad_arguments_of_the_equation_in_its_own_time_are_named(change, message
         ({"grad": [same] * 3, "substeps": 5}, "substeps must be even where every step has a gradient of its own, got 5"),
     ],
 )
-def test_bad_arguments_of_the_classical_limit_are_named(change, message):
-    with pytest.raises(ValueError, match=message):
-        classical_limit(**(GOOD | change))
+def test_bad_arguments_of_the_models_of_leading_order_are_named(change, message):
+    for flow in (classical_limit, integral_model):
+        with pytest.raises(ValueError, match=message):
+            flow(**(GOOD | change))
+
+
+def test_the_integral_model_refuses_a_second_moment_without_memory():
+    with pytest.raises(ValueError, match=r"decay must have beta > 0 here, got Decay\(beta=0.0"):
+        integral_model(**(GOOD | {"decay": Decay(beta=0.0, gamma=0.5)}))
 
 
 def test_an_overflow_of_the_second_moment_is_no_silent_standstill():

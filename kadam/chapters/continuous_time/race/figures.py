@@ -29,7 +29,7 @@ def race(record: xr.Dataset) -> style.Figure:
         ticks = np.unique(cost.values).astype(int)
         axes.set_xticks(ticks, ticks)
         axes.set_xticks([], minor=True)
-        axes.set_xlim(ticks[0] / 1.2, ticks[-1] * 8)
+        axes.set_xlim(ticks[0] / 1.2, ticks[-1] * 6)
     for axes, case in zip(both, TITLES, strict=True):
         _names(axes, errors.sel(case=case).isel(substeps=-1), record.cost.sel(case=case).isel(seed=0, substeps=-1))
     both[0].annotate("one learning rate", (record.cost.min(), 1), xytext=(0, 3), textcoords="offset points", fontsize=7)
@@ -46,7 +46,7 @@ def _names(axes: style.Axes, errors: xr.DataArray, costs: xr.DataArray) -> None:
         axes.annotate(
             LOOKS[flow]["label"],
             (float(costs.sel(flow=flow)), 10**height),
-            xytext=(float(costs.max()) * 1.25, 10**place),
+            xytext=(float(costs.sel(flow=flow)) * 1.2, 10**place),
             textcoords="data",
             color=LOOKS[flow]["color"],
             fontsize=8,

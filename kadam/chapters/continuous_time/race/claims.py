@@ -30,8 +30,8 @@ def lead_of_the_half_step(dataset: xr.Dataset) -> xr.DataArray:
 
 def _most_accurate(dataset: xr.Dataset, *, cases: Sequence[str], above: float) -> Finding:
     leads = lead_of_the_half_step(dataset).sel(case=list(cases))
-    words = ", ".join(f"{case} {span(leads.sel(case=case), '.3g')}" for case in cases)
-    return f"error of the best other flow over its own: {words}", limited(leads, above=above)
+    words = ", ".join(f"{span(leads.sel(case=case), ',.1f')} on the {case}" for case in cases)
+    return f"the error of the best other flow over that of the half-step flow is {words}", limited(leads, above=above)
 
 
 def _nothing_follows(dataset: xr.Dataset, *, above: float) -> Finding:

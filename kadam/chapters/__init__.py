@@ -58,6 +58,7 @@ CATALOGUE = {
         Experiment("growth.silence", "02-growth"),
         Experiment("continuous_time.trajectories", "03-continuous-time"),
         Experiment("continuous_time.orders", "03-continuous-time"),
+        Experiment("continuous_time.race", "03-continuous-time"),
         Experiment("generalization", "04-generalization"),
         Experiment("scale_invariance.invariance", "05-scale-invariance"),
         Experiment("scale_invariance.meta", "05-scale-invariance"),

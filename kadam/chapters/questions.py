@@ -198,6 +198,19 @@ QUESTIONS = (
         figure="fig-growth-silence",
         theory="typical.md",
     ),
+    Row(
+        "Q17",
+        "question",
+        "Is the half-step flow the most accurate continuous model for its cost?",
+        ("D-3j", "D-3k", "D-3l", "D-3m"),
+        by=("D-3j", "D-3k"),
+        yes="yes: at small learning rates, {D-3j}; at the edge of stability, {D-3k}",
+        some="it depends: at small learning rates in {D-3j.held} of {D-3j.of} cases ({D-3j}), at the edge of stability in "
+        "{D-3k.held} of {D-3k.of} ({D-3k})",
+        no="no: at small learning rates, {D-3j}; at the edge of stability, {D-3k}",
+        figure="fig-race",
+        theory="continuous-time.md",
+    ),
 )
 
 _CHECKS = {

@@ -16,7 +16,13 @@ c(s) = sqrt(1 - beta^(s+1)) / (1 - gamma^(s+1)) and the moments m, v of the page
                k_x = 1/(-ln x) - (1+x) / (2 (1-x)),     about ln(x)/12, and g' = H(theta) theta'
 
 The last square of V' is of the order that is neglected anyway; with it V never falls below half of what M was made of,
-so that |u| stays bounded whatever the gradients (for gamma > 0: a continuous average that forgets at once has no bound).
+so that |u| stays below :func:`update_bound` whatever the gradients.
+
+The edges. A moment with decay 0 is its target at once: M = g - g'/2 at gamma = 0, V = (g - g'/2)^2 + (k_gamma + 1/2)^2 g'^2
+at beta = 0. The equation of order 2 would then have theta' on both sides, through g', and need not have a solution. So there
+g' = H(theta) w with the explicit velocity w = -eta_lambda F of the moments that are remembered, and g or g^2 for those that
+are not. The order in eta stays 2, where every |g| keeps away from zero if beta = 0. At beta = gamma = 0 (SignSGD) Adam is
+followed exactly as long as |g_i| > |g_i'|/2 in every coordinate, and may be lost at once elsewhere, sign change or not.
 
 Source: order 1 is Gould & Tanaka's equation (arXiv 2411.05746); its start values are our reading. Order 2 is derived in
 the book, on the page "Continuous time": M and V are the moments half a step earlier. The theory takes eps = 0, and
@@ -31,7 +37,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from kadam.decay import Decay
-from kadam.theory.arguments import Array, check_count, check_number, real_array
+from kadam.theory.arguments import Array, array_that, check_count, check_number, real_array
 from kadam.theory.exponential import FASTEST, Target, integrate
 
 Gradient = Callable[[Array], Array]
@@ -78,7 +84,8 @@ def adam_flow(
 ) -> Array:
     """The parameters of the flow at s = 0, 1, ..., steps, beside those of :func:`adam`: shape (steps + 1, d), float64.
 
-    The everyday arguments are those of :func:`adam`. ``order=1`` is the paper's equation and ``order=2`` ours.
+    The everyday arguments are those of :func:`adam`. ``order=1`` is the paper's equation and ``order=2`` ours; what either
+    does where a decay is 0 is said at the top of this module.
     ``jvp(theta, v)``: the product of the loss's Hessian at theta with v, used by order 2 alone; by default a difference
     of two gradients. ``substeps``: fourth-order steps of the integrator a step of Adam; each takes four gradients at
     order 1, and four gradients and four products at order 2. With a sequence of minibatches (and of ``jvp``) number n
@@ -87,6 +94,29 @@ def adam_flow(
     _check_order(order)
     problem = Problem(grad, theta0, decay=decay, eta=eta, steps=steps, weight_decay=weight_decay, jvp=jvp)
     return follow(paper_equation(problem) if order == 1 else second_order_flow(problem), problem, substeps=substeps)
+
+
+def update_bound(s: ArrayLike, *, beta: ArrayLike, gamma: ArrayLike) -> Any:
+    """An upper bound on |u(s)| of the flow of order 2 at times s >= 0, in units of eta_lambda, for gradients of any kind.
+
+        c(s - 1/2) sqrt(e^(-Cs) (1 - sqrt gamma)^2 / (1 - sqrt beta) + 2 a^2/b (1 - e^(-Cs))/C),   C = 2a - b
+
+    with a = -ln gamma and b = -ln beta; at C = 0 the last fraction is s. Infinite where one decay is 0, and 1 where both are.
+    Arguments broadcast. ``ValueError`` for an s that is not finite or below 0, and for decays outside [0, 1).
+    """
+    s = array_that("s", s, lambda x: np.isfinite(x) & (x >= 0), "be finite numbers >= 0;")
+    beta, gamma = (
+        array_that(name, x, lambda x: (x >= 0) & (x < 1), "lie in [0, 1);") for name, x in (("beta", beta), ("gamma", gamma))
+    )
+    with np.errstate(all="ignore"):
+        log_gamma, log_beta = np.log(gamma), np.log(beta)
+        rate = log_beta - 2 * log_gamma
+        fading, filled = np.exp(-s * rate), np.where(rate == 0, s, -np.expm1(-s * rate) / rate)
+        start = np.expm1(log_gamma / 2) ** 2 / -np.expm1(log_beta / 2)
+        correction = np.sqrt(-np.expm1((s + 0.5) * log_beta)) / -np.expm1((s + 0.5) * log_gamma)
+        inside = correction * np.sqrt(fading * start + 2 * log_gamma**2 / -log_beta * filled)
+    at_the_edge = np.where(beta == gamma, 1.0, np.inf)
+    return np.where((beta > 0) & (gamma > 0), inside, at_the_edge)[()]
 
 
 class Problem:

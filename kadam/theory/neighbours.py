@@ -1,8 +1,11 @@
-"""Two other texts of Adam in continuous time, to compare with: the paper's equation in its own time, and the older limit.
+"""Other texts of Adam in continuous time, to compare with: the paper's equation in its own time, and two of leading order.
 
-Both are slow or coarse on purpose. The first is the paper's equation as it is printed, given to a library's adaptive solver:
-:mod:`kadam.theory.flow` is tested against it. The second is what is left of Adam at the leading order in eta.
+All are slow or coarse on purpose. The first is the paper's equation as it is printed, given to a library's adaptive solver:
+:mod:`kadam.theory.flow` is tested against it. The others are what is left of Adam at the leading order in eta; they differ in
+their bias correction.
 """
+
+from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -85,13 +88,46 @@ def classical_limit(
     problem = Problem(grad, theta0, decay=decay, eta=eta, steps=steps, weight_decay=weight_decay)
     slow, slower = 1 - decay.gamma, 1 - decay.beta
 
+    def correction(s: float) -> float:
+        return float(np.sqrt(-np.expm1(-slower * s)) / -np.expm1(-slow * s))
+
+    return follow(_leading_order(problem, correction, first=1.0), problem, substeps=substeps)
+
+
+def integral_model(
+    grad: Gradients, theta0: ArrayLike, *, decay: Decay, eta: float, steps: int, weight_decay: float = 0.0, substeps: int = 8
+) -> Array:
+    """Heredia's integro-differential equation: theta at s = 0, 1, ..., steps, shape (steps + 1, d).
+
+    theta' = -eta (u + lambda theta), m and v integrals over the past of g and g^2 with the kernels (1-gamma) e^(-(1-gamma) s)
+    and (1-beta) e^(-(1-beta) s), and Adam's own correction, u = sqrt(1 - beta^s) / (1 - gamma^s) m/sqrt(v). An integral with
+    such a kernel solves m' = (1-gamma)(g - m), m(0) = 0, and that is how it is computed here. ``decay`` needs beta > 0:
+    without, u is infinite at the start.
+    Source: Heredia (arXiv 2411.09734), as the public code that goes with it has it: github.com/carlosherediapimienta/
+    numerical_simulations_nonlocal, solvers/adamsolver.py, with eps = 0. Weight decay as here and u(0) as a limit are ours.
+    """
+    problem = Problem(grad, theta0, decay=decay, eta=eta, steps=steps, weight_decay=weight_decay)
+    beta, gamma = decay.beta, decay.gamma
+    if beta == 0:
+        raise ValueError(f"decay must have beta > 0 here, got {decay}")
+    first = np.sqrt(np.log(beta) / (beta - 1)) * ((gamma - 1) / np.log(gamma) if gamma > 0 else 0.0)
+
+    def correction(s: float) -> float:
+        return float(np.sqrt(1 - beta**s) / (1 - gamma**s))
+
+    return follow(_leading_order(problem, correction, first=first), problem, substeps=substeps)
+
+
+def _leading_order(problem: Problem, correction: Callable[[float], float], *, first: float) -> Equation:
+    """First-order equations with rates 1-gamma and 1-beta from m = v = 0; ``first``: the limit of |u| at s = 0."""
+
     def start() -> Array:
         return np.stack([problem.theta0, *np.zeros((2, len(problem.theta0)))])
 
     def target(s: float, y: Array, n: int) -> Array:
         theta, m, v = y
         g = problem.gradient(theta, n)
-        u = np.sign(g) if s == 0 else np.sqrt(-np.expm1(-slower * s)) / -np.expm1(-slow * s) * ratio(m, v)
+        u = first * np.sign(g) if s == 0 else correction(s) * ratio(m, v)
         return np.stack([-problem.eta * (u + problem.weight_decay * theta), g, g**2])
 
-    return follow(Equation({"theta": 0.0, "m": slow, "v": slower}, start, target), problem, substeps=substeps)
+    return Equation({"theta": 0.0, "m": 1 - problem.decay.gamma, "v": 1 - problem.decay.beta}, start, target)

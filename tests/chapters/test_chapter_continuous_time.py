@@ -1,5 +1,6 @@
 """Chapter continuous_time: its problems, what its smoke records hold, how its claims are decided, and what it draws."""
 
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -7,10 +8,14 @@ import pytest
 import torch
 import xarray as xr
 
-from kadam import chapters
+from kadam import Decay, chapters
 from kadam.chapters.continuous_time import flows, problems
 from kadam.chapters.continuous_time.orders import config as orders_config
 from kadam.chapters.continuous_time.orders import figures as orders_figures
+from kadam.chapters.continuous_time.race import claims as race_claims
+from kadam.chapters.continuous_time.race import config as race_config
+from kadam.chapters.continuous_time.race import figures as race_figures
+from kadam.chapters.continuous_time.race import run as race
 from kadam.chapters.continuous_time.trajectories import claims, config, figures, run
 from kadam.lab.data.sources import configured_text
 from kadam.lab.engine.progress import Progress
@@ -63,6 +68,8 @@ def test_distances_of_paths_are_shares_of_the_way():
         (config, {"text": "latin"}, "text must be one of real, embedded; got 'latin'"),
         (orders_config, {"rates": 1}, "rates and small_rates must be at least 2, got 1 and 5"),
         (orders_config, {"crowd": 0.5}, "crowd must be a whole number >= 1, got 0.5"),
+        (race_config, {"beta": 1.0}, "beta and gamma must lie in .0, 1., got 1.0, 0.9"),
+        (race_config, {"substeps": (2, 0)}, "substeps must hold one whole number >= 1 or more, got .2, 0."),
     ],
 )
 def test_a_bad_configuration_of_chapter_3_is_named(module, change, message):
@@ -169,3 +176,89 @@ def test_the_map_tells_pairs_inside_from_pairs_outside_and_counts_lost_paths(smo
     assert f"outside of the exact region, {outside} for the paper's equation" in figures.betas_said(record)
     lost = record.assign(map_error=record.map_error.where(record.beta > 0.5, np.inf))
     assert "numbers, at all 3 pairs and " in figures.betas_said(lost)
+
+
+# --- the race ------------------------------------------------------------------------------------------------------------
+
+
+def test_the_race_counts_four_gradients_a_substep_and_twice_as_many_for_the_half_step_flow(smoke_records):
+    record = smoke_records["race"]
+    for flow, each in {"paper": 4, "second": 8, "classical": 4, "integral": 4}.items():
+        assert (record.cost.sel(flow=flow) == each * record.substeps).all()
+
+
+def test_a_racer_that_diverges_is_infinitely_far_away(monkeypatch):
+    def lost(*given, **setting):
+        raise race.Diverged(0, "theta[0] became nan", np.zeros(1))
+
+    monkeypatch.setitem(race.RACERS, "integral", lost)
+    error = race.measure(race_config.PROFILES["smoke"], race.Piece("quadratic", 0), Progress(print)).error
+    assert np.isinf(error.sel(flow="integral")).all()
+    assert np.isfinite(error.drop_sel(flow="integral")).all()
+
+
+@pytest.mark.parametrize(("share", "grows"), [(0.999, False), (1.001, True)])
+def test_the_threshold_of_stability_is_that_of_momentum_with_a_fixed_preconditioner(share, grows):
+    """At a sharpness of one the map of weight and momentum has an eigenvalue of size 1."""
+    eta, gamma = 0.1, 0.9
+    curvature = share * 2 * (1 + gamma) / ((1 - gamma) * eta)
+    fresh = (1 - gamma) * curvature
+    eigenvalues = np.linalg.eigvals([[1 - eta * fresh, -eta * gamma], [fresh, gamma]])
+    assert (np.abs(eigenvalues).max() > 1) is np.bool_(grows)
+
+
+def test_sharpness_after_one_step_is_curvature_over_the_first_gradient():
+    curvatures, start, decay = np.array([1.0, 5.0, 2.0]), np.array([3.0, -4.0, 0.5]), Decay(beta=0.99, gamma=0.8)
+    problem = problems.Smooth(lambda theta: curvatures * theta, start)
+    path = np.stack([start, start - 0.01 * np.sign(start)])
+    expected = (1 / np.abs(start)).max() * 0.01 / (2 * 1.8)  # P = (1 - gamma) |g|, and H/|g| is 1/|theta|
+    assert race.sharpness(problem, path, decay, 0.01) == pytest.approx(expected, rel=1e-6)
+
+
+def raced(errors, sharpness=(0.0, 0.0, 0.0, 1.0)):
+    """A record of one seed and two numbers of substeps; ``errors``: by flow, of both, in all cases."""
+    cases, each = list(race_config.CASES), {"paper": 4, "second": 8, "classical": 4, "integral": 4}
+    shape = (1, len(cases), len(each), 2)
+    error = np.broadcast_to([errors[flow] for flow in each], shape)
+    cost = np.broadcast_to([[c, 2 * c] for c in each.values()], shape)
+    dims = ("seed", "case", "flow", "substeps")
+    values = {"error": (dims, error), "cost": (dims, cost), "sharpness": (dims[:2], [sharpness])}
+    return xr.Dataset(values, {"seed": [0], "case": cases, "flow": list(each), "substeps": [1, 2]})
+
+
+def test_the_half_step_flow_is_compared_with_what_costs_no_more():
+    errors = {"paper": [9.0, 6.0], "second": [2.0, 1.0], "classical": [8.0, 8.0], "integral": [7.0, 0.5]}
+    leads = race_claims.lead_of_the_half_step(raced(errors))
+    assert leads.gradients.values.tolist() == [8, 16]
+    np.testing.assert_allclose(leads, np.broadcast_to([0.25, 0.5], (4, 2)))  # 0.5 is to be had for 8 gradients
+    dear = raced(errors).copy(deep=True)
+    dear["cost"] = dear.cost.where(dear.flow != "integral", dear.cost * 3)  # now only from 12 and 24
+    np.testing.assert_allclose(race_claims.lead_of_the_half_step(dear), np.broadcast_to([3.0, 6.0], (4, 2)))
+
+
+@pytest.mark.parametrize(
+    ("own", "sharpness", "verdict"),
+    [
+        (0.01, (0.1, 0.1, 0.1, 1.0), ["reproduced"] * 2 + ["partly", "reproduced"]),
+        (0.5, (0.1, 0.1, 0.1, 0.7), ["not reproduced", "reproduced", "partly", "partly"]),
+        (2.0, (0.3, 0.1, 0.1, 0.7), ["not reproduced"] * 2 + ["reproduced", "not reproduced"]),
+    ],
+)
+def test_the_criteria_of_the_race_are_applied(own, sharpness, verdict, smoke_records):
+    record = raced({"paper": [1.5, 1.5], "second": [own, own], "classical": [1.6, 1.6], "integral": [1.7, 1.7]}, sharpness)
+    record.attrs = smoke_records["race"].attrs
+    assert list(verdicts("race", record).values()) == verdict
+
+
+def test_the_races_table_has_every_error_and_its_names_do_not_meet(smoke_records):
+    record = smoke_records["race"]
+    table = race_figures.race_table(record).rows
+    assert len(table) == record.sizes["flow"] * record.sizes["substeps"]
+    figure = race_figures.race(record)
+    figure.canvas.draw()
+    for axes in figure.axes:
+        names = sorted((text for text in axes.texts if "learning rate" not in text.get_text()), key=lambda t: t.xyann[1])
+        boxes = [text.get_window_extent() for text in names]
+        assert len(boxes) == record.sizes["flow"]
+        assert all(upper.y0 >= lower.y1 - 1 for lower, upper in pairwise(boxes))
+        assert max(box.x1 for box in boxes) <= axes.get_window_extent().x1 + 1

@@ -16,7 +16,7 @@ PICKED = 3  # pieces of every sweep, evenly spaced
 STATEFUL = ("NAdam", "LaProp", "Lion", "3-Adam meta")  # methods of a contest that keep what Adam does not
 
 # Pieces of these follow a differential equation: they keep no state on the way, and begin again.
-WITHOUT_STATE = ("trajectories", "orders")
+WITHOUT_STATE = ("trajectories", "orders", "race")
 
 
 class Killed(BaseException):

@@ -26,8 +26,8 @@ from numpy.testing import assert_allclose
 from kadam import Decay
 from kadam.theory import invariance
 from kadam.theory.exponential import phi
-from kadam.theory.flow import Diverged, adam, adam_flow, lead
-from kadam.theory.neighbours import classical_limit, paper_flow_in_time
+from kadam.theory.flow import Diverged, adam, adam_flow, lead, update_bound
+from kadam.theory.neighbours import classical_limit, integral_model, paper_flow_in_time
 from kadam.theory.reference import kadam_updates
 
 DIVERGES = (ValueError, TypeError, Diverged)  # the message of the last begins with the step
@@ -79,6 +79,35 @@ def test_the_second_order_flow_ends_where_adam_does_with_a_constant_gradient(the
     problem = {"decay": decay, "eta": eta, "steps": 6, "weight_decay": weight_decay}
     discrete, flow = (f(lambda x: np.ones_like(x), theta, **problem) for f in (adam, adam_flow))
     assert_allclose(flow, discrete, rtol=0, atol=1e-4 * eta * (1 + max(map(abs, theta))))
+
+
+@fuzz(theta=points, decay=everyday_decays, eta=etas, steps=st.integers(1, 5), size=st.floats(-140, 140).map(lambda e: 10.0**e))
+def test_the_integral_model_is_finite_whatever_the_gradient_and_the_decays(theta, decay, eta, steps, size):
+    """A constant gradient is followed at about speed one but for a start that beta near 0 makes fast."""
+    call = {"decay": decay, "eta": eta, "steps": steps}
+    if decay.beta == 0:
+        assert refuses(lambda: integral_model(quadratic, theta, **call), "decay must have beta > 0")
+        return
+    path = integral_model(lambda x: np.full_like(x, size), theta, **call)
+    moved = (path[0] - path[-1]) / eta
+    fastest = 2 * math.sqrt(steps) + steps / math.sqrt(1 - math.exp(decay.beta - 1))  # of 1 over the root of v's share
+    assert (moved >= -1e-9).all()
+    assert (moved <= fastest + 1e-6 * max(map(abs, theta)) / eta).all()
+
+
+@fuzz(s=anything | st.floats(0), beta=anything | rates, gamma=anything | rates)
+def test_the_bound_of_the_flow_is_a_number_above_zero_or_an_argument_is_named(s, beta, gamma):
+    try:
+        bound = answer(lambda: update_bound(s, beta=beta, gamma=gamma), "s must", "beta", "gamma", "broadcast")
+    except Refused:
+        return
+    assert (np.asarray(bound) >= 0).all()
+    assert np.shape(bound) == np.broadcast_shapes(np.shape(s), np.shape(beta), np.shape(gamma))
+
+
+@fuzz(s=st.floats(0, 1e6), beta=everyday_rates, gamma=everyday_rates)
+def test_the_bound_of_the_flow_is_at_least_the_speed_of_a_constant_gradient(s, beta, gamma):
+    assert update_bound(s, beta=beta, gamma=gamma) >= 1 - 1e-9
 
 
 returned = st.one_of(

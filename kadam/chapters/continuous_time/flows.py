@@ -10,7 +10,7 @@ import numpy as np
 from kadam.decay import Decay
 from kadam.theory.arguments import Array
 from kadam.theory.flow import Gradient, adam, adam_flow
-from kadam.theory.neighbours import classical_limit
+from kadam.theory.neighbours import classical_limit, integral_model
 
 Grads = Gradient | Sequence[Gradient]  # one for all iterations, or one an iteration
 
@@ -20,6 +20,7 @@ FLOWS: dict[str, Callable[..., Array]] = {
     "classical": classical_limit,
 }
 BOTH = ("paper", "second")  # that are compared everywhere; the third only where problems are small
+RACERS = FLOWS | {"integral": integral_model}  # one more, for the race
 
 
 def distance(path: Array, reference: Array) -> float:

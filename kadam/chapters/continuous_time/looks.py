@@ -9,5 +9,6 @@ LOOKS: dict[str, dict[str, Any]] = {
     "paper": {"color": style.PAPER, "label": "paper's equation"},
     "second": {"color": style.EXACT, "label": "half-step flow"},
     "classical": {"color": style.GUIDE, "label": "classical limit"},
+    "integral": {"color": style.SECOND, "label": "Heredia's integrals"},
 }
 WORDS = {flow: look["label"] for flow, look in LOOKS.items()}

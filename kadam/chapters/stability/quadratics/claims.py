@@ -26,8 +26,8 @@ def _same_region(dataset: xr.Dataset, *, factor: float) -> Finding:
     plain = (wrong.sel(eps=0) == 0).all("silence")
     hidden = float((dataset.missing / dataset.predicted.sum(("beta", "gamma"))).max())
     return (
-        f"updates grow {factor:g}-fold inside in {int(inside.sum())} of {inside.size} settings; outside they do at the pairs "
-        f"that the exact rate names in {int(plain.sum())} of {plain.size} settings without eps, and eps hides up to {hidden:.0%}",
+        f"updates grow {factor:g}-fold inside in {int(inside.sum())} of {inside.size} settings; outside, at the pairs that the "
+        f"exact rate names in {int(plain.sum())} of {plain.size} settings without eps, and eps hides up to {hidden:.0%} of them",
         judged(wrong == 0),
     )
 
@@ -66,8 +66,8 @@ TESTS: Claims = {
     ("D-1g", "asked in review: Theory, scale"): (
         "The pairs whose updates grow in silence are the same at every learning rate, noise and weight decay; eps hides some",
         Criterion(
-            "pairs whose |u| grows {factor:g}-fold once the gradient is silent after training: with eps = 0 those that the exact "
-            "rate names, no more and no fewer; with eps > 0 no others; in every setting and for each length of silence",
+            "pairs whose |u| grows {factor:g}-fold once the gradient is silent after training: with eps = 0 those that the "
+            "exact rate names, no more and no fewer; with eps > 0 no others; in every setting and for each length of silence",
             factor=FACTOR,
         ),
         _same_region,

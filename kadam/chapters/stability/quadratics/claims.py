@@ -27,7 +27,7 @@ def _same_region(dataset: xr.Dataset, *, factor: float) -> Finding:
     hidden = float((dataset.missing / dataset.predicted.sum(("beta", "gamma"))).max())
     return (
         f"updates grow {factor:g}-fold inside in {int(inside.sum())} of {inside.size} settings; outside, at the pairs that the "
-        f"exact rate names in {int(plain.sum())} of {plain.size} settings without eps, and eps hides up to {hidden:.0%} of them",
+        f"exact rate names in {int(plain.sum())} of {plain.size} settings without eps, and eps hides up to {hidden:.0%}",
         judged(wrong == 0),
     )
 

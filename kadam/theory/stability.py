@@ -20,13 +20,15 @@ Values on the edges of the square, all reached without warnings:
     on the boundary itself          growth rate 0, but not stable: the bound grows like sqrt(n)
 
 Sources: the continuous bound, C and the rate |C|/2 are Gould & Tanaka's (arXiv 2411.05746; the prefactor is our
-reading); the discrete bound, its tightness and the normal curve's invariant are derived in the book's theory page.
+reading); the discrete bound, its tightness and the normal curve's invariant are derived in the book's theory page, and what
+is said of random signs, independent gradients, silence and eps in its page on the usual size.
 """
 
 from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike
+from scipy.special import xlogy
 
 from kadam.theory.arguments import Array, array_that, check_count, finite_array
 
@@ -54,8 +56,7 @@ def growth_rate(*, beta: ArrayLike, gamma: ArrayLike, time: Time = "discrete") -
     _check_time(time)
     beta, gamma = _decays(beta, gamma)
     rate = _log_ratio(beta, gamma) / 2 if time == "discrete" else -_coefficient(beta, gamma) / 2
-    outside = (beta < boundary(gamma, time=time)) | ((beta == 0) & (gamma > 0))  # the boundary may round to 0
-    return np.where(outside, np.maximum(rate, 0.0), 0.0)[()]
+    return np.where(_is_outside(beta, gamma, time), np.maximum(rate, 0.0), 0.0)[()]
 
 
 def is_stable(*, beta: ArrayLike, gamma: ArrayLike, time: Time = "discrete") -> Any:
@@ -125,6 +126,115 @@ def silent_update(n: ArrayLike, *, beta: ArrayLike, gamma: ArrayLike) -> Any:
     return (_discrete_prefactor(n, beta, gamma) * power)[()]
 
 
+def rms_bound(n: ArrayLike, *, beta: ArrayLike, gamma: ArrayLike) -> Any:
+    """The largest root mean square of u_n over random signs, whatever the sizes of the gradients; n = 0, 1, ...
+
+        sqrt(1-beta^(n+1))/(1-gamma^(n+1)) * (1-gamma)/sqrt(1-beta) * max(1, gamma^2/beta)^(n/2)
+
+    Signs: given all sizes |g_0|, ..., |g_n|, the signs of different gradients are uncorrelated, as fair coins are. Attained
+    by one gradient and silence: the last one if beta >= gamma^2, the first one if not. Its supremum over n is
+    max(1, (1-gamma)/sqrt(1-beta)) for beta >= gamma^2, boundary included. It need not increase with n.
+    """
+    n, (beta, gamma) = _iterations(n), _decays(beta, gamma)
+    return (_discrete_prefactor(n, beta, gamma) * _growth(n, _log_ratio(beta, gamma) / 2))[()]
+
+
+def white_update(*, gamma: ArrayLike) -> Any:
+    """sqrt((1-gamma)/(1+gamma)), the root mean square of u_n for white gradients under a constant v; 0.229 at gamma = 0.9.
+
+    Exact once the bias correction has faded for random signs of one size, and the limit n -> infinity, beta -> 1 for any
+    independent gradients of one symmetric distribution with a finite second moment.
+    """
+    gamma = _unit_interval("gamma", gamma)
+    return np.sqrt((1 - gamma) / (1 + gamma))[()]
+
+
+def critical_silence(*, beta: ArrayLike, gamma: ArrayLike) -> Any:
+    """The share of silent steps from which on independent gradients make large updates: min(1, beta/gamma^2).
+
+    For beta > 0, and independent gradients of one distribution with a finite second moment that are exactly zero with
+    probability p < 1: the mean of u_n^2 stays bounded as n grows if and only if p < critical_silence. 1 at gamma = 0, and 0
+    at beta = 0 < gamma, where the theorem says nothing.
+    """
+    beta, gamma = _decays(beta, gamma)
+    with _quietly():
+        share = np.minimum(beta / gamma / gamma, 1.0)
+    return np.where(_is_outside(beta, gamma), share, 1.0)[()]
+
+
+def independent_bound(n: ArrayLike, floor: ArrayLike, quiet: ArrayLike, *, beta: ArrayLike, gamma: ArrayLike) -> Any:
+    """A bound on the root mean square of u_n for independent gradients of one distribution, n = 0, 1, ...
+
+        sqrt(1-beta^(n+1))/(1-gamma^(n+1)) * (1-gamma)/sqrt(1-beta)
+          * sqrt(2 (quiet + 1/(floor (1-gamma))^2) * sum_{k<=n} (quiet gamma^2/beta)^k)
+
+    ``quiet``: the probability of a gradient below ``floor`` > 0 times the distribution's root mean square. Finite as n grows
+    if quiet * gamma^2 < beta. Far from sharp: it shows how the size grows with n, not the size.
+    """
+    n, (beta, gamma) = _iterations(n), _decays(beta, gamma)
+    floor = array_that("floor", floor, lambda x: (x > 0) & np.isfinite(x), "be a finite number > 0,")
+    quiet = _probability("quiet", quiet)
+    _check_broadcast(n=n, floor=floor, quiet=quiet, beta=beta, gamma=gamma)
+    with _quietly():
+        ratio = np.where(quiet > 0, np.log(quiet) + _log_ratio(beta, gamma), -np.inf)
+        size = np.sqrt(2.0) * np.hypot(np.sqrt(quiet), 1 / floor / (1 - gamma))
+        return _times_root_of_sum(size * _discrete_prefactor(n, beta, gamma), n, ratio)[()]
+
+
+def silence_tail(silence: ArrayLike, *, beta: ArrayLike, gamma: ArrayLike) -> Any:
+    """The exponent k for which P(|u_n| > x) falls like x^(-k), independent gradients: 2 ln(1/silence) / ln(gamma^2/beta).
+
+    ``silence``: the probability that a gradient is exactly zero, in [0, 1]. The theorem asks for beta > 0 and non-zero
+    gradients whose sizes lie between two positive numbers. +inf, no such tail, where beta >= gamma^2 or silence = 0. The
+    mean of u_n^2 stays bounded where k > 2.
+    """
+    silence = _probability("silence", silence)
+    beta, gamma = _decays(beta, gamma)
+    _check_broadcast(silence=silence, beta=beta, gamma=gamma)
+    with _quietly():
+        exponent = -2 * np.log(silence) / _log_ratio(beta, gamma)
+    return np.where(_is_outside(beta, gamma) & (silence > 0), np.maximum(exponent, 0.0), np.inf)[()]
+
+
+def capped_peak(gradient: ArrayLike, eps: ArrayLike, *, beta: ArrayLike, gamma: ArrayLike) -> Any:
+    """The largest |u| that one gradient and the silence after it reach with eps > 0 (outside the root, as in PyTorch).
+
+    The gradient comes late, when the bias corrections have faded, after a silence as long. With t = 2 ln(gamma)/ln(beta) and
+    Y = sqrt(1-beta) |gradient|/eps: for t < 1, outside the stable region, and Y > t/(1-t),
+
+        (1-gamma)/sqrt(1-beta) * t^t (1-t)^(1-t) * Y^(1-t)
+
+    and else the update at once, (1-gamma) |gradient| / (sqrt(1-beta) |gradient| + eps). The first is the peak between the
+    steps: the largest of the steps themselves lies below it by a factor of at most exp(-ln(beta)^2/128). Infinite outside the
+    stable region with eps = 0.
+    """
+    size, eps = np.abs(finite_array("gradient", gradient)), _at_least_zero("eps", eps)
+    beta, gamma = _decays(beta, gamma)
+    _check_broadcast(gradient=size, eps=eps, beta=beta, gamma=gamma)
+    with _quietly():
+        rest = np.where(beta > 0, _log_ratio(beta, gamma) / -np.log(beta), 1.0)  # 1 - t
+        reach = np.log(size) + np.log1p(-beta) / 2 - np.log(eps)  # ln Y
+        rising = _is_outside(beta, gamma) & (rest > 0) & (reach > np.log1p(-rest) - np.log(rest))
+        rest = np.where(rising, np.clip(rest, 0.0, 1.0), 1.0)
+        height = np.exp(rest * reach + xlogy(rest, rest) + xlogy(1 - rest, 1 - rest)) / np.sqrt(1 - beta)
+        at_once = 1 / (np.sqrt(1 - beta) + eps / size)
+    return np.where(size > 0, (1 - gamma) * np.where(rising, height, at_once), 0.0)[()]
+
+
+def required_silence(update: ArrayLike, fraction: ArrayLike, *, beta: ArrayLike) -> Any:
+    """For how many of the latest iterations |g| must lie below ``fraction`` of the largest |g| so far where |u_n| is this.
+
+    The whole number of k >= 0 with beta^(-k/2) < fraction * update * sqrt(1-beta); 0 where the update is too small to tell,
+    +inf where no update is so large. Holds for every gradient sequence, every gamma and every eps >= 0.
+    """
+    update, fraction = _at_least_zero("update", update), _at_least_zero("fraction", fraction)
+    beta = _unit_interval("beta", beta)
+    _check_broadcast(update=update, fraction=fraction, beta=beta)
+    with _quietly():
+        reach = np.log(update) + np.log(fraction) + np.log1p(-beta) / 2
+        return np.where(reach > 0, np.ceil(np.where(beta > 0, -2 * reach / np.log(beta), 1.0)), 0.0)[()]
+
+
 def worst_case_gradients(n: int, *, beta: ArrayLike, gamma: ArrayLike) -> Array:
     """Gradients g_0..g_n for which |u_n| equals the discrete bound: g_j = (gamma/beta)^(n-j).
 
@@ -163,11 +273,15 @@ def normal_curve(*, beta: float = 0.999, gamma: float = 0.9, num: int = 64) -> t
 
 
 def _discrete_bound(n: Array, beta: Array, gamma: Array) -> Array:
-    log_ratio = _log_ratio(beta, gamma)
+    return _times_root_of_sum(_discrete_prefactor(n, beta, gamma), n, _log_ratio(beta, gamma))
+
+
+def _times_root_of_sum(factor: Array, n: Array, log_ratio: Array) -> Array:
+    """factor * sqrt(1 + x + ... + x^n) for the x whose logarithm is given."""
     size = np.abs(log_ratio)
     with _quietly():
         series = np.where(size > 0, np.expm1(-(n + 1) * size) / np.expm1(-size), n + 1)
-    return _discrete_prefactor(n, beta, gamma) * np.sqrt(series) * _growth(n, log_ratio / 2)
+        return factor * np.sqrt(series) * _growth(n, log_ratio / 2)
 
 
 def _continuous_bound(n: Array, beta: Array, gamma: Array) -> Array:
@@ -214,6 +328,10 @@ def _log_ratio(beta: Array, gamma: Array) -> Array:
         return np.where(gamma > 0, 2 * np.log(gamma) - np.where(gamma > 0, np.log(beta), 0.0), -np.inf)
 
 
+def _is_outside(beta: Array, gamma: Array, time: Time = "discrete") -> Any:
+    return (beta < boundary(gamma, time=time)) | ((beta == 0) & (gamma > 0))  # the boundary may round to 0
+
+
 def _quietly() -> np.errstate:
     return np.errstate(divide="ignore", invalid="ignore", over="ignore")
 
@@ -234,6 +352,14 @@ def _check_broadcast(**arrays: Array) -> None:
 
 def _unit_interval(name: str, value: ArrayLike) -> Array:
     return array_that(name, value, lambda x: (x >= 0) & (x < 1), "lie in [0, 1),")
+
+
+def _probability(name: str, value: ArrayLike) -> Array:
+    return array_that(name, value, lambda x: (x >= 0) & (x <= 1), "lie in [0, 1],")
+
+
+def _at_least_zero(name: str, value: ArrayLike) -> Array:
+    return array_that(name, value, lambda x: (x >= 0) & np.isfinite(x), "be a finite number >= 0,")
 
 
 def _iterations(n: ArrayLike) -> Array:

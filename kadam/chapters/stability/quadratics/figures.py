@@ -80,9 +80,10 @@ def loss_said(record: xr.Dataset) -> str:
     """What the share of pairs that look stable depends on, and how far it tells inside from outside."""
     apart, steps = contrast(record), record.horizon.values
     plain = looks_stable(record).sel({name: BASE[name] for name in ("noise", "weight_decay", "eps")}).sel(threshold=THRESHOLD)
+    rates = ", ".join(f"{eta:g}" for eta in record.eta.values)
     shares = [", ".join(f"{share:.0%}" for share in plain.sel(horizon=n).values) for n in (steps[1], steps[-1])]
     return (
-        f"**What a map of the loss shows:** at learning rates of {', '.join(f'{eta:g}' for eta in record.eta.values)} the share "
-        f"of pairs that look stable is {shares[0]} after {steps[1]:,} steps and {shares[1]} after {steps[-1]:,}. Over all "
-        f"{apart.size:,} maps of the loss the share inside less that outside is {span(apart, '.2f')}."
+        f"**What a map of the loss shows:** at learning rates of {rates} the share of pairs that look stable is {shares[0]} "
+        f"after {steps[1]:,} steps and {shares[1]} after {steps[-1]:,}. Over all {apart.size:,} maps of the loss the share "
+        f"inside less that outside is {span(apart, '.2f')}."
     )

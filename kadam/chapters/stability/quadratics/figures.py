@@ -85,5 +85,5 @@ def loss_said(record: xr.Dataset) -> str:
     return (
         f"**What a map of the loss shows:** at learning rates of {rates} the share of pairs that look stable is {shares[0]} "
         f"after {steps[1]:,} steps and {shares[1]} after {steps[-1]:,}. Over all {apart.size:,} maps of the loss the share "
-        f"inside less that outside is {span(apart, '.2f')}."
+        f"inside minus that outside is {span(apart, '.2f')}."
     )

@@ -186,7 +186,7 @@ QUESTIONS = (
         figure="fig-language-memory",
     ),
     Row(
-        "Q16",
+        "Q25",
         "question",
         "Is the boundary the same at every learning rate, weight decay, noise and eps?",
         ("D-1g", "D-1h", "D-1i"),
@@ -197,7 +197,7 @@ QUESTIONS = (
         theory="scaling.md",
     ),
     Row(
-        "Q17",
+        "Q26",
         "question",
         "Does a map of the loss after a fixed number of steps show the boundary?",
         ("D-1j",),
@@ -208,7 +208,7 @@ QUESTIONS = (
         theory="scaling.md",
     ),
     Row(
-        "Q18",
+        "Q27",
         "question",
         "Do pairs outside end further from the minimum of a quadratic?",
         ("D-1k",),

@@ -54,6 +54,7 @@ CATALOGUE = {
     experiment.name: experiment
     for experiment in (
         Experiment("stability", "01-stability-region"),
+        Experiment("stability.quadratics", "01-stability-region"),
         Experiment("growth", "02-growth"),
         Experiment("growth.silence", "02-growth"),
         Experiment("continuous_time.trajectories", "03-continuous-time"),

@@ -20,7 +20,8 @@ Values on the edges of the square, all reached without warnings:
     on the boundary itself          growth rate 0, but not stable: the bound grows like sqrt(n)
 
 Sources: the continuous bound, C and the rate |C|/2 are Gould & Tanaka's (arXiv 2411.05746; the prefactor is our
-reading); the discrete bound, its tightness and the normal curve's invariant are derived in the book's theory page.
+reading); the discrete bound, its tightness and the normal curve's invariant are derived in the book's theory page, and what
+is said of random signs, independent gradients, silence and eps in its page on the usual size.
 """
 
 from typing import Any, Literal, get_args
@@ -161,14 +162,33 @@ def critical_silence(*, beta: ArrayLike, gamma: ArrayLike) -> Any:
     return np.where(_is_outside(beta, gamma), share, 1.0)[()]
 
 
+def independent_bound(n: ArrayLike, floor: ArrayLike, quiet: ArrayLike, *, beta: ArrayLike, gamma: ArrayLike) -> Any:
+    """A bound on the root mean square of u_n for independent gradients of one distribution, n = 0, 1, ...
+
+        sqrt(1-beta^(n+1))/(1-gamma^(n+1)) * (1-gamma)/sqrt(1-beta)
+          * sqrt(2 (quiet + 1/(floor (1-gamma))^2) * sum_{k<=n} (quiet gamma^2/beta)^k)
+
+    ``quiet``: the probability of a gradient below ``floor`` > 0 times the distribution's root mean square. Finite as n grows
+    if quiet * gamma^2 < beta. Far from sharp: it shows how the size grows with n, not the size.
+    """
+    n, (beta, gamma) = _iterations(n), _decays(beta, gamma)
+    floor = array_that("floor", floor, lambda x: (x > 0) & np.isfinite(x), "be a finite number > 0,")
+    quiet = _probability("quiet", quiet)
+    _check_broadcast(n=n, floor=floor, quiet=quiet, beta=beta, gamma=gamma)
+    with _quietly():
+        ratio = np.where(quiet > 0, np.log(quiet) + _log_ratio(beta, gamma), -np.inf)
+        size = np.sqrt(2.0) * np.hypot(np.sqrt(quiet), 1 / floor / (1 - gamma))
+        return _times_root_of_sum(size * _discrete_prefactor(n, beta, gamma), n, ratio)[()]
+
+
 def silence_tail(silence: ArrayLike, *, beta: ArrayLike, gamma: ArrayLike) -> Any:
-    """The exponent k of P(|u_n| > x) ~ x^(-k) for independent gradients: 2 ln(1/silence) / ln(gamma^2/beta).
+    """The exponent k for which P(|u_n| > x) falls like x^(-k), independent gradients: 2 ln(1/silence) / ln(gamma^2/beta).
 
     ``silence``: the probability that a gradient is exactly zero, in [0, 1]. The theorem asks for beta > 0 and non-zero
     gradients whose sizes lie between two positive numbers. +inf, no such tail, where beta >= gamma^2 or silence = 0. The
     mean of u_n^2 stays bounded where k > 2.
     """
-    silence = array_that("silence", silence, lambda x: (x >= 0) & (x <= 1), "lie in [0, 1],")
+    silence = _probability("silence", silence)
     beta, gamma = _decays(beta, gamma)
     _check_broadcast(silence=silence, beta=beta, gamma=gamma)
     with _quietly():
@@ -253,11 +273,15 @@ def normal_curve(*, beta: float = 0.999, gamma: float = 0.9, num: int = 64) -> t
 
 
 def _discrete_bound(n: Array, beta: Array, gamma: Array) -> Array:
-    log_ratio = _log_ratio(beta, gamma)
+    return _times_root_of_sum(_discrete_prefactor(n, beta, gamma), n, _log_ratio(beta, gamma))
+
+
+def _times_root_of_sum(factor: Array, n: Array, log_ratio: Array) -> Array:
+    """factor * sqrt(1 + x + ... + x^n) for the x whose logarithm is given."""
     size = np.abs(log_ratio)
     with _quietly():
         series = np.where(size > 0, np.expm1(-(n + 1) * size) / np.expm1(-size), n + 1)
-    return _discrete_prefactor(n, beta, gamma) * np.sqrt(series) * _growth(n, log_ratio / 2)
+        return factor * np.sqrt(series) * _growth(n, log_ratio / 2)
 
 
 def _continuous_bound(n: Array, beta: Array, gamma: Array) -> Array:
@@ -328,6 +352,10 @@ def _check_broadcast(**arrays: Array) -> None:
 
 def _unit_interval(name: str, value: ArrayLike) -> Array:
     return array_that(name, value, lambda x: (x >= 0) & (x < 1), "lie in [0, 1),")
+
+
+def _probability(name: str, value: ArrayLike) -> Array:
+    return array_that(name, value, lambda x: (x >= 0) & (x <= 1), "lie in [0, 1],")
 
 
 def _at_least_zero(name: str, value: ArrayLike) -> Array:

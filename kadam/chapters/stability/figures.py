@@ -32,6 +32,9 @@ WINDOWS = {
     "corner": ("its corner near (1, 1)", 0.85, [-0.1, -0.05, 0.05, 0.1, 0.2]),
 }
 
+# Of the map of silence: the shares, in percent, whose contours are drawn.
+SILENT: dict[str, list[float]] = {"square": [10, 25, 50, 75, 90], "corner": [90, 95, 98]}
+
 
 @said
 def answer(record: xr.Dataset) -> str:
@@ -114,6 +117,36 @@ def corner(record: xr.Dataset) -> style.Figure:
     _mark(axes, record, "corner")
     figure.colorbar(shading, ax=axes, label="growth of log|u| per step", extend="max", pad=0.02)
     return style.with_legend(figure, axes, ncols=2)
+
+
+@style.styled
+def silences(record: xr.Dataset) -> style.Figure:
+    """Outside of the exact region, from which share of silent steps on independent gradients make large updates: contours."""
+    figure, both = style.panels(1, 2, height=3.9, ylabel=style.BETA_LABEL)
+    for axes, (window, (title, low, _)) in zip(both, WINDOWS.items(), strict=True):
+        side = np.linspace(max(low, 1e-3), 1, 400, endpoint=False)
+        share = 100 * stability.critical_silence(beta=side[:, None], gamma=side)
+        shading = {"cmap": f"{style.GROWTH_MAP}_r", "vmin": 0, "vmax": 100, "alpha": 0.6}
+        axes.contourf(side, side, share, levels=[share.min(), *SILENT[window], 100 - 1e-3], **shading)
+        lines = axes.contour(side, side, share, levels=SILENT[window], colors=style.MEASURED, linewidths=0.8)
+        axes.clabel(lines, fontsize=8, fmt="%g%%")
+        axes.plot(record.boundary_gamma, record.boundary_discrete, color=style.EXACT, label=r"exact boundary $\beta=\gamma^2$")
+        axes.set(xlim=(low, 1), ylim=(low, 1), xlabel=style.GAMMA_LABEL, title=title)
+        _mark(axes, record, window)
+    return style.with_legend(figure, both[0])
+
+
+@said
+def silences_said(record: xr.Dataset) -> str:
+    """For which named pairs there is a critical share of silence, and how large it is."""
+    pairs = {"beta": record.practice_beta, "gamma": record.practice_gamma}
+    share = 100 * xr.DataArray(stability.critical_silence(**pairs), record.practice.coords)
+    outside = record.practice_stable_discrete == 0
+    named = [f"{name} ({float(share.sel(practice=name)):.3g}%)" for name in record.practice.values[outside.values]]
+    return (
+        f"There is a critical share of silent steps at {of_all(outside, 'named pairs')}: {listed(named)}. With a smaller share "
+        f"the mean square of the update stays bounded there, too."
+    )
 
 
 def _boundaries(axes: style.Axes, record: xr.Dataset, beta: str = r"\beta", gamma: str = r"\gamma") -> None:

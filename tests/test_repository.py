@@ -114,7 +114,13 @@ def test_serving_at_a_port_that_is_taken_says_so(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("page", "tests"), [("theory", "test_stability"), ("continuous-time", "test_flow"), ("invariance", "test_invariance")]
+    ("page", "tests"),
+    [
+        ("theory", "test_stability"),
+        ("typical", "test_typical"),
+        ("continuous-time", "test_flow"),
+        ("invariance", "test_invariance"),
+    ],
 )
 def test_a_theory_page_names_functions_and_tests_that_exist(page, tests):
     page = (ROOT / "book" / f"{page}.md").read_text()

@@ -422,6 +422,19 @@ def test_continuous_region_is_the_smaller_one():
     assert (discrete & ~continuous).any()
 
 
+def test_papers_boundary_is_where_momentum_begins_to_raise_the_worst_case():
+    """Random pairs with equality and a hundredth of the way on both sides; n up to 10^5, and 60 iterations of every kind."""
+    rng = np.random.default_rng(0)
+    gamma = np.concatenate([rng.random(500), 1 - 10 ** -rng.uniform(0, 3, 500)])
+    n = np.unique(np.geomspace(1, 10**5, 60).astype(int))[:, None] - 1
+    edge = stability.boundary(gamma, time="continuous")
+    for share in (0.0, 0.01, 0.5):
+        beta = edge + share * (1 - edge)
+        assert (D(n, beta, gamma) <= D(n, beta, 0) * (1 + 1e-9)).all()
+        below = 0.99 * edge - share * edge
+        assert (D(FOREVER * 10, below, gamma) > 1 / np.sqrt(1 - below)).all()
+
+
 def test_gap_between_the_boundaries_is_largest_at_the_golden_ratio():
     largest = minimize_scalar(lambda gamma: -gap(gamma), bounds=(0, 0.999), options={"xatol": 1e-9})
     assert largest.x == pytest.approx((3 - math.sqrt(5)) / 2, abs=1e-6)

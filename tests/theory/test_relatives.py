@@ -75,9 +75,9 @@ def its_worst_case_attains_it_and_others_do_not(weights, beta):
     worst, bound = relatives.weighted_worst_case(weights, beta=beta), weighted_bound(weights, beta=beta)
     assert np.abs(worst).max() == 1
     assert quotient(weights, worst, beta) == pytest.approx(bound, rel=1e-9)
-    newest = np.flatnonzero(worst)[-1]
+    heaviest = np.argmax(np.abs(worst * weights[::-1]))
     for factor in (0.5, -1.0):
-        changed = worst * np.where(np.arange(len(worst)) == newest, factor, 1)
+        changed = worst * np.where(np.arange(len(worst)) == heaviest, factor, 1)
         assert quotient(weights, changed, beta) < bound or np.count_nonzero(worst) == 1
 
 
@@ -131,9 +131,9 @@ def test_pytorchs_nadam_attains_the_bound_and_random_gradients_do_not(beta, gamm
         weights = nadam_weights(n, gamma=gamma, momentum_decay=momentum_decay)
         bound = weighted_bound(weights, beta=beta)
         worst = relatives.weighted_worst_case(weights, beta=beta)
-        assert torch_updates(worst, make)[-1] == pytest.approx(bound, rel=1e-9)
+        assert torch_updates(worst, make)[-1] == pytest.approx(bound, rel=1e-6)  # it keeps the product of mu in float32
         noise = np.random.default_rng(n).standard_normal(n + 1)
-        assert abs(torch_updates(noise, make)[-1]) <= bound * (1 + 1e-9)
+        assert abs(torch_updates(noise, make)[-1]) <= bound * (1 + 1e-6)
 
 
 def test_nadams_limit_is_adams_line():
@@ -188,7 +188,7 @@ def its_slow_average_lies_outside_at_rate_0_0004():
 
 def the_numbers_are_the_pages():
     found = [weighted_bound(ademamix_weights(n), beta=0.999) for n in (1_000, 5_000, 10_000, 20_000)]
-    assert_allclose(found, [5.86, 8.38, 31.5, 1674], rtol=1e-3)
+    assert_allclose(found, [5.86, 8.38, 31.46, 1674], rtol=1e-3)
 
 
 @pytest.mark.parametrize(
@@ -273,10 +273,8 @@ def a_search_finds_nothing_larger():
             return -amsgrad(np.exp(logs), beta, gamma, False)[-1]
 
         start = np.log(relatives.amsgrad_worst_case(n, beta=beta, gamma=gamma))
-        found = [
-            -minimize(loss, start + 0.3 * rng.normal(size=n + 1), method="Nelder-Mead", options={"maxiter": 1500}).fun
-            for _ in range(4)
-        ]
+        starts = start + 0.3 * rng.normal(size=(4, n + 1))
+        found = [-minimize(loss, x, method="Nelder-Mead", options={"maxiter": 1500}).fun for x in starts]
         assert max(found) <= bound * (1 + 1e-9)
         assert max(found) >= bound * (1 - 1e-3)
 
@@ -481,8 +479,8 @@ def test_the_table_of_relatives():
     table = {row[0]: row[-1] for row in rows("relatives", "optimizer")}
     at = {"beta": 0.999, "gamma": 0.9}
     assert f"{D(10**7, **at):.2f}" in table["Adam"]
-    assert f"{max(amsgrad_bound(n, **at) for n in (10, 3000)):.2f}" in table["AMSGrad"]
+    assert f"{max(amsgrad_bound(n, **at) for n in (10, 20_000)):.2f}" in table["AMSGrad"]
     assert f"{1 / math.sqrt(0.001):.2f}" in table["LaProp"]
     assert f"{nadam_limit(**at):.2f}" in table["NAdam, constant momentum"]
     assert "14.61" in table["NAdam, PyTorch's schedule"]
-    assert "infinite" in table["AdEMAMix"]
+    assert "infinite" in table["AdEMAMix, slow decay 0.9999"]

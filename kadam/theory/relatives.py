@@ -199,7 +199,7 @@ def critical_batch(half_life: ArrayLike, *, gamma: ArrayLike) -> Any:
 
     2 half_life log2(1/gamma): there beta = 2^(-batch/half_life) is gamma^2. Infinite for gamma = 0.
     """
-    gamma = array_that("gamma", gamma, lambda x: (x >= 0) & (x < 1), "lie in [0, 1),")
+    gamma = decay_arrays(0.0, gamma)[1]
     with np.errstate(divide="ignore", over="ignore"):
         return (-2 * _positive("half_life", half_life) * np.log2(gamma))[()]
 

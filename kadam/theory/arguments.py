@@ -61,3 +61,15 @@ def check_number(name: str, value: Any, *, above: float | None = None) -> float:
     if not (number >= 0 if above is None else number > above) or np.isinf(number):
         raise ValueError(f"{name} must be a finite number {'>= 0' if above is None else f'> {above:g}'}, got {value!r}")
     return number
+
+
+def decay_arrays(beta: Any, gamma: Any) -> tuple[Array, Array]:
+    """Decays in [0, 1), as arrays that broadcast; ``ValueError`` otherwise."""
+    b, g = (
+        array_that(name, x, lambda x: (x >= 0) & (x < 1), "lie in [0, 1),") for name, x in (("beta", beta), ("gamma", gamma))
+    )
+    try:
+        np.broadcast_shapes(b.shape, g.shape)
+    except ValueError:
+        raise ValueError(f"beta and gamma must broadcast, got shapes {b.shape} and {g.shape}") from None
+    return b, g

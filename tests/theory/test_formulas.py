@@ -10,7 +10,7 @@ from scipy.stats import chi2
 from tex import BOOK, formula, rows, value
 
 from kadam import Decay, stages
-from kadam.theory import box, flow, geometry, invariance, reference, stability
+from kadam.theory import box, exact_rates, flow, geometry, invariance, reference, relatives, stability
 
 N, J = 7, 3
 PAIRS = {"inside": {"beta": 0.93, "gamma": 0.8}, "outside": {"beta": 0.75, "gamma": 0.9}}
@@ -303,3 +303,22 @@ def test_a_changed_sign_exponent_or_letter_is_a_changed_number():
     for text in (r"\gamm", r"y", r"x +", r"\frac{1}{x"):
         with pytest.raises((AssertionError, KeyError)):
             value(text, s)
+
+
+@pytest.mark.parametrize("pair", PAIRS.values(), ids=PAIRS)
+def test_theory_the_hyperbolic_form_and_the_exact_rates(pair):
+    a, b = -math.log(pair["gamma"]), -math.log(pair["beta"])
+    s = letters(**pair) | {"a": a, "b": b, "N": N + 1}
+    form = value(formula("theory", r"\Phi(N) ="), s)
+    first = value(formula("theory", r"\Phi(N) ="), s | {"N": 1})
+    assert form / first == pytest.approx(stability.max_update_bound(N, **pair) ** 2, rel=1e-9)
+    bound = exact_rates.bound_at_exact_rates(N, **pair)
+    close("theory", r":label: eq-exact-rates X_n^2 =", s | {r"\Phi": lambda x: form}, bound**2)
+    close("theory", r"\frac{X_n}{D_n} =", s | {"h": lambda x: math.sinh(x) / x}, exact_rates.excess(**pair))
+
+
+def test_relatives_the_bounds_and_responses():
+    s = letters(**INSIDE)
+    close("relatives", r":label: eq-nadam-limit N_\infty =", s, relatives.nadam_limit(**INSIDE))
+    close("relatives", "u(s) =", s | {"s": 0.1, "e": math.e}, relatives.steady_update(0.1, **INSIDE))
+    close("relatives", "B < B_{\\mathrm c} =", s | {"H": 5.0, r"\log_2": math.log2}, relatives.critical_batch(5.0, gamma=0.8))

@@ -63,13 +63,22 @@ def check_number(name: str, value: Any, *, above: float | None = None) -> float:
     return number
 
 
+def unit_interval(name: str, value: Any) -> Array:
+    """:func:`real_array` of numbers in [0, 1)."""
+    return array_that(name, value, lambda x: (x >= 0) & (x < 1), "lie in [0, 1),")
+
+
+def check_broadcast(**arrays: Array) -> None:
+    """``ValueError`` naming the arrays and their shapes unless they broadcast."""
+    try:
+        np.broadcast_shapes(*(x.shape for x in arrays.values()))
+    except ValueError:
+        shapes = " and ".join(str(x.shape) for x in arrays.values())
+        raise ValueError(f"{' and '.join(arrays)} must broadcast, got shapes {shapes}") from None
+
+
 def decay_arrays(beta: Any, gamma: Any) -> tuple[Array, Array]:
     """Decays in [0, 1), as arrays that broadcast; ``ValueError`` otherwise."""
-    b, g = (
-        array_that(name, x, lambda x: (x >= 0) & (x < 1), "lie in [0, 1),") for name, x in (("beta", beta), ("gamma", gamma))
-    )
-    try:
-        np.broadcast_shapes(b.shape, g.shape)
-    except ValueError:
-        raise ValueError(f"beta and gamma must broadcast, got shapes {b.shape} and {g.shape}") from None
+    b, g = unit_interval("beta", beta), unit_interval("gamma", gamma)
+    check_broadcast(beta=b, gamma=g)
     return b, g

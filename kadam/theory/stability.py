@@ -30,7 +30,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.special import xlogy
 
-from kadam.theory.arguments import Array, array_that, check_count, finite_array
+from kadam.theory.arguments import Array, array_that, check_broadcast, check_count, decay_arrays, finite_array, unit_interval
 
 Time = Literal["discrete", "continuous"]
 
@@ -44,7 +44,7 @@ def coefficient(*, beta: ArrayLike, gamma: ArrayLike) -> Any:
 
     Per step, dimensionless. +inf at gamma = 0, -inf at beta = 0 < gamma. Source: [G&T, Eq. 6].
     """
-    beta, gamma = _decays(beta, gamma)
+    beta, gamma = decay_arrays(beta, gamma)
     return _coefficient(beta, gamma)[()]
 
 
@@ -54,7 +54,7 @@ def growth_rate(*, beta: ArrayLike, gamma: ArrayLike, time: Time = "discrete") -
     ``discrete``: ln(gamma) - ln(beta)/2, exact. ``continuous``: |C|/2, the paper's.
     """
     _check_time(time)
-    beta, gamma = _decays(beta, gamma)
+    beta, gamma = decay_arrays(beta, gamma)
     rate = _log_ratio(beta, gamma) / 2 if time == "discrete" else -_coefficient(beta, gamma) / 2
     return np.where(_is_outside(beta, gamma, time), np.maximum(rate, 0.0), 0.0)[()]
 
@@ -66,14 +66,14 @@ def is_stable(*, beta: ArrayLike, gamma: ArrayLike, time: Time = "discrete") -> 
     paper's region, which is the smaller one.
     """
     _check_time(time)
-    beta, gamma = _decays(beta, gamma)
+    beta, gamma = decay_arrays(beta, gamma)
     return ((beta > boundary(gamma, time=time)) | (gamma == 0))[()]
 
 
 def boundary(gamma: ArrayLike, *, time: Time = "discrete") -> Any:
     """The beta on the boundary at this gamma: gamma^2 (discrete) or gamma/(2-gamma) (continuous)."""
     _check_time(time)
-    gamma = _unit_interval("gamma", gamma)
+    gamma = unit_interval("gamma", gamma)
     return (gamma**2 if time == "discrete" else gamma / (2 - gamma))[()]
 
 
@@ -83,8 +83,8 @@ def level_curve(gamma: ArrayLike, *, C: ArrayLike) -> Any:
     Source: [G&T, Eq. 6], solved for beta. ``ValueError`` at gamma = 0, where C is infinite whatever beta, and where no beta
     in (0, 1) has this C: it must be finite and below 2 (1-gamma)/gamma.
     """
-    gamma, C = _unit_interval("gamma", gamma), finite_array("C", C)
-    _check_broadcast(gamma=gamma, C=C)
+    gamma, C = unit_interval("gamma", gamma), finite_array("C", C)
+    check_broadcast(gamma=gamma, C=C)
     with _quietly():
         steepness = 2 * (1 - gamma) / gamma - C
     if np.isinf(steepness).any():
@@ -109,7 +109,7 @@ def max_update_bound(n: ArrayLike, *, beta: ArrayLike, gamma: ArrayLike, time: T
     """
     _check_time(time)
     bound = _discrete_bound if time == "discrete" else _continuous_bound
-    return bound(_iterations(n), *_decays(beta, gamma))[()]
+    return bound(_iterations(n), *decay_arrays(beta, gamma))[()]
 
 
 def silent_update(n: ArrayLike, *, beta: ArrayLike, gamma: ArrayLike) -> Any:
@@ -120,7 +120,7 @@ def silent_update(n: ArrayLike, *, beta: ArrayLike, gamma: ArrayLike) -> Any:
     Its logarithm grows at the discrete rate, once n exceeds the memory 1/(1-gamma) and the bias correction has faded.
     """
     n = _iterations(n)
-    beta, gamma = _decays(beta, gamma)
+    beta, gamma = decay_arrays(beta, gamma)
     with _quietly():
         power = np.exp(np.where(n > 0, n * _log_ratio(beta, gamma) / 2, 0.0))
     return (_discrete_prefactor(n, beta, gamma) * power)[()]
@@ -135,7 +135,7 @@ def rms_bound(n: ArrayLike, *, beta: ArrayLike, gamma: ArrayLike) -> Any:
     by one gradient and silence: the last one if beta >= gamma^2, the first one if not. Its supremum over n is
     max(1, (1-gamma)/sqrt(1-beta)) for beta >= gamma^2, boundary included. It need not increase with n.
     """
-    n, (beta, gamma) = _iterations(n), _decays(beta, gamma)
+    n, (beta, gamma) = _iterations(n), decay_arrays(beta, gamma)
     return (_discrete_prefactor(n, beta, gamma) * _growth(n, _log_ratio(beta, gamma) / 2))[()]
 
 
@@ -145,7 +145,7 @@ def white_update(*, gamma: ArrayLike) -> Any:
     Exact once the bias correction has faded for random signs of one size, and the limit n -> infinity, beta -> 1 for any
     independent gradients of one symmetric distribution with a finite second moment.
     """
-    gamma = _unit_interval("gamma", gamma)
+    gamma = unit_interval("gamma", gamma)
     return np.sqrt((1 - gamma) / (1 + gamma))[()]
 
 
@@ -156,7 +156,7 @@ def critical_silence(*, beta: ArrayLike, gamma: ArrayLike) -> Any:
     probability p < 1: the mean of u_n^2 stays bounded as n grows if and only if p < critical_silence. 1 at gamma = 0, and 0
     at beta = 0 < gamma, where the theorem says nothing.
     """
-    beta, gamma = _decays(beta, gamma)
+    beta, gamma = decay_arrays(beta, gamma)
     with _quietly():
         share = np.minimum(beta / gamma / gamma, 1.0)
     return np.where(_is_outside(beta, gamma), share, 1.0)[()]
@@ -171,10 +171,10 @@ def independent_bound(n: ArrayLike, floor: ArrayLike, quiet: ArrayLike, *, beta:
     ``quiet``: the probability of a gradient below ``floor`` > 0 times the distribution's root mean square. Finite as n grows
     if quiet * gamma^2 < beta. Far from sharp: it shows how the size grows with n, not the size.
     """
-    n, (beta, gamma) = _iterations(n), _decays(beta, gamma)
+    n, (beta, gamma) = _iterations(n), decay_arrays(beta, gamma)
     floor = array_that("floor", floor, lambda x: (x > 0) & np.isfinite(x), "be a finite number > 0,")
     quiet = _probability("quiet", quiet)
-    _check_broadcast(n=n, floor=floor, quiet=quiet, beta=beta, gamma=gamma)
+    check_broadcast(n=n, floor=floor, quiet=quiet, beta=beta, gamma=gamma)
     with _quietly():
         ratio = np.where(quiet > 0, np.log(quiet) + _log_ratio(beta, gamma), -np.inf)
         size = np.sqrt(2.0) * np.hypot(np.sqrt(quiet), 1 / floor / (1 - gamma))
@@ -189,8 +189,8 @@ def silence_tail(silence: ArrayLike, *, beta: ArrayLike, gamma: ArrayLike) -> An
     mean of u_n^2 stays bounded where k > 2.
     """
     silence = _probability("silence", silence)
-    beta, gamma = _decays(beta, gamma)
-    _check_broadcast(silence=silence, beta=beta, gamma=gamma)
+    beta, gamma = decay_arrays(beta, gamma)
+    check_broadcast(silence=silence, beta=beta, gamma=gamma)
     with _quietly():
         exponent = -2 * np.log(silence) / _log_ratio(beta, gamma)
     return np.where(_is_outside(beta, gamma) & (silence > 0), np.maximum(exponent, 0.0), np.inf)[()]
@@ -209,8 +209,8 @@ def capped_peak(gradient: ArrayLike, eps: ArrayLike, *, beta: ArrayLike, gamma: 
     stable region with eps = 0.
     """
     size, eps = np.abs(finite_array("gradient", gradient)), _at_least_zero("eps", eps)
-    beta, gamma = _decays(beta, gamma)
-    _check_broadcast(gradient=size, eps=eps, beta=beta, gamma=gamma)
+    beta, gamma = decay_arrays(beta, gamma)
+    check_broadcast(gradient=size, eps=eps, beta=beta, gamma=gamma)
     with _quietly():
         rest = np.where(beta > 0, _log_ratio(beta, gamma) / -np.log(beta), 1.0)  # 1 - t
         reach = np.log(size) + np.log1p(-beta) / 2 - np.log(eps)  # ln Y
@@ -228,8 +228,8 @@ def required_silence(update: ArrayLike, fraction: ArrayLike, *, beta: ArrayLike)
     +inf where no update is so large. Holds for every gradient sequence, every gamma and every eps >= 0.
     """
     update, fraction = _at_least_zero("update", update), _at_least_zero("fraction", fraction)
-    beta = _unit_interval("beta", beta)
-    _check_broadcast(update=update, fraction=fraction, beta=beta)
+    beta = unit_interval("beta", beta)
+    check_broadcast(update=update, fraction=fraction, beta=beta)
     with _quietly():
         reach = np.log(update) + np.log(fraction) + np.log1p(-beta) / 2
         return np.where(reach > 0, np.ceil(np.where(beta > 0, -2 * reach / np.log(beta), 1.0)), 0.0)[()]
@@ -245,7 +245,7 @@ def worst_case_gradients(n: int, *, beta: ArrayLike, gamma: ArrayLike) -> Array:
     last = _iterations(n)
     if last.ndim or last >= 2**53:
         raise ValueError(f"n must be one whole number below 2^53 here, got {n!r}")
-    beta, gamma = np.broadcast_arrays(*_decays(beta, gamma))
+    beta, gamma = np.broadcast_arrays(*decay_arrays(beta, gamma))
     steps_left = (last[()] - np.arange(int(last) + 1.0)).reshape(-1, *[1] * beta.ndim)
     with _quietly():
         slope = np.log(gamma) - np.where(gamma > 0, np.log(beta), 0.0)
@@ -261,7 +261,7 @@ def normal_curve(*, beta: float = 0.999, gamma: float = 0.9, num: int = 64) -> t
     to the largest, strictly inside the unit square. The pair itself need not be one of the points.
     """
     check_count("num", num)
-    b, g = _decays(beta, gamma)
+    b, g = decay_arrays(beta, gamma)
     if b.ndim or g.ndim:
         raise ValueError(f"beta and gamma must be single numbers, got shapes {b.shape} and {g.shape}")
     constant = 2 * b**3 + g**3
@@ -334,24 +334,6 @@ def _is_outside(beta: Array, gamma: Array, time: Time = "discrete") -> Any:
 
 def _quietly() -> np.errstate:
     return np.errstate(divide="ignore", invalid="ignore", over="ignore")
-
-
-def _decays(beta: ArrayLike, gamma: ArrayLike) -> tuple[Array, Array]:
-    b, g = _unit_interval("beta", beta), _unit_interval("gamma", gamma)
-    _check_broadcast(beta=b, gamma=g)
-    return b, g
-
-
-def _check_broadcast(**arrays: Array) -> None:
-    try:
-        np.broadcast_shapes(*(x.shape for x in arrays.values()))
-    except ValueError:
-        shapes = " and ".join(str(x.shape) for x in arrays.values())
-        raise ValueError(f"{' and '.join(arrays)} must broadcast, got shapes {shapes}") from None
-
-
-def _unit_interval(name: str, value: ArrayLike) -> Array:
-    return array_that(name, value, lambda x: (x >= 0) & (x < 1), "lie in [0, 1),")
 
 
 def _probability(name: str, value: ArrayLike) -> Array:

@@ -302,6 +302,13 @@ def test_geometry_the_statistic_and_where_descent_ends():
     close("geometry", "gradient flow $w_i = G c_i + b_i/G$ and $x_i =", row, math.sqrt(end.layer2[0]))
 
 
+def test_geometry_the_largest_first_weight_of_each_layer():
+    d = 1e60
+    for text, entries in (("variance $d^{-3}$ has $\\delta \\approx", d**2), ("layer $W$ and $\\delta \\approx", d)):
+        typical = math.sqrt(chi2.isf(-math.expm1(-math.log(2) / entries), 1))  # median of the largest of so many
+        close("geometry", text, {"d": d}, d**-1.5 * typical, tolerance=0.01)
+
+
 def test_geometry_the_typical_value_and_equal_steps():
     h = 50
     quantile = {"F^{-1}": lambda share: chi2.ppf(share, 1), "h": h}

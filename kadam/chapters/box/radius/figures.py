@@ -84,7 +84,7 @@ def window(record: xr.Dataset) -> style.Figure:
     for axes, batches in zip(both, record.batches.values, strict=True):
         for setting, marker in MARKERS.items():
             one = record.isel(kept=-1).sel(batches=batches, setting=setting)
-            excess, outside = xr.broadcast(np.maximum(excesses.sel(setting=setting), LEAST), np.maximum(one["size"] - 1, LEAST))
+            excess, outside = xr.broadcast(excesses.sel(setting=setting).clip(LEAST), (one["size"] - 1).clip(LEAST))
             colour, words = COLOURS[setting]
             axes.plot(excess.values.ravel(), outside.values.ravel(), marker, ms=4, alpha=0.7, color=colour, label=words)
         axes.axvline(1, color=style.GUIDE, lw=0.8)

@@ -86,26 +86,61 @@ def average_bound(gradients: ArrayLike, *, beta: float, gamma: float) -> Any:
     return (total / len(g))[()]
 
 
-def average_excess(*, beta: float, gamma: float) -> float:
+def average_excess(*, beta: ArrayLike, gamma: ArrayLike) -> Any:
     """(beta-gamma)/((1-beta)(1-gamma)): for about so many steps the average update depends on how it began; gamma <= beta."""
-    is_stable(beta=beta, gamma=gamma)  # checks them
-    if gamma > beta:
-        raise ValueError(f"gamma must be at most beta for the average update to be bounded by 1, got {gamma!r} > {beta!r}")
-    return (beta - gamma) / ((1 - beta) * (1 - gamma))
+    b, g = _below_the_diagonal(beta, gamma)
+    return ((b - g) / ((1 - b) * (1 - g)))[()]
 
 
-def window_excess(*, beta: float, gamma: float, step: float) -> float:
-    """step (beta-gamma)/((1-beta)(1-gamma-step)): how far a constant rate lets weights be outside; ``step`` = eta lambda.
+def window_excess(*, beta: ArrayLike, gamma: ArrayLike, step: ArrayLike) -> Any:
+    """W, how far a constant rate lets weights be outside of the box; ``step`` = alpha = eta lambda in (0, 1], gamma <= beta.
 
-    In the long run (lambda theta)^2 is at most 1 + this * ln(swing), if v^ stays within a factor ``swing``.
-    Derived in the book. Needs gamma <= beta and 0 < step < 1 - gamma; at gamma = beta it is 0 for every step up to 1.
+        W = alpha (beta-gamma)/(1-beta) * max over L = 1, 2, ... of ((1-alpha)^L - gamma^L)/(1-alpha-gamma)
+
+    where at alpha + gamma = 1 the quotient is L gamma^(L-1); :func:`window_steps` is the L of the maximum. In the long run
+    (lambda theta)^2 is at most 1 + W ln(swing) where v^ stays within a factor ``swing``, and no smaller W will do for swings
+    near 1. It is 0 at gamma = beta, and at most step * average_excess and (beta-gamma)/(1-beta). Derived in the book.
     """
-    average_excess(beta=beta, gamma=gamma)  # checks them
-    if beta == gamma and 0 < float(step) <= 1:
-        return 0.0  # no update is above 1
-    if not 0 < float(step) < 1 - gamma:
-        raise ValueError(f"step must lie in (0, 1 - gamma) = (0, {1 - gamma:g}), got {step!r}")
-    return step * (beta - gamma) / ((1 - beta) * (1 - gamma - step))
+    b, g = _below_the_diagonal(beta, gamma)
+    alpha = _step(step, beta=b, gamma=g)
+    b, g, alpha = np.broadcast_arrays(b, g, alpha)
+    last = np.asarray(window_steps(gamma=g, step=alpha))
+    # The neighbours as well: rounding may have moved the place of the maximum by one.
+    largest = np.max([_window(length, alpha, g) for length in (np.maximum(last - 1, 1), last, last + 1)], axis=0)
+    return (alpha * largest * ((b - g) / (1 - b)))[()]
+
+
+def window_steps(*, gamma: ArrayLike, step: ArrayLike) -> Any:
+    """How many updates before the end v^ grows in the worst case at a constant rate: the L of :func:`window_excess`.
+
+    The smallest whole number >= 1 and >= ln((1-gamma)/alpha) / ln((1-alpha)/gamma), which at alpha + gamma = 1 is
+    gamma/(1-gamma). A float; where two lengths are equally bad, either.
+    """
+    g = array_that("gamma", gamma, lambda x: (x >= 0) & (x < 1), "lie in [0, 1),")
+    alpha = _step(step, gamma=g)
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        apart, ratio = _log_ratio(alpha, g)
+        near = np.abs(apart) < alpha / 2
+        rise = np.where(near, np.log1p(np.where(near, apart / alpha, 0.0)), np.log(1 - g) - np.log(alpha))
+        crossing = np.where(apart == 0, g / (1 - g), rise / ratio)
+    return np.maximum(np.ceil(crossing), 1.0)[()]
+
+
+def _log_ratio(alpha: Array, gamma: Array) -> tuple[Array, Array]:
+    """1 - alpha - gamma and ln((1-alpha)/gamma), also where the two are nearly equal."""
+    apart = (1 - gamma) - alpha
+    near = np.abs(apart) < gamma / 2
+    return apart, np.where(near, np.log1p(np.where(near, apart / gamma, 0.0)), np.log1p(-alpha) - np.log(gamma))
+
+
+def _window(length: Array, alpha: Array, gamma: Array) -> Array:
+    """The sum of (1-alpha)^(L-1-s) gamma^s over s = 0, ..., L-1."""
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        apart, ratio = _log_ratio(alpha, gamma)
+        ratio = np.where(apart == 0, 0.0, np.abs(ratio))
+        larger = np.maximum(np.log1p(-alpha), np.log(gamma))
+        first = np.where(length > 1, np.exp((length - 1) * larger), 1.0)
+        return first * np.where(ratio > 0, np.expm1(-length * ratio) / np.expm1(-ratio), length)
 
 
 def constrained_minimum(
@@ -140,3 +175,24 @@ def _vectors(theta: ArrayLike, grad: ArrayLike) -> tuple[Array, Array]:
 def _positive(weight_decay: ArrayLike) -> Array:
     decay = finite_array("weight_decay", weight_decay)
     return array_that("weight_decay", decay, lambda x: x > 0, "be > 0 for there to be a box,")
+
+
+def _below_the_diagonal(beta: ArrayLike, gamma: ArrayLike) -> tuple[Array, Array]:
+    is_stable(beta=beta, gamma=gamma)  # checks them
+    b, g = real_array("beta", beta), real_array("gamma", gamma)
+    above = np.broadcast_to(g > b, np.broadcast_shapes(b.shape, g.shape))
+    if above.any():
+        first = [np.broadcast_to(x, above.shape)[above][0].item() for x in (g, b)]
+        raise ValueError("gamma must be at most beta for the average update to be bounded by 1, got {!r} > {!r}".format(*first))
+    return b, g
+
+
+def _step(step: ArrayLike, **decays: Array) -> Array:
+    """alpha; ``ValueError`` unless it lies in (0, 1] and broadcasts with the decays."""
+    alpha = array_that("step", step, lambda x: (x > 0) & (x <= 1), "lie in (0, 1],")
+    try:
+        np.broadcast_shapes(alpha.shape, *(x.shape for x in decays.values()))
+    except ValueError:
+        shapes = " and ".join(str(x.shape) for x in (*decays.values(), alpha))
+        raise ValueError(f"{', '.join(decays)} and step must broadcast, got shapes {shapes}") from None
+    return alpha

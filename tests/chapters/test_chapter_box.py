@@ -9,10 +9,13 @@ from kadam.chapters.box.box import figures as box_figures
 from kadam.chapters.box.box import run as box_run
 from kadam.chapters.box.norms import config as norms_config
 from kadam.chapters.box.norms import figures as norms_figures
+from kadam.chapters.box.pairs import NETWORK, SHORT
 from kadam.chapters.box.radius import claims as radius_claims
 from kadam.chapters.box.radius import config as radius_config
 from kadam.chapters.box.radius import figures as radius_figures
 from kadam.chapters.box.radius import run as radius_run
+from kadam.chapters.box.window import window_excesses
+from kadam.theory import box as theory
 
 
 def test_the_smoke_record_of_the_box_keeps_what_does_not_depend_on_length(smoke_records):
@@ -86,13 +89,23 @@ def test_a_level_that_is_not_reached_takes_for_ever(smoke_records):
 
 def test_the_tables_of_the_network_hold_what_the_record_holds(smoke_records):
     record = smoke_records["radius"]
-    excess = float(record.window_excess.sel(setting="short", weight_decay=3.0))
+    excess = float(window_excesses(record).sel(setting="short", weight_decay=3.0))
     assert row_of(radius_figures.window_table(record), "short", "3")[0] == f"{excess:.3g}"
+
+
+def test_the_window_of_a_record_is_the_theorys_at_the_last_rate_of_its_run(smoke_records):
+    """Also for a record of an earlier theory, which kept another number."""
+    record, config = smoke_records["radius"], radius_config.PROFILES["smoke"]
+    excess = window_excesses(record.assign(window_excess=record["size"].isel(batches=0, seed=0, kept=0, drop=True)))
+    step = config.eta * radius_run._paces(config)[-1] * np.array(config.decays)
+    np.testing.assert_allclose(excess.sel(setting="short"), theory.window_excess(**vars(SHORT), step=step), rtol=1e-12)
+    assert (excess.sel(setting="equal") == 0).all()
+    np.testing.assert_array_equal(excess.isnull().all("weight_decay"), [s[-1].gamma > s[-1].beta for s in NETWORK.values()])
 
 
 def test_the_settings_that_claims_group_are_those_whose_last_stage_has_gamma_at_most_beta():
     within = {name: len(s) for name, s in box_run.SETTINGS.items() if s[-1].gamma <= s[-1].beta and name != "L2"}
     assert within == dict.fromkeys(box_claims.WITHIN, 1) | dict.fromkeys(box_claims.STAGED, 2)
-    below = {name: len(s) for name, s in radius_run.SETTINGS.items() if s[-1].gamma <= s[-1].beta}
+    below = {name: len(s) for name, s in NETWORK.items() if s[-1].gamma <= s[-1].beta}
     assert below == dict.fromkeys(radius_claims.BELOW, 1) | {"2-Adam": 2}
     assert tuple(below) == radius_claims.WINDOWED

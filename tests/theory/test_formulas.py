@@ -255,15 +255,39 @@ def test_invariance_the_equilibrium():
 def test_box_the_radius_the_gap_and_the_window():
     s, decay = letters(**INSIDE), {"weight_decay": 0.3}
     close("box", "R^2 &=", s, box.radius(**INSIDE, weight_decay=1) ** 2)
-    close("box", r"gives $R^2 =", s, box.radius(**INSIDE, weight_decay=1) ** 2)
+    close("box", "The limit of $D_n^2$ is $", s, box.radius(**INSIDE, weight_decay=1) ** 2)
     close("box", r"\tfrac12\sum_i |a_i| \le K, \qquad K =", s, box.average_excess(**INSIDE))
     theta, g = np.array([0.5, -1.5]), np.array([0.7, 0.2])
     inner = {r"\langle g, \theta\rangle": g @ theta, r"\|g\|_1": np.abs(g).sum(), r"\lambda": 0.3}
     close("box", r"G(\theta) =", inner, box.frank_wolfe_gap(theta, g, **decay))
     step = {r"\theta": 0.5, r"\alpha": 0.1, "s": -1 / 0.3}
     close("box", r"+ \lambda\theta) =", step, box.frank_wolfe_step([0.5], [0.7], step=0.1, **decay)[0])
-    window = 1 + box.window_excess(**INSIDE, step=0.05) * math.log(3)
-    close("box", r"\limsup_{n\to\infty}\, (\lambda\theta_n)^2 \;\le\;", s | {r"\alpha": 0.05, "S": 3.0}, window)
+    largest = value(formula("box", r"(1-\alpha)^{L-1-s}\,\gamma^s = \begin{cases}"), s | {r"\alpha": 0.05, "L": 6})
+    assert largest == pytest.approx(sum(0.95 ** (5 - i) * 0.8**i for i in range(6)))
+    shown = s | {r"\alpha": 0.05, "S": 3.0, "L": box.window_steps(gamma=0.8, step=0.05)}
+    shown["F(L^*)"] = value(formula("box", r"(1-\alpha)^{L-1-s}\,\gamma^s = \begin{cases}"), shown)
+    shown["W"] = box.window_excess(**INSIDE, step=0.05)
+    close("box", r"1 + W \ln S, \qquad W =", shown, shown["W"])
+    close("box", r"\limsup_{n\to\infty}\, (\lambda\theta_n)^2 \;\le\;", shown, 1 + shown["W"] * math.log(3))
+    crossing = value(formula("box", "else the smallest one that is at least $"), shown)
+    assert math.ceil(crossing) == shown["L"]
+
+
+def test_box_the_table_of_windows_and_the_numbers_in_the_text():
+    table = rows("box", r"$\beta$ | $\gamma$ | $\alpha = \eta\lambda$")
+    assert len(table) == 6
+    for row in table:
+        beta, gamma, step, length, window, memory = map(float, row)
+        decay = {"beta": beta, "gamma": gamma}
+        assert f"{box.window_excess(**decay, step=step):.4g}" == f"{window:.4g}"
+        assert f"{step * box.average_excess(**decay):.4g}" == f"{memory:.4g}"
+        assert box.window_steps(gamma=gamma, step=step) == length
+    text = (BOOK / "box.md").read_text()
+    assert f"the limit is ${box.radius(beta=0.9, gamma=0.91, weight_decay=1) ** 2:.4f}$" in text
+    fresh = 0.09**2 / 0.1 * np.cumsum((0.91**2 / 0.9) ** np.arange(3000))
+    assert f"a period of 3,000 steps reaches ${fresh.mean():.4f}$" in text
+    assert f"for PyTorch's defaults it is {box.radius(beta=0.999, gamma=0.9, weight_decay=1):.1f}" in text
+    assert f"{box.average_excess(beta=0.999, gamma=0.9):.0f} for the defaults" in text
 
 
 def test_geometry_the_statistic_and_where_descent_ends():
@@ -276,6 +300,13 @@ def test_geometry_the_statistic_and_where_descent_ends():
     row = {"G": gain, "c_i": c[0], "b_i": b[0]}
     close("geometry", "gradient flow $w_i =", row, math.sqrt(end.layer1[0, 0]))
     close("geometry", "gradient flow $w_i = G c_i + b_i/G$ and $x_i =", row, math.sqrt(end.layer2[0]))
+
+
+def test_geometry_the_largest_first_weight_of_each_layer():
+    d = 1e60
+    for text, entries in (("variance $d^{-3}$ has $\\delta \\approx", d**2), ("layer $W$ and $\\delta \\approx", d)):
+        typical = math.sqrt(chi2.isf(-math.expm1(-math.log(2) / entries), 1))  # median of the largest of so many
+        close("geometry", text, {"d": d}, d**-1.5 * typical, tolerance=0.01)
 
 
 def test_geometry_the_typical_value_and_equal_steps():

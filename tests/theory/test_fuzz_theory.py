@@ -6,7 +6,10 @@ from fractions import Fraction
 
 import numpy as np
 from fuzzing import (
+    BELOW_ONE,
     EXACT,
+    SMALL,
+    TINY,
     Refused,
     answer,
     anything,
@@ -27,7 +30,7 @@ from numpy.testing import assert_allclose
 from kadam import Decay, stages
 from kadam.advice import advise
 from kadam.decay import STRATEGIES
-from kadam.theory import stability
+from kadam.theory import box, stability
 from kadam.theory.reference import kadam_moments, kadam_updates
 from kadam.theory.stability import max_update_bound, silent_update, worst_case_gradients
 
@@ -435,6 +438,76 @@ def test_the_references_arguments_are_answered_or_named(g, chain, eps):
         good = isinstance(g, list | tuple | np.ndarray) and all(abs(as_float(x)) <= 1e150 for x in g)
         allowed = good and known and math.isfinite(as_float(eps)) and as_float(eps) >= 0
         assert refuses(lambda f=function: f(g, chain, eps=eps), "gradients", "stages", "eps") != allowed
+
+
+# The box
+
+window_lengths = st.integers(1, 60)
+steps = st.floats(0, 1, exclude_min=True) | st.sampled_from([1.0, 0.5, 1e-3, 1e-16, SMALL, TINY, BELOW_ONE])
+
+
+def exact_window(length, step, gamma):
+    """((1-alpha)^L - gamma^L)/(1-alpha-gamma), or L gamma^(L-1)."""
+    x, g = EXACT.subtract(1, exact(step)), exact(gamma)
+    powers = [EXACT.power(y, length) if y else Decimal(0) for y in (x, g)]
+    if x == g:
+        return EXACT.multiply(length, EXACT.power(g, length - 1)) if length > 1 else Decimal(1)
+    return EXACT.divide(EXACT.subtract(*powers), EXACT.subtract(x, g))
+
+
+@fuzz(beta=rates, gamma=rates, step=steps, length=window_lengths, close_by=st.none() | st.floats(-1e-12, 1e-12))
+def test_the_window_is_the_largest_of_all_lengths(beta, gamma, step, length, close_by):
+    """It is that of the length that is told, and no other length has a larger one; also where alpha + gamma is nearly 1."""
+    beta, gamma = max(beta, gamma), min(beta, gamma)
+    if close_by is not None:
+        step = min(max(1 - gamma + close_by, TINY), 1.0)
+    excess, told = box.window_excess(beta=beta, gamma=gamma, step=step), box.window_steps(gamma=gamma, step=step)
+    scale = EXACT.divide(EXACT.subtract(exact(beta), exact(gamma)), EXACT.subtract(1, exact(beta)))
+    scale = EXACT.multiply(exact(step), scale)
+    assert told >= 1
+    assert told == math.floor(told)
+    least = EXACT.multiply(scale, exact_window(length, step, gamma))
+    assert exact(excess) >= EXACT.subtract(EXACT.multiply(least, exact(1 - 1e-11)), Decimal("1e-322"))
+    if told <= 10**4:
+        assert_allclose(
+            excess, float(EXACT.multiply(scale, exact_window(int(told), step, gamma))), rtol=1e-11, atol=4 * TINIEST
+        )
+    assert excess <= step * box.average_excess(beta=beta, gamma=gamma) * (1 + 1e-11) + 4 * TINIEST
+    assert excess <= (beta - gamma) / (1 - beta) * (1 + 1e-11)
+
+
+@fuzz(which=st.sampled_from(["beta", "gamma", "step"]), value=anything)
+def test_the_windows_arguments_are_answered_or_named(which, value):
+    arguments = {"beta": 0.9, "gamma": 0.5, "step": 0.1, which: value}
+    if which == "step":
+        fine = are_steps(value)
+    else:
+        fine = are_rates(value) and bool(np.all(np.asarray(arguments["gamma"], float) <= np.asarray(arguments["beta"], float)))
+    assert refuses(lambda: box.window_excess(**arguments), which) != fine
+    if which != "beta":
+        alone = are_steps(value) if which == "step" else are_rates(value)
+        assert refuses(lambda: box.window_steps(gamma=arguments["gamma"], step=arguments["step"]), which) != alone
+    if which != "step":
+        assert refuses(lambda: box.average_excess(beta=arguments["beta"], gamma=arguments["gamma"]), which) != fine
+
+
+def are_steps(x):
+    many = np.ravel(np.array(x, dtype=object)) if isinstance(x, list | tuple | np.ndarray) else [x]
+    return all(0 < as_float(y) <= 1 for y in many)
+
+
+@fuzz(shapes=mutually_broadcastable_shapes(num_shapes=3, min_side=0, max_dims=3), data=st.data())
+def test_windows_broadcast_as_numbers_one_by_one(shapes, data):
+    drawn = [
+        data.draw(arrays(np.float64, shape, elements=of))
+        for shape, of in zip(shapes.input_shapes, (rates, rates, steps), strict=True)
+    ]
+    beta, gamma, step = drawn[0], drawn[1] * (np.min(drawn[0]) if drawn[0].size else 0.0), drawn[2]
+    table = box.window_excess(beta=beta, gamma=gamma, step=step)
+    assert np.shape(table) == shapes.result_shape
+    for at in np.ndindex(shapes.result_shape):
+        b, g, s = (np.broadcast_to(x, shapes.result_shape)[at] for x in (beta, gamma, step))
+        assert_allclose(table[at], box.window_excess(beta=b, gamma=g, step=s), rtol=1e-11)
 
 
 # Advice

@@ -141,6 +141,16 @@ def test_the_typical_value_grows_like_the_logarithm():
     np.testing.assert_allclose(growth, 2 / 0.455, rtol=0.1)
 
 
+@pytest.mark.parametrize("d", [30, 150, 400])
+def test_the_largest_initial_weight_is_that_of_its_layers_number_of_entries(d):
+    """sqrt(4 ln d) for the d^2 entries of W, sqrt(2 ln d) for the d of w: neither is an estimate for the other."""
+    for entries, factor in ((d, 2.0), (d * d, 4.0)):
+        sizes = np.abs(np.random.default_rng(d).standard_normal((100, entries))).max(1)
+        found = np.median(sizes) / np.sqrt(np.log(d))
+        assert abs(found / np.sqrt(factor) - 1) < 0.13
+        assert abs(found / np.sqrt(6 - factor) - 1) > 0.25
+
+
 def test_equal_steps_forget_the_start():
     rng = np.random.default_rng(2)
     start = rng.uniform(-0.1, 0.1, 500)

@@ -6,6 +6,7 @@ import math
 import numpy as np
 import xarray as xr
 
+from kadam.chapters.box.window import window_excesses
 from kadam.report.ledger import OTHER_SEEDS, Claims, Criterion, Finding, judged, limited, on_enough_seeds, with_range
 from kadam.report.statistics import rank_correlation
 
@@ -64,7 +65,7 @@ def _average_is_bounded(dataset: xr.Dataset) -> Finding:
 @on_enough_seeds
 def _window_decides(dataset: xr.Dataset, *, least: float, most: float, narrow: float, wide: float) -> Finding:
     runs = dataset.sel(batches="full batch", setting=list(WINDOWED)).isel(kept=-1)
-    excess, size = xr.broadcast(runs.window_excess, runs["size"])
+    excess, size = xr.broadcast(window_excesses(runs), runs["size"])
     correlation = rank_correlation(excess.values.ravel(), size.values.ravel())
     inside, outside = float(size.where(excess < narrow).max()), float(size.where(excess > wide).min())
     words = f"largest weight at most {inside:.3f} below an excess of {narrow:g}, at least {outside:.2f} above {wide:g}"

@@ -8,6 +8,7 @@ from matplotlib.ticker import ScalarFormatter
 
 from kadam.chapters.box.pairs import ENDS
 from kadam.chapters.box.radius.claims import BELOW, OUTSIDE, ROUNDING, relative_gap, share_of_bound
+from kadam.chapters.box.window import window_excesses
 from kadam.report import style
 from kadam.report.ledger import with_range
 from kadam.report.selection import selected
@@ -79,10 +80,11 @@ def end_table(record: xr.Dataset) -> Table:
 def window(record: xr.Dataset) -> style.Figure:
     """How far outside of the box the largest weight ends, against what the window of the decay allows; a symbol a run."""
     figure, both = style.panels(1, 2, height=3.4, sharey=True, ylabel="largest weight, beyond the box\n(radii 1/lambda)")
+    excesses = window_excesses(record)
     for axes, batches in zip(both, record.batches.values, strict=True):
         for setting, marker in MARKERS.items():
             one = record.isel(kept=-1).sel(batches=batches, setting=setting)
-            excess, outside = xr.broadcast(np.maximum(one.window_excess, LEAST), np.maximum(one["size"] - 1, LEAST))
+            excess, outside = xr.broadcast(excesses.sel(setting=setting).clip(LEAST), (one["size"] - 1).clip(LEAST))
             colour, words = COLOURS[setting]
             axes.plot(excess.values.ravel(), outside.values.ravel(), marker, ms=4, alpha=0.7, color=colour, label=words)
         axes.axvline(1, color=style.GUIDE, lw=0.8)
@@ -95,7 +97,7 @@ def window(record: xr.Dataset) -> style.Figure:
 def window_said(record: xr.Dataset) -> str:
     """The largest weights at the end where the window excess is small and where it is large."""
     runs = record.isel(kept=-1).sel(setting=list(MARKERS))
-    excess, size = xr.broadcast(runs.window_excess, runs["size"])
+    excess, size = xr.broadcast(window_excesses(runs), runs["size"])
     small, large = (
         listed([f"{span(size.where(held).sel(batches=batches), '.3g')} on the {batches}" for batches in record.batches.values])
         for held in (excess < 1, excess >= 1)
@@ -105,10 +107,17 @@ def window_said(record: xr.Dataset) -> str:
 
 def window_table(record: xr.Dataset) -> Table:
     """Window excess, and the largest weight at the end (mean and range over seeds) on a full batch and on fresh ones."""
-    rows = []
+    rows, excesses = [], window_excesses(record)
     for setting, decay in itertools.product(MARKERS, record.weight_decay.values):
         one = record.isel(kept=-1).sel(setting=setting, weight_decay=decay)
-        rows.append((setting, f"{decay:g}", one.window_excess, *(with_range(size, ".3f") for size in one["size"])))
+        rows.append(
+            (
+                setting,
+                f"{decay:g}",
+                excesses.sel(setting=setting, weight_decay=decay),
+                *(with_range(size, ".3f") for size in one["size"]),
+            )
+        )
     return table(("setting", "lambda", "excess", *record.batches.values), rows)
 
 

@@ -12,9 +12,8 @@ import numpy as np
 import torch
 import xarray as xr
 
-from kadam.chapters.box.pairs import ABOVE, ADAM, EQUAL, SHORT, UNSTABLE
+from kadam.chapters.box.pairs import NETWORK
 from kadam.chapters.box.radius.config import PROFILES, Config
-from kadam.decay import Decay, stages
 from kadam.lab.data.sources import Text, configured_text, describe
 from kadam.lab.engine.progress import Progress
 from kadam.lab.engine.state import Stateful
@@ -30,14 +29,6 @@ from kadam.theory.arguments import Array
 
 Piece = tuple[str, int, int]  # the kind of batches, the number of stages, the repetition; all their settings and weight decays
 
-SETTINGS: dict[str, tuple[Decay, ...]] = {
-    "equal": (EQUAL,),
-    "short": (SHORT,),
-    "Adam": (ADAM,),
-    "above": (ABOVE,),
-    "unstable": (UNSTABLE,),
-    "2-Adam": stages(ADAM, 2, "inverse_exp"),
-}
 BATCHES = ("full batch", "fresh batches")
 
 STILL = 0.01  # a weight that ends no further from where it was in the middle, over the box's radius, has settled
@@ -54,19 +45,12 @@ def run(config: Config, *, checkpoint: Path | None = None, jobs: int = 1) -> xr.
     parts = [[[results[b, k, i].drop_attrs() for i in range(config.seeds)] for k in (1, 2)] for b in BATCHES]
     dataset = xr.combine_nested(parts, ["batches", "setting", "seed"]).transpose("batches", "seed", "setting", ...)
     dataset = dataset.assign_coords(batches=list(BATCHES), seed=config.seed + np.arange(config.seeds))
-    dataset["radius"] = "setting", [float(theory.radius(**vars(s[-1]), weight_decay=1.0)) for s in SETTINGS.values()]
-    dataset["window_excess"] = ("setting", "weight_decay"), window_excesses(config)
+    dataset["radius"] = "setting", [float(theory.radius(**vars(s[-1]), weight_decay=1.0)) for s in NETWORK.values()]
     dataset["start"] = dataset["size"].isel(kept=0)
     parameters = sum(p.numel() for p in model(config, text, config.seed).parameters())
     found = {"computed_s": computed_s(results), "parameters": parameters}
     dataset.attrs = found | describe(text) | devices.described(config.device)
     return with_units(dataset, UNITS)
-
-
-def window_excesses(config: Config) -> Array:
-    """The theory's excess at the last learning rate, (settings, decays); NaN where the last stage has gamma > beta."""
-    steps, lasts = config.eta * _paces(config)[-1] * np.array(config.decays), [of[-1] for of in SETTINGS.values()]
-    return np.array([[theory.window_excess(**vars(d), step=s) if d.gamma <= d.beta else np.nan for s in steps] for d in lasts])
 
 
 def _paces(config: Config) -> Array:
@@ -85,8 +69,8 @@ def model(config: Config, text: Text, seed: int) -> CharTransformer:
 def train_piece(config: Config, text: Text, piece: Piece, progress: Progress) -> xr.Dataset:
     """A piece, its members side by side: setting by setting, each with every weight decay."""
     kind, k, repetition = piece
-    seed, settings = config.seed + repetition, [name for name, chosen in SETTINGS.items() if len(chosen) == k]
-    members = [SETTINGS[name] for name in settings for _ in config.decays]
+    seed, settings = config.seed + repetition, [name for name, chosen in NETWORK.items() if len(chosen) == k]
+    members = [NETWORK[name] for name in settings for _ in config.decays]
     decays = list(config.decays) * len(settings)
     ensemble = Ensemble(model(config, text, seed), next_token_loss, members, lr=config.eta, weight_decay=decays)
     batches = text_batches(config, text, seed, fixed=kind == "full batch")
@@ -155,7 +139,7 @@ class Watch(Stateful):
         """The theory's bound on the mean square of every followed weight, (E, followed); NaN where there is none."""
         bounds = np.full(self.gradients.shape[1:], np.nan)
         for member in range(len(bounds)):
-            chosen = SETTINGS[settings[member // len(self.config.decays)]]
+            chosen = NETWORK[settings[member // len(self.config.decays)]]
             reached = self.gradients[0, member] != 0  # the others, such as embeddings of letters to come, begin later
             if len(chosen) == 1 and chosen[0].gamma <= chosen[0].beta and reached.any():
                 bounds[member, reached] = theory.average_bound(self.gradients[:, member, reached], **vars(chosen[0]))
@@ -172,7 +156,6 @@ UNITS = {
     "largest": "the same, the largest over all steps",
     "share": f"share of weights above {ON_BOUNDARY} of the box's radius",
     "radius": "largest update of the last stage: the radius that decay enforces, over the box's",
-    "window_excess": "how far outside the last learning rate allows, over the logarithm of the swing of v",
     "update_square": "mean of u^2 over all steps",
     "update_bound": "the theory's bound on it",
 }

@@ -178,14 +178,14 @@ def test_the_package_and_its_core_stay_small():
     rooms = {
         room: sum(n for name, n in lines.items() if name.startswith(f"kadam.{room}.")) for room in ("lab", "report", "chapters")
     }
-    assert sum(lines.values()) <= 22_900
+    assert sum(lines.values()) <= 26_000
     assert rooms["lab"] <= 4_500
     core = [
         n
         for name, n in lines.items()
-        if name.split(".")[1:2] and name.split(".")[1] in ("decay", "advice", "flat", "theory", "optim")
+        if name.split(".")[1:2] and name.split(".")[1] in ("decay", "advice", "flat", "monitor", "theory", "optim")
     ]
-    assert sum(core) <= 4_000
+    assert sum(core) <= 5_200
 
 
 def function_lengths(tree: ast.AST) -> list[int]:

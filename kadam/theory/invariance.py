@@ -239,8 +239,10 @@ def equilibrium_time(*, eta: float, weight_decay: float, gamma: float = 0.0) -> 
     the slowest and the time about 1/(2 eta lambda); else it is the momentum, whose bias correction fades with gamma^n.
     """
     (_, decayed), gamma = _decaying(eta, weight_decay), checked_rate("gamma", gamma)
+    if decayed == 1:
+        return 0.0  # |W_{n+1}|^2 is eta^2 |u_n|^2, at once
     with np.errstate(divide="ignore"):
-        slowest = max(2 * float(np.log1p(-decayed)), float(np.log(gamma)))  # of q^2 and gamma; -inf where both are 0
+        slowest = max(2 * float(np.log1p(-decayed)), float(np.log(gamma)))
     return float(_in_range(-1 / slowest))
 
 

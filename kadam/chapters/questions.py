@@ -185,6 +185,19 @@ QUESTIONS = (
         "ahead of gamma 0.9 in {D-7q.held} of {D-7q.of}",
         figure="fig-language-memory",
     ),
+    Row(
+        "Q16",
+        "question",
+        "Does the steady ratio of gradient and weight know of momentum?",
+        ("D-5q", "D-5r", "D-5s"),
+        by=("D-5q", "D-5r"),
+        yes="yes, and yet both formulas hold: without momentum {D-5q}; with the cross term {D-5r}",
+        some="yes: the formula without momentum holds in {D-5q.held} of {D-5q.of} cases, the law with the cross term in "
+        "{D-5r.held} of {D-5r.of}",
+        no="no formula holds: without momentum {D-5q}; with the cross term {D-5r}",
+        figure="fig-invariance-steady",
+        theory="invariance.md",
+    ),
 )
 
 _CHECKS = {

@@ -31,17 +31,17 @@ def run(config: Config, *, checkpoint: Path | None = None, jobs: int = 1) -> xr.
     """Train every weight with every seed. Dimensions: seed, descent, gamma, gradients."""
     seeds = range(config.seed, config.seed + config.seeds)
     compute = functools.partial(train, config)
-    results = sweep(list(seeds), compute, steps=config.steps, title="steady", checkpoint=checkpoint, jobs=jobs)
-    averages = xr.concat([results[seed].drop_attrs() for seed in seeds], xr.Variable("seed", list(seeds)))
+    results = sweep([(seed,) for seed in seeds], compute, steps=config.steps, title="steady", checkpoint=checkpoint, jobs=jobs)
+    averages = xr.concat([results[(seed,)].drop_attrs() for seed in seeds], xr.Variable("seed", list(seeds)))
     dataset = _measured(averages).assign(_predictions(config, averages))
     data = {"data": "none: random gradients and a neuron's", "data_origin": "none", "data_sha256": ""}
     dataset.attrs = {"eta": config.eta, "weight_decay": config.weight_decay, "computed_s": computed_s(results), **data}
     return with_units(dataset, UNITS)
 
 
-def train(config: Config, seed: int, progress: Progress) -> xr.Dataset:
-    """Averages over the late part, each (methods, gammas, gradients)."""
-    rng, size = np.random.default_rng(seed), config.entries
+def train(config: Config, piece: tuple[int], progress: Progress) -> xr.Dataset:
+    """Averages over the late part, each (methods, gammas, gradients); ``piece``: the seed."""
+    rng, size = np.random.default_rng(piece[0]), config.entries
     shape = (len(METHODS), len(GAMMAS), len(GRADIENTS), size)
     start = rng.standard_normal(size) * np.sqrt(config.eta / (2 * config.weight_decay))  # where |s|^2 = 1 an entry balances
     target = rng.standard_normal(size) / np.sqrt(size)

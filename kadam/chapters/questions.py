@@ -191,7 +191,7 @@ QUESTIONS = (
         "Does the law with the cross term give the steady ratio of gradient and weight under momentum?",
         ("D-5r", "D-5s", "D-5q"),
         by=("D-5r", "D-5s"),
-        yes="yes: in all {of} cases; the formula sqrt(2 lambda/eta), derived without momentum, holds in {D-5q.held} of {D-5q.of}",
+        yes="yes: in all {of} cases; sqrt(2 lambda/eta), derived without momentum, holds in {D-5q.held} of {D-5q.of}",
         some="it depends: {held} of {of} cases; the formula without momentum holds in {D-5q.held} of {D-5q.of}",
         no="no: none of {of} cases holds; the formula without momentum holds in {D-5q.held} of {D-5q.of}",
         figure="fig-invariance-steady",

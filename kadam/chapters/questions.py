@@ -212,7 +212,7 @@ QUESTIONS = (
         theory="continuous-time.md",
     ),
     Row(
-        "Q25",
+        "Q18",
         "question",
         "Is the boundary the same at every learning rate, weight decay, noise and eps?",
         ("D-1g", "D-1h", "D-1i"),
@@ -223,7 +223,7 @@ QUESTIONS = (
         theory="scaling.md",
     ),
     Row(
-        "Q26",
+        "Q19",
         "question",
         "Does a map of the loss after a fixed number of steps show the boundary?",
         ("D-1j",),
@@ -234,7 +234,7 @@ QUESTIONS = (
         theory="scaling.md",
     ),
     Row(
-        "Q27",
+        "Q20",
         "question",
         "Do pairs outside end further from the minimum of a quadratic?",
         ("D-1k",),
@@ -243,6 +243,18 @@ QUESTIONS = (
         no="no: {D-1k}",
         figure="fig-quadratics",
         theory="scaling.md",
+    ),
+    Row(
+        "Q21",
+        "question",
+        "Does the law with the cross term give the steady ratio of gradient and weight under momentum?",
+        ("D-5r", "D-5s", "D-5q"),
+        by=("D-5r", "D-5s"),
+        yes="yes: in all {of} cases; sqrt(2 lambda/eta), derived without momentum, holds in {D-5q.held} of {D-5q.of}",
+        some="it depends: {held} of {of} cases; the formula without momentum holds in {D-5q.held} of {D-5q.of}",
+        no="no: none of {of} cases holds; the formula without momentum holds in {D-5q.held} of {D-5q.of}",
+        figure="fig-invariance-steady",
+        theory="invariance.md",
     ),
 )
 

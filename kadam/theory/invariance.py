@@ -5,11 +5,10 @@ q = 1 - eta lambda, u the update and m^ Adam's bias-corrected momentum,
 
     exact, always         |W_{n+1}|^2 = q^2 |W_n|^2 - 2 eta q <W_n, u_n> + eta^2 |u_n|^2
     exact, always         <W_n, m^_n> = r_n (q <W_{n-1}, m^_{n-1}> - eta <u_{n-1}, m^_{n-1}>)
-    if v is one number    <W_n, u_n>  = r_n (q <W_{n-1}, u_{n-1}> - eta |u_{n-1}|^2),    <W_0, u_0> = 0
-    and the same for all n
+    if v^_n is one number <W_n, u_n>  = r_n d_n (q <W_{n-1}, u_{n-1}> - eta |u_{n-1}|^2),    <W_0, u_0> = 0
 
-where r_n = gamma (1 - gamma^n) / (1 - gamma^(n+1)) tends to gamma. The paper's law leaves <W_n, u_n> out. Nothing is
-assumed of the correlation of gradients in time.
+where r_n = gamma (1 - gamma^n) / (1 - gamma^(n+1)) tends to gamma, and d_n = sqrt(v^_{n-1} / v^_n) is 1 where v^ does not
+change. The paper's law leaves <W_n, u_n> out. Nothing is assumed of the correlation of gradients in time.
 
 Source: the integral law and its assumptions are Gould & Tanaka's (arXiv 2411.05746, Section 4.2, our reading); that
 momentum speeds up the growth is Heo et al.'s (AdamP, arXiv 2006.08217), for SGD. The rest is derived in the book, on the
@@ -22,8 +21,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.signal import lfilter
 
-from kadam.decay import checked_rate
-from kadam.theory.arguments import Array, check_number, finite_array
+from kadam.decay import as_float, checked_rate
+from kadam.theory.arguments import Array, array_that, check_number, finite_array
 
 # The largest eta and weight_decay, and the largest number in a series: products of a few of them are finite.
 LARGEST_RATE, LARGEST = 1e50, 1e150
@@ -60,10 +59,21 @@ def paper_norm(start: float, squares: ArrayLike, *, eta: float, weight_decay: fl
     return _accumulate(start, eta**2 * fill * _squares(squares), np.exp(-2 * decayed))
 
 
-def corrected_norm(start: float, squares: ArrayLike, *, eta: float, gamma: float, weight_decay: float = 0.0) -> Array:
-    """The law with <W, u> kept, from the same numbers; shape (n + 1,). Exact where v is one number that stays the same."""
+def corrected_norm(
+    start: float,
+    squares: ArrayLike,
+    *,
+    eta: float,
+    gamma: float,
+    weight_decay: float = 0.0,
+    second_moments: ArrayLike | None = None,
+) -> Array:
+    """The law with <W, u> kept, from the same numbers; shape (n + 1,). Exact where v^_n is one number for the whole weight.
+
+    ``second_moments``: v^_0, v^_1, ..., as many as there are squares; without them v^ is taken not to change.
+    """
     square = _squares(squares)
-    cross = cross_term(square, eta=eta, gamma=gamma, weight_decay=weight_decay)
+    cross = cross_term(square, eta=eta, gamma=gamma, weight_decay=weight_decay, second_moments=second_moments)
     eta, decayed = _rates(eta, weight_decay)
     q = 1 - decayed
     with np.errstate(over="ignore", invalid="ignore"):
@@ -71,12 +81,27 @@ def corrected_norm(start: float, squares: ArrayLike, *, eta: float, gamma: float
     return _accumulate(start, gains, q**2)
 
 
-def cross_term(squares: ArrayLike, *, eta: float, gamma: float, weight_decay: float = 0.0) -> Array:
+def cross_term(
+    squares: ArrayLike, *, eta: float, gamma: float, weight_decay: float = 0.0, second_moments: ArrayLike | None = None
+) -> Array:
     """<W_n, u_n> from |u_0|^2, |u_1|^2, ..., under the assumptions of :func:`corrected_norm`; shape (n,)."""
     (eta, decayed), gamma, square = _rates(eta, weight_decay), checked_rate("gamma", gamma), _squares(squares)
+    root = np.ones_like(square) if second_moments is None else np.sqrt(_moments(second_moments, len(square)))
     fresh = np.zeros_like(square)
-    fresh[1:] = -eta * gamma * _filled(gamma, len(square))[:-1] * square[:-1]
-    return _momentum(fresh, gamma, 1 - decayed)
+    fresh[1:] = -eta * gamma * _filled(gamma, len(square))[:-1] * (square * root)[:-1]  # <u, m^> is sqrt(v^) |u|^2
+    with np.errstate(over="ignore"):
+        return _in_range(_momentum(fresh, gamma, 1 - decayed) / root)
+
+
+def largest_cross(square: float, *, eta: float, gamma: float, weight_decay: float = 0.0) -> float:
+    """eta gamma/(1 - gamma q) |u|^2: no |<W_n, u_n>| is above it where no |u|^2 so far was above ``square``.
+
+    For v^ one number for the whole weight that never falls, and eta lambda at most 1; a constant |u|^2 comes as near as one
+    likes. <W_n, u_n> itself is never positive.
+    """
+    (eta, decayed), gamma, square = _rates(eta, weight_decay), checked_rate("gamma", gamma), check_number("square", square)
+    _check_decayed(eta, weight_decay, decayed)
+    return float(_in_range(eta * gamma * square / (1 - gamma + gamma * decayed)))
 
 
 def _momentum(fresh: Array, gamma: float, q: float) -> Array:
@@ -151,6 +176,19 @@ def growth_factor(gamma: float) -> float:
     return (1 + gamma) / (1 - gamma)
 
 
+def update_share(gamma: float, correlation: float = 0.0) -> float:
+    """Mean |u|^2 over mean |s|^2 of stationary s = g/sqrt(v), v constant, whose correlation over j steps is correlation^j.
+
+    (1 - gamma)(1 + gamma rho) / ((1 + gamma)(1 - gamma rho)): at rho = -1, 0, 1 it is ((1 - gamma)/(1 + gamma))^2, its root, 1.
+    Whatever the correlation, the share lies between the first and the last.
+    """
+    gamma = checked_rate("gamma", gamma)
+    rho = as_float(correlation)
+    if not -1 <= rho <= 1:
+        raise ValueError(f"correlation must lie between -1 and 1, got {correlation!r}")
+    return (1 - gamma) * (1 + gamma * rho) / ((1 + gamma) * (1 - gamma * rho))
+
+
 def equilibrium_norm(square: float, *, eta: float, weight_decay: float, gamma: float = 0.0) -> float:
     """|W|^2 where growth and decay balance at constant |u|^2 = ``square``; the paper's is that of gamma = 0.
 
@@ -159,6 +197,30 @@ def equilibrium_norm(square: float, *, eta: float, weight_decay: float, gamma: f
     (eta, decayed), gamma, square = _decaying(eta, weight_decay), checked_rate("gamma", gamma), check_number("square", square)
     forgotten = 1 - gamma + gamma * decayed  # 1 - gamma q, and 1 - q^2 below, without cancellation
     return float(_in_range(eta**2 * square * (2 - forgotten) / forgotten / (2 - decayed) / decayed))
+
+
+def equilibrium_cosine(*, eta: float, weight_decay: float, gamma: float) -> float:
+    """The cosine of W and u at that equilibrium: -gamma sqrt((1 - q^2)/(1 - gamma^2 q^2)), between -gamma and 0."""
+    (_, decayed), gamma = _decaying(eta, weight_decay), checked_rate("gamma", gamma)
+    forgotten = 1 - gamma + gamma * decayed
+    return -gamma * float(np.sqrt((2 - decayed) * decayed / (forgotten * (2 - forgotten))))
+
+
+def steady_ratio(share: float = 1.0, *, eta: float, weight_decay: float, gamma: float = 0.0) -> float:
+    """|s|/|W| at that equilibrium, in root mean squares, where mean |u|^2 is ``share`` times mean |s|^2; s = g/sqrt(v).
+
+    sqrt((1 - q^2)(1 - gamma q)/((1 + gamma q) share))/eta. With ``share`` = 1 it is |u|/|W|; for gamma = 0 and small eta
+    lambda it is sqrt(2 lambda/eta). :func:`update_share` gives the share of correlated gradients.
+    """
+    (eta, decayed), gamma, share = (
+        _decaying(eta, weight_decay),
+        checked_rate("gamma", gamma),
+        check_number("share", share, above=0.0),
+    )
+    forgotten = 1 - gamma + gamma * decayed
+    root = np.sqrt((2 - decayed) * decayed * forgotten / (2 - forgotten))
+    with np.errstate(over="ignore"):
+        return float(_in_range(root / eta / np.sqrt(share)))
 
 
 def rotation_per_step(*, eta: float, weight_decay: float, gamma: float = 0.0) -> float:
@@ -170,9 +232,18 @@ def rotation_per_step(*, eta: float, weight_decay: float, gamma: float = 0.0) ->
     return 2 * float(np.arcsin(np.sqrt((1 - gamma) * decayed / (2 * (1 + gamma * (1 - decayed))))))
 
 
-def equilibrium_time(*, eta: float, weight_decay: float) -> float:
-    """Steps in which the distance of |W|^2 from its equilibrium falls by e: -1/(2 ln q), about 1/(2 eta lambda)."""
-    return float(_in_range(-1 / (2 * float(np.log1p(-_decaying(eta, weight_decay)[1])))))
+def equilibrium_time(*, eta: float, weight_decay: float, gamma: float = 0.0) -> float:
+    """Steps in which the distance of |W|^2 from its equilibrium falls by e, in the long run: -1/ln max(q^2, gamma).
+
+    The distance is made of q^(2n), gamma^n and (gamma q)^n, and of powers of gamma^n times these. For gamma < q^2 decay is
+    the slowest and the time about 1/(2 eta lambda); else it is the momentum, whose bias correction fades with gamma^n.
+    """
+    (_, decayed), gamma = _decaying(eta, weight_decay), checked_rate("gamma", gamma)
+    if decayed == 1:
+        return 0.0  # |W_{n+1}|^2 is eta^2 |u_n|^2, at once
+    with np.errstate(divide="ignore"):
+        slowest = max(2 * float(np.log1p(-decayed)), float(np.log(gamma)))
+    return float(_in_range(-1 / slowest))
 
 
 def effective_update(weight: ArrayLike, update: ArrayLike) -> Array:
@@ -199,6 +270,18 @@ def _squares(squares: ArrayLike) -> Array:
     return square
 
 
+def _moments(second_moments: ArrayLike, steps: int) -> Array:
+    v = array_that(
+        "second_moments",
+        second_moments,
+        lambda x: (x > 0) & (x <= LARGEST),
+        f"be one number a step, above 0 and at most {LARGEST:g};",
+    )
+    if v.shape != (steps,):
+        raise ValueError(f"second_moments must have the shape of squares, ({steps},), got {v.shape}")
+    return v
+
+
 def _rates(eta: float, weight_decay: float) -> tuple[float, float]:
     """eta and eta lambda, as floats."""
     eta, weight_decay = check_number("eta", eta, above=0.0), check_number("weight_decay", weight_decay)
@@ -212,9 +295,13 @@ def _decaying(eta: float, weight_decay: float) -> tuple[float, float]:
     eta, decayed = _rates(eta, weight_decay)
     if decayed == 0:
         raise ValueError(f"eta * weight_decay must not round to 0, got {eta} * {weight_decay}")
-    if decayed >= 1:
-        raise ValueError(f"eta * weight_decay must be below 1, got {eta} * {weight_decay}")
+    _check_decayed(eta, weight_decay, decayed)
     return eta, decayed
+
+
+def _check_decayed(eta: float, weight_decay: float, decayed: float) -> None:
+    if decayed > 1:
+        raise ValueError(f"eta * weight_decay must be at most 1, got {eta} * {weight_decay}")
 
 
 def _in_range(result: Any) -> Any:

@@ -2,6 +2,7 @@
 
 import functools
 from itertools import islice
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,6 +17,10 @@ from kadam.chapters.scale_invariance.meta import config as meta_config
 from kadam.chapters.scale_invariance.meta import figures as meta_figures
 from kadam.chapters.scale_invariance.meta import run as meta
 from kadam.chapters.scale_invariance.meta.run import Changing, scaled
+from kadam.chapters.scale_invariance.steady import config as steady_config
+from kadam.chapters.scale_invariance.steady import figures as steady_figures
+from kadam.chapters.scale_invariance.steady import run as steady
+from kadam.lab.records import committed
 from kadam.lab.records.profiles import SMOKE
 from kadam.lab.train import tasks
 from kadam.report.ledger import with_range
@@ -41,6 +46,7 @@ def verdicts(name, record):
             "steps must be above every \\+ 50, got 60 and every = 20",
         ),
         (meta_config, {"change": 400}, "change must lie between around and steps - around, got 400, 50, 400"),
+        (steady_config, {"late": 8000}, "late must be below steps = 8000, got 8000"),
         (meta_config, {"horizon": 201}, "horizon must be at most steps - change = 200, got 201"),
     ],
 )
@@ -60,6 +66,7 @@ def plain_transformer(original, *, normalised, **sizes):
     return original(**sizes)
 
 
+RESULTS = Path(__file__).parents[2] / "results"
 WEIGHTS = [*tasks.LANGUAGE_WEIGHTS, *tasks.IMAGE_WEIGHTS]
 
 
@@ -244,3 +251,58 @@ def test_a_scaled_loss_is_the_loss_times_its_factor(inputs):
     with torch.no_grad():
         plain, tenfold = task.loss(task.model, batch), scaled(task.loss, task.model, (torch.tensor(10.0), batch))
     assert float(tenfold) == pytest.approx(10 * float(plain), rel=1e-14)
+
+
+def test_steady_gradients_are_orthogonal_and_as_correlated_as_they_say():
+    config, rng = steady_config.Config(entries=400), np.random.default_rng(0)
+    raw, target = rng.standard_normal((3, 400)), rng.standard_normal(400) / 20
+    w, before, products = rng.standard_normal((3, 5, 4, 400)), None, []
+    for _ in range(200):
+        g = steady.gradients(config, rng, raw, w, target)
+        assert np.abs(np.sum(g * w, -1)).max() < 1e-11 * np.abs(g).max() * 400
+        if before is not None:
+            products.append(np.sum(g * before, -1)[0, 0] / np.sum(g * g, -1)[0, 0])
+        before = g
+    found = np.mean(products, axis=0)
+    assert found == pytest.approx([-0.8, 0.0, 0.8, found[3]], abs=0.02)
+
+
+def test_the_neurons_gradient_is_that_of_its_loss():
+    """By torch, of half the mean squared error on the same examples."""
+    config = steady_config.Config(entries=30, examples=7)
+    w, target = np.random.default_rng(1).standard_normal((3, 5, 4, 30)), np.random.default_rng(2).standard_normal(30)
+    g = steady.gradients(config, np.random.default_rng(3), np.zeros((3, 30)), w, target)[1, 2, 3]
+    rng = np.random.default_rng(3)
+    rng.standard_normal((3, 30))
+    x = rng.standard_normal((7, 30))
+    y = x @ target + config.noise * rng.standard_normal(7)
+    weight = torch.tensor(w[1, 2, 3], requires_grad=True)
+    error = torch.from_numpy(x) @ (weight / weight.norm()) - torch.from_numpy(y)
+    (error.square().mean() / 2).backward()
+    np.testing.assert_allclose(g, weight.grad.numpy(), rtol=1e-12, atol=1e-14)
+
+
+def test_the_law_predicts_the_committed_steady_ratio_and_the_formula_without_momentum_does_not():
+    record = committed.committed(RESULTS, "steady", "cpu")
+    mean = record.mean("seed")
+    assert float(abs(mean.update_ratio / mean.update_law - 1).max()) < 0.02
+    assert float(abs(mean.rotation / mean.rotation_law - 1).max()) < 0.02
+    correlated = (mean.gradient_ratio / mean.without_momentum).sel(gamma=0.9, gradients="correlation 0.8")
+    assert float(correlated.max()) < 0.5
+    rows = {row[:2]: row[2] for row in steady_figures.ratio_table(record).rows}
+    assert rows["SGD", "correlation 0"].split(", ") == ["1.02"] * 3
+    assert rows["AdamW", "a neuron"].startswith("-, ")
+
+
+@pytest.mark.parametrize(
+    ("change", "decided"),
+    [
+        ({}, ["partly", "reproduced", "reproduced"]),
+        ({"gradient_ratio": "without_momentum"}, ["reproduced", "partly", "reproduced"]),
+        ({"cosine": "rotation"}, ["partly", "reproduced", "not reproduced"]),
+    ],
+)
+def test_the_steady_ratio_is_judged_by_what_it_is_near(change, decided):
+    record = committed.committed(RESULTS, "steady", "cpu")
+    changed = record.assign({name: record[name] * 0 + record[other] for name, other in change.items()})
+    assert [verdicts("steady", changed)[id] for id in ("D-5q", "D-5r", "D-5s")] == decided

@@ -222,10 +222,11 @@ def test_invariance_the_norm_term_by_term():
 
 
 def test_invariance_the_cross_term_and_the_factor():
-    squares = [1.3, 0.4, 2.1, 0.8]
-    cross = invariance.cross_term(squares, eta=ETA, gamma=GAMMA, weight_decay=LAMBDA)
+    squares, moments = [1.3, 0.4, 2.1, 0.8], [1.0, 0.7, 2.0, 0.6]
+    cross = invariance.cross_term(squares, eta=ETA, gamma=GAMMA, weight_decay=LAMBDA, second_moments=moments)
     share = value(formula("invariance", "bias-corrected momentum and ```{math} r_n ="), NORM | {"n": 3})
-    before = {"r_n": share, "x_{n-1}": cross[2], r"\|u_{n-1}\|": math.sqrt(squares[2])}
+    changed = value(formula("invariance", "write $d_n ="), {r"\hat v_{n-1}": moments[2], r"\hat v_n": moments[3]})
+    before = {"r_n": share, "d_n": changed, "x_{n-1}": cross[2], r"\|u_{n-1}\|": math.sqrt(squares[2])}
     close("invariance", r"x_0 = 0, \qquad x_n =", NORM | before, cross[3])
     long = invariance.cross_term(np.full(300, 1.7), eta=ETA, gamma=GAMMA)
     close("invariance", r"x_n &\to", NORM | {r"\|u\|": math.sqrt(1.7)}, long[-1])
@@ -244,12 +245,69 @@ def test_invariance_the_equilibrium():
     )
     angle = invariance.rotation_per_step(gamma=GAMMA, **given)
     close("invariance", r":label: eq-rotation \cos\alpha =", s, math.cos(angle))
-    close("invariance", r"falls by $e$ every $", s, invariance.equilibrium_time(**given))
+    close("invariance", r"it falls by $e$ every $", s, invariance.equilibrium_time(**given))
+    strong = given | {"weight_decay": 0.9 / ETA}
+    close(
+        "invariance",
+        r"(faster from one single starting norm), and every $",
+        s,
+        invariance.equilibrium_time(gamma=GAMMA, **strong),
+    )
+    cosine = invariance.equilibrium_cosine(gamma=GAMMA, **given)
+    close("invariance", r":label: eq-cosine \cos(W, u) =", s, cosine)
+    bound = invariance.largest_cross(1.7, gamma=GAMMA, **given)
+    close("invariance", r"No smaller factor than $", s, bound / 1.7)
     small = s | {r"\lambda": LAMBDA * rare}
     given["weight_decay"] *= rare
     close("invariance", r"1-\gamma q} \\ &\approx", small, invariance.equilibrium_norm(1.7, gamma=GAMMA, **given), 1e-3)
     close("invariance", r"\alpha \approx", small, invariance.rotation_per_step(gamma=GAMMA, **given), 1e-3)
     close("invariance", r"$-1/(2\ln q) \approx", small, invariance.equilibrium_time(**given), 1e-3)
+    close("invariance", r"1-\gamma^2 q^2}} \approx", small, invariance.equilibrium_cosine(gamma=GAMMA, **given), 1e-3)
+
+
+def test_invariance_the_size_of_the_update_and_the_steady_ratio():
+    given, rho = {"eta": ETA, "weight_decay": LAMBDA}, -0.4
+    s = NORM | {r"\rho": rho}
+    least = invariance.update_share(GAMMA, -1)
+    close("invariance", r"averages over time in place of means. Then ```{math}", s, least)
+    close(
+        "invariance",
+        r":label: eq-share \frac{\overline{\|u\|^2}}{\overline{\|s\|^2}} =",
+        s,
+        invariance.update_share(GAMMA, rho),
+    )
+    close(
+        "invariance",
+        r":label: eq-steady \frac{\overline{\|u\|^2}}{\overline{\|W\|^2}} =",
+        s,
+        invariance.steady_ratio(gamma=GAMMA, **given) ** 2,
+    )
+    rare = {"eta": ETA, "weight_decay": LAMBDA * 1e-4}
+    small = s | {r"\lambda": rare["weight_decay"]}
+    close("invariance", r"{1+\gamma q} \approx", small, invariance.steady_ratio(gamma=GAMMA, **rare) ** 2, 1e-3)
+    ratio = invariance.steady_ratio(invariance.update_share(GAMMA, rho), gamma=GAMMA, **rare)
+    close("invariance", r":label: eq-steady-factor \frac{\|s\|}{\|W\|} \approx", small, ratio, 1e-3)
+
+
+def test_invariance_typed_numbers():
+    for rho, factor in rows("invariance", r"correlation of gradients, $\gamma = 0.9$ | factor"):
+        correlation = float(rho.strip("$"))
+        without, with_momentum = (
+            invariance.steady_ratio(share, eta=1.0, weight_decay=1e-9, gamma=g)
+            for share, g in ((1.0, 0.0), (invariance.update_share(0.9, correlation), 0.9))
+        )
+        assert f"{with_momentum / without:.3g}" == factor
+    text = " ".join((BOOK / "invariance.md").read_text().split())
+    strong, stronger = ({"eta": 1.0, "weight_decay": decay, "gamma": gamma} for decay, gamma in ((0.08, 0.9), (0.02, 0.99)))
+    times = [invariance.equilibrium_time(**one | change) for one in (strong, stronger) for change in ({}, {"gamma": 0.0})]
+    said = "takes {:.3g} steps, not {:.2f}; at $\\gamma = 0.99$ and $\\eta\\lambda = 0.02$, {:.3g}, not {:.3g}.".format(*times)
+    assert said in text
+    cosine = invariance.equilibrium_cosine(eta=1.0, weight_decay=0.001, gamma=0.9)
+    assert f"The cosine is ${cosine:.3g}$ at" in text
+    least, uncorrelated = invariance.update_share(0.9, -1), invariance.update_share(0.9)
+    assert f"the least share is {least:.3g}; uncorrelated gradients have {uncorrelated:.3g}." in text
+    excess = invariance.steady_ratio(invariance.update_share(0.99), eta=1.0, weight_decay=0.01, gamma=0.99) / 0.02**0.5
+    assert f"$\\eta\\lambda = 0.01$ the ratio is {excess:.3g} times as large." in text
 
 
 def test_box_the_radius_the_gap_and_the_window():

@@ -280,8 +280,38 @@ def test_equilibrium_is_the_formula_without_cancellation(square, eta, weight_dec
     assert_allclose(invariance.equilibrium_norm(square, **rates, gamma=gamma), norm, rtol=1e-11)
     half_sine_squared = float((1 - G) * (1 - q) / (2 * (1 + G * q)))
     assert_allclose(math.sin(invariance.rotation_per_step(**rates, gamma=gamma) / 2) ** 2, half_sine_squared, rtol=1e-11)
-    assert_allclose(invariance.equilibrium_time(**rates), -0.5 / math.log1p(-eta * weight_decay), rtol=1e-13)
+    of_decay, of_momentum = -0.5 / math.log1p(-eta * weight_decay), -1 / math.log(gamma) if gamma else 0.0
+    assert_allclose(invariance.equilibrium_time(**rates), of_decay, rtol=1e-13)
+    assert_allclose(invariance.equilibrium_time(**rates, gamma=gamma), max(of_decay, of_momentum), rtol=1e-13)
+    cosine = invariance.equilibrium_cosine(**rates, gamma=gamma)
+    assert -gamma <= cosine <= 0
+    assert_allclose(cosine**2, float(G**2 * (1 - q**2) / (1 - G**2 * q**2)), rtol=1e-11)
+    ratio = invariance.steady_ratio(square, **rates, gamma=gamma)
+    assert_allclose(ratio**2, float((1 - q**2) * (1 - G * q) / ((1 + G * q) * E**2 * Fraction(square))), rtol=1e-11)
+    bound = invariance.largest_cross(square, **rates, gamma=gamma)
+    assert_allclose(bound, float(E * G * Fraction(square) / (1 - G * q)), rtol=1e-11)
     assert_allclose(invariance.growth_factor(gamma), float((1 + G) / (1 - G)), rtol=1e-11)
+
+
+@fuzz(gamma=everyday_rates, rho=st.floats(-1, 1))
+def test_the_share_of_the_update_is_the_formula_between_its_ends(gamma, rho):
+    G, R = Fraction(gamma), Fraction(rho)
+    share = invariance.update_share(gamma, rho)
+    assert_allclose(share, float((1 - G) * (1 + G * R) / ((1 + G) * (1 - G * R))), rtol=1e-11)
+    assert invariance.update_share(gamma, -1) * (1 - 1e-12) <= share <= 1 + 1e-12
+
+
+@fuzz(
+    squares=st.lists(st.floats(0, 1e3), max_size=6), eta=small, gamma=everyday_rates, weight_decay=weight_decays, data=st.data()
+)
+def test_with_a_changing_second_moment_the_cross_term_is_its_recursion(squares, eta, gamma, weight_decay, data):
+    moments = data.draw(st.lists(st.floats(1e-6, 1e6), min_size=len(squares), max_size=len(squares)))
+    cross = invariance.cross_term(squares, eta=eta, gamma=gamma, weight_decay=weight_decay, second_moments=moments)
+    x = 0.0
+    for n in range(1, len(squares)):
+        r = gamma * (1 - gamma**n) / (1 - gamma ** (n + 1))
+        x = r * math.sqrt(moments[n - 1] / moments[n]) * ((1 - eta * weight_decay) * x - eta * squares[n - 1])
+        assert_allclose(cross[n], x, rtol=1e-9)
 
 
 magnitudes = st.floats(-150, 150).map(lambda e: 10.0**e)
@@ -309,6 +339,9 @@ CALLS = {
         lambda x: invariance.NormLaw(1.0, eta=x, gamma=0.5),
         lambda x: invariance.norm_parts([1.0], [1.0], [1.0], eta=x, gamma=0.5),
         lambda x: invariance.equilibrium_time(eta=x, weight_decay=0.5),
+        lambda x: invariance.equilibrium_cosine(eta=x, weight_decay=0.5, gamma=0.5),
+        lambda x: invariance.steady_ratio(eta=x, weight_decay=0.5),
+        lambda x: invariance.largest_cross(1.0, eta=x, gamma=0.5),
     ],
     "gamma": [
         invariance.growth_factor,
@@ -317,7 +350,15 @@ CALLS = {
         lambda x: invariance.NormLaw(1.0, eta=0.1, gamma=x),
         lambda x: invariance.norm_parts([1.0], [1.0], [1.0], eta=0.1, gamma=x),
         lambda x: invariance.rotation_per_step(eta=0.1, weight_decay=0.5, gamma=x),
+        lambda x: invariance.equilibrium_time(eta=0.1, weight_decay=0.5, gamma=x),
+        lambda x: invariance.equilibrium_cosine(eta=0.1, weight_decay=0.5, gamma=x),
+        lambda x: invariance.steady_ratio(eta=0.1, weight_decay=0.5, gamma=x),
+        lambda x: invariance.largest_cross(1.0, eta=0.1, gamma=x),
+        invariance.update_share,
     ],
+    "correlation": [lambda x: invariance.update_share(0.5, x)],
+    "share": [lambda x: invariance.steady_ratio(x, eta=0.1, weight_decay=0.5)],
+    "second_moments": [lambda x: invariance.cross_term([1.0, 2.0], eta=0.1, gamma=0.5, second_moments=x)],
     "start": [
         lambda x: invariance.paper_norm(x, [1.0], eta=0.1),
         lambda x: invariance.corrected_norm(x, [1.0], eta=0.1, gamma=0.5),
@@ -326,6 +367,7 @@ CALLS = {
     "square": [
         lambda x: invariance.NormLaw(1.0, eta=0.1, gamma=0.5).advance(x),
         lambda x: invariance.equilibrium_norm(x, eta=0.1, weight_decay=0.5),
+        lambda x: invariance.largest_cross(x, eta=0.1, gamma=0.5),
         lambda x: invariance.paper_norm(1.0, [x], eta=0.1),
         lambda x: invariance.cross_term(x, eta=0.1, gamma=0.5),
     ],
@@ -339,7 +381,7 @@ CALLS = {
 }
 
 
-@fuzz(name=st.sampled_from(list(CALLS)), which=st.integers(0, 5), value=anything | rates)
+@fuzz(name=st.sampled_from(list(CALLS)), which=st.integers(0, 10), value=anything | rates)
 def test_an_argument_of_the_laws_is_answered_finitely_or_named(name, which, value):
     call = CALLS[name][which % len(CALLS[name])]
     try:

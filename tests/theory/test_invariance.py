@@ -1,7 +1,12 @@
 """The norm of a scale-invariant weight: identities to rounding, the law with and without the cross term, and refusals."""
 
+from fractions import Fraction
+from pathlib import Path
+
 import numpy as np
 import pytest
+import sympy
+from scipy.signal import lfilter
 
 from kadam.decay import Decay
 from kadam.theory import invariance as theory
@@ -147,8 +152,222 @@ def test_equilibrium_is_the_fixed_point_of_the_law_and_is_approached_at_its_time
     fixed = theory.equilibrium_norm(7.0, **setting)
     path = theory.corrected_norm(2 * fixed, np.full(4000, 7.0), **setting)
     assert path[-1] == pytest.approx(fixed, rel=1e-10)
-    steps = round(theory.equilibrium_time(eta=0.05, weight_decay=0.3))
+    steps = round(theory.equilibrium_time(**setting))
     assert (path[500 + steps] - fixed) / (path[500] - fixed) == pytest.approx(np.exp(-1), rel=0.02)
+
+
+def distances(gamma, alpha, steps, start=2):
+    """|W_n|^2 over its equilibrium, less 1, by the two recursions at |u|^2 = 1 in fractions; eta = 1, lambda = alpha."""
+    gamma, q = Fraction(gamma), 1 - Fraction(alpha)
+    fixed = (1 + gamma * q) / ((1 - gamma * q) * (1 - q**2))
+    norm, cross, last, power, found = start * fixed, Fraction(0), 0, Fraction(1), []
+    for _ in range(steps):
+        found.append(norm / fixed - 1)
+        cross = gamma * (1 - power) / (1 - power * gamma) * (q * cross - last)
+        norm, last, power = q**2 * norm - 2 * q * cross + 1, 1, power * gamma
+        norm, cross = (Fraction(round(x * 10**120), 10**120) for x in (norm, cross))  # 120 decimals: small numbers
+    return found
+
+
+@pytest.mark.parametrize(
+    ("gamma", "alpha", "old", "new"),
+    [
+        ("0.9", "0.08", 6.00, 9.49),  # momentum is the slower: gamma > q^2
+        ("0.99", "0.02", 24.7, 99.5),
+        ("0.9", "0.04", 12.2, 12.2),  # decay is
+        ("0", "0.08", 6.00, 6.00),
+    ],
+)
+def test_the_slower_of_momentum_and_decay_says_how_fast_equilibrium_is_reached(gamma, alpha, old, new):
+    """The time of decay alone, -1/(2 ln q), is wrong where gamma > q^2."""
+    rates = {"eta": 1.0, "weight_decay": float(alpha)}
+    time = theory.equilibrium_time(**rates, gamma=float(gamma))
+    late = round(20 * time)
+    before, after = distances(gamma, alpha, late + 2)[-2:]
+    assert -1 / np.log(float(after / before)) == pytest.approx(time, rel=2e-3)
+    assert theory.equilibrium_time(**rates) == pytest.approx(old, rel=5e-3)
+    assert time == pytest.approx(new, rel=5e-3)
+
+
+def test_the_distance_from_equilibrium_is_made_of_its_modes():
+    """In symbols: the cross term before bias correction, the weight of gamma^n, and the recursion's eigenvalues later on."""
+    q, g, n = sympy.symbols("q g n", positive=True)
+    a, b = -g / (1 - g * q), g / (1 - q)  # x_n (1 - gamma^(n+1)) = a + b gamma^n - (a + b)(gamma q)^n, at eta |u|^2 = 1
+    z = a + b * g**n - (a + b) * (g * q) ** n
+    assert sympy.simplify(z - (g * q * z.subs(n, n - 1) - g * (1 - g**n))) == 0
+    assert sympy.simplify(z.subs(n, 0)) == 0
+    of_gamma = g * (1 - g) / ((1 - q) * (1 - g * q))  # weight of gamma^n in x_n; never 0 for 0 < gamma < 1
+    assert sympy.simplify(b + a * g - of_gamma) == 0
+    matrix = sympy.Matrix([[g * q, 0], [-2 * q * g * q, q**2]])  # of x and |W|^2 once r_n is gamma
+    assert set(matrix.eigenvals()) == {q**2, g * q}
+
+
+def test_the_equilibrium_is_the_fixed_point_in_symbols():
+    """Norm, cosine and angle, from the two recursions alone."""
+    q, g, cross, norm = sympy.symbols("q g cross norm")  # eta = |u| = 1
+    (found,) = sympy.solve([g * (q * cross - 1) - cross, q**2 * norm - 2 * q * cross + 1 - norm], [cross, norm], dict=True)
+    assert sympy.simplify(found[norm] - (1 + g * q) / ((1 - g * q) * (1 - q**2))) == 0
+    cosine_squared = found[cross] ** 2 / found[norm]
+    assert sympy.simplify(cosine_squared - g**2 * (1 - q**2) / (1 - g**2 * q**2)) == 0
+    assert sympy.simplify((q * found[norm] - found[cross]) / found[norm] - (q + g) / (1 + g * q)) == 0
+    share = (1 - g) / (1 + g)  # of |u|^2 in |s|^2 where gradients are uncorrelated
+    ratio = 1 / (found[norm] * share)  # |s|^2/|W|^2, over eta^-2
+    alpha = sympy.symbols("alpha", positive=True)
+    over_alpha = sympy.cancel(ratio.subs(q, 1 - alpha) / alpha)
+    assert sympy.simplify(over_alpha.subs(alpha, 0)) == 2  # no gamma to first order
+    assert sympy.simplify(over_alpha.diff(alpha).subs(alpha, 0) - (4 * g / (1 - g**2) - 1)) == 0
+
+
+@pytest.mark.parametrize(
+    ("alpha", "gamma", "given"), [(0.001, 0.9, -0.0919), (0.01, 0.5, -0.0812), (0.001, 0.99, -0.2994), (1.0, 0.7, -0.7)]
+)
+def test_the_cosine_at_equilibrium(alpha, gamma, given):
+    """In simulation: uncorrelated gradients, v constant; at eta lambda = 1 the weight is minus the last update."""
+    setting = {"eta": 0.01, "gamma": gamma, "weight_decay": alpha / 0.01}
+    assert theory.equilibrium_cosine(**setting) == pytest.approx(given, abs=5e-5)
+    w, u, _ = train(**setting, steps=12000)
+    w, u = w[6000:-1], u[6000:]
+    cosine = np.sum(w * u, 1).mean() / np.sqrt(np.sum(w**2, 1).mean() * np.sum(u**2, 1).mean())
+    assert cosine == pytest.approx(given, rel=0.02)
+
+
+def test_without_momentum_or_decay_the_cosine_vanishes():
+    assert theory.equilibrium_cosine(eta=0.1, weight_decay=0.5, gamma=0.0) == 0
+    assert theory.equilibrium_cosine(eta=1e-12, weight_decay=1.0, gamma=0.9) == pytest.approx(0, abs=1e-5)
+    cosines = [theory.equilibrium_cosine(eta=0.1, weight_decay=rate, gamma=0.9) for rate in np.linspace(0.01, 10, 50)]
+    assert np.all(np.diff(cosines) < 0)
+    assert cosines[-1] == -0.9
+
+
+# v^ that is one number and changes: as a moving average, by jumps, and at random.
+@pytest.mark.parametrize(
+    "setting", [{"eta": 0.05, "gamma": g, "weight_decay": rate} for g in (0.5, 0.9, 0.99) for rate in (0, 1)]
+)
+@pytest.mark.parametrize("kind", ["average", "jumps", "random"])
+def test_with_one_changing_second_moment_the_law_needs_its_factor(kind, setting):
+    w, u, v = train_with_one_moment(kind, **setting)
+    squares, norms = np.sum(u**2, 1), np.sum(w**2, 1)
+    law = theory.corrected_norm(norms[0], squares, **setting, second_moments=v)
+    np.testing.assert_allclose(law, norms, rtol=1e-12)
+    cross = np.sum(w[:-1] * u, 1)
+    np.testing.assert_allclose(theory.cross_term(squares, **setting, second_moments=v), cross, atol=1e-12 * np.abs(cross).max())
+    x, eta, gamma, q = 0.0, setting["eta"], setting["gamma"], 1 - setting["eta"] * setting["weight_decay"]
+    for n in range(1, len(squares)):  # the recursion as the page prints it
+        r = gamma * (1 - gamma**n) / (1 - gamma ** (n + 1))
+        x = r * np.sqrt(v[n - 1] / v[n]) * (q * x - eta * squares[n - 1])
+        assert x == pytest.approx(cross[n], rel=1e-11, abs=1e-12 * np.abs(cross).max())
+    without = theory.cross_term(squares, **setting)
+    assert np.abs((without / cross)[20:] - 1).max() > 0.05  # what the law for a constant v makes of it
+
+
+def train_with_one_moment(kind, *, eta, gamma, weight_decay, steps=150, seed=6):
+    """W_0.., u_n and v^_n of a scale-invariant weight whose second moment is one number that changes."""
+    rng = np.random.default_rng([seed, 1])
+    w, m, v, found = rng.standard_normal(N), np.zeros(N), 0.0, []
+    for n, raw in zip(range(steps), gradients(0.5, seed), strict=False):
+        g = orthogonal(w, raw * (1.5 + np.sin(n / 5)))
+        m, v = gamma * m + (1 - gamma) * g, 0.9 * v + 0.1 * np.mean(g**2)
+        v_hat = {"average": v / (1 - 0.9 ** (n + 1)), "jumps": 1.0 + 3 * (n // 20 % 2), "random": rng.uniform(0.5, 2)}[kind]
+        u = m / (1 - gamma ** (n + 1)) / np.sqrt(v_hat)
+        found.append((w, u, v_hat))
+        w = (1 - eta * weight_decay) * w - eta * u
+    path, updates, moments = zip(*found, strict=True)
+    return np.array([*path, w]), np.array(updates), np.array(moments)
+
+
+def test_the_factor_is_worth_a_tenth_of_the_norm():
+    """The page's words: the largest error of |W|^2 over a run without the factor, for the three kinds of change."""
+    setting, off = {"eta": 0.05, "gamma": 0.9, "weight_decay": 0.5}, []
+    for kind in ("average", "jumps", "random"):
+        w, u, _ = train_with_one_moment(kind, **setting)
+        norms = np.sum(w**2, 1)
+        off.append(np.abs(theory.corrected_norm(norms[0], np.sum(u**2, 1), **setting) / norms - 1).max())
+    words = (Path(__file__).parents[2] / "book" / "invariance.md").read_text()
+    assert f"off by {100 * min(off):.0f} to {max(off):.0%} there" in words
+
+
+@pytest.mark.parametrize("alpha", [0.0, 0.01, 0.5, 1.0])
+@pytest.mark.parametrize("gamma", [0.0, 0.5, 0.9, 0.99])
+def test_the_cross_term_is_bounded_and_its_bound_is_approached(gamma, alpha):
+    """Random and greedy sequences of |u|^2, v^ constant or rising; a constant |u|^2 comes to the bound."""
+    setting, rng = {"eta": 0.5, "gamma": gamma, "weight_decay": 2 * alpha}, np.random.default_rng(8)
+    bound = theory.largest_cross(1.0, **setting)
+    assert bound <= 0.5 * gamma / (1 - gamma)
+    for squares in [*rng.uniform(0, 1, (20, 300)), *rng.integers(0, 2, (20, 300))]:
+        for v in (None, np.cumsum(rng.exponential(size=300)) + 0.1):
+            cross = theory.cross_term(squares, **setting, second_moments=v)
+            assert np.all(cross <= 0)
+            assert np.all(-cross <= bound * (1 + 1e-12))
+    constant = theory.cross_term(np.ones(4000), **setting)
+    assert -constant[-1] == pytest.approx(bound, rel=1e-12)
+    if alpha:
+        size = theory.equilibrium_norm(1.0, **setting)
+        assert -bound / np.sqrt(size) == pytest.approx(theory.equilibrium_cosine(**setting), rel=1e-12)
+
+
+def test_a_falling_second_moment_breaks_the_bound():
+    """v^ by half a step: the momentum of larger gradients is divided by ever smaller numbers."""
+    setting = {"eta": 0.5, "gamma": 0.9, "weight_decay": 0.0}
+    cross = theory.cross_term(np.ones(60), **setting, second_moments=0.5 ** np.arange(60))
+    assert -cross[-1] > 10 * theory.largest_cross(1.0, **setting)
+
+
+@pytest.mark.parametrize("gamma", [0.0, 0.5, 0.9, 0.99])
+def test_the_size_of_the_update_lies_between_that_of_alternating_and_that_of_constant_gradients(gamma):
+    """Of every stationary sequence; alternating gradients are far below the (1 - gamma)/(1 + gamma) of uncorrelated ones."""
+    rng, size = np.random.default_rng(9), 40_000
+
+    def share(s):
+        u = lfilter([1 - gamma], [1, -gamma], s)
+        return np.mean(u[2000:] ** 2) / np.mean(s[2000:] ** 2)
+
+    sign = (-1.0) ** np.arange(size)
+    least = ((1 - gamma) / (1 + gamma)) ** 2
+    assert share(sign) == pytest.approx(least, rel=1e-9)
+    assert share(np.ones(size)) == pytest.approx(1, rel=1e-6)
+    for rho in (-0.9, 0.0, 0.9):
+        s = lfilter([np.sqrt(1 - rho**2)], [1, -rho], rng.standard_normal(size))
+        assert share(s) == pytest.approx(theory.update_share(gamma, rho), rel=0.15)
+        assert least * 0.999 <= share(s) <= 1.001
+    for _ in range(20):  # any spectrum
+        s = np.convolve(rng.standard_normal(size), rng.standard_normal(8), "same") + rng.normal() * sign + rng.normal()
+        assert least * 0.999 <= share(s) <= 1.001
+    assert [theory.update_share(gamma, rho) for rho in (-1, 0, 1)] == pytest.approx([least, least**0.5, 1], rel=1e-14)
+
+
+def test_alternating_gradients_are_below_what_uncorrelated_ones_give():
+    assert theory.update_share(0.9, -1) == pytest.approx(0.00277, rel=1e-3)
+    assert theory.update_share(0.9) == pytest.approx(0.0526, rel=1e-3)
+
+
+@pytest.mark.parametrize("alpha", [1e-3, 0.02])
+@pytest.mark.parametrize("gamma", [0.0, 0.9, 0.99])
+@pytest.mark.parametrize("correlation", [-0.8, 0.0, 0.8])
+def test_the_steady_ratio_of_gradient_and_weight(gamma, correlation, alpha):
+    """By the law |s|/|W| follows from mean |u|^2 over mean |s|^2, whatever the correlation; without momentum from nothing."""
+    setting = {"eta": 0.01, "gamma": gamma, "weight_decay": alpha / 0.01}
+    w, u, m_hat = train(**setting, steps=16000, correlation=correlation)
+    s = (m_hat[1:] - gamma * m_hat[:-1])[6000:] / (1 - gamma)
+    sizes = [np.mean(np.sum(x[-len(s) :] ** 2, 1)) for x in (w[:-1], u, s)]
+    share = sizes[1] / sizes[2]
+    assert np.sqrt(sizes[2] / sizes[0]) == pytest.approx(theory.steady_ratio(share, **setting), rel=0.02)
+    assert np.sqrt(sizes[1] / sizes[0]) == pytest.approx(theory.steady_ratio(**setting), rel=0.02)
+    if correlation == 0:
+        assert share == pytest.approx(theory.update_share(gamma), rel=0.03)
+    if gamma == 0:
+        assert theory.steady_ratio(**setting) == pytest.approx(np.sqrt(2 * setting["weight_decay"] / 0.01), rel=alpha)
+
+
+def test_what_moves_at_rest_oscillates_only_beyond_half_a_decay():
+    """theta''/2 + theta' + eta lambda theta = 0, in steps: its slow rate is that of the exact decay but for the third order."""
+    r, alpha = sympy.symbols("r alpha")
+    fast, slow = -1 - sympy.sqrt(1 - 2 * alpha), -1 + sympy.sqrt(1 - 2 * alpha)
+    assert sympy.expand((r - fast) * (r - slow) / 2 - (r**2 / 2 + r + alpha)) == 0
+    for value, oscillates in ((0.49, False), (0.51, True)):
+        found = np.roots([0.5, 1, value])
+        assert (np.abs(found.imag).max() > 0) == oscillates
+        assert found.real.max() < 0
+    assert sympy.series(slow - sympy.log(1 - alpha), alpha, 0, 4).removeO() == -sympy.Rational(1, 6) * alpha**3
 
 
 def test_the_paper_s_equilibrium_is_the_one_without_momentum():
@@ -287,7 +506,19 @@ def test_the_law_without_momentum_and_decay_is_the_papers():
         (lambda: theory.paper_norm(1.0, [1.0], eta=0.0), "eta must be a finite number > 0, got 0.0"),
         (lambda: theory.paper_norm(1.0, [1.0], eta=0.1, weight_decay=-1), "weight_decay must be a finite number >= 0, got -1"),
         (lambda: theory.equilibrium_norm(1.0, eta=0.1, weight_decay=0.0), "weight_decay must be a finite number > 0, got 0.0"),
-        (lambda: theory.rotation_per_step(eta=0.1, weight_decay=10.0), "eta . weight_decay must be below 1, got 0.1 . 10.0"),
+        (lambda: theory.rotation_per_step(eta=0.1, weight_decay=11.0), "eta . weight_decay must be at most 1, got 0.1 . 11.0"),
+        (lambda: theory.largest_cross(1.0, eta=0.1, gamma=0.5, weight_decay=11.0), "eta . weight_decay must be at most 1"),
+        (lambda: theory.equilibrium_cosine(eta=0.1, weight_decay=0.0, gamma=0.5), "weight_decay must be a finite number > 0"),
+        (lambda: theory.steady_ratio(0.0, eta=0.1, weight_decay=0.1), "share must be a finite number > 0, got 0.0"),
+        (lambda: theory.update_share(0.5, 1.5), "correlation must lie between -1 and 1, got 1.5"),
+        (
+            lambda: theory.cross_term([1.0], eta=0.1, gamma=0.5, second_moments=[0.0]),
+            "second_moments must be one number a step, above 0 and at most 1e.150; got 0.0",
+        ),
+        (
+            lambda: theory.corrected_norm(1.0, [1.0], eta=0.1, gamma=0.5, second_moments=[1.0, 2.0]),
+            r"second_moments must have the shape of squares, \(1,\), got \(2,\)",
+        ),
         (lambda: theory.equilibrium_time(eta=np.nan, weight_decay=1.0), "eta must be a finite number > 0, got nan"),
         (lambda: theory.effective_update(np.zeros(2), np.ones(2)), "weight must not be zero"),
         (lambda: theory.growth_factor(-0.1), r"gamma must lie in \[0, 1\), got -0.1"),

@@ -83,7 +83,7 @@ def each(**values):
     return enrol
 
 
-every_path = each(k=(1, 2, 3), path=FLAGS)
+every_path = each(k=(1, 3), path=FLAGS)  # three stages have a first, a middle and a last one
 
 
 @contextmanager

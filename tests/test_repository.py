@@ -116,7 +116,7 @@ def test_serving_at_a_port_that_is_taken_says_so(tmp_path):
 @pytest.mark.parametrize(
     ("page", "tests"),
     [
-        ("theory", "test_stability"),
+        ("theory", "test_[sel]"),  # of stability, exact rates and the last stage
         ("typical", "test_typical"),
         ("continuous-time", "test_flow"),
         ("invariance", "test_invariance"),

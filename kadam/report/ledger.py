@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 import numpy as np
 import xarray as xr
+from numpy.typing import ArrayLike
 
 from kadam.report.once import judging
 from kadam.report.statistics import LEVEL, mean_interval, without_each
@@ -213,6 +214,16 @@ def on_enough_seeds(judge: Callable[..., Finding]) -> Callable[..., Finding]:
 def with_range(values: xr.DataArray, digits: str = ".2f") -> str:
     """Mean and range of some values, as claims and tables write them."""
     return f"{float(values.mean()):{digits}} ({float(values.min()):{digits}} to {float(values.max()):{digits}})"
+
+
+def span(values: ArrayLike, form: str = ".2g") -> str:
+    """The smallest and the largest of some values, one number where they read the same; of the finite ones."""
+    known = np.asarray(values, dtype=np.float64)
+    known = known[np.isfinite(known)]
+    if not known.size:
+        return "not measured"
+    low, high = format(float(known.min()), form), format(float(known.max()), form)
+    return low if low == high else f"{low} to {high}"
 
 
 def below(value: float) -> str:

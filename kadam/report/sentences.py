@@ -8,6 +8,8 @@ from typing import Any, ParamSpec
 import numpy as np
 from numpy.typing import ArrayLike
 
+from kadam.report.ledger import span as span
+
 P = ParamSpec("P")
 
 
@@ -38,16 +40,6 @@ def of_all(held: ArrayLike, what: str) -> str:
     if n == of and of in (1, 2):
         return f"the one {what.removesuffix('s')}" if of == 1 else f"both {what}"
     return f"all {of} {what}" if n == of > 0 else f"{n or 'none'} of {of} {what}"
-
-
-def span(values: ArrayLike, form: str = ".2g") -> str:
-    """The smallest and the largest of some values, one number where they read the same; of the finite ones."""
-    known = np.asarray(values, dtype=np.float64)
-    known = known[np.isfinite(known)]
-    if not known.size:
-        return "not measured"
-    low, high = format(float(known.min()), form), format(float(known.max()), form)
-    return low if low == high else f"{low} to {high}"
 
 
 def side(value: float, of: float, *, below: str = "below", at: str = "at", above: str = "above", within: float = 0.0) -> str:

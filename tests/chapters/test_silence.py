@@ -35,15 +35,15 @@ def test_a_larger_size_is_exceeded_no_more_often(smoke_records):
 
 def test_a_piece_that_is_stopped_goes_on_to_the_bit(tmp_path):
     config, text = replace(SMOKE, steps=12, skip=4), configured_text(SMOKE)
-    whole = run.train_seed(config, text, 3, Progress(lambda done: None))
+    whole = run.train_piece(config, text, run.Piece(3), Progress(lambda done: None))
 
     def stop(done):
         if done == 7:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        run.train_seed(config, text, 3, Progress(stop, tmp_path / "state", keep_every_s=0))
-    again = run.train_seed(config, text, 3, Progress(lambda done: None, tmp_path / "state"))
+        run.train_piece(config, text, run.Piece(3), Progress(stop, tmp_path / "state", keep_every_s=0))
+    again = run.train_piece(config, text, run.Piece(3), Progress(lambda done: None, tmp_path / "state"))
     xr.testing.assert_identical(again, whole)
 
 

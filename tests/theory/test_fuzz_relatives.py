@@ -145,7 +145,7 @@ def test_gradients_for_the_last_stage_stay_within_its_bound_or_are_refused(stage
 
 
 @fuzz(n=anything, decay=decays, silence=anything, window=lengths)
-def test_lengths_are_answered_or_named(n, decay, silence, window):
+def test_lengths_of_relatives_are_answered_or_named(n, decay, silence, window):
     one = [Decay()]
     if not as_float(n) > 10**6:
         assert refuses(lambda: largest_output(n, decay), "n must") != is_count(n, most=2**53)

@@ -68,7 +68,7 @@ def test_the_closed_forms_agree_with_sixty_digits(beta, gamma, share, size, eps)
 
 
 @fuzz(function=st.sampled_from(OF_PAIRS), which=st.sampled_from(["beta", "gamma"]), value=anything)
-def test_rates_are_answered_or_named(function, which, value):
+def test_rates_of_usual_updates_are_answered_or_named(function, which, value):
     arguments = {"beta": 0.9, "gamma": 0.5, which: value}
     assert refuses(lambda: function(**arguments), which) != are_rates(value)
 

@@ -7,8 +7,7 @@ import numpy as np
 import xarray as xr
 
 from kadam.chapters.continuous_time.race.config import EDGE, SMALL
-from kadam.report.ledger import Claims, Criterion, Finding, judged, limited
-from kadam.report.sentences import span
+from kadam.report.ledger import Claims, Criterion, Finding, judged, limited, span
 
 
 def mean_errors(dataset: xr.Dataset) -> xr.DataArray:

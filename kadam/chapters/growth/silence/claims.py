@@ -3,8 +3,7 @@
 import numpy as np
 import xarray as xr
 
-from kadam.report.ledger import OTHER_SEEDS, Claims, Criterion, Finding, limited
-from kadam.report.sentences import span
+from kadam.report.ledger import OTHER_SEEDS, Claims, Criterion, Finding, limited, span
 from kadam.theory import stability
 
 TAIL = 0.05  # share of the steps, those of the largest updates, whose exponent is taken

@@ -34,6 +34,8 @@ PROFILES = {
     "laptop": Config(seeds=2, steps=2000),
     # The reference: three minutes of one core.
     CPU: Config(),
+    # A network and batches four times as large.
+    "paper": Config(steps=10_000, seeds=8, batch=4, context=32, width=32, layers=2, device="cuda"),
 }
 
 DATA = "text"

@@ -75,10 +75,10 @@ def tails_said(record: xr.Dataset) -> str:
     outside = _outside(record)
     share, errors = claims.sorted_rightly(record), claims.exponent_errors(record)
     each = [
-        f"At {claims.names(record)[pair]}, where a silence of {float(claims.critical(record)[pair]):.0%} is critical, "
-        f"{float(share[pair]):.0%} of the embedding's rows are on the predicted side, and exponents are off by "
-        f"{float(errors[pair]):.0%} in the median."
+        f"At {claims.names(record)[pair]} a silence of {float(claims.critical(record)[pair]):.0%} is critical, "
+        f"{float(share[pair]):.0%} of the embedding's rows lie on the predicted side, and exponents are "
+        + (f"off by {float(errors[pair]):.0%}." if errors[pair].notnull() else "not to be told from so few steps.")
         for pair in outside
     ]
     head = claims.measured_exponents(record).sel(layer="head").isel(pair=outside)
-    return f"{' '.join(each)} The smallest exponent of a row of the head is {float(head.min()):.2g}."
+    return f"{' '.join(each)} (Medians over rows.) The smallest exponent of a row of the head is {float(head.min()):.2g}."

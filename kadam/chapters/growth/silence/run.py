@@ -8,6 +8,7 @@ batches. The record holds for every row its share of silent steps, and in how ma
 
 import functools
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -35,13 +36,19 @@ LEVELS = np.logspace(-2, 10, 145)
 FAINT = 0.01
 
 
+class Piece(NamedTuple):
+    """All pairs on the batches of one seed."""
+
+    seed: int
+
+
 @recorded("silence", PROFILES)
 def run(config: Config, *, checkpoint: Path | None = None, jobs: int = 1) -> xr.Dataset:
     """Train every pair with every seed. Dimensions: seed, pair, layer, character, level."""
     text, seeds = configured_text(config), range(config.seed, config.seed + config.seeds)
-    compute = functools.partial(train_seed, config, text)
-    results = sweep(list(seeds), compute, steps=config.steps, title="silence", checkpoint=checkpoint, jobs=jobs)
-    dataset = xr.concat([results[seed].drop_attrs() for seed in seeds], "seed").assign_coords(
+    pieces, compute = list(map(Piece, seeds)), functools.partial(train_piece, config, text)
+    results = sweep(pieces, compute, steps=config.steps, title="silence", checkpoint=checkpoint, jobs=jobs)
+    dataset = xr.concat([results[piece].drop_attrs() for piece in pieces], "seed").assign_coords(
         seed=list(seeds),
         layer=list(LAYERS),
         character=[repr(c) for c in text.vocabulary],
@@ -60,17 +67,19 @@ def plan(config: Config) -> Arithmetic:
     return of_ensembles(character_size(config), runs=runs, steps=config.steps, precision=config.dtype)
 
 
-def train_seed(config: Config, text: Text, seed: int, progress: Progress) -> xr.Dataset:
+def train_piece(config: Config, text: Text, piece: Piece, progress: Progress) -> xr.Dataset:
     """All pairs on the batches of one seed: shares of silent and faint steps, and how often each level was exceeded."""
     decays = [(Decay.from_betas(betas),) for betas in config.betas]
-    ensemble = Ensemble(character_model(config, text, seed), next_token_loss, decays, lr=config.eta)
-    batches = text_batches(config, text, seed, fixed=False)
-    exceeded = np.zeros((len(decays), len(LAYERS), len(text.vocabulary), len(LEVELS)), np.int32)
+    ensemble = Ensemble(character_model(config, text, piece.seed), next_token_loss, decays, lr=config.eta)
+    batches = text_batches(config, text, piece.seed, fixed=False)
+    levels = torch.from_numpy(LEVELS).to(devices.chosen(config.device))
+    exceeded = torch.zeros(len(decays), len(LAYERS), len(text.vocabulary), len(LEVELS), dtype=torch.int32, device=levels.device)
+    counts: dict[str, Tensor] = {"exceeded": exceeded}
     seen: dict[str, list[Tensor]] = {"gradient": [], "loss": []}
-    for _ in progress.over(config.steps, {"ensemble": ensemble, "batches": batches, "exceeded": exceeded, "seen": seen}):
+    for _ in progress.over(config.steps, {"ensemble": ensemble, "batches": batches, "counts": counts, "seen": seen}):
         loss = ensemble.step(next(batches))
         if ensemble.steps > config.skip:
-            exceeded += rows(ensemble.updates, config.width).cpu().numpy()[..., None] > LEVELS
+            counts["exceeded"] = counts["exceeded"] + (rows(ensemble.updates, config.width)[..., None] > levels)
             seen["gradient"].append(rows(ensemble.gradients, config.width))
             seen["loss"].append(loss)
     gradient, dims = torch.stack(seen["gradient"]), ("pair", "layer", "character")
@@ -78,7 +87,7 @@ def train_seed(config: Config, text: Text, seed: int, progress: Progress) -> xr.
     shares = {"silent": (gradient == 0).double().mean(0), "faint": (gradient <= FAINT * own).double().mean(0)}
     return xr.Dataset(
         {
-            "exceeded": ((*dims, "level"), exceeded),
+            "exceeded": ((*dims, "level"), counts["exceeded"].cpu().numpy()),
             **{name: (dims, share.cpu().numpy()) for name, share in shares.items()},
             "loss": ("pair", torch.stack(seen["loss"]).mean(0).cpu().numpy()),
         }

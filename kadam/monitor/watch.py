@@ -282,9 +282,10 @@ def _checked_every(every: Any) -> int:
 
 
 def _above(name: str, value: Any, least: float) -> float:
-    if isinstance(value, bool) or not isinstance(value, Real) or not least < value < math.inf:
+    number = math.nan if isinstance(value, bool) or not isinstance(value, Real) else float(value)
+    if not least < number < math.inf:
         raise ValueError(f"{name} must be a finite number above {least:g}, got {value!r}")
-    return float(value)
+    return number
 
 
 def _given_names(named: Named | None, optimizer: Optimizer) -> list[tuple[Any, str]]:

@@ -110,7 +110,7 @@ class Rule:
         return moved, swing + weight * (np.abs(clipped) - swing)
 
     def _facts(self, numbers: Array, change: Array, width: Array, calm: Array) -> dict[str, Any]:
-        """Of the event in one layer: of its row with the largest update if that is most of it, or if the layer is still calm."""
+        """Of the event in one layer: of its row with the largest update if that is most of it, or the layer is still calm."""
         share = numbers[F["top"]] * numbers[F["size"]] / numbers[F["rows"]] / numbers[F["update"]]
         whole, fired = bool(change[0] > width[0] / 2 and share < 0.5), 0 if change[0] > width[0] else 1
         if whole:

@@ -4,12 +4,15 @@ import copy
 import gc
 import math
 import pickle
+import re
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from problems import gradients, owned, random
+from recipes import watch
 from torch import nn
 from torch.nn import Parameter
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -716,3 +719,20 @@ def test_a_long_history_is_thinned(monkeypatch):
 def test_it_is_public():
     assert "StabilityMonitor" in kadam.__all__
     assert kadam.StabilityMonitor is StabilityMonitor
+
+
+def numbers_and_words(text):
+    """Its numbers, with units and signs of percent as factors, and what is between them."""
+    pattern = r"(?<![\w.])\d+\.?\d*(?:e[+-]\d+)?"
+    return [float(x) for x in re.findall(pattern, text)], re.sub(pattern, "#", text).split()
+
+
+def test_the_page_shows_what_its_example_prints(capsys):
+    page = (Path(__file__).parents[1] / "book" / "monitor.md").read_text()
+    (shown,) = re.findall(r"^```text\n(.*?)^```$", page, flags=re.M | re.S)
+    with pytest.warns(StabilityWarning) as found:
+        watch("A spike")
+    assert len(found) == 2
+    (expected, words), (printed, said) = map(numbers_and_words, (shown, capsys.readouterr().out))
+    assert words == said
+    assert printed == pytest.approx(expected, rel=0.1, abs=0.5)

@@ -555,6 +555,16 @@ def test_a_resumed_monitor_goes_on_as_one_that_was_not_stopped(tmp_path):
     assert untold.events == []
 
 
+def test_what_was_loaded_is_kept_until_its_parameter_is_stepped():
+    optimizer, monitor = made(torch.optim.AdamW, shapes=[(4, 20), (2, 20)])
+    feed(optimizer, gradients(owned(optimizer), 2))
+    other, later = made(torch.optim.AdamW, shapes=[(4, 20), (2, 20)])
+    later.load_state_dict(monitor.state_dict())
+    first, _ = gradients(owned(other), 1)[0]
+    feed(other, [[first, None]])
+    torch.testing.assert_close(later.state_dict()["layers"]["1"], monitor.state_dict()["layers"]["1"])
+
+
 def test_a_state_of_something_else_is_refused():
     monitor = made(torch.optim.AdamW)[1]
     with pytest.raises(ValueError, match="StabilityMonitor"):

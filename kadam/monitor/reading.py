@@ -127,10 +127,16 @@ def read(optimizer: Optimizer, group: Group, kind: Kind, param: Tensor) -> Readi
     step = _number(state["step"])
     start = _number(state.get(f"step_start_{kind.stages}", 0.0))
     more = _nadams(group, state, step) if kind.form == "nadam" else ()
-    age = step - start if not isinstance(step, Tensor) and step > start else step  # as in kadam.optim.batch
     weight, momentum, second, gradient = _rows(tensors)
-    numbers: dict[str, Any] = {"step": step, "age": age, "lr": _number(group["lr"]), "more": more}
+    numbers: dict[str, Any] = {"step": step, "age": _age(step, start), "lr": _number(group["lr"]), "more": more}
     return Reading(kind, weight, momentum, second, gradient, **numbers)
+
+
+def _age(step: Number, start: Number) -> Number:
+    """Steps that a stage has made; one whose counter was set back begins with it, as in KAdam."""
+    if isinstance(step, Tensor):
+        return torch.where(step > start, step - start, step)
+    return step - start if step > start else step
 
 
 def _names(kind: Kind) -> tuple[str, str]:

@@ -68,12 +68,11 @@ class Advice:
         """The sentence and remarks, then numbers a line, then a table of this pair and its neighbours."""
         lines = {"memory": self._memory(), "worst case": self._worst_case(), "the paper": self._paper(), "batch": self._batch()}
         numbers = [f"{name:<12}{words}" for name, words in lines.items() if words]
-        head = ("betas", "", "exact", "paper", f"{self.steps:,} steps", "for ever", "usually", "silence")
+        head = ("betas", "", "verdict", f"in {self.steps:,}", "for ever", "usually", "silence")
         table = _aligned([head, self._row("yours"), *(advice._row(name) for name, advice in self.neighbours().items())])
         legend = (
-            "Of each pair: stable or not, by the exact law and by the paper's; the largest update within so many steps and for "
-            "ever; the usual one, in root mean square; the share of steps with a gradient of zero above which a weight is at "
-            "risk. Updates are in learning rates."
+            "Of each pair, in learning rates: the largest update within so many steps and for ever, and the usual one, in root "
+            "mean square. Silence: the share of steps with a gradient of zero above which a weight is at risk."
         )
         return "\n".join([self.sentence(), *self.remarks(), "", *numbers, "", *table, "", legend])
 
@@ -101,11 +100,11 @@ class Advice:
         return {name: advise(pair, **same) for pair, name in pairs.items() if pair != self.betas}
 
     def _row(self, name: str) -> tuple[str, ...]:
-        verdicts = ("stable" if stable else "UNSTABLE" for stable in (self.stable_discrete, self.stable_continuous))
+        verdict = "stable" if self.stable_discrete else "UNSTABLE"
         usually = "-" if self.typical_update is None else _number(self.typical_update)
         share = self.critical_silence
         silence = "-" if share is None else "never" if share == 1 else _percent(share)
-        return (f"{self.betas}", name, *verdicts, self._within_steps(), self._for_ever(), usually, silence)
+        return (f"{self.betas}", name, verdict, self._within_steps(), self._for_ever(), usually, silence)
 
     def _memory(self) -> str:
         momentum = f"momentum {_number(self.momentum_memory)} steps, half-life {_number(self.momentum_half_life)}"

@@ -89,20 +89,29 @@ def _be_quiet() -> None:
 
 
 def stability(arguments: Sequence[str]) -> None:
-    """Say whether the update of Adam, or of k-Adam, stays bounded with these betas, and why."""
+    """Say whether the update of Adam, or of k-Adam, stays bounded with these betas, why, and what other pairs do.
+
+    Exit status: 0 if it stays bounded, 1 if it does not, 2 if the arguments are refused.
+    """
     parser = argparse.ArgumentParser(prog="kadam stability", description=stability.__doc__)
     parser.add_argument("--betas", nargs=2, type=float, required=True, metavar=("BETA1", "BETA2"), help="PyTorch's pair")
     parser.add_argument("--k", type=int, default=1, help="stages of k-Adam; 1, the default, is Adam")
     parser.add_argument("--strategy", choices=STRATEGIES, default="inverse_exp", help="how the stages' betas are derived")
-    parser.add_argument("--json", action="store_true", help="an object instead of prose")
-    options = parser.parse_args(arguments)
+    parser.add_argument("--steps", type=int, default=1000, help="within how many steps to give the worst case (default: 1000)")
+    parser.add_argument("--batch-tokens", type=float, help="tokens, or samples, in a batch: for sizes in this unit")
+    form = parser.add_mutually_exclusive_group()
+    form.add_argument("--short", action="store_true", help="the verdict and its reason alone")
+    form.add_argument("--json", action="store_true", help="an object instead of prose; null for infinity")
+    options = vars(parser.parse_args(arguments))
     from kadam.advice import advise  # numpy is slow to import, and not needed to refuse an option
 
+    short, as_json = options.pop("short"), options.pop("json")
     try:
-        advice = advise(options.betas, k=options.k, strategy=options.strategy)
+        advice = advise(**options)
     except ValueError as error:
-        sys.exit(f"Error: {error}")
-    print(json.dumps(advice.as_dict(), indent=2) if options.json else advice.sentence())
+        parser.error(str(error))
+    print(json.dumps(advice.as_dict(), indent=2) if as_json else advice.sentence() if short else advice.report())
+    sys.exit(0 if advice.stable_discrete else 1)
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
-"""Are these betas safe? The answer is the theory's, with its reason, for Adam and for k-Adam."""
+"""Are these betas safe? The answer is the theory's, with its reason, for Adam and for k-Adam, in words, a report, and JSON."""
 
+import json
 import math
 import re
 
@@ -9,7 +10,10 @@ from hypothesis import strategies as st
 
 import kadam
 from kadam import Decay, stages
-from kadam.advice import advise
+from kadam.advice import BESIDE, COMMON, Advice, advise
+from kadam.chapters.stability.run import PRACTICE
+from kadam.decay import STRATEGIES
+from kadam.theory import relatives
 from kadam.theory import stability as theory
 
 
@@ -87,6 +91,125 @@ def test_advice_on_several_stages_says_nothing_of_usual_gradients_whose_updates_
     assert "at risk" not in advice.sentence()
 
 
+@fuzz(betas=pairs(), steps=st.integers(1, 10**6))
+def test_the_worst_case_within_steps_is_that_of_their_last_and_below_that_for_ever(betas, steps):
+    advice, bound = advise(betas, steps=steps), theory.max_update_bound(steps - 1, **vars(Decay.from_betas(betas)))
+    assert advice.largest_update_within_steps == (bound if math.isfinite(bound) else None)
+    if advice.largest_update is not None:
+        assert advice.largest_update_within_steps <= advice.largest_update * (1 + 1e-6)
+    assert advise(betas, steps=1).largest_update_within_steps == pytest.approx(1)
+
+
+@fuzz(betas=pairs())
+def test_memories_are_sums_of_weights_and_half_lives_halve_them(betas):
+    advice = advise(betas)
+    memories = (advice.momentum_memory, advice.second_moment_memory)
+    half_lives = (advice.momentum_half_life, advice.second_moment_half_life)
+    for rate, memory, half_life in zip(betas, memories, half_lives, strict=True):
+        assert memory * (1 - rate) == pytest.approx(1)
+        assert rate == 0 or rate**half_life == pytest.approx(0.5, rel=1e-9)
+        assert half_life >= 0
+
+
+@fuzz(betas=pairs(), batch=st.floats(1, 1e9))
+def test_a_pair_is_stable_below_its_critical_batch_and_beta2_follows_the_batch_as_the_report_says(betas, batch):
+    advice = advise(betas, batch_tokens=batch)
+    beta1, beta2 = betas
+    assert advice.batch_tokens == batch
+    if advice.critical_batch is None or beta2 < 1e-30 or beta1 < 1e-15 or beta1 > 1 - 1e-6:
+        return
+    for factor in (0.5, 0.99, 1.01, 2.0):
+        rescaled = beta2 ** (factor * advice.critical_batch)
+        if 0 < rescaled < 1:
+            assert advise((beta1, rescaled)).stable_discrete == (factor < 1)
+    half_life = advice.second_moment_half_life * batch
+    half, twice = map(float, re.search(r"half of it beta2 = (\S+), at twice (\S+) \(", advice.report()).groups())
+    for shown, new in ((half, batch / 2), (twice, 2 * batch)):
+        exact = relatives.half_life_decay(new, half_life=half_life)
+        assert min(shown, 1 - shown) == pytest.approx(min(exact, 1 - exact), rel=1e-2)
+
+
+# Pairs of which no stage's rate rounds to 1.
+apart = pairs().filter(lambda betas: max(betas) < 1 - 1e-12)
+
+
+def table_of(report):
+    """The rows of a report's table by the pair, each the cells behind it."""
+    found = re.findall(r"^\((\S+), (\S+)\)  +(.*)$", report, flags=re.M)
+    return {(float(beta1), float(beta2)): re.split(r"  +", cells) for beta1, beta2, cells in found}
+
+
+def approximately(x):
+    return pytest.approx(x, rel=6e-3)
+
+
+@fuzz(betas=apart, k=st.integers(1, 4), strategy=st.sampled_from(STRATEGIES))
+def test_a_report_sets_common_pairs_beside_the_one_asked_for_each_with_what_advice_says_of_it(betas, k, strategy):
+    advice = advise(betas, k=k, strategy=strategy)
+    report = advice.report()
+    assert report == str(advice)
+    assert report.startswith(advice.sentence())
+    assert ("inside its region C > 0" in report) == advice.stable_continuous
+    table = table_of(report)
+    assert {betas, (betas[0], betas[0]), *BESIDE, *([betas[::-1]] if betas[0] > betas[1] else [])} == set(table)
+    assert table[betas][0] == "yours"
+    for pair, (_, verdict, within, for_ever, usually, silence) in table.items():
+        other = advise(pair, k=k, strategy=strategy)
+        assert verdict == ("stable" if other.stable_discrete else "UNSTABLE")
+        assert (for_ever == "no limit") == (other.largest_update is None)
+        assert for_ever == "no limit" or float(for_ever.replace(",", "")) == approximately(other.largest_update)
+        assert within in ("no limit", "> 1e308") or float(within.replace(",", "")) == approximately(
+            other.largest_update_within_steps
+        )
+        assert (usually, silence) == ("-", "-") if k > 1 else float(usually) == approximately(other.typical_update)
+        assert k > 1 or (silence == "never") == (other.critical_silence == 1)
+
+
+@pytest.mark.parametrize(
+    ("betas", "words"),
+    [
+        ((0.999, 0.9), "Did you mean (0.9, 0.999), PyTorch's default?"),
+        ((0.95, 0.9), "Did you mean (0.9, 0.95), language models?"),
+        ((0.997, 0.93), "Did you mean (0.93, 0.997)?"),
+        ((0.99, 0.0), "Did you mean (0.0, 0.99), RMSprop?"),
+        ((0.0, 0.0), "This is SignSGD"),
+        ((0.0, 0.97), "This is RMSprop"),
+        ((0.9, 0.999), None),
+        ((0.9, 0.85), None),
+        ((0.5, 0.0), None),
+        ((0.99, 0.99), None),
+    ],
+)
+def test_swapped_betas_and_pairs_with_a_name_are_recognised(betas, words):
+    remarks = advise(betas).remarks()
+    assert len(remarks) == (words is not None)
+    assert words is None or words in remarks[0]
+    assert all(remark in advise(betas).report() for remark in remarks)
+
+
+@fuzz(betas=apart, k=st.integers(1, 4), strategy=st.sampled_from(STRATEGIES))
+def test_the_pair_that_may_have_been_meant_is_stable_as_the_remark_says(betas, k, strategy):
+    remarks = advise(betas, k=k, strategy=strategy).remarks()
+    for beta1, beta2 in re.findall(r"Did you mean \((\S+), ([^\s)]+)\)", " ".join(remarks)):
+        assert (float(beta1), float(beta2)) == betas[::-1]
+        assert advise((float(beta1), float(beta2)), k=k, strategy=strategy).stable_discrete
+
+
+def test_common_pairs_are_those_of_chapter_1_and_safe():
+    assert {(gamma, beta) for beta, gamma in PRACTICE.values()} >= set(COMMON) >= set(BESIDE)
+    assert all(advise(pair).stable_discrete for pair in COMMON)
+
+
+@fuzz(betas=apart, k=st.integers(1, 4), strategy=st.sampled_from(STRATEGIES), batch=st.none() | st.floats(1e-300, 1e300))
+def test_advice_as_json_is_strict_and_complete(betas, k, strategy, batch):
+    advice = advise(betas, k=k, strategy=strategy, batch_tokens=batch)
+    data = json.loads(json.dumps(advice.as_dict(), allow_nan=False))
+    assert set(data) == {*Advice.__dataclass_fields__, "remarks", "neighbours"}
+    assert tuple(data["betas"]) == betas
+    for name, other in advice.neighbours().items():
+        assert data["neighbours"][name] == json.loads(json.dumps({key: getattr(other, key) for key in other.__dict__}))
+
+
 @pytest.mark.parametrize("betas", [(0.9, 0.999), (0.98, 0.95), (0.0, 0.0)])
 def test_advice_takes_pytorchs_pair_or_a_decay(betas):
     assert kadam.advise(betas) == advise(Decay.from_betas(betas))
@@ -103,7 +226,20 @@ def test_advice_on_k_adam_is_that_on_its_last_stage_and_says_so():
     ("arguments", "message"),
     [
         ({"betas": "0.9"}, r"betas must be a pair \(beta1, beta2\), got '0.9'"),
+        ({"betas": "09"}, r"beta1 must lie in \[0, 1\), got '0'"),
+        ({"betas": 0.9}, r"betas must be a pair \(beta1, beta2\), got 0.9"),
+        ({"betas": (0.9,)}, r"betas must be a pair \(beta1, beta2\), got \(0.9,\)"),
+        ({"betas": (0.9, 0.99, 0.999)}, r"betas must be a pair \(beta1, beta2\), got \(0.9, 0.99, 0.999\)"),
         ({"betas": (0.9, 1.0)}, r"beta2 must lie in \[0, 1\), got 1.0"),
+        ({"betas": (-1, 0.9)}, r"beta1 must lie in \[0, 1\), got -1"),
+        ({"betas": (0.9, math.nan)}, r"beta2 must lie in \[0, 1\), got nan"),
+        ({"betas": (True, 0.9)}, r"beta1 must lie in \[0, 1\), got True"),
+        ({"betas": (0.9, False)}, r"betas must be a pair of numbers \(beta1, beta2\), got \(0.9, False\)"),
+        ({"betas": ("0.9", 0.999)}, r"beta1 must lie in \[0, 1\), got '0.9'"),
+        ({"betas": (0.9, 0.99), "steps": 0}, "steps must be a whole number >= 1, got 0"),
+        ({"betas": (0.9, 0.99), "steps": True}, "steps must be a whole number >= 1, got True"),
+        ({"betas": (0.9, 0.99), "batch_tokens": 0}, "batch_tokens must be a finite number > 0, got 0"),
+        ({"betas": (0.9, 0.99), "batch_tokens": "many"}, "batch_tokens must be a finite number > 0, got 'many'"),
         ({"betas": (0.9, 0.99), "k": 0}, "k must be a whole number >= 1, got 0"),
         ({"betas": (0.9, 0.99), "strategy": "none"}, "strategy must be one of repeat, .*; got 'none'"),
     ],

@@ -11,6 +11,7 @@ from click.testing import CliRunner
 
 from kadam import __version__, chapters, cli
 from kadam.__main__ import main
+from kadam.advice import advise
 from kadam.lab.data import sources as data
 from kadam.lab.engine.sweep import all_cores
 from kadam.lab.records import record as records
@@ -22,12 +23,22 @@ def kadam():
     return lambda *arguments: runner.invoke(cli.commands, arguments)
 
 
-def test_stability_answers_in_one_line_with_the_reason(kadam):
-    result = kadam("stability", "--betas", "0.9", "0.999")
-    assert result.exit_code == 0
-    assert result.output.count("\n") == 1
-    assert "stable" in result.output
-    assert "7.27" in result.output
+@pytest.mark.parametrize(("betas", "words", "status"), [("0.9 0.999", "stable", 0), ("0.98 0.95", "UNSTABLE", 1)])
+def test_stability_answers_with_the_reason_and_the_exit_status(kadam, betas, words, status):
+    advice = advise(tuple(map(float, betas.split())))
+    for options, said in (((), advice.report()), (("--short",), advice.sentence())):
+        result = kadam("stability", "--betas", *betas.split(), *options)
+        assert (result.exit_code, result.output) == (status, f"{said}\n")
+    assert f": {words}. " in result.output
+    assert kadam("stability", "--betas", *betas.split(), "--json").exit_code == status
+
+
+def test_stability_takes_steps_a_batch_and_stages(kadam):
+    options = ["--steps", "50", "--batch-tokens", "2048", "--k", "3", "--strategy", "meta"]
+    result = kadam("stability", "--betas", "0.98", "0.95", *options)
+    advice = advise((0.98, 0.95), steps=50, batch_tokens=2048, k=3, strategy="meta")
+    assert (result.exit_code, result.output) == (0, f"{advice.report()}\n")
+    assert "Exit status: 0 if it stays bounded, 1 if it does not, 2" in " ".join(kadam("stability", "-h").output.split())
 
 
 def test_stability_as_json_is_strict_json(kadam):
@@ -40,8 +51,26 @@ def test_stability_as_json_is_strict_json(kadam):
 @pytest.mark.parametrize(("betas", "word"), [(("1.0", "0.9"), "beta1"), (("0.9", "-0.1"), "beta2"), (("nan", "0.9"), "beta1")])
 def test_betas_outside_the_unit_interval_are_named(kadam, betas, word):
     result = kadam("stability", "--betas", *betas)
-    assert result.exit_code == 1
+    assert result.exit_code == 2
     assert f"{word} must lie in [0, 1)" in result.output
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (("0.9",), "expected 2 arguments"),
+        (("0.9", "0.95", "0.999"), "unrecognized arguments: 0.999"),
+        (("0.9", "true"), "invalid float value: 'true'"),
+        (("0.9", "0.99", "--steps", "0"), "steps must be a whole number >= 1, got 0"),
+        (("0.9", "0.99", "--batch-tokens", "-5"), "batch_tokens must be a finite number > 0, got -5.0"),
+        (("0.9", "0.99", "--k", "0"), "k must be a whole number >= 1, got 0"),
+        (("0.9", "0.99", "--short", "--json"), "not allowed with"),
+    ],
+)
+def test_options_of_stability_that_make_no_sense_are_refused_with_status_2(kadam, options, words):
+    result = kadam("stability", "--betas", *options)
+    assert result.exit_code == 2
+    assert words in result.output
 
 
 def test_run_makes_the_record_once_and_copies_it(kadam, tmp_path):

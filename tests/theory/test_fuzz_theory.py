@@ -1,5 +1,6 @@
 """The theory's public functions at every kind of argument: the right answer, or an error that names the argument."""
 
+import json
 import math
 from decimal import MAX_EMAX, Context, Decimal
 from fractions import Fraction
@@ -523,7 +524,7 @@ def test_advice_is_the_theorys_and_can_be_said(given):
     decay = given if isinstance(given, Decay) else Decay.from_betas(given)
     assert f"({decay.beta!r}, {decay.gamma!r})" in advice.sentence()
     assert advice.stable_discrete == bool(stability.is_stable(beta=decay.beta, gamma=decay.gamma))
-    assert all(x is None or math.isfinite(x) for x in advice.as_dict().values())
+    assert json.loads(json.dumps(advice.as_dict(), allow_nan=False))["stable_discrete"] == advice.stable_discrete
     if advice.stable_discrete and decay.gamma > 0 and decay.beta - decay.gamma**2 > 1e-6 * decay.beta:
         B, G = Fraction(decay.beta), Fraction(decay.gamma)
         square = (1 - G) ** 2 * B / ((1 - B) * (B - G**2))
@@ -591,3 +592,10 @@ def test_the_reference_refuses_what_has_no_square_in_float64():
 def test_the_largest_update_of_a_pair_with_a_long_memory_is_its_limit():
     """It was the bound at iteration 10^9, long before this second moment has filled."""
     assert_allclose(advise(Decay(beta=1 - 1e-12, gamma=0.5)).largest_update, 0.5 / math.sqrt(0.75e-12), rtol=1e-4)
+
+
+def test_a_pair_one_rounding_above_the_boundary_has_a_largest_update():
+    """Python's gamma**2 is the next float above numpy's, and was beta itself: a division by zero."""
+    beta, gamma = 2.3582008303651064e-232, 1.5356434580869044e-116
+    assert stability.is_stable(beta=beta, gamma=gamma)
+    assert math.isfinite(advise(Decay(beta=beta, gamma=gamma)).largest_update)

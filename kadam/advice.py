@@ -167,9 +167,10 @@ class Advice:
             speed = "like the square root of the number of steps"
         else:
             speed = f"by a factor e every {Decimal(f'{1 / self.growth_rate:.3g}'):,f} steps"
+        forgets = "just as fast as" if self.growth_rate == 0 else "faster than"
         return (
             f"Where gradients shrink, updates can grow {speed}: "
-            "the root of the second moment forgets faster than the momentum. "
+            f"the root of the second moment forgets {forgets} the momentum. "
             f"Choose {'' if self.k == 1 else 'its '}beta2 above beta1^2 = {self._boundary()}."
         )
 
@@ -178,16 +179,18 @@ class Advice:
         if self.typical_update is None or self.beta1 == self.beta2 == 0:
             return ""
         usual = f"about {self.typical_update:.3g} in root mean square"
+        steady = f"for gradients of random sign and steady size a step is {usual}"
         if self.rms_update is not None:
             return (
                 f" Usually less: for gradients of random sign {usual} while their size is steady, and at most "
                 f"{self.rms_update:.3g} however it changes."
             )
         if not self.critical_silence:
-            return f" Any weight is at risk; for gradients of random sign and steady size a step is {usual}."
+            return f" Any weight is at risk; {steady}."
         return (
-            " If gradients are independent, at risk are only weights whose gradient is zero in more than "
-            f"{_percent(self.critical_silence)} of the steps, such as rows of rare tokens; other steps are usually {usual}."
+            " If a weight's gradients are independent and of one distribution, its updates grow in root mean square only if "
+            f"they are zero in more than {_percent(self.critical_silence)} of the steps, as in rows of rare tokens (many next "
+            f"to zero can do the same for a while); {steady}."
         )
 
     def _boundary(self) -> str:

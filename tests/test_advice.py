@@ -23,13 +23,13 @@ from kadam.theory import stability as theory
         ((0.9, 0.999), ["stable", "7.27 learning rates", "about 0.229 in root mean square", "at most 3.16 however"]),
         ((0.95, 0.95), ["stable", "1 learning rates"]),
         ((0.98, 0.95), ["UNSTABLE", "factor e every 184 steps", "beta1^2 = 0.9604", "zero in more than 98.9% of the steps"]),
-        ((0.99, 0.9), ["UNSTABLE", "zero in more than 91.8% of the steps", "about 0.0709"]),
+        ((0.99, 0.9), ["UNSTABLE", "zero in more than 91.8% of the steps", "steady size a step is about 0.0709"]),
         ((0.99999, 0.9999), ["UNSTABLE", "zero in more than 99.9920% of the steps"]),
         ((0.99999, 0.9), ["UNSTABLE", "factor e every 19 steps", "beta1^2 = 0.99998001."]),
         ((0.9, 0.8099999999), ["betas = (0.9, 0.8099999999), ", "UNSTABLE", "factor e every 16,200,000,000 steps", "= 0.81."]),
         ((0.001, 1e-300), ["UNSTABLE", "factor e every 0.00295 steps"]),
         ((0.123456, 0.0152414), ["stable", "beta2 = 0.0152414 against beta1^2 = 0.01524139"]),
-        ((0.9, 0.81), ["UNSTABLE", "square root of the number of steps", "at most 1 however"]),
+        ((0.9, 0.81), ["UNSTABLE", "square root of the number of steps", "just as fast as the momentum", "at most 1 however"]),
         ((0.9, 0.815), ["stable", "outside the paper's narrower region"]),
         ((0.5, 0.0), ["UNSTABLE", "without any limit", "Any weight is at risk"]),
         ((0.0, 0.0), ["stable", "1 learning rates"]),
@@ -83,6 +83,16 @@ def test_what_usual_gradients_do_is_the_theorys(betas):
     assert (advice.rms_update is None) == (theory.growth_rate(**pair) > 0)
     assert advice.rms_update is None or max(bounds) <= advice.rms_update * (1 + 1e-9)
     assert advice.rms_update is None or 1 - betas[1] < 1e-9 or max(bounds) == pytest.approx(advice.rms_update, rel=1e-6)
+
+
+@fuzz(betas=pairs())
+def test_the_usual_size_of_a_step_is_never_named_without_the_gradients_that_make_it(betas):
+    """Gradients of one sign make steps of 1, which are as independent and as dense as any; nearly silent ones larger steps."""
+    sentence = advise(betas).sentence()
+    usual = re.findall(r"about [\d.e-]+ in root mean square", sentence)
+    assert bool(usual) == (betas != (0, 0))
+    assert not usual or ("of random sign" in sentence and "size" in sentence)
+    assert "independent" not in sentence or ("of one distribution" in sentence and "next to zero" in sentence)
 
 
 def test_advice_on_several_stages_says_nothing_of_usual_gradients_whose_updates_are_the_last_stages():

@@ -274,6 +274,12 @@ def test_no_label_is_given_twice():
     assert [pair for pair in given if labels.count(pair[0]) > 1] == []
 
 
+def test_no_page_says_a_thing_twice():
+    for name, text in PROSE.items():
+        starts = [line[:60] for line in text.splitlines() if len(line) > 60]
+        assert sorted(starts) == sorted(set(starts)), name
+
+
 def known_to_mathjax():
     """The macros and environments of the MathJax that comes with the book: the keys of its tables, whose values are signs."""
     script = (files("sphinx-mathjax-offline") / "static/mathjax/tex-svg-full.js").read_text()

@@ -2,10 +2,10 @@
 
 Time is counted from before the first gradient, so that iteration n ends at N = n+1. Cauchy-Schwarz bounds the model's update by
 
-    E_n = sqrt(1-beta^N)/(1-gamma^N) * a/sqrt(b) * sqrt((1 - e^(-N C'))/C'),    C' = 2a - b = -ln(gamma^2/beta).
+    X_n = sqrt(1-beta^N)/(1-gamma^N) * a/sqrt(b) * sqrt((1 - e^(-N C'))/C'),    C' = 2a - b = -ln(gamma^2/beta).
 
-With Phi(N) = sinh(N b/2) sinh(N (a - b/2)) / sinh(N a/2)^2 the algorithm's bound is D_n^2 = Phi(n+1)/Phi(1), and E_n^2 is the
-same with x in place of sinh(x) in Phi(1) alone. So E_n/D_n does not depend on n. Source: derived in the book's theory page.
+With Phi(N) = sinh(N b/2) sinh(N (a - b/2)) / sinh(N a/2)^2 the algorithm's bound is D_n^2 = Phi(n+1)/Phi(1), and X_n^2 is the
+same with x in place of sinh(x) in Phi(1) alone. So X_n/D_n does not depend on n. Source: derived in the book's theory page.
 """
 
 from typing import Any
@@ -18,7 +18,7 @@ from kadam.theory.stability import max_update_bound
 
 
 def excess(*, beta: ArrayLike, gamma: ArrayLike) -> Any:
-    """E_n/D_n at every n: 1 for beta = gamma, above 1 elsewhere. Both decays in (0, 1).
+    """X_n/D_n at every n: 1 for beta = gamma, above 1 elsewhere. Both decays in (0, 1).
 
     sqrt(h(b/2) h(a - b/2)) / h(a/2) with h(x) = sinh(x)/x.
     """
@@ -27,7 +27,7 @@ def excess(*, beta: ArrayLike, gamma: ArrayLike) -> Any:
 
 
 def bound_at_exact_rates(n: ArrayLike, *, beta: ArrayLike, gamma: ArrayLike) -> Any:
-    """E_n, in units of the learning rate; it bounds the algorithm at every n = 0, 1, ... Both decays in (0, 1)."""
+    """X_n, in units of the learning rate; it bounds the algorithm at every n = 0, 1, ... Both decays in (0, 1)."""
     _rates(beta, gamma)
     return excess(beta=beta, gamma=gamma) * max_update_bound(n, beta=beta, gamma=gamma)
 

@@ -224,8 +224,8 @@ def capped_peak(gradient: ArrayLike, eps: ArrayLike, *, beta: ArrayLike, gamma: 
 def required_silence(update: ArrayLike, fraction: ArrayLike, *, beta: ArrayLike) -> Any:
     """For how many of the latest iterations |g| must lie below ``fraction`` of the largest |g| so far where |u_n| is this.
 
-    The whole number of k >= 0 with beta^(-k/2) < fraction * update * sqrt(1-beta); 0 where the update is too small to tell,
-    +inf where no update is so large. Holds for every gradient sequence, every gamma and every eps >= 0.
+    The whole number of k >= 0 with beta^(-k/2) < fraction * update * sqrt(1-beta); 0 where the update is too small to tell.
+    Holds for every gradient sequence, every gamma and every eps >= 0.
     """
     update, fraction = _at_least_zero("update", update), _at_least_zero("fraction", fraction)
     beta = unit_interval("beta", beta)

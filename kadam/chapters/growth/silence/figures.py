@@ -39,7 +39,7 @@ def _draw_exponents(axes: style.Axes, record: xr.Dataset) -> None:
     axes.plot([], [], "kx", ms=3, mew=0.7, label="rows of the output head")
     axes.axhline(2, color=style.GUIDE, lw=0.8, ls=":")
     axes.annotate(
-        "below: no mean square", (0.02, 2), xytext=(0, -11), textcoords="offset points", color=style.GUIDE, fontsize=8
+        "below: mean square unbounded", (0.02, 2), xytext=(0, -11), textcoords="offset points", color=style.GUIDE, fontsize=8
     )
     axes.set(yscale="log", ylim=(0.08, 40), xlim=(-0.03, 1.02), xlabel="share of silent steps", ylabel="tail exponent of |u|")
     axes.legend(loc="lower left")

@@ -23,9 +23,10 @@ GROUPS: Mapping[str, Sequence[Asked]] = {
 }
 QUESTIONS = tuple(asked for group in GROUPS.values() for asked in group)
 NUMBERS = {asked.question: n for n, asked in enumerate(QUESTIONS, start=1)}
+SPACE = 0.17  # between two questions of one answer, in columns
 COLOURS = dict(zip(WORDS, (style.EXACT, style.FOURTH, style.PAPER, style.GUIDE), strict=True))
 
-NAMED = re.compile(r"\b([PQC]\d+|(GT|D|XL|JML)-\d\w*( \w+)?)\b")  # rows of the ledger, and claims
+NAMED = re.compile(r"\b([PQC]\d+|(GT|D|XL|JML)-\d\w*)\b")  # rows of the ledger, and claims
 
 
 @said
@@ -45,14 +46,13 @@ def answer(rows: Sequence[Answered]) -> str:
 def answers(rows: Sequence[Answered]) -> style.Figure:
     """Each question by its number, in the row of its group and the column of its answer."""
     ledger = ledger_of(rows)
-    figure, axes = style.panels(1, 1, height=0.4 * len(GROUPS) + 0.6)
+    figure, axes = style.panels(1, 1, height=0.36 * len(GROUPS) + 0.5)
     for height, group in enumerate(GROUPS.values()):
         for column, one in enumerate(WORDS):
-            inside = [NUMBERS[asked.question] for asked in group if word(asked, ledger) == one]
-            for place, number in enumerate(inside):
-                x = column + 0.12 * (place - (len(inside) - 1) / 2)
-                weight = "bold" if QUESTIONS[number - 1].by else "normal"
-                axes.text(x, height, number, color=COLOURS[one], ha="center", va="center", weight=weight)
+            inside = [asked for asked in group if word(asked, ledger) == one]
+            for place, asked in enumerate(inside):
+                x = column + min(SPACE, 0.9 / len(inside)) * (place - (len(inside) - 1) / 2)
+                _disc(axes, x, height, NUMBERS[asked.question], COLOURS[one], filled=bool(asked.by))
     axes.set_xticks(range(len(WORDS)), WORDS)
     axes.set_yticks(range(len(GROUPS)), list(GROUPS))
     axes.set(xlim=(-0.5, len(WORDS) - 0.5), ylim=(len(GROUPS) - 0.5, -0.5))
@@ -62,6 +62,13 @@ def answers(rows: Sequence[Answered]) -> style.Figure:
     for line in range(1, len(GROUPS)):
         axes.axhline(line - 0.5, color=style.BASE["grid.color"], lw=0.6)
     return figure
+
+
+def _disc(axes: style.Axes, x: float, y: float, number: int, colour: str, *, filled: bool) -> None:
+    """A number in a disc, white on a dark one."""
+    axes.scatter([x], [y], s=190, color=colour if filled else "white", edgecolors=colour, lw=1.2)
+    light = filled and colour != style.FOURTH
+    axes.text(x, y, str(number), color="white" if light else style.MEASURED, ha="center", va="center_baseline", size=8)
 
 
 @said
@@ -97,7 +104,7 @@ def _entry(asked: Asked, ledger: Ledger) -> str:
 
 def _linked(text: str) -> str:
     """With a link to each row and claim of the ledger that is named."""
-    return NAMED.sub(lambda found: f'<a href="../claims.html#{found[0].replace(" ", "-")}">{found[0]}</a>', text)
+    return NAMED.sub(lambda found: f'<a href="../claims.html#{found[0]}">{found[0]}</a>', text)
 
 
 def row_table(rows: Sequence[Answered]) -> Table:

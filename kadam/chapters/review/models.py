@@ -79,8 +79,9 @@ SPEED = (
     Asked(
         ("3.16a",),
         "Does a pair deeper inside the region, of larger C, generalise better?",
-        "along the paper's curve a larger C is faster at {GT-4a.held} of {GT-4a.of} targets; over all pairs C has its part in the "
-        "variance of speed ({GT-4b}), and momentum alone tells speed better than C at {D-4l fixed.held} of {D-4l fixed.of}",
+        "along the paper's curve a larger C is faster at {GT-4a.held} of {GT-4a.of} targets; over all pairs C has its part in "
+        "the variance of speed ({GT-4b}), and momentum alone tells speed better than C at {D-4l fixed.held} of {D-4l "
+        "fixed.of}",
         "{numref}`fig-generalization-causes`, {numref}`fig-generalization-levels`, P4",
         "Short training of a small network at a constant learning rate, which favours a short memory",
         by=("Q4",),

@@ -6,8 +6,8 @@ BOUND = (
     Asked(
         ("2.d",),
         "Is the bound on the update tight, and is there a lower bound?",
-        "the exact bound of the algorithm is attained, so it is its own lower bound ({D-1d}); the paper's expression, taken as "
-        "a bound on the algorithm, is {GT-1b}",
+        "the exact bound of the algorithm is attained, so it is its own lower bound ({D-1d}); the paper's expression, taken "
+        "as a bound on the algorithm, is {GT-1b}",
         "{prf:ref}`thm-discrete-bound`, {prf:ref}`thm-tight`, {prf:ref}`prop-early`, {numref}`fig-bounds`",
         "The gradients that attain it are those of an adversary; with noise updates are [much smaller](../typical.md)",
         by=("Q1",),
@@ -38,8 +38,8 @@ BOUND = (
         "it warns of pairs, such as swapped betas or a raised `beta1` without a raised `beta2`, but it does not rank those "
         "inside, where the pairs that people use lie",
         "{numref}`fig-region`, [Safe betas](../explorer.md), Q4",
-        "A pair outside may still be safe for every weight whose gradient is seldom silent, at (0.99, 0.9) in more than "
-        "{activity} of the steps",
+        "A pair outside may be safe for every weight with a gradient in enough of the steps, at "
+        "`betas=(0.99, 0.9)` in more than {activity}",
         word="it depends",
     ),
     Asked(
@@ -65,8 +65,8 @@ NOISE = (
     Asked(
         ("3.5c",),
         "Can noise shrink the region?",
-        "no noise takes an update above its pair's bound ({D-1h}), and independent gradients widen the region, to "
-        "$\\beta > p_0\\gamma^2$ where a gradient vanishes with probability $p_0$",
+        "no noise takes an update above its pair's bound ({D-1h}), and independent gradients widen the region, to $\\beta > "
+        "p_0\\gamma^2$ where a gradient vanishes with probability $p_0$",
         "{prf:ref}`prop-region-unmoved`, {prf:ref}`thm-independent`, {prf:ref}`thm-random-signs`, {numref}`fig-quadratics`",
         "Noise that depends on the past is covered by the worst case alone",
         by=("Q18",),
@@ -75,8 +75,8 @@ NOISE = (
     Asked(
         ("3.19",),
         "Does the analysis carry over to stochastic gradients?",
-        "of independent gradients only weights grow that are silent in more than $\\beta/\\gamma^2$ of the steps, and on fresh "
-        "minibatches this sorts the rows of an embedding rightly in {D-2g}",
+        "of independent gradients only weights grow that are silent in more than $\\beta/\\gamma^2$ of the steps, and on "
+        "fresh minibatches this sorts the rows of an embedding rightly in {D-2g}",
         "{prf:ref}`thm-independent`, {prf:ref}`thm-tail`, {numref}`fig-growth-silence`, {numref}`fig-growth-slopes`, Q2",
         "Independence is an idealisation: a learning rate must be small for weights not to move the gradients",
         by=("Q16",),

@@ -15,8 +15,8 @@ INVARIANCE = (
     Asked(
         ("1.h",),
         "Does it matter that the squared norm is a moving average of the squared update?",
-        "the norm follows the history of the update in {GT-5i.held} of {GT-5i.of} cases (in log |W|^2: {GT-5i}), and it grows as "
-        "fast as the paper says in {GT-5a.held} of {GT-5a.of}",
+        "the norm follows the history of the update in {GT-5i.held} of {GT-5i.of} cases (in log |W|^2: {GT-5i}), and it grows "
+        "as fast as the paper says in {GT-5a.held} of {GT-5a.of}",
         "{prf:ref}`cor-equilibrium`, {numref}`fig-invariance-histories`, {numref}`fig-invariance-rotation`",
         "The law with the cross term needs second moments that are nearly equal within the weight",
         by=("P6",),
@@ -24,8 +24,8 @@ INVARIANCE = (
     Asked(
         ("1.f",),
         "Can Eq. 7 of the submission be derived?",
-        "we have not seen its text, so we do not know which equation this is; the law of the norm and the normal curve, which it "
-        "may be, are derived here",
+        "we have not seen its text, so we do not know which equation this is; the law of the norm and the normal curve, which "
+        "it may be, are derived here",
         "{prf:ref}`thm-norm-law`, {prf:ref}`prop-normal-curve`",
         "A reader with the submission can tell",
         word="open",
@@ -33,8 +33,8 @@ INVARIANCE = (
     Asked(
         ("1.i",),
         "May the second derivative be dropped in the equation of the norm?",
-        "it is smaller than what is kept by a factor of the order of the learning rate, and the identity in discrete time, which "
-        "is exact, has no such term; the term that may not be dropped is the product of weight and update",
+        "it is of one order in the learning rate higher than what is kept, and the identity in discrete time, "
+        "which is exact, has no such term; the term that may not be dropped is the product of weight and update",
         "{eq}`eq-norm-identity`, {prf:ref}`thm-norm-law`",
         "That the term in question is that of the squared norm is our reading",
         word="yes",
@@ -50,8 +50,8 @@ INVARIANCE = (
     Asked(
         ("4.3a",),
         "Is the term that A1 drops negligible?",
-        "it has a bound, but one of the order of the term that is kept: at `beta1 = 0.9` it is {dropped} times as large, if the "
-        "update keeps its size; {GT-5a}",
+        "it has a bound, but one of the order of the term that is kept: at `beta1 = 0.9` it is {dropped} times as large, if "
+        "the update keeps its size; {GT-5a}",
         "{prf:ref}`cor-cross-bound`, {prf:ref}`cor-factor`, {numref}`fig-invariance-growth`",
         "The bound is for one second moment per weight, which never falls",
         by=("GT-5a",),
@@ -76,8 +76,8 @@ INVARIANCE = (
     Asked(
         ("4.3c",),
         "Does the speed of a weight equal the size of its update, when Adam belongs to the largest-entry norm?",
-        "over one step it does in every norm, by definition; over many steps the way is as long as the updates only where they "
-        "do not turn, in either norm",
+        "over one step it does in every norm, by definition; over many steps the way is as long as the updates only where "
+        "they do not turn, in either norm",
         "{numref}`fig-invariance-orthogonality`, {numref}`fig-box-norms`, P13",
         "The law of the norm is Euclidean because orthogonality is; what l_inf decides is the box of chapter 8",
         word="it depends",
@@ -88,8 +88,8 @@ STAGES = (
     Asked(
         ("3.7",),
         "Has k-Adam an advantage over Adam once both are tuned?",
-        "k = 2 is ahead in {Q8.held} of {Q8.of} cases; on text, with optima read between close rates, `meta` in "
-        "{D-7m meta.held} of {D-7m meta.of} settings and `inverse_exp` in {D-7m inverse_exp.held} of {D-7m inverse_exp.of}",
+        "k = 2 is ahead in {Q8.held} of {Q8.of} cases; on text, with optima read between close rates, `meta` in {D-7m "
+        "meta.held} of {D-7m meta.of} settings and `inverse_exp` in {D-7m inverse_exp.held} of {D-7m inverse_exp.of}",
         "{numref}`fig-cifar-rates`, {numref}`fig-language-optima`, {prf:ref}`thm-last-stage`",
         "Short training of small networks; Q15 sets a shorter memory of momentum beside it",
         by=("Q8",),
@@ -114,8 +114,8 @@ STAGES = (
     Asked(
         ("2.c", "3.18c"),
         "Does k-Adam win on more than one task, against strong rivals?",
-        "of the best tuned baseline k = 2 is ahead in {D-6j.held} of {D-6j.of} networks on images and {D-7h.held} of {D-7h.of} "
-        "settings on text",
+        "of the best tuned baseline k = 2 is ahead in {D-6j.held} of {D-6j.of} networks on images and {D-7h.held} of "
+        "{D-7h.of} settings on text",
         "{numref}`fig-cifar-ranking`, {numref}`fig-language-ranking`",
         "None of the tasks that are drawn here is of today's size",
         by=("D-6j", "D-7h"),

@@ -15,8 +15,8 @@ EXPERIMENTS = (
     Asked(
         ("1.e",),
         "Do they hold for larger networks, of 20 to 100 million weights, on more realistic text?",
-        "film reviews are read besides Shakespeare, by networks of at most about a million weights; runs for a GPU are ready, and "
-        "the ledger shows what has been done of them",
+        "film reviews are read besides Shakespeare, by networks of at most about a million weights; runs for a GPU are ready, "
+        "and the ledger shows what has been done of them",
         "{numref}`fig-language-advantage`, [Reproducing](../reproducing.md)",
         "The theorems do not depend on size; what tuned methods gain may",
         word="open",
@@ -24,8 +24,8 @@ EXPERIMENTS = (
     Asked(
         ("3.11b", "3.15"),
         "Can the figures be read in order, with legends, and by colour-blind readers?",
-        "lines and dots share one palette that was made for them, in which a colour means one thing; every figure has a caption, "
-        "which says how to read it, and a text for those who do not see it",
+        "lines and dots share one palette that was made for them, in which a colour means one thing; every figure has a "
+        "caption, which says how to read it, and a text for those who do not see it",
         "{numref}`fig-trajectories-weights`, {numref}`fig-generalization-normal`",
         "The figures are ours; the paper's own were not at hand",
         word="yes",
@@ -79,8 +79,8 @@ RELATED = (
     Asked(
         ("4.1c",),
         "Were continuous models of the moments known?",
-        "several limits and corrected equations are; the half-step flow is set against two of them on the same paths, at small "
-        "learning rates and at the edge of stability",
+        "several limits and corrected equations are; the half-step flow is set against two of them on the same paths, at "
+        "small learning rates and at the edge of stability",
         "{ref}`Neighbours <flow-neighbours>`, {numref}`fig-race`, Q17",
         "Models whose equations we could not read are not in the race",
         word="yes",

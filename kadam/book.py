@@ -178,8 +178,8 @@ def _write_pages(
 
 def with_badge(notebook: Notebook, page: Page, used: Mapping[str, xr.Dataset], generated: Path) -> Notebook:
     """A copy with the page's provenance below its title, and what the badge links to put beside the book."""
-    named = [] if page.shows_every else page.experiments()
-    shown = {key: record for key, record in used.items() if record.attrs["experiment"] in named}
+    mine = {} if page.shows_every else used
+    shown = {key: record for key, record in mine.items() if record.attrs["experiment"] in page.experiments()}
     for record in shown.values():
         files.copy(Path(record.encoding["source"]), generated / "{experiment}-{profile}.nc".format(**record.attrs))
     write(generated / page.source.name, page.source.read_text())

@@ -35,7 +35,7 @@ INVARIANCE = (
         "May the second derivative be dropped in the equation of the norm?",
         "it is of one order in the learning rate higher than what is kept, and the identity in discrete time, "
         "which is exact, has no such term; the term that may not be dropped is the product of weight and update",
-        "{eq}`eq-norm-identity`, {prf:ref}`thm-norm-law`",
+        "{eq}`eq-norm-flow`, {eq}`eq-norm-identity`, {prf:ref}`thm-norm-law`",
         "That the term in question is that of the squared norm is our reading",
         word="yes",
     ),

@@ -98,7 +98,9 @@ def _entry(asked: Asked, ledger: Ledger) -> str:
     evidence = ", ".join([asked.evidence, *asked.by])
     return (
         f"{NUMBERS[asked.question]}\\. {asked.question} *({asked_in(asked)})*\n"
-        f": **{begin.capitalize()}**:{rest} *Limits:* {_linked(told(asked.limits, ledger))}. *See* {_linked(evidence)}."
+        f": **{begin.capitalize()}**:{rest}\\\n"
+        f"  *Limits:* {_linked(told(asked.limits, ledger))}.\\\n"
+        f"  *See* {_linked(evidence)}."
     )
 
 

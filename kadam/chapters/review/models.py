@@ -16,7 +16,7 @@ CONTINUOUS = (
         "Does it matter that the gradient is taken at the end of a step, without a term in its slope?",
         "with the slope, and moments read half a step earlier, the equation is of second order ({D-3f}); on a transformer the "
         "paper's distance from Adam over its own is {D-3c}",
-        "{prf:ref}`thm-order-two`, {eq}`eq-half-step-flow`, {numref}`fig-orders`",
+        "{prf:ref}`thm-order-two`, Eq. {eq}`eq-half-step-flow`, {numref}`fig-orders`",
         "Where first gradients crowd around zero the orders are these: {D-3h}",
         by=("Q3",),
     ),

@@ -35,7 +35,7 @@ INVARIANCE = (
         "May the second derivative be dropped in the equation of the norm?",
         "it is of one order in the learning rate higher than what is kept, and the identity in discrete time, "
         "which is exact, has no such term; the term that may not be dropped is the product of weight and update",
-        "{eq}`eq-norm-flow`, {eq}`eq-norm-identity`, {prf:ref}`thm-norm-law`",
+        "Eq. {eq}`eq-norm-flow`, Eq. {eq}`eq-norm-identity`, {prf:ref}`thm-norm-law`",
         "That the term in question is that of the squared norm is our reading",
         word="yes",
     ),
@@ -43,7 +43,7 @@ INVARIANCE = (
         ("2.a",),
         "Does assumption A1 hold in practice, that a weight is orthogonal to its gradients?",
         "before a normalisation layer it is exactly so to the newest gradient, and else as far as this: {GT-5b}",
-        "{eq}`eq-orthogonal`, {numref}`fig-invariance-orthogonality`",
+        "Eq. {eq}`eq-orthogonal`, {numref}`fig-invariance-orthogonality`",
         "True of angles, which is not enough for the norm: see the next question",
         by=("GT-5b",),
     ),

@@ -55,7 +55,7 @@ RELATED = (
         ("3.3",),
         "Could the equation and the formula of the update be one contribution?",
         "moments and weights are one system, from which both are read",
-        "{eq}`eq-paper-steps`, {eq}`eq-half-step-flow`",
+        "Eq. {eq}`eq-paper-steps`, Eq. {eq}`eq-half-step-flow`",
         "A question of presentation, which the book follows",
         word="yes",
     ),

@@ -178,11 +178,14 @@ def _write_pages(
 
 def with_badge(notebook: Notebook, page: Page, used: Mapping[str, xr.Dataset], generated: Path) -> Notebook:
     """A copy with the page's provenance below its title, and what the badge links to put beside the book."""
-    shown = {key: record for key, record in used.items() if record.attrs["experiment"] in page.experiments()}
+    mine = {} if page.shows_every else used
+    shown = {key: record for key, record in mine.items() if record.attrs["experiment"] in page.experiments()}
     for record in shown.values():
         files.copy(Path(record.encoding["source"]), generated / "{experiment}-{profile}.nc".format(**record.attrs))
     write(generated / page.source.name, page.source.read_text())
     source = f" · {{download}}`this page's source <../generated/{page.source.name}>`"
+    if page.shows_every:
+        source = f"computed from every record, which [the machine page](../status.md) lists{source}"
     badge = nbformat.v4.new_markdown_cell(badge_of(shown, folder="../generated", after=source), id="badge")
     marked = with_words_apart(notebook)
     for cell in marked.cells:

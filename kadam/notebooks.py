@@ -33,6 +33,8 @@ Plan = list[tuple["Page", dict[str, Any], Path]]
 # Sockets have paths of at most about 100 characters, so theirs begins here and not in a folder of the user's choice.
 SOCKETS = "/tmp"
 
+EVERY = "all"  # in place of a page's experiments
+
 
 class BookError(ValueError):
     """The book cannot be built, and why."""
@@ -52,7 +54,13 @@ class Page:
         return _parsed(self.source.read_text(encoding="utf-8"))
 
     def experiments(self) -> list[str]:
-        return list(self.read().metadata.get("experiments", []))
+        named = self.read().metadata.get("experiments", [])
+        return list(chapters.NAMES if named == EVERY else named)
+
+    @property
+    def shows_every(self) -> bool:
+        """Whether it shows what all records say together, and none by itself."""
+        return bool(self.read().metadata.get("experiments") == EVERY)
 
 
 @functools.cache

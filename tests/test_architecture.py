@@ -137,6 +137,8 @@ def test_each_part_imports_only_what_the_law_allows(module):
         ("advice", "import torch"),
         ("monitor.module", "from kadam.optim import KAdam"),
         ("chapters.rows", "from kadam.chapters.growth import claims"),
+        ("chapters.review.asked", "from kadam.chapters.growth import claims"),
+        ("chapters.review.figures", "import torch"),
         ("chapters.growth.config", "import numpy"),
         ("chapters.contest.settings", "import numpy"),
         ("chapters.contest.language.config", "from kadam.chapters.contest import trials"),
@@ -215,7 +217,7 @@ for name in sys.argv[1:]:
 def test_theory_report_the_catalogue_and_what_a_page_draws_are_imported_without_torch():
     rooms = [name_of(m) for m in MODULES if name_of(m).split(".")[1:2] in (["theory"], ["report"])]
     drawn = [one.module_name(part) for one in chapters.CATALOGUE.values() for part in ("config", "claims", "figures")]
-    names = [*rooms, "kadam.advice", "kadam.chapters", "kadam.lab.data.configured", *drawn]
+    names = [*rooms, "kadam.advice", "kadam.chapters", "kadam.chapters.review.figures", "kadam.lab.data.configured", *drawn]
     loaded = subprocess.run([sys.executable, "-c", WITHOUT_TORCH, *names], capture_output=True, text=True)
     assert loaded.returncode == 0, loaded.stderr
 

@@ -11,7 +11,7 @@ from threading import Thread
 import nbformat
 import pytest
 
-from kadam import book, notebooks
+from kadam import book, chapters, notebooks
 
 SOURCE = """---
 kernelspec: {{display_name: Python 3, language: python, name: python3}}
@@ -175,6 +175,18 @@ def test_the_badge_stands_below_the_title_and_links_record_and_source(page, used
     assert all(str(attrs[name]) in badge for name in ("profile", "device", "date", "commit", "data"))
     assert {p.name for p in (tmp_path / "generated").iterdir()} == {"stability-smoke.nc", "01-page.md"}
     assert executed.cells[0].source.endswith("Some words.")  # the executed notebook itself is left alone
+
+
+def test_a_page_of_all_records_copies_none_and_says_where_they_are_listed(page, tmp_path):
+    source = page().source
+    source.write_text(source.read_text().replace("experiments: [stability]", "experiments: all"))
+    every = notebooks.Page(source)
+    assert every.experiments() == list(chapters.NAMES)
+    used = dict.fromkeys(chapters.NAMES)  # it looks at none of them
+    executed = nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell("# A page\n\nSome words.")])
+    badge = book.with_badge(executed, every, used, tmp_path / "generated").cells[1].source
+    assert "computed from every record, which [the machine page](../status.md) lists · {download}" in badge
+    assert {p.name for p in (tmp_path / "generated").iterdir()} == {"01-page.md"}
 
 
 def test_pictures_are_left_out_of_what_is_compared_and_only_there():

@@ -23,6 +23,7 @@ from kadam.lab.records.cache import cache_folder
 from kadam.lab.records.closure import PACKAGE, code_of, files_of
 from kadam.lab.records.files import RecordError
 from kadam.report.ledger import Claim, judge_all
+from kadam.report.rows import Answered
 from kadam.report.table import Table, table
 
 
@@ -212,6 +213,11 @@ def ledger(profile: str, folder: Path | None) -> list[Claim]:
         record = best(name, profile, folder)
         found += claims(name, None, profile=profile) if record is None else _kept(name, record)
     return found
+
+
+def answered(profile: str, draw: str = "best") -> list[Answered]:
+    """Every row of the ledger, judged by the records that the pages of a book draw; see :func:`shown`."""
+    return rows.answered([claim for name in NAMES for claim in _kept(name, shown(name, profile, draw))])
 
 
 def _kept(name: str, record: xr.Dataset) -> list[Claim]:

@@ -532,3 +532,15 @@ def test_bad_arguments_are_named(call, message):
 def test_decay_rates_are_not_confused():
     """The factor is of gamma, PyTorch's beta1."""
     assert theory.growth_factor(Decay.from_betas((0.9, 0.999)).gamma) == pytest.approx(19)
+
+
+def test_the_papers_equation_gives_the_equation_of_the_norm():
+    """For p = 1, and a weight of two entries that move in any way."""
+    t, eta, decay = sympy.symbols("t eta lambda")
+    W = sympy.Matrix([sympy.Function("x")(t), sympy.Function("y")(t)])
+    u = -(decay * W + W.diff(t) + eta * W.diff(t, 2) / 2)
+    squared = W.dot(W)
+    left = squared.diff(t) + 2 * decay * squared + eta * squared.diff(t, 2) / 2
+    right = eta * W.diff(t).dot(W.diff(t)) - 2 * W.dot(u)
+    assert sympy.expand(left - right) == 0
+    assert sympy.expand(left - squared.diff(t) - right) != 0

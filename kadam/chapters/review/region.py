@@ -37,7 +37,7 @@ BOUND = (
         "Does the region tell a practitioner how to choose the betas?",
         "it warns of pairs, such as swapped betas or a raised `beta1` without a raised `beta2`, but it does not rank those "
         "inside, where the pairs that people use lie",
-        "{numref}`fig-region`, [Safe betas](../explorer.md), Q4",
+        "{numref}`fig-region`, [Safe betas](../safe-betas.md), Q4",
         "A pair outside may be safe for every weight with a gradient in enough of the steps, at "
         "`betas=(0.99, 0.9)` in more than {activity}",
         word="it depends",

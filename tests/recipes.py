@@ -13,7 +13,7 @@ def recipes_of(page, section="In training tools"):
 
 
 RECIPES = recipes_of("using")
-WATCHING = {**recipes_of("monitor"), **recipes_of("monitor", "A spike, replayed")}
+WATCHING = {**recipes_of("monitor"), **recipes_of("monitor", "What it says")}
 
 
 def follow(title, **given):

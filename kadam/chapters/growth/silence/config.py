@@ -31,7 +31,7 @@ class Config(Checked):
 
 PROFILES = {
     "smoke": Config(seeds=2, steps=300, skip=100, width=8, text="embedded"),
-    "laptop": Config(seeds=2, steps=2000),
+    "laptop": Config(seeds=2, steps=800, skip=200),
     # The reference: three minutes of one core.
     CPU: Config(),
     # A network and batches four times as large.

@@ -50,7 +50,7 @@ class Config(Checked):
 
 PROFILES = {
     "smoke": Config(grid=16, horizons=(20, 200), silences=(20, 200)),
-    "laptop": Config(),
+    "laptop": Config(grid=30),
     "cpu": Config(grid=100, horizons=(100, 1000, 5000, 10_000)),
     "paper": Config(grid=200, horizons=(100, 1000, 5000, 10_000)),
 }

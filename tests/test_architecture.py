@@ -191,7 +191,7 @@ def test_the_package_and_its_core_stay_small():
         for name, n in lines.items()
         if name.split(".")[1:2] and name.split(".")[1] in ("decay", "advice", "flat", "monitor", "theory", "optim")
     ]
-    assert sum(core) <= 5_200
+    assert sum(core) <= 6_200
 
 
 def function_lengths(tree: ast.AST) -> list[int]:

@@ -48,7 +48,7 @@ def state(copy):
 @pytest.mark.parametrize(
     ("path", "pages"),
     [
-        ("chapters/growth/claims.py", {"02-growth"}),
+        ("chapters/growth/claims.py", {"02-growth", "10-review"}),  # which answers from all claims
         ("chapters/growth/figures.py", {"02-growth"}),
         ("chapters/box/norms/figures.py", {"08-adamw-box"}),
         ("report/style.py", set(PAGES)),

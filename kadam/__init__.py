@@ -10,14 +10,15 @@ from kadam.decay import stages as stages
 
 if TYPE_CHECKING:
     from kadam.advice import advise as advise
+    from kadam.monitor import StabilityMonitor as StabilityMonitor
     from kadam.optim import KAdam as KAdam
 
-__all__ = ["Decay", "KAdam", "advise", "stages"]
+__all__ = ["Decay", "KAdam", "StabilityMonitor", "advise", "stages"]
 __version__ = "0.2.0"
 
 
 def __getattr__(name: str) -> Any:
-    """Import the optimizer, and with it torch, and the advice, and with it scipy, only when they are asked for."""
+    """Import what needs torch, the optimizer and the monitor, or scipy, as the advice, only when it is asked for."""
     if name == "KAdam":
         from kadam.optim import KAdam
 
@@ -26,4 +27,8 @@ def __getattr__(name: str) -> Any:
         from kadam.advice import advise
 
         return advise
+    if name == "StabilityMonitor":
+        from kadam.monitor import StabilityMonitor
+
+        return StabilityMonitor
     raise AttributeError(f"module 'kadam' has no attribute {name!r}")

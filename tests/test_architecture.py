@@ -46,6 +46,7 @@ LAW = {
     "theory": {"numpy", "scipy", "kadam.decay"},
     "optim": {"torch", "triton", "numba", "numpy", "kadam.decay"},
     "advice": {"kadam.theory", "kadam.decay"},
+    "monitor": {"torch", "numpy", "matplotlib", "kadam.theory", "kadam.decay"},  # matplotlib for a picture, guarded
     "flat": {"torch", "numpy"},
     "lab": LAB | CORE,
     "report": {"matplotlib", "numpy", "scipy", "xarray", "pandas", "kadam.theory", "kadam.decay", "kadam.advice"},
@@ -134,6 +135,7 @@ def test_each_part_imports_only_what_the_law_allows(module):
         ("report.module", "from kadam.lab.records import record"),
         ("decay", "import numpy"),
         ("advice", "import torch"),
+        ("monitor.module", "from kadam.optim import KAdam"),
         ("chapters.rows", "from kadam.chapters.growth import claims"),
         ("chapters.growth.config", "import numpy"),
         ("chapters.contest.settings", "import numpy"),

@@ -1,0 +1,178 @@
+"""Sums over the rows of parameters: computed block by block, so that temporaries stay small, and gathered by layer.
+
+Rows of one length are measured together, whatever parameter they are of: a network has few lengths.
+"""
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from kadam.monitor.reading import WIDE, Kind, Number, Reading, corrections
+
+# Elements of a block. On a CPU its temporaries stay in the cache; on a GPU they are a few hundred megabytes at most.
+BLOCK = {"cpu": 2**17}
+LARGE_BLOCK = 2**23
+
+# Columns of a table of rows. All are sums but the last, which is a maximum.
+SUMS = ("size", "update", "above", "momentum", "second", "silent", "weight", "along", "outside")
+COLUMN = {name: i for i, name in enumerate((*SUMS, "largest"))}
+
+
+class Piece(NamedTuple):
+    """Some rows of some readings of one length, together."""
+
+    weight: Tensor
+    momentum: Tensor
+    second: Tensor
+    gradient: Tensor
+
+    def columns(self, start: int, stop: int) -> "Piece":
+        return Piece(*(t[:, start:stop] for t in self))
+
+
+def tables(readings: list[Reading]) -> list[Tensor]:
+    """For each reading a table of its rows: (rows, 10), the columns those of ``COLUMN``, in float64 where the device has it.
+
+    size: elements; update, momentum, weight: sums of squares; second: sum; above: how many |u| > 1; silent: how many gradients
+    are zero; along: weight times update; outside: how many weights are larger than 1/weight_decay; largest: of |u|.
+    """
+    found: dict[int, Tensor] = {}
+    for together in _buckets(readings):
+        members = [readings[i] for i in together]
+        table = torch.cat(list(_measured(members)))
+        found.update(zip(together, table.split([len(r.weight) for r in members]), strict=True))
+    return [found[i] for i in range(len(readings))]
+
+
+def _buckets(readings: list[Reading]) -> list[list[int]]:
+    """Numbers of readings that may lie in one table: rows of one length, of one kind, dtype and device."""
+    buckets: dict[Any, list[int]] = {}
+    for i, r in enumerate(readings):
+        alone = i if r.more else None
+        key = (r.weight.shape[1], r.kind, r.weight.dtype, r.momentum.dtype, r.gradient.dtype, alone)
+        buckets.setdefault(key, []).append(i)
+    return list(buckets.values())
+
+
+def _measured(readings: list[Reading]) -> Iterator[Tensor]:
+    """The tables of blocks of these readings, in order."""
+    scale, floor = _per_row(readings)
+    row = 0
+    for piece in _blocks(readings):
+        rows = slice(row, row := row + len(piece.weight))
+        yield _table(piece, readings[0], *(x[rows] if isinstance(x, Tensor) and x.dim() else x for x in (scale, floor)))
+
+
+def _per_row(readings: list[Reading]) -> tuple[Number, Number]:
+    """``scale`` and ``floor``: one number each where all readings are of one age, else one a row, (rows, 1)."""
+    kind, ages = readings[0].kind, [r.age for r in readings]
+    if len(readings) == 1 or (not any(isinstance(a, Tensor) for a in ages) and len(set(ages)) == 1):
+        return corrections(kind, ages[0])
+    device = readings[0].weight.device
+    age = numbers(ages, device)
+    counts = torch.tensor([len(r.weight) for r in readings], device=device)
+    rows = sum(len(r.weight) for r in readings)
+    each = (x.repeat_interleave(counts, output_size=rows)[:, None] for x in map(_vector, corrections(kind, age), [age] * 2))
+    scale, floor = (x.to(_wide(readings[0])) for x in each)
+    return scale, floor
+
+
+def _vector(value: Number, like: Tensor) -> Tensor:
+    return value if isinstance(value, Tensor) else torch.full_like(like, value)
+
+
+def numbers(values: list[Number], device: torch.device) -> Tensor:
+    """A vector on the device of numbers that are there or on the host; nothing waits."""
+    wide = WIDE.get(device.type, torch.float64)
+    if not any(isinstance(value, Tensor) for value in values):
+        return torch.tensor(values, dtype=wide).to(device, non_blocking=True)
+    return torch.stack([torch.as_tensor(value, dtype=wide).to(device, non_blocking=True) for value in values])
+
+
+def _blocks(readings: list[Reading]) -> Iterator[Piece]:
+    """Views of large readings by rows, and copies of small ones side by side."""
+    waiting: list[Reading] = []
+    limit, held = BLOCK.get(readings[0].weight.device.type, LARGE_BLOCK), 0
+    for r in readings:
+        if held + r.weight.numel() > limit and waiting:
+            yield _joined(waiting)
+            waiting, held = [], 0
+        if r.weight.numel() >= limit:
+            rows = max(1, limit // r.weight.shape[1])
+            yield from (Piece(*some) for some in zip(*(t.split(rows) for t in _tensors(r)), strict=True))
+        else:
+            waiting.append(r)
+            held += r.weight.numel()
+    if waiting:
+        yield _joined(waiting)
+
+
+def _tensors(r: Reading) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    return r.weight, r.momentum, r.second, r.gradient
+
+
+def _joined(readings: list[Reading]) -> Piece:
+    if len(readings) == 1:
+        return Piece(*_tensors(readings[0]))
+    return Piece(*map(torch.cat, zip(*map(_tensors, readings), strict=True)))
+
+
+def _table(piece: Piece, reading: Reading, scale: Number, floor: Number) -> Tensor:
+    """The table of one block; a row that is longer than a block is measured in parts."""
+    limit = BLOCK.get(piece.weight.device.type, LARGE_BLOCK)
+    length = piece.weight.shape[1]
+    parts = [piece.columns(i, i + limit) for i in range(0, length, limit)] if length > limit else [piece]
+    first, *rest = (_sums(part, reading, scale, floor) for part in parts)
+    for other in rest:
+        first[:, :-1] += other[:, :-1]
+        first[:, -1] = torch.maximum(first[:, -1], other[:, -1])
+    return first
+
+
+def _wide(reading: Reading) -> torch.dtype:
+    """Moments of low precision are computed with in float32."""
+    dtype = reading.momentum.dtype
+    return dtype if dtype in (torch.float32, torch.float64) else torch.float32
+
+
+def _sums(piece: Piece, reading: Reading, scale: Number, floor: Number) -> Tensor:
+    kind, wide = reading.kind, _wide(reading)
+    weight, momentum, second, gradient = (t.to(wide) for t in piece)
+    u = _update(kind, reading.more, Piece(weight, momentum, second, gradient), scale, floor)
+    if isinstance(scale, Tensor):
+        u.mul_(scale)
+        scale = 1.0
+    scale = float(scale)
+    square = _norm(u) * scale
+    along = torch.sum(torch.mul(weight, u), 1) * scale
+    u.abs_()
+    largest = u.amax(1) if u.numel() else u.new_zeros(len(u))
+    flags = torch.empty_like(u)
+    above = torch.gt(u, 1 / scale if scale else torch.inf, out=flags).sum(1)
+    silent = torch.eq(gradient, 0, out=flags).sum(1)
+    outside = torch.gt(weight.abs(), kind.box, out=flags).sum(1) if kind.box < torch.inf else torch.zeros_like(above)
+    size = torch.full_like(above, u.shape[1])
+    squares = [x.double() if WIDE.get(x.device.type) is None else x for x in (square, _norm(momentum), _norm(weight))]
+    update, moments, weights = (x * x for x in squares)
+    columns = (size, update, above, moments, second.sum(1), silent, weights, along, outside, largest * scale)
+    return torch.stack([x.to(update.dtype) for x in columns], 1)
+
+
+def _norm(x: Tensor) -> Tensor:
+    return torch.linalg.vector_norm(x, 2, 1)
+
+
+def _update(kind: Kind, more: tuple[Number, ...], piece: Piece, scale: Number, floor: Number) -> Tensor:
+    """u without its scale; a new tensor."""
+    bottom = piece.second.clone() if kind.form == "adamax" else piece.second.sqrt()
+    if isinstance(floor, Tensor) or floor:
+        bottom.add_(floor)
+    if not more:
+        return torch.div(piece.momentum, bottom, out=bottom)
+    a, b, coupled, lr = more
+    top = a * piece.gradient + b * piece.momentum
+    if not isinstance(coupled, Tensor) and coupled == 0:
+        return top.div_(bottom)
+    return (top + coupled * piece.weight).div_(bottom - coupled * lr * scale)

@@ -1,0 +1,90 @@
+"""When is the loss up, and when does a number of the training stand out? Rules for series with a number for every step."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+Flags = NDArray[np.bool_]
+
+SPREADS = 6.0  # above the usual loss
+LASTING = 5  # steps, of which most must be so high: one unlucky batch is no spike
+APART = 100  # steps within which it is one spike or one alarm, and for which an alarm holds
+
+GAUSSIAN = 0.6745  # median distance of normal numbers from their median, in standard deviations
+
+
+def spikes(loss: Array, *, window: int, ignored: Sequence[int] = ()) -> Flags:
+    """The steps at which the loss begins to be up; both (..., steps).
+
+    The loss of a step is high if it lies ``SPREADS`` times the usual spread above the usual loss: the median, and the median
+    distance from it as a standard deviation, over the ``window`` steps before. A spike begins at a high step if most of the
+    ``LASTING`` steps from it on are high, and none of the ``APART`` steps before it began one or was so. The first ``window``
+    steps have none. The losses of ``ignored`` steps are replaced by those before them: that of a bad batch says nothing of the
+    weights. What is not a number is high.
+    """
+    loss = loss.copy()
+    for step in ignored:
+        loss[..., step] = loss[..., step - 1]
+    before = sliding_window_view(loss[..., :-1], window, -1)
+    usual = np.median(before, -1)
+    spread = np.median(abs(before - usual[..., None]), -1) / GAUSSIAN
+    high = np.zeros(loss.shape, bool)
+    high[..., window:] = ~(loss[..., window:] <= usual + SPREADS * spread)
+    ahead = np.concatenate([high, np.repeat(high[..., -1:], LASTING - 1, -1)], -1)
+    up = high & (sliding_window_view(ahead, LASTING, -1).sum(-1) > LASTING / 2)
+    return up & ~recent(up)
+
+
+def recent(flags: Flags) -> Flags:
+    """Whether there was one in the ``APART`` steps before each step; (..., steps)."""
+    count = np.concatenate([np.zeros((*flags.shape[:-1], APART + 1), int), flags.cumsum(-1)], -1)
+    return count[..., APART : APART + flags.shape[-1]] > count[..., : flags.shape[-1]]
+
+
+def alarms(series: Array, factor: float, *, memory: float, settle: int) -> Flags:
+    """The steps at which a series rises above ``factor`` times its running level; both (..., steps).
+
+    As in the monitor: the level is a geometric mean, at first over all steps and then with a ``memory`` of so many, which one
+    step pulls by no more than the factor; there is no alarm before step ``settle``, and no second one before the series
+    was down to the root of the factor.
+    """
+    most, found = np.log(factor), np.zeros(series.shape, bool)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        x = np.nan_to_num(np.log(series), nan=50.0, posinf=50.0, neginf=-50.0)
+    level, out = x[..., 0].copy(), np.zeros(x.shape[:-1], bool)
+    for n in range(1, x.shape[-1]):
+        change = x[..., n] - level
+        high = (change > most) & (n >= settle)
+        found[..., n] = high & ~out
+        out = high | (out & (change > most / 2))
+        level += max(1 / (n + 1), 1 / memory) * change.clip(-most, most)
+    return found
+
+
+def counted(flags: Flags) -> Flags:
+    """Those of alarms that count: not those in the ``APART`` steps after one that does; (..., steps)."""
+    kept, last = np.zeros(flags.shape, bool), np.full(flags.shape[:-1], -np.inf)
+    for n in range(flags.shape[-1]):
+        kept[..., n] = flags[..., n] & (n > last + APART)
+        last = np.where(kept[..., n], n, last)
+    return kept
+
+
+def leads(flags: Flags, begins: Flags) -> Array:
+    """How many steps before each spike the first alarm came, of the ``APART`` steps before it; NaN without one or a spike."""
+    found = np.full(begins.shape, np.nan)
+    for place in np.argwhere(begins):
+        *which, step = place
+        before = flags[(*which, slice(max(step - APART, 0), step))]
+        if before.any():
+            found[tuple(place)] = len(before) - before.argmax()
+    return found
+
+
+def false(flags: Flags, begins: Flags) -> Flags:
+    """Those that count of the alarms with no spike in the ``APART`` steps before or after them."""
+    near = recent(begins) | begins | recent(begins[..., ::-1])[..., ::-1]
+    return counted(flags) & ~near

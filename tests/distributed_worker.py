@@ -36,7 +36,8 @@ from torch.distributed.fsdp import fully_shard
 from torch.distributed.tensor import DTensor, Partial, Replicate, Shard, distribute_tensor
 from torch.nn import Parameter
 
-from kadam import KAdam
+from kadam import KAdam, StabilityMonitor
+from kadam.monitor.packet import F
 from kadam.optim.cpu import chain_only
 
 PATIENCE = 110.0  # seconds after which a process says where it hangs, and ends
@@ -263,6 +264,54 @@ def autograd_sees_that_a_step_changed_the_weights(here, k, path):
             versions = [p._version for p in owned(ours)]
             feed(ours, [grads])
             assert all(p._version > version for p, version in zip(owned(ours), versions, strict=True))
+
+
+# The monitor
+
+
+@each(optimizer=("AdamW", "NAdam", "KAdam"))
+def a_monitor_measures_the_whole_of_distributed_parameters(here, optimizer):
+    with mesh_of(here, 2) as mesh:
+        make = {"AdamW": torch.optim.AdamW, "NAdam": torch.optim.NAdam, "KAdam": partial(KAdam, k=2)}[optimizer]
+        places = [*((shape, mesh, place) for shape, place in PLACES), ((4, 20), mesh, [Shard(0)]), ((5,), None, None)]
+        values = [random(*shape, seed=i) for i, (shape, _, _) in enumerate(places)]
+        ours = [Parameter(spread(value, *place)) for value, (_, *place) in zip(values, places, strict=True)]
+        optimizers = [make(params, lr=LR, weight_decay=0.1, foreach=False) for params in (ours, [*map(Parameter, values)])]
+        monitors = [StabilityMonitor(each, every=2) for each in optimizers]
+        steps = gradients(owned(optimizers[1]), 6)
+        feed(optimizers[1], steps)
+        gathers, gather = [], dist.all_gather
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(dist, "all_gather", lambda *given, **how: gathers.append(1) or gather(*given, **how))
+            feed(optimizers[0], steps)
+        assert len(gathers) == 3  # one a measurement
+        whole, shared = (monitor.measurement.packet for monitor in reversed(monitors))
+        torch.testing.assert_close(*(torch.from_numpy(x[:, : F["rows"]]) for x in (shared, whole)), rtol=1e-9, atol=1e-12)
+        later = [F[name] for name in ("largest", "step", "age", "lr")]
+        torch.testing.assert_close(*(torch.from_numpy(x[:, later]) for x in (shared, whole)), rtol=1e-9, atol=1e-12)
+        tops = [F[name] for name in ("rows", "at_risk", "grown", "fallen", "top", "top_grown", "top_fallen", "top_since")]
+        torch.testing.assert_close(shared[6, tops], whole[6, tops], rtol=1e-6, atol=1e-6)  # its rows are whole
+        logs = [monitor.log() for monitor in monitors]
+        assert set(logs[0]) == set(logs[1])
+
+
+@each(size=(1, 2))
+def a_sharded_model_is_watched(here, size):
+    if here.rank >= size:
+        return
+    with mesh_of(here, size) as mesh:
+        model, twin = network(mesh), network()
+        optimizers = [torch.optim.AdamW(m.parameters(), lr=LR) for m in (model, twin)]
+        named = zip(optimizers, (model, twin), strict=True)
+        monitors = [StabilityMonitor(each, every=1, named_parameters=m) for each, m in named]
+        for batch in random(3, 4, 3):
+            backward(model, batch.chunk(size)[here.rank])
+            for p, q in zip(*map(owned, optimizers), strict=True):
+                q.grad = gathered(p.grad)  # to the bit
+            for each in optimizers:
+                each.step()
+        ours, theirs = (monitor.log() for monitor in monitors)
+        assert {name: pytest.approx(value, rel=1e-6, abs=1e-8) for name, value in theirs.items()} == ours
 
 
 # Checkpoints

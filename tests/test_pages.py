@@ -20,7 +20,7 @@ import nbformat
 import pytest
 import torch
 import yaml
-from recipes import RECIPES
+from recipes import RECIPES, WATCHING
 from tex import rows
 
 import kadam
@@ -37,7 +37,7 @@ EXTRAS = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["option
 
 FENCE = re.compile(r"^(?P<ticks>`{3,})(?P<kind>[^\n`]*)\n(?P<body>.*?)^(?P=ticks)$", flags=re.M | re.S)
 PYTHON = [(name, found["body"]) for name, text in TEXTS.items() for found in FENCE.finditer(text) if found["kind"] == "python"]
-EXAMPLES = [(name, code) for name, code in PYTHON if code not in RECIPES.values()]
+EXAMPLES = [(name, code) for name, code in PYTHON if code not in {*RECIPES.values(), *WATCHING.values()}]
 PLAIN = [(name, found["body"]) for name, text in TEXTS.items() for found in FENCE.finditer(text) if found["kind"] == ""]
 
 
@@ -87,6 +87,9 @@ def test_every_recipe_is_an_example_of_its_page_and_is_run_by_a_test():
     assert set(RECIPES.values()) <= {code for name, code in PYTHON if name == "using"}
     tests = "\n".join(path.read_text() for path in (ROOT / "tests").rglob("test_*.py") if path != Path(__file__))
     assert [title for title in RECIPES if f'follow("{title}"' not in tests and f'RECIPES["{title}"]' not in tests] == []
+    assert len(WATCHING) >= 7
+    assert set(WATCHING.values()) <= {code for name, code in PYTHON if name == "monitor"}
+    assert [title for title in WATCHING if f'watch("{title}"' not in tests] == []
 
 
 def consoles():

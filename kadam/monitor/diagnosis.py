@@ -7,18 +7,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kadam.monitor.packet import FAINT, FAINT_PACE, F, weight_of_new
+from kadam.monitor.packet import FAINT, F, weight_of_new
 
 Array = NDArray[np.float64]
 
-# What is followed of a layer: logarithms of the root mean square of its updates, of that of its row with the largest, and
-# of that of its momentum, which tells silence.
-QUANTITIES = ("update", "top", "momentum")
+# What is followed of a layer: logarithms of the root mean square of its updates and of that of its row with the largest.
+QUANTITIES = ("update", "top")
 
 # For each: its level, its mean distance from it, the latest step at which it was calm. For the layer (in the first row): over
 # how many measurements, the step of the first, of the last, and whether an excursion is under way.
 LEVELS = ("level", "swing", "calm", "count", "first", "last", "out")
 L = {name: i for i, name in enumerate(LEVELS)}
+
+FAINT_PACE = 0.02  # of a level while updates are a tenth of it, against its usual pace
 
 # An alarm is so many mean distances from the level; of independent Gaussian numbers this is four standard deviations.
 SWINGS = 5.0
@@ -47,7 +48,7 @@ class Event:
 
 
 def fresh_levels() -> Array:
-    """(3, 7)"""
+    """(2, 7)"""
     levels = np.zeros((len(QUANTITIES), len(LEVELS)))
     levels[:, L["first"]] = levels[:, L["last"]] = levels[:, L["calm"]] = -1
     return levels
@@ -69,7 +70,7 @@ class Rule:
     def judged(self, packet: Array, levels: Array) -> tuple[list[tuple[int, dict[str, Any]]], Array]:
         """Which layers have an event, and what is known of it; and the levels with this measurement.
 
-        ``packet``: (layers, fields); ``levels``: (layers, 3, 7). A layer that was not measured, or not stepped since the last
+        ``packet``: (layers, fields); ``levels``: (layers, 2, 7). A layer that was not measured, or not stepped since the last
         measurement, stays as it is.
         """
         x, step = _followed(packet), packet[:, F["step"]]
@@ -81,12 +82,12 @@ class Rule:
         width = np.maximum(math.log(self.threshold), SWINGS * swing)
         with np.errstate(invalid="ignore"):
             change = np.where(known[:, None], np.nan_to_num(x - level, nan=0.0, posinf=50.0, neginf=-50.0), 0.0)
-        high = (change > width)[:, :2]
+        high = change > width
         settled = new & (step - first >= self.settle) & (count >= 10)
         fires = settled & high.any(1) & (out == 0)
-        found = [(int(i), self._facts(i, packet, change, calm, high)) for i in np.flatnonzero(fires)]
+        found = [(i, self._facts(packet[i], change[i], width[i], calm[i])) for i in map(int, np.flatnonzero(fires))]
 
-        mid = (change > width / 2)[:, :2].any(1)
+        mid = (change > width / 2).any(1)
         after = levels.copy()
         after[:, :, L["level"]], after[:, :, L["swing"]] = self._moved(x, silent, change, level, swing, count)
         after[:, :, L["calm"]] = np.where(change > width / 2, calm, step[:, None])
@@ -99,38 +100,38 @@ class Rule:
         self, x: Array, silent: NDArray[np.bool_], change: Array, level: Array, swing: Array, count: Array
     ) -> tuple[Array, Array]:
         """Levels and swings: still in a silence, slow while the layer is faint, never by more than a threshold at once."""
-        faint = change[:, 2] < -FAINT
+        faint = change[:, 0] < -FAINT
         weight = np.where(silent, 0.0, weight_of_new(count, self.rate))[:, None] * np.ones(len(QUANTITIES))
-        weight[faint & ~silent] = (0.0, 0.0, FAINT_PACE * self.rate)
+        weight[faint & ~silent] = FAINT_PACE * self.rate
         most = math.log(self.threshold)
         clipped = change.clip(-most, most)
         started = ((count == 0) & ~silent)[:, None]
         moved = np.where(started, np.where(np.isfinite(x), x, 0.0), level + weight * clipped)
         return moved, swing + weight * (np.abs(clipped) - swing)
 
-    def _facts(self, i: int, packet: Array, change: Array, calm: Array, high: Array) -> dict[str, Any]:
-        """Of the event in layer i: of the whole layer if that is unusual, else of its row with the largest update."""
-        numbers, whole = packet[i], bool(high[i, 0])
+    def _facts(self, numbers: Array, change: Array, width: Array, calm: Array) -> dict[str, Any]:
+        """Of the event in one layer: of its row with the largest update if that is most of it, or the layer is still calm."""
+        share = numbers[F["top"]] * numbers[F["size"]] / numbers[F["rows"]] / numbers[F["update"]]
+        whole, fired = bool(change[0] > width[0] / 2 and share < 0.5), 0 if change[0] > width[0] else 1
         if whole:
             grown, fallen = (numbers[F[name]] / numbers[F["update"]] for name in ("grown", "fallen"))
         else:
             grown, fallen = numbers[F["top_grown"]], numbers[F["top_fallen"]]
-        decayed = bool(fallen > grown)
-        silence = numbers[F["top_since"]]
-        since = silence if decayed and silence >= 0 else calm[i, 0 if whole else 1]
+        decayed, silence = bool(fallen > grown), numbers[F["top_since"]]
+        since = silence if decayed and silence >= 0 else calm[fired]
         return {
             "step": int(numbers[F["step"]]),
             "cause": _words(decayed, math.exp(min(grown, 50.0)), math.exp(max(-fallen, -50.0))),
-            "factor": math.exp(change[i, 0 if whole else 1]),
+            "factor": math.exp(change[fired]),
             "since": int(max(since, 0)),
             "row": int(numbers[F["top_row"]]) if not whole and numbers[F["rows"]] > 1 else None,
         }
 
 
 def _followed(packet: Array) -> Array:
-    """(layers, 3): the logarithms; -inf of zero."""
+    """(layers, 2): the logarithms; -inf of zero."""
     size = np.maximum(packet[:, F["size"]], 1.0)
-    squares = packet[:, F["update"]] / size, packet[:, F["top"]], packet[:, F["momentum"]] / size
+    squares = packet[:, F["update"]] / size, packet[:, F["top"]]
     with np.errstate(divide="ignore", invalid="ignore"):
         return np.log(np.stack(squares, 1)) / 2
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 LAYERS, EVENTS = 20, 5  # how many are shown
-NAME = 28  # characters of a name
+NAME = 24  # characters of a name
 
 # Heading, number, how it is written.
 COLUMNS = (

@@ -1,8 +1,8 @@
 """What a measurement brings to the host: for every layer one row of numbers, reduced where the parameters are.
 
 Rows remember what they were like while they had a gradient: the slow geometric averages of their momentum and of the root of
-their second moment, by which a large update is explained. In a silence the memory stands still, and it hardly moves while a
-row is faint: a long silence must not become the measure of itself.
+their second moment, by which a large update is explained. In a silence the memory stands still, and also while a row is
+faint, until its second moment has come down to the new gradients: a long silence must not become the measure of itself.
 """
 
 import math
@@ -20,8 +20,7 @@ from kadam.monitor.rows import COLUMN, SUMS, numbers, tables
 MEMORY = ("momentum", "root", "active_count", "silence", "count", "awake", "active", "since")
 M = {name: i for i, name in enumerate(MEMORY)}
 
-FAINT = math.log(10)  # a row whose momentum is a tenth of its usual one is faint; no pull is larger than this
-FAINT_PACE = 0.1  # at which its memory moves, against an active row's
+FAINT = math.log(10)  # a row whose momentum over root is a tenth of the usual is faint; no pull is larger than this
 
 # A layer's numbers: sums, a maximum, and what is known of the row with the largest update.
 ADDED = (*SUMS, "rows", "at_risk", "grown", "fallen")
@@ -55,32 +54,35 @@ def measured(
     counts = [len(piece) for piece in pieces]
     rows, memory = torch.cat(pieces), torch.cat([memories[i] for i in there])
     scalars = torch.stack([numbers([getattr(r, name) for r in members], device) for name in ("step", "age", "lr")], 1)
+    fill = torch.stack([numbers([r.fill[j] for r in members], device) for j in (0, 1)], 1)
     risk = numbers([critical[i] for i in there], device)
     layer = torch.repeat_interleave(torch.tensor(counts).to(device, non_blocking=True), output_size=len(rows))
-    usual = [r.kind.form != "adamax" for r in members]
-    power = numbers([0.5 if yes else 1.0 for yes in usual], device)[layer]
-    memory, grown, fallen = _remember(rows, memory, scalars[:, 0][layer], power, rate)
+    power = numbers([1.0 if r.kind.form == "adamax" else 0.5 for r in members], device)[layer]
+    size = rows[:, COLUMN["size"]]
+    moments = rows[:, COLUMN["momentum"]] / size, rows[:, COLUMN["second"]] / size
+    now = torch.stack([moments[0].sqrt(), moments[1] ** power], 1).log() - fill.log()[layer]
+    memory, grown, fallen = _remember(rows, now, memory, scalars[:, 0][layer], rate)
     some = _reduced(rows, memory, grown, fallen, layer, risk)
     packet[torch.tensor(there).to(device, non_blocking=True)] = torch.cat([some, scalars], 1)
     updated = dict(zip(there, memory.split(counts), strict=True))
     return packet, [updated.get(i, old) for i, old in enumerate(memories)]
 
 
-def _remember(rows: Tensor, memory: Tensor, step: Tensor, power: Tensor, rate: float) -> tuple[Tensor, Tensor, Tensor]:
+def _remember(rows: Tensor, now: Tensor, memory: Tensor, step: Tensor, rate: float) -> tuple[Tensor, Tensor, Tensor]:
     """The memory with this measurement, and by how much (logarithms) momentum has grown and the root has fallen.
 
-    Of a row that was never active before, all of the update counts as a root that had fallen to nothing.
+    ``now``: logarithms of both, bias-corrected, (rows, 2). Of a row that was never active before, all of the update counts as a
+    root that had fallen to nothing.
     """
     size = rows[:, COLUMN["size"]]
-    now = torch.stack([(rows[:, COLUMN["momentum"]] / size).sqrt(), (rows[:, COLUMN["second"]] / size) ** power], 1).log()
     old = memory.to(rows.dtype)
     usual, active_count, count = old[:, :2], old[:, M["active_count"]], old[:, M["count"]]
     known = active_count > 0
     change = torch.where(known[:, None], now - usual, 0.0).nan_to_num(0.0).clip(-50.0, 50.0)
     quiet = rows[:, COLUMN["silent"]] / size
-    faint = change[:, 0] < -FAINT
+    faint = change[:, 0] - change[:, 1] < -FAINT
     awake = (quiet < 1) & ~faint & now.isfinite().all(1)
-    pull = torch.where(awake, weight_of_new(active_count, rate), torch.where((quiet < 1) & known, FAINT_PACE * rate, 0.0))
+    pull = torch.where(awake, weight_of_new(active_count, rate), 0.0)
     usual = torch.where((known | ~awake)[:, None], usual + pull[:, None] * change.clip(-FAINT, FAINT), now)
     resumed = awake & (old[:, M["awake"]] == 0)
     since = torch.where(resumed, old[:, M["active"]], old[:, M["since"]])

@@ -46,8 +46,12 @@ class Reading:
     age: Number  # of the last stage: from where its bias corrections count
     lr: Number
     more: tuple[Number, ...] = ()  # NAdam: the factors of gradient and momentum, lr and what of the weight is in the gradient
-    mesh: Any = None  # of a distributed parameter
-    placements: tuple[Any, ...] = ()
+
+    @property
+    def fill(self) -> tuple[Any, Any]:
+        """By what momentum and the root of the second moment are below their averages, as both began at zero."""
+        root = 1.0 if self.kind.form == "adamax" else _one_minus(self.kind.decay.beta, self.age) ** 0.5
+        return _one_minus(self.kind.decay.gamma, self.age), root
 
 
 def unwrapped(optimizer: Any) -> Optimizer:
@@ -123,9 +127,16 @@ def read(optimizer: Optimizer, group: Group, kind: Kind, param: Tensor) -> Readi
     step = _number(state["step"])
     start = _number(state.get(f"step_start_{kind.stages}", 0.0))
     more = _nadams(group, state, step) if kind.form == "nadam" else ()
-    age = step - start if not isinstance(step, Tensor) and step > start else step  # as in kadam.optim.batch
-    mesh, placements = getattr(param, "device_mesh", None), tuple(getattr(param, "placements", ()))
-    return Reading(kind, *_rows(tensors), step, age, _number(group["lr"]), more, mesh, placements)
+    weight, momentum, second, gradient = _rows(tensors)
+    numbers: dict[str, Any] = {"step": step, "age": _age(step, start), "lr": _number(group["lr"]), "more": more}
+    return Reading(kind, weight, momentum, second, gradient, **numbers)
+
+
+def _age(step: Number, start: Number) -> Number:
+    """Steps that a stage has made; one whose counter was set back begins with it, as in KAdam."""
+    if isinstance(step, Tensor):
+        return torch.where(step > start, step - start, step)
+    return step - start if step > start else step
 
 
 def _names(kind: Kind) -> tuple[str, str]:

@@ -3,6 +3,7 @@
 Rows of one length are measured together, whatever parameter they are of: a network has few lengths.
 """
 
+import math
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -11,12 +12,14 @@ from torch import Tensor
 
 from kadam.monitor.reading import WIDE, Kind, Number, Reading, corrections
 
-# Elements of a block. On a CPU its temporaries stay in the cache; on a GPU they are a few hundred megabytes at most.
-BLOCK = {"cpu": 2**17}
-LARGE_BLOCK = 2**23
+# Elements of a block. On a CPU its temporaries stay in the cache; on a GPU they are some hundred megabytes at most.
+BLOCK, LARGE_BLOCK = {"cpu": 2**17}, 2**22
+
+# A reading of fewer elements is copied beside others, a larger one is measured where it lies.
+SMALL = 2**14
 
 # Columns of a table of rows. All are sums but the last, which is a maximum.
-SUMS = ("size", "update", "above", "momentum", "second", "silent", "weight", "along", "outside")
+SUMS = ("size", "update", "momentum", "weight", "second", "above", "silent", "along", "outside")
 COLUMN = {name: i for i, name in enumerate((*SUMS, "largest"))}
 
 
@@ -96,10 +99,11 @@ def _blocks(readings: list[Reading]) -> Iterator[Piece]:
     waiting: list[Reading] = []
     limit, held = BLOCK.get(readings[0].weight.device.type, LARGE_BLOCK), 0
     for r in readings:
-        if held + r.weight.numel() > limit and waiting:
+        small = r.weight.numel() < SMALL
+        if waiting and (not small or held + r.weight.numel() > limit):
             yield _joined(waiting)
             waiting, held = [], 0
-        if r.weight.numel() >= limit:
+        if not small:
             rows = max(1, limit // r.weight.shape[1])
             yield from (Piece(*some) for some in zip(*(t.split(rows) for t in _tensors(r)), strict=True))
         else:
@@ -124,7 +128,7 @@ def _table(piece: Piece, reading: Reading, scale: Number, floor: Number) -> Tens
     limit = BLOCK.get(piece.weight.device.type, LARGE_BLOCK)
     length = piece.weight.shape[1]
     parts = [piece.columns(i, i + limit) for i in range(0, length, limit)] if length > limit else [piece]
-    first, *rest = (_sums(part, reading, scale, floor) for part in parts)
+    first, *rest = (_squared(_sums(part, reading, scale, floor)) for part in parts)
     for other in rest:
         first[:, :-1] += other[:, :-1]
         first[:, -1] = torch.maximum(first[:, -1], other[:, -1])
@@ -145,19 +149,29 @@ def _sums(piece: Piece, reading: Reading, scale: Number, floor: Number) -> Tenso
         u.mul_(scale)
         scale = 1.0
     scale = float(scale)
-    square = _norm(u) * scale
-    along = torch.sum(torch.mul(weight, u), 1) * scale
-    u.abs_()
-    largest = u.amax(1) if u.numel() else u.new_zeros(len(u))
-    flags = torch.empty_like(u)
-    above = torch.gt(u, 1 / scale if scale else torch.inf, out=flags).sum(1)
-    silent = torch.eq(gradient, 0, out=flags).sum(1)
-    outside = torch.gt(weight.abs(), kind.box, out=flags).sum(1) if kind.box < torch.inf else torch.zeros_like(above)
+    norms = [_norm(u) * scale, _norm(momentum), _norm(weight)]
+    along = torch.mul(weight, u).sum(1) * scale
+    largest = (u.abs_().amax(1) if u.numel() else u.new_zeros(len(u))) * scale
+    above = _count_above(u, 1 / scale if scale else math.inf, largest <= 1)
+    silent = torch.eq(gradient, 0, out=u).sum(1)
+    outside = _count_above(weight, kind.box, norms[2] <= kind.box)
     size = torch.full_like(above, u.shape[1])
-    squares = [x.double() if WIDE.get(x.device.type) is None else x for x in (square, _norm(momentum), _norm(weight))]
-    update, moments, weights = (x * x for x in squares)
-    columns = (size, update, above, moments, second.sum(1), silent, weights, along, outside, largest * scale)
-    return torch.stack([x.to(update.dtype) for x in columns], 1)
+    return torch.stack([size, *norms, second.sum(1), above, silent, along, outside, largest], 1)
+
+
+def _count_above(x: Tensor, least: float, none: Tensor) -> Tensor:
+    """How many of each row are larger in size; ``none`` knows of rows that have none, and a host need not look at them."""
+    if least == math.inf or (x.device.type == "cpu" and bool(none.all())):
+        return x.new_zeros(len(x))
+    sizes = x.abs()
+    return torch.gt(sizes, least, out=sizes).sum(1)
+
+
+def _squared(norms: Tensor) -> Tensor:
+    """Norms of update, momentum and weight as sums of squares, in float64 where the device has it: squares may vanish."""
+    table = norms.to(WIDE.get(norms.device.type, torch.float64))
+    table[:, 1:4].square_()
+    return table
 
 
 def _norm(x: Tensor) -> Tensor:

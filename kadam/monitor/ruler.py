@@ -119,6 +119,7 @@ def _ruler(kind: Kind, age: float, lr: float) -> tuple[float, ...]:
     return (noise, rms, bound, critical(kind), _equilibrium(kind, lr))
 
 
+@lru_cache(maxsize=256)
 def critical(kind: Kind) -> float:
     """The share of silent steps above which a row is at risk; 1, which is never exceeded, where theory knows none."""
     if kind.form not in ("adam", "amsgrad") or kind.stages > 1:

@@ -21,6 +21,8 @@ from kadam.monitor.ruler import MEASURED, RULERS, Measurement, critical
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+CPU = torch.device("cpu")
+
 LONGEST = 10_000  # entries of the history; then every other one goes
 
 Named = nn.Module | Iterable[tuple[str, Tensor]]
@@ -47,6 +49,11 @@ class Slot:
         if self.memory is None or (reading is not None and len(self.memory) != count):
             self.memory = fresh_memory(count, device)
         return self.memory.to(device)
+
+    def kept(self) -> dict[str, Tensor]:
+        """For a state dict."""
+        rows = self.pending["rows"] if self.pending is not None else self.memory
+        return {"levels": torch.from_numpy(self.levels.copy()), "rows": fresh_memory(0, CPU) if rows is None else rows.cpu()}
 
 
 class StabilityMonitor:
@@ -232,11 +239,7 @@ class StabilityMonitor:
 
     def state_dict(self) -> dict[str, Any]:
         """Levels, what rows remember, and events, by the parameters' names; tensors and plain values only."""
-        layers = {
-            slot.name: {"levels": torch.from_numpy(slot.levels.copy()), "rows": slot.memory.cpu()}
-            for slot in self._slots
-            if slot.memory is not None
-        }
+        layers = {slot.name: slot.kept() for slot in self._slots}
         events = [dict(vars(event)) for event in self.events]
         return {"calls": self._calls, "layers": {**self._saved, **layers}, "events": events, "history": list(self.history)}
 
@@ -282,9 +285,10 @@ def _checked_every(every: Any) -> int:
 
 
 def _above(name: str, value: Any, least: float) -> float:
-    if isinstance(value, bool) or not isinstance(value, Real) or not least < value < math.inf:
+    number = math.nan if isinstance(value, bool) or not isinstance(value, Real) else float(value)
+    if not least < number < math.inf:
         raise ValueError(f"{name} must be a finite number above {least:g}, got {value!r}")
-    return float(value)
+    return number
 
 
 def _given_names(named: Named | None, optimizer: Optimizer) -> list[tuple[Any, str]]:

@@ -66,7 +66,8 @@ def members(config: Config) -> list[Member]:
 
 def bad_steps(config: Config) -> list[int]:
     """The steps whose batches are bad."""
-    return list(range(config.settle + config.bad_every // 2, config.steps, config.bad_every))
+    begins = range(config.settle + config.bad_every // 2, config.steps - config.bad, config.bad_every)
+    return [begin + i for begin in begins for i in range(config.bad)]
 
 
 def task(inputs: Inputs, network: str, seed: int) -> Task:
@@ -87,16 +88,16 @@ def watch(config: Config, inputs: Inputs, network: str, progress: Progress) -> x
     tasks = [task(inputs, network, member.seed) for member in group]
     rngs = {member.seed: np.random.default_rng([member.seed, 1]) for member in group}
     size = config.image_batch if network == "images" else config.text_batch
-    both = Fleet(config, network, tasks, group)
+    fleet = Fleet(config, network, tasks, group)
     series = np.full((len(SERIES), len(group), config.steps), np.nan)
     alarms = np.zeros((len(EVERY), len(CAUSES), len(group), config.steps), np.int8)
     bad = set(bad_steps(config))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", StabilityWarning)
-        for n in progress.over(config.steps, {"fleet": both, "rngs": rngs, "series": series, "alarms": alarms}):
+        for n in progress.over(config.steps, {"fleet": fleet, "rngs": rngs, "series": series, "alarms": alarms}):
             drawn = {seed: tasks[0].draw(rng, size) for seed, rng in rngs.items()}
             batches = [_batch(network, drawn[m.seed], bad=m.situation.bad and n in bad) for m in group]
-            series[:, :, n], alarms[..., n] = both.step(batches)
+            series[:, :, n], alarms[..., n] = fleet.step(batches)
     return arranged(config, series, alarms)
 
 
@@ -116,24 +117,24 @@ class Fleet:
     """Networks of one kind, all parameters of one Adam: their weights are views of stacks, so that one pass serves all."""
 
     def __init__(self, config: Config, network: str, tasks: Sequence[Task], group: Sequence[Member]) -> None:
-        model, rate = tasks[0].model, config.rates[NETWORKS.index(network)]
+        model, which = tasks[0].model, NETWORKS.index(network)
         self.stacks = {
             name: torch.stack([t.model.get_parameter(name).detach() for t in tasks]) for name, _ in model.named_parameters()
         }
         self.views = nn.ParameterList(nn.Parameter(x) for stack in self.stacks.values() for x in stack)
-        self.count, self.lr = len(group), torch.tensor([rate * one.situation.rate for one in group], dtype=torch.float64)
+        self.count, self.lr = len(group), torch.tensor([one.situation.rates[which] for one in group], dtype=torch.float64)
         named = [(f"{i % self.count} {list(self.stacks)[i // self.count]}", view) for i, view in enumerate(self.views)]
-        self.optimizer = torch.optim.Adam(self._groups(group, rate), lr=rate)
+        self.optimizer = torch.optim.Adam(self._groups(group, which))
         rule: dict[str, Any] = {"named_parameters": named, "memory": config.memory, "settle": config.settle}
         self.monitors = [StabilityMonitor(self.optimizer, every=every, **rule) for every in EVERY]
         self.losses = member_losses(model, tasks[0].loss, own_batches=True)
 
-    def _groups(self, group: Sequence[Member], rate: float) -> list[dict[str, Any]]:
+    def _groups(self, group: Sequence[Member], which: int) -> list[dict[str, Any]]:
         """Of each situation the weights of all its networks."""
         return [
             {
                 "params": [view for i, view in enumerate(self.views) if group[i % self.count].situation == situation],
-                "lr": rate * situation.rate,
+                "lr": situation.rates[which],
                 "betas": situation.betas,
             }
             for situation in dict.fromkeys(member.situation for member in group)

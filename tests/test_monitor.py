@@ -509,7 +509,7 @@ def test_a_step_that_a_scaler_skips_is_not_measured():
     optimizer, monitor = made(KAdam, shapes=[(4, 20)], dtype=torch.float32, k=1, fused=True)
     scaler = torch.amp.GradScaler("cpu", init_scale=2.0)
     param = owned(optimizer)[0]
-    for factor in (1.0, 1.0, math.inf, 1.0):
+    for factor in (math.inf, 1.0, 1.0, math.inf, 1.0):
         optimizer.zero_grad()
         scaler.scale((param * factor).sum()).backward()
         scaler.step(optimizer)

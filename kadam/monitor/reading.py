@@ -125,6 +125,8 @@ def read(optimizer: Optimizer, group: Group, kind: Kind, param: Tensor) -> Readi
     gradient = param.grad if param.grad.layout is torch.strided else param.grad.to_dense()
     tensors = [_local(t.detach(), param) for t in (param, *(state[name] for name in names), gradient)]
     step = _number(state["step"])
+    if not isinstance(step, Tensor) and step < 1:
+        return None  # a scaler skipped the first
     start = _number(state.get(f"step_start_{kind.stages}", 0.0))
     more = _nadams(group, state, step) if kind.form == "nadam" else ()
     weight, momentum, second, gradient = _rows(tensors)
@@ -135,7 +137,7 @@ def read(optimizer: Optimizer, group: Group, kind: Kind, param: Tensor) -> Readi
 def _age(step: Number, start: Number) -> Number:
     """Steps that a stage has made; one whose counter was set back begins with it, as in KAdam."""
     if isinstance(step, Tensor):
-        return torch.where(step > start, step - start, step)
+        return torch.where(step > start, step - start, step).clip(min=1)
     return step - start if step > start else step
 
 

@@ -16,7 +16,7 @@ from kadam.monitor.reading import WIDE, Kind, Number, Reading, corrections
 BLOCK, LARGE_BLOCK = {"cpu": 2**17}, 2**22
 
 # A reading of fewer elements is copied beside others, a larger one is measured where it lies.
-SMALL = 2**14
+SMALL = 2**16
 
 # Columns of a table of rows. All are sums but the last, which is a maximum.
 SUMS = ("size", "update", "momentum", "weight", "second", "above", "silent", "along", "outside")
@@ -44,9 +44,22 @@ def tables(readings: list[Reading]) -> list[Tensor]:
     found: dict[int, Tensor] = {}
     for together in _buckets(readings):
         members = [readings[i] for i in together]
-        table = torch.cat(list(_measured(members)))
+        table = _finished(torch.cat(list(_measured(members))), members)
         found.update(zip(together, table.split([len(r.weight) for r in members]), strict=True))
     return [found[i] for i in range(len(readings))]
+
+
+def _finished(table: Tensor, readings: list[Reading]) -> Tensor:
+    """Sums of squares in place of norms, and updates to scale; in float64 where the device has it, as squares may vanish."""
+    table = table.to(WIDE.get(table.device.type, torch.float64))
+    scale = _per_row(readings)[0]
+    if isinstance(scale, Tensor) and scale.dim():
+        scale = scale[:, 0].to(table.dtype)
+    for name in ("update", "along", "largest"):
+        table[:, COLUMN[name]] *= scale
+    table[:, 1:4].square_()
+    table[:, 0] = readings[0].weight.shape[1]
+    return table
 
 
 def _buckets(readings: list[Reading]) -> list[list[int]]:
@@ -128,9 +141,10 @@ def _table(piece: Piece, reading: Reading, scale: Number, floor: Number) -> Tens
     limit = BLOCK.get(piece.weight.device.type, LARGE_BLOCK)
     length = piece.weight.shape[1]
     parts = [piece.columns(i, i + limit) for i in range(0, length, limit)] if length > limit else [piece]
-    first, *rest = (_squared(_sums(part, reading, scale, floor)) for part in parts)
+    first, *rest = (_sums(part, reading, scale, floor) for part in parts)
     for other in rest:
-        first[:, :-1] += other[:, :-1]
+        first[:, 1:4] = torch.hypot(first[:, 1:4], other[:, 1:4])
+        first[:, 4:-1] += other[:, 4:-1]
         first[:, -1] = torch.maximum(first[:, -1], other[:, -1])
     return first
 
@@ -145,33 +159,22 @@ def _sums(piece: Piece, reading: Reading, scale: Number, floor: Number) -> Tenso
     kind, wide = reading.kind, _wide(reading)
     weight, momentum, second, gradient = (t.to(wide) for t in piece)
     u = _update(kind, reading.more, Piece(weight, momentum, second, gradient), scale, floor)
-    if isinstance(scale, Tensor):
-        u.mul_(scale)
-        scale = 1.0
-    scale = float(scale)
-    norms = [_norm(u) * scale, _norm(momentum), _norm(weight)]
-    along = torch.mul(weight, u).sum(1) * scale
-    largest = (u.abs_().amax(1) if u.numel() else u.new_zeros(len(u))) * scale
-    above = _count_above(u, 1 / scale if scale else math.inf, largest <= 1)
+    norms = [_norm(u), _norm(momentum), _norm(weight)]
+    along = torch.mul(weight, u).sum(1)
+    largest = u.abs_().amax(1) if u.numel() else u.new_zeros(len(u))
+    one = 1 / scale  # an update of 1, before scaling
+    above = _count_above(u, one, largest)
     silent = torch.eq(gradient, 0, out=u).sum(1)
-    outside = _count_above(weight, kind.box, norms[2] <= kind.box)
-    size = torch.full_like(above, u.shape[1])
-    return torch.stack([size, *norms, second.sum(1), above, silent, along, outside, largest], 1)
+    outside = _count_above(weight, kind.box, norms[2])
+    return torch.stack([largest, *norms, second.sum(1), above, silent, along, outside, largest], 1)  # the first is a place
 
 
-def _count_above(x: Tensor, least: float, none: Tensor) -> Tensor:
-    """How many of each row are larger in size; ``none`` knows of rows that have none, and a host need not look at them."""
-    if least == math.inf or (x.device.type == "cpu" and bool(none.all())):
-        return x.new_zeros(len(x))
+def _count_above(x: Tensor, least: Number, bound: Tensor) -> Tensor:
+    """How many of each row are larger in size; ``bound`` is not below the largest, and a host may see there are none."""
+    if not isinstance(least, Tensor) and (least == math.inf or (x.device.type == "cpu" and not bool((bound > least).any()))):
+        return torch.zeros_like(bound)
     sizes = x.abs()
     return torch.gt(sizes, least, out=sizes).sum(1)
-
-
-def _squared(norms: Tensor) -> Tensor:
-    """Norms of update, momentum and weight as sums of squares, in float64 where the device has it: squares may vanish."""
-    table = norms.to(WIDE.get(norms.device.type, torch.float64))
-    table[:, 1:4].square_()
-    return table
 
 
 def _norm(x: Tensor) -> Tensor:

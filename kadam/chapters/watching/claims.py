@@ -163,7 +163,7 @@ def _comes_before(record: xr.Dataset, *, least: float) -> Finding:
 def _ahead(record: xr.Dataset, *, above: float) -> Finding:
     more = gain(record)
     others = more.sel(alarm=list(OTHERS)).max("alarm")
-    difference = more.sel(alarm="monitor", drop=True) - others
+    difference = more.sel(alarm="monitor", drop=True) - others.clip(min=0)
     words = (
         f"beyond chance {_of(record, more.sel(alarm='monitor'))} of the spikes, the better of the others {_of(record, others)}"
     )
@@ -212,8 +212,8 @@ TESTS: Claims = {
     ("D-13b", SOURCE): (
         "They announce more, beyond chance, than alarms on gradient norm and on loss that are as rare in healthy training",
         Criterion(
-            f"that difference larger by more than {{above:g}} than of either ({SPIKE}; thresholds of the others: the smallest "
-            "with no more alarms than the monitor's in healthy training on other seeds)",
+            f"that difference above {{above:g}}, and by more than that above the larger of theirs ({SPIKE}; thresholds of the "
+            "others: the smallest with no more alarms than the monitor's in healthy training on other seeds)",
             above=0.0,
             when=OTHER_SEEDS,
         ),

@@ -20,9 +20,9 @@ class Situation(NamedTuple):
 SITUATIONS = {
     "inside": Situation((0.9, 0.999), (3e-3, 3e-3)),
     "near": Situation((0.95, 0.91), (3e-3, 3e-3)),
-    "outside, (0.95, 0.8)": Situation((0.95, 0.8), (3e-3, 1e-2)),
-    "outside, (0.99, 0.9)": Situation((0.99, 0.9), (3e-4, 1e-2)),
-    "edge": Situation((0.9, 0.999), (1e-1, 1e-1)),
+    "outside, (0.95, 0.8)": Situation((0.95, 0.8), (3e-3, 3e-2)),
+    "outside, (0.99, 0.9)": Situation((0.99, 0.9), (5e-4, 1e-2)),
+    "edge": Situation((0.9, 0.999), (1e-1, 5e-2)),
     "bad batches": Situation((0.9, 0.999), (3e-3, 3e-3), bad=True),
 }
 
@@ -34,7 +34,7 @@ LARGER = Sizes(context=16, width=16, heads=1, channels=4)
 class Config(Checked):
     """What this experiment is made of; the defaults are profile cpu."""
 
-    steps: int = 1200
+    steps: int = 1800
     settle: int = 200  # steps before the first alarm, and before a step that say what a usual loss is
     memory: int = 1000  # steps over which a level runs, the monitor's and the others'
     bad_every: int = 300  # steps from one run of bad batches to the next
@@ -44,7 +44,7 @@ class Config(Checked):
     text_batch: int = 2  # windows of text a step: so few that rare characters are silent in most steps
     image_batch: int = 32
     sizes: Sizes = LARGER
-    seed: int = 100  # of the first repetition; rules were set after looks at seeds 0 to 2
+    seed: int = 200  # of the first repetition; rules and situations were set after looks at seeds 0 to 2 and 100 to 104
 
     def check(self) -> None:
         require(self.settle < self.steps, f"settle must be below steps, {self.steps}, got {self.settle}")

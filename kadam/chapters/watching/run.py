@@ -3,7 +3,7 @@
 A character transformer and a small convolutional network are trained with Adam in every situation, each with several seeds.
 Networks of one kind step together: each has its own weights, batches, betas and learning rate, and all are parameters of one
 optimizer, on which two monitors look, one after every step and one at the default interval. The record holds for every step
-the loss, the norm of the gradient, the largest update, and the monitors' alarms with their causes.
+the loss, the norm of the gradient, and the monitors' alarms with their causes.
 """
 
 import functools
@@ -29,7 +29,7 @@ from kadam.monitor import StabilityMonitor, StabilityWarning
 
 EVERY = (1, 10)  # steps between measurements of the monitors
 CAUSES = ("momentum", "second moment")
-SERIES = ("loss", "gradient", "largest")
+SERIES = ("loss", "gradient")
 
 # Series are kept as so many times their logarithm, in 16 bits: to half a percent.
 FINENESS, LARGEST = 200, 2**15 - 1
@@ -122,7 +122,7 @@ class Fleet:
             name: torch.stack([t.model.get_parameter(name).detach() for t in tasks]) for name, _ in model.named_parameters()
         }
         self.views = nn.ParameterList(nn.Parameter(x) for stack in self.stacks.values() for x in stack)
-        self.count, self.lr = len(group), torch.tensor([one.situation.rates[which] for one in group], dtype=torch.float64)
+        self.count = len(group)
         named = [(f"{i % self.count} {list(self.stacks)[i // self.count]}", view) for i, view in enumerate(self.views)]
         self.optimizer = torch.optim.Adam(self._groups(group, which))
         rule: dict[str, Any] = {"named_parameters": named, "memory": config.memory, "settle": config.settle}
@@ -141,18 +141,17 @@ class Fleet:
         ]
 
     def step(self, batches: Sequence[tuple[Tensor, ...]]) -> tuple[NDArray[np.float64], NDArray[np.int8]]:
-        """One step of all: loss, norm of the gradient and largest update, (3, members), and alarms, (2, 2, members)."""
+        """One step of all: loss and norm of the gradient, (2, members), and alarms, (2, 2, members)."""
         leaves = {name: stack.detach().requires_grad_() for name, stack in self.stacks.items()}
         batch = tuple(torch.stack(parts) for parts in zip(*batches, strict=True))
         losses = self.losses(leaves, batch if len(batch) > 1 else batch[0])
         gradients = torch.autograd.grad(losses.sum(), list(leaves.values()))
         for view, gradient in zip(self.views, (g for stack in gradients for g in stack), strict=True):
             view.grad = gradient
-        before, told = [stack.clone() for stack in self.stacks.values()], [len(m.events) for m in self.monitors]
+        told = [len(m.events) for m in self.monitors]
         self.optimizer.step()
-        moves = [_rows(b - stack).abs().amax(1) for b, stack in zip(before, self.stacks.values(), strict=True)]
-        norm = torch.stack([_rows(g).square().sum(1) for g in gradients]).sum(0).sqrt()
-        seen = torch.stack([losses.detach(), norm, torch.stack(moves).amax(0) / self.lr]).numpy()
+        norm = torch.stack([g.flatten(1).square().sum(1) for g in gradients]).sum(0).sqrt()
+        seen = torch.stack([losses.detach(), norm]).numpy()
         return seen, np.stack([self._alarms(m, since) for m, since in zip(self.monitors, told, strict=True)])
 
     def _alarms(self, monitor: StabilityMonitor, since: int) -> NDArray[np.int8]:
@@ -172,10 +171,6 @@ class Fleet:
     def _parts(self) -> dict[str, Any]:
         watching = {f"every {monitor.every}": monitor for monitor in self.monitors}
         return {"weights": self.views, "optimizer": self.optimizer, **watching}
-
-
-def _rows(x: Tensor) -> Tensor:
-    return x.reshape(len(x), -1)
 
 
 def arranged(config: Config, series: NDArray[np.float64], alarms: NDArray[np.int8]) -> xr.Dataset:
@@ -198,6 +193,5 @@ def arranged(config: Config, series: NDArray[np.float64], alarms: NDArray[np.int
 UNITS = {
     "loss": "attribute fineness times ln(nats)",
     "gradient": "attribute fineness times ln(norm of all weights' gradient)",
-    "largest": "attribute fineness times ln(largest update in learning rates)",
     "alarm": "1 after the steps in which the monitor found an event of this cause",
 }

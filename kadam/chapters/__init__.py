@@ -73,10 +73,10 @@ CATALOGUE = {
         Experiment("box.radius", "08-adamw-box"),
         Experiment("local_geometry.geometry", "09-local-geometry"),
         Experiment("local_geometry.curvature", "09-local-geometry"),
-        Experiment("watching", "10-watching"),
         Experiment("speed.speed", "11-speed", measures_machine=True),
         Experiment("speed.correctness", "", measures_machine=True),
         Experiment("scale.engine", "12-scale", measures_machine=True),
+        Experiment("watching", "13-watching"),
         Experiment("speed.training", "06-cifar", measures_machine=True),
         Experiment("speed.tokens", "07-language", measures_machine=True),
     )

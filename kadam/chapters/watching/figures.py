@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
+from matplotlib.ticker import LogLocator, NullFormatter, ScalarFormatter
 
 from kadam.chapters.watching import alarms as rules
 from kadam.chapters.watching import claims
@@ -31,10 +32,15 @@ def story(record: xr.Dataset) -> style.Figure:
     top.plot(loss, color=style.MEASURED, lw=0.6)
     top.plot(begins, loss[begins], "o", ms=6, mfc="none", color=style.PAPER, label="spike")
     top.set(yscale="log", ylabel="training loss (nats)", title=f"{run['network']}; {run['situation']}; seed {run['seed']}")
+    top.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    top.yaxis.set_major_formatter(ScalarFormatter())
+    top.yaxis.set_minor_formatter(NullFormatter())
     top.legend(loc="upper left")
     for row, name in enumerate(SHOWN):
-        on = np.flatnonzero(claims.flags(record).sel(alarm=name, **run))
-        below.broken_barh([(n, rules.APART) for n in on], (row - 0.3, 0.6), color=COLOURS[name], alpha=0.25, lw=0)
+        flags = claims.flags(record).sel(alarm=name, **run).values
+        held, steps = rules.recent(flags), np.arange(len(flags))
+        below.fill_between(steps, row - 0.3, row + 0.3, where=held, color=COLOURS[name], alpha=0.3, lw=0)
+        on = np.flatnonzero(flags)
         below.plot(on, np.full(len(on), row), "|", color=COLOURS[name], ms=11, mew=1.4)
     for n in begins:
         below.axvline(n, color=style.PAPER, lw=0.8)
@@ -97,9 +103,10 @@ def shares_said(record: xr.Dataset) -> str:
     """Spikes, shares, leads and false alarms of the monitor and of the others."""
     counts = claims.counts(record)
     most = claims.announced(record).where(counts > 0)
+    of = int(counts.sum())
     each = [
-        f"{name}: {_total(record, name)} of {int(counts.sum())} spikes announced, by chance {_blind(record, name):.0f}, a median "
-        f"of {_lead(record, name)} steps before; in healthy training {_false(record, name):.2g} false alarms in 1,000 steps"
+        f"{name}: {_total(record, name)} of {of} spikes announced, by chance {_blind(record, name):.0f}, a median of "
+        f"{_lead(record, name)} steps before; in healthy training {_false(record, name):.2g} false alarms in 1,000 steps"
         for name in claims.ALARMS
     ]
     limits = claims.thresholds(record)

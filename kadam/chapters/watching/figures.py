@@ -30,7 +30,7 @@ def story(record: xr.Dataset) -> style.Figure:
     figure, (top, below) = style.panels(2, 1, height=3.6, sharex=True, height_ratios=[2.2, 1])
     loss, begins = claims.series(record, "loss").sel(**run), np.flatnonzero(claims.begins(record).sel(**run))
     top.plot(loss, color=style.MEASURED, lw=0.6)
-    top.plot(begins, loss[begins], "o", ms=6, mfc="none", color=style.PAPER, label="spike")
+    top.plot(begins, loss[begins], "o", ms=6, mfc="none", color=style.PAPER, label=f"spike (the first in {rules.APART} steps)")
     top.set(yscale="log", ylabel="training loss (nats)", title=f"{run['network']}; {run['situation']}; seed {run['seed']}")
     top.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     top.yaxis.set_major_formatter(ScalarFormatter())
@@ -92,7 +92,10 @@ def shares(record: xr.Dataset) -> style.Figure:
         at = np.arange(record.sizes["network"]) + 0.18 * (i - 1.5)
         right.barh(at, healthy.sel(alarm=name), height=0.16, color=COLOURS[name])
     right.set(
-        yticks=range(record.sizes["network"]), yticklabels=record.network.values, xlabel="false alarms in 1,000 healthy steps"
+        yticks=range(record.sizes["network"]),
+        yticklabels=record.network.values,
+        xlabel="false alarms in 1,000 steps",
+        title="healthy training",
     )
     right.invert_yaxis()
     return style.with_legend(figure, axes, ncols=len(claims.ALARMS))

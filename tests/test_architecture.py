@@ -57,7 +57,7 @@ CHAPTER_LAW = {
     "config": {"kadam.decay", "kadam.lab.records.profiles"},
     "claims": JUDGING,
     "figures": JUDGING | {"matplotlib", "kadam.report"},
-    "run": LAB | CORE | {"kadam.lab", "kadam.theory"},
+    "run": LAB | CORE | {"kadam.lab", "kadam.theory", "kadam.monitor"},
 }
 SHARED_LAW = CHAPTER_LAW["run"] | CHAPTER_LAW["figures"]  # what the experiments of a chapter share: its users' laws bind it
 ROWS = ("rows", "statements", "questions")  # of the ledger, beside the chapters

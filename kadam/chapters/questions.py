@@ -256,6 +256,28 @@ QUESTIONS = (
         figure="fig-invariance-steady",
         theory="invariance.md",
     ),
+    Row(
+        "Q22",
+        "question",
+        "Do alarms of the monitor come before loss spikes, and name their cause?",
+        ("D-13a", "D-13c", "D-13d", "D-13e", "D-13f"),
+        by=("D-13a",),
+        yes="yes: {D-13a}; {D-13c}. Causes: at bad batches {D-13e}; outside the region {D-13f}",
+        some="it depends on the spikes: in {held} of {of} cases; {D-13a}. Causes: at bad batches {D-13e}; outside the region "
+        "{D-13f}",
+        no="no: {D-13a}. Causes: at bad batches {D-13e}; outside the region {D-13f}",
+        figure="fig-watching-shares",
+    ),
+    Row(
+        "Q23",
+        "question",
+        "Does the monitor announce more spikes than alarms on gradient norm and loss?",
+        ("D-13b",),
+        yes="yes: in all {of} cases; {D-13b}",
+        some="it depends on the spikes: in {held} of {of} cases; {D-13b}",
+        no="no, in none of {of} cases: {D-13b}",
+        figure="fig-watching-shares",
+    ),
 )
 
 _CHECKS = {

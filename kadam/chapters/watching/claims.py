@@ -13,7 +13,7 @@ OTHERS = {"gradient norm": "gradient", "loss": "loss"}  # by the name of an alar
 ALARMS = (*MONITORS, *OTHERS)
 
 # Factors above its level that an alarm on a series may have: up to 50, 5% apart.
-FACTORS: rules.Array = 1.05 ** np.arange(1, 81, dtype=np.float64)
+FACTORS: rules.Array = np.power(1.05, np.arange(1, 81))
 
 ENOUGH = 5  # spikes, or alarms, over all seeds, below which a share of them says nothing
 

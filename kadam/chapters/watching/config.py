@@ -53,7 +53,7 @@ class Config(Checked):
 
 PROFILES = {
     "smoke": Config(seeds=1, healthy_seeds=1, steps=60, settle=25, memory=100, bad_every=15, bad=3, sizes=SMOKE),
-    "laptop": Config(seeds=1, healthy_seeds=1, steps=800),
+    "laptop": Config(seeds=1, healthy_seeds=1, steps=400),
     # The reference.
     CPU: Config(),
 }

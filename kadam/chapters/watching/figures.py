@@ -74,7 +74,7 @@ def _cases(record: xr.Dataset) -> list[tuple[str, str]]:
 @style.styled
 def shares(record: xr.Dataset) -> style.Figure:
     """Left, shares of spikes that each alarm announced, and would by chance; right, its false alarms in healthy training."""
-    cases = _cases(record)
+    cases = [(n, s) for n, s in _cases(record) if claims.judged_spikes(record).sel(network=n, situation=s)]
     figure, (axes, right) = style.panels(1, 2, height=1.6 + 0.45 * max(len(cases), 3), width_ratios=[2, 1])
     announced, chance = claims.announced(record), claims.by_chance(record)
     for i, name in enumerate(claims.ALARMS):

@@ -219,7 +219,7 @@ def test_figures_tell_a_record_with_and_without_spikes(smoke_records):
     ("change", "words"),
     [
         ({"settle": 60}, "settle must be below steps, 60, got 60"),
-        ({"healthy_seeds": 101}, "healthy_seeds must be at most seed, 100"),
+        ({"healthy_seeds": 201}, "healthy_seeds must be at most seed, 200"),
     ],
 )
 def test_a_configuration_must_fit(change, words):

@@ -56,6 +56,7 @@ PROFILES = {
     "laptop": Config(seeds=1, healthy_seeds=1, steps=400),
     # The reference.
     CPU: Config(),
+    "paper": Config(seeds=20, healthy_seeds=10),
 }
 
 DATA = "text and images"

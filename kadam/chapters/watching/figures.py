@@ -108,16 +108,14 @@ def shares_said(record: xr.Dataset) -> str:
     most = claims.announced(record).where(counts > 0)
     of = int(counts.sum())
     each = [
-        f"{name}: {_total(record, name)} of {of} spikes announced, by chance {_blind(record, name):.0f}, a median of "
-        f"{_lead(record, name)} steps before; in healthy training {_false(record, name):.2g} false alarms in 1,000 steps"
+        f"{name} {_total(record, name)} (by chance {_blind(record, name):.0f}; {_lead(record, name)} steps before; "
+        f"{_false(record, name):.2g} false alarms)"
         for name in claims.ALARMS
     ]
-    limits = claims.thresholds(record)
-    factors = [f"{name} {span(limits.sel(alarm=name))}" for name in claims.OTHERS]
     none = [f"{n}, {s}" for n in most.network.values for s in most.situation.values if not counts.sel(network=n, situation=s)]
     return (
-        f"All situations together. {'; '.join(each)}. Thresholds of the others, times their level: {listed(factors)}. "
-        f"Without a spike: {'; '.join(none) or 'none'}."
+        f"Of {of} spikes were announced, in brackets with the median lead and the false alarms in a thousand steps of healthy "
+        f"training: {'; '.join(each)}. Without a spike: {'; '.join(none) or 'none'}."
     )
 
 

@@ -9,6 +9,7 @@ from importlib import import_module
 
 import pytest
 import torch
+from torch.library import define
 
 # What libraries say of themselves and of each other is theirs; what KAdam or a scheduler says fails a test, as everywhere.
 ONLY_OURS = pytest.mark.filterwarnings("ignore", "error:::kadam", "error:Detected call of")
@@ -38,7 +39,7 @@ def declare_torchvisions_operators():
         if "torchvision::nms does not exist" not in str(error):
             raise
         for name in ("nms", "qnms"):
-            torch.library.define(f"torchvision::{name}", "(Tensor a, Tensor b, float c) -> Tensor")
+            define(f"torchvision::{name}", "(Tensor a, Tensor b, float c) -> Tensor")
         import_module("torchvision")
 
 

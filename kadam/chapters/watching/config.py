@@ -1,4 +1,4 @@
-"""What is watched: two networks in five situations, at which profile."""
+"""What is watched: two networks, each in all of ``SITUATIONS``, at which profile."""
 
 from dataclasses import dataclass
 from typing import NamedTuple

@@ -1,4 +1,4 @@
-"""What several judges want to know of one dataset, computed once while they judge it."""
+"""What several judges, or parts of one sentence or figure, want to know of a dataset: computed once while they are at it."""
 
 import functools
 from collections.abc import Callable, Iterator

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from kadam.report.ledger import span as span
+from kadam.report.once import judging
 
 P = ParamSpec("P")
 
@@ -27,7 +28,8 @@ def said(tell: Callable[P, str]) -> Callable[P, Sentences]:
 
     @functools.wraps(tell)
     def tell_as_text(*args: P.args, **kwargs: P.kwargs) -> Sentences:
-        return Sentences(tell(*args, **kwargs))
+        with judging():
+            return Sentences(tell(*args, **kwargs))
 
     tell_as_text.says = True  # type: ignore[attr-defined]  # by this it is known
     return tell_as_text

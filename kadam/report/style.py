@@ -14,6 +14,8 @@ from matplotlib.colors import TwoSlopeNorm
 from matplotlib.figure import Figure as Figure
 from numpy.typing import NDArray
 
+from kadam.report.once import judging
+
 P = ParamSpec("P")
 
 # Okabe & Ito's palette, told apart by colour-blind readers.
@@ -69,7 +71,8 @@ def styled(draw: Callable[P, Figure]) -> Callable[P, Figure]:
         before = {name: plt.rcParams[name] for name in BASE}
         plt.rcParams.update(BASE)
         try:
-            figure = draw(*args, **kwargs)
+            with judging():
+                figure = draw(*args, **kwargs)
             _label_stand_in(figure, args)
             return figure
         finally:

@@ -105,14 +105,15 @@ def shares(record: xr.Dataset) -> style.Figure:
 def shares_said(record: xr.Dataset) -> str:
     """Spikes, shares, leads and false alarms of the monitor and of the others."""
     counts = claims.counts(record)
-    most = claims.announced(record).where(counts > 0)
     of = int(counts.sum())
     each = [
         f"{name} {_total(record, name)} (by chance {_blind(record, name):.0f}; {_lead(record, name)} steps before; "
         f"{_false(record, name):.2g} false alarms)"
         for name in claims.ALARMS
     ]
-    none = [f"{n}, {s}" for n in most.network.values for s in most.situation.values if not counts.sel(network=n, situation=s)]
+    none = [
+        f"{n}, {s}" for n in counts.network.values for s in counts.situation.values if not counts.sel(network=n, situation=s)
+    ]
     return (
         f"Of {of} spikes were announced, in brackets with the median lead and the false alarms in a thousand steps of healthy "
         f"training: {'; '.join(each)}. Without a spike: {'; '.join(none) or 'none'}."

@@ -189,8 +189,11 @@ def with_badge(notebook: Notebook, page: Page, used: Mapping[str, xr.Dataset], g
     badge = nbformat.v4.new_markdown_cell(badge_of(shown, folder="../generated", after=source), id="badge")
     marked = with_words_apart(notebook)
     for cell in marked.cells:
-        if "injected-parameters" in cell.metadata.get("tags", []):
-            cell.metadata.tags.append("remove-cell")  # the badge names the profile
+        tags = cell.metadata.setdefault("tags", [])
+        if "injected-parameters" in tags:
+            tags.append("remove-cell")  # the badge names the profile
+        elif cell.cell_type == "code" and "mystnb" not in cell.metadata and not {"idea", "remove-input"} & {*tags}:
+            tags.append("hide-input")  # all is folded but the chapter's idea and the lines that draw
     title = next(i for i, cell in enumerate(marked.cells) if cell.cell_type == "markdown")
     heading, _, rest = marked.cells[title].source.partition("\n")
     marked.cells[title].source = heading

@@ -177,6 +177,15 @@ def test_the_badge_stands_below_the_title_and_links_record_and_source(page, used
     assert executed.cells[0].source.endswith("Some words.")  # the executed notebook itself is left alone
 
 
+def test_a_page_folds_all_code_but_its_idea_and_what_draws(page, used, tmp_path):
+    drawn, named = {"mystnb": {"figure": {}}}, {"tags": ["idea"]}
+    cells = [nbformat.v4.new_code_cell("1", metadata=metadata) for metadata in ({}, named, drawn, {"tags": ["parameters"]})]
+    executed = nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell("# A page"), *cells])
+    marked = book.with_badge(executed, page(), used, tmp_path / "generated").cells
+    folded = ["hide-input" in cell.metadata["tags"] for cell in marked if cell.cell_type == "code"]
+    assert folded == [True, False, False, True]
+
+
 def test_a_page_of_all_records_copies_none_and_says_where_they_are_listed(page, tmp_path):
     source = page().source
     source.write_text(source.read_text().replace("experiments: [stability]", "experiments: all"))

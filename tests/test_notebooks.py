@@ -41,6 +41,28 @@ def test_a_notebook_holds_no_definitions_and_few_short_cells(path):
     assert max(len(cell.source.splitlines()) for cell in cells) <= 13
 
 
+def ideas(path):
+    return [cell.source for cell in code_cells(path) if "idea" in cell.metadata.get("tags", [])]
+
+
+LAID_OUT = {"10-review", "12-scale"}  # these chapters answer and count, and have no idea of their own
+
+
+@pytest.mark.parametrize("path", [path for path in SOURCES if path.stem not in LAID_OUT], ids=lambda p: p.stem)
+def test_a_chapter_has_its_idea_in_ten_lines_that_run_alone_with_the_core(path, capsys):
+    """A reader can copy it: ten lines and what they import, of the core."""
+    (source,) = ideas(path)
+    lines = [line for line in source.splitlines() if line]
+    imports = [line for line in lines if re.match("(from|import) ", line)]
+    assert len(lines) - len(imports) <= 10
+    assert max(map(len, lines)) <= 110, "it would be cut off on the page"
+    own = [line for line in imports if "kadam" in line]
+    assert not [line for line in own if re.search("kadam.(lab|report|chapters)", line)]
+    assert {line.split()[1] for line in imports if line not in own} <= {"numpy", "torch", "itertools", "warnings"}
+    exec(source, {})
+    assert capsys.readouterr().out
+
+
 @pytest.mark.parametrize("path", SOURCES, ids=lambda p: p.stem)
 def test_every_figure_has_a_caption_alt_text_a_name_and_sentences(path):
     """Captions say what is drawn and how to read it; what came out is said by a function, in the cell's last line."""
@@ -59,7 +81,7 @@ def test_every_figure_has_a_caption_alt_text_a_name_and_sentences(path):
 def test_prose_holds_no_measured_number(path):
     """Numbers of a record are computed; those that are typed belong to a paper, a configuration or a formula."""
     prose = [cell.source for cell in jupytext.read(path).cells if cell.cell_type == "markdown"]
-    after = prose[prose.index(next(words for words in prose if "## " in words)) + 1 :]
+    after = prose[prose.index(next(words for words in prose if re.search("## (?!The idea)", words))) + 1 :]
     for words in after:
         assert not MEASURED.findall(free(words)), words
 

@@ -1,7 +1,8 @@
 """Minutes of a GPU: slices, most telling first, each an experiment that ends in a record of its own.
 
 A slice that learns is timed by a pilot, and its steps are cut to the time there is, never below what its criteria need. What
-does not fit is left out and named. The same command goes on where the time ran out.
+does not fit is left out and named. The same command goes on where the time ran out. While the first slice, which times nothing,
+runs its tests, another process compiles what the later ones train.
 """
 
 import importlib.util
@@ -70,10 +71,31 @@ def run(within: float, device: str, *, slices: tuple[Slice, ...] = SLICES) -> li
     """Run the slices within so many seconds; a line for each that is not done, and why. ``GPUError`` before anything starts."""
     check(device, slices)
     budget, missing = Budget(within), []
-    for i, one in enumerate(slices):
-        if remark := _done(one, device, budget, slices[i:]):
-            missing.append(f"{one.name} ({one.what}): {remark}")
+    names = [one.name for one in slices if takes_steps(one)]
+    ahead = subprocess.Popen([sys.executable, "-c", f"from kadam import gpu; gpu.compile_ahead({device!r}, {names})"])
+    try:
+        for i, one in enumerate(slices):
+            if remark := _done(one, device, budget, slices[i:]):
+                missing.append(f"{one.name} ({one.what}): {remark}")
+            end(ahead, 0.1 * max(budget.left, 0.0))  # what comes next is timed
+    finally:
+        end(ahead, 0.0)
     return missing
+
+
+def compile_ahead(device: str, names: Sequence[str]) -> None:
+    """Take a few steps of everything that these experiments train, so that the compilers' caches on disk hold it."""
+    for name in names:
+        chapters.find(name).part("run").pilot(chapters.request(name, PROFILE[device]).config)
+
+
+def end(process: "subprocess.Popen[bytes]", seconds: float) -> None:
+    """Wait so long at most for a process to end, and end it."""
+    try:
+        process.wait(timeout=seconds)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
 
 
 def _done(one: Slice, device: str, budget: Budget, left: tuple[Slice, ...]) -> str:
@@ -103,7 +125,7 @@ def chosen_steps(one: Slice, device: str, seconds: Callable[[], float]) -> int |
     ``OutOfTime`` where these are fewer than the slice's criteria need.
     """
     experiment, profile = chapters.find(one.name), PROFILE[device]
-    least = getattr(experiment.part("config"), "LEAST", None)
+    least = takes_steps(one)
     if least is None:
         return None
     wanted = chapters.request(one.name, profile)
@@ -121,6 +143,12 @@ def chosen_steps(one: Slice, device: str, seconds: Callable[[], float]) -> int |
     with files.whole_file(kept) as aside:
         aside.write_text(str(steps))
     return steps
+
+
+def takes_steps(one: Slice) -> int | None:
+    """The fewest steps with which its criteria mean something; None where it does not train."""
+    least: int | None = getattr(chapters.find(one.name).part("config"), "LEAST", None)
+    return least
 
 
 def within_time(command: Sequence[str], seconds: float) -> int | None:

@@ -16,6 +16,9 @@ TRIED = (Slice("growth", "growth outside the region", 50), Slice("optimum", "rat
 SMOKE = {one.name: chapters.request(one.name, "smoke").config.steps for one in TRIED}
 
 
+ENDED = SimpleNamespace(wait=lambda timeout: 0)  # a process
+
+
 class Clock:
     """Seconds that pass when a slice runs."""
 
@@ -36,6 +39,7 @@ def told(monkeypatch):
         return 0
 
     monkeypatch.setattr(gpu, "within_time", within_time)
+    monkeypatch.setattr(gpu.subprocess, "Popen", lambda command: ENDED)
     monkeypatch.setattr(gpu, "Budget", lambda within: Budget(within, clock))
     for name in ("growth", "optimum"):
         module = chapters.find(name).part("run")
@@ -94,6 +98,26 @@ def test_a_command_is_interrupted_when_its_time_is_up():
     sleeping = [sys.executable, "-c", "import time; time.sleep(60)"]
     assert gpu.within_time(sleeping, 0.5) is None
     assert gpu.within_time([sys.executable, "-c", "raise SystemExit(3)"], 30) == 3
+
+
+def test_what_slices_train_is_compiled_ahead(told, monkeypatch):
+    """Every slice that trains, and no other, takes its first steps, as in the pilot that times it later."""
+    told.takes |= {"growth": 10.0, "optimum": 10.0}
+    started, asked = [], []
+    monkeypatch.setattr(gpu.subprocess, "Popen", lambda command: started.append(command) or ENDED)
+    gpu.run(400, "cpu", slices=(*TRIED, Slice("speed", "times a step", 40)))
+    for name in ("growth", "optimum"):
+        monkeypatch.setattr(chapters.find(name).part("run"), "pilot", asked.append)
+    ((_, _, code),) = started
+    exec(code, {})
+    assert asked == [chapters.request(name, "smoke").config for name in ("growth", "optimum")]
+
+
+@pytest.mark.parametrize("seconds", [0.0, 30.0])
+def test_what_compiles_ahead_is_waited_for_or_ended(seconds):
+    process = gpu.subprocess.Popen([sys.executable, "-c", f"import time; time.sleep({0.2 if seconds else 60})"])
+    gpu.end(process, seconds)
+    assert process.poll() == (0 if seconds else -9)
 
 
 @pytest.mark.parametrize(

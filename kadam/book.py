@@ -25,7 +25,7 @@ from kadam.lab.records import committed, files
 from kadam.lab.records.closure import PACKAGE, code_of
 from kadam.lab.records.record import device_name
 from kadam.lab.records.store import command
-from kadam.notebooks import BookError, Notebook, Page, as_text, say, write
+from kadam.notebooks import DRAWN, BookError, Notebook, Page, as_text, say, write
 from kadam.report import explorer
 from kadam.report.ledger_page import Made, answers, fragment, readings, shortfalls
 from kadam.report.rows import KINDS, Answered, count
@@ -187,7 +187,7 @@ def with_badge(notebook: Notebook, page: Page, used: Mapping[str, xr.Dataset], g
     if page.shows_every:
         source = f"computed from every record, which [the machine page](../status.md) lists{source}"
     badge = nbformat.v4.new_markdown_cell(badge_of(shown, folder="../generated", after=source), id="badge")
-    marked = with_words_apart(notebook)
+    marked = with_data_apart(with_words_apart(notebook), generated)
     for cell in marked.cells:
         tags = cell.metadata.setdefault("tags", [])
         if "injected-parameters" in tags:
@@ -220,6 +220,24 @@ def with_words_apart(notebook: Notebook) -> Notebook:
             cell.metadata["mystnb"] = {**drawn, "image": {**drawn["image"], "alt": alt}}
             line, hidden = "# a page leaves out cells without a line", {"tags": ["remove-input"]}
             cells.append(nbformat.v4.new_code_cell(line, outputs=words, metadata=hidden, id=f"{cell.id}-words"))
+    apart.cells = cells
+    return apart
+
+
+def with_data_apart(notebook: Notebook, generated: Path) -> Notebook:
+    """A copy in which a line below each figure leads to the table of what it draws, and names the function that draws it."""
+    apart = nbformat.from_dict(notebook)
+    cells = []
+    for cell in apart.cells:
+        cells.append(cell)
+        tables = [output for output in cell.get("outputs", []) if DRAWN in output.get("data", {})]
+        if tables:
+            cell.outputs = [output for output in cell.outputs if output not in tables]
+            name = cell.metadata["mystnb"]["figure"]["name"]
+            write(generated / f"{name}.csv", tables[0].data[DRAWN])
+            line = f"{{download}}`its points as CSV <../generated/{name}.csv>` · drawn by `{tables[0].metadata['drawn by']}`"
+            below = f":::{{div}} kadam-figure-links\n{line}\n:::"
+            cells.append(nbformat.v4.new_markdown_cell(below, id=f"{cell.id}-data"))
     apart.cells = cells
     return apart
 

@@ -11,6 +11,9 @@ from jupyter_client.manager import AsyncKernelManager
 from traitlets import default
 from traitlets.config import Config
 
+# What the kernel does first: figures then give what they draw as a table, beside their pictures.
+FIRST = "from kadam.report import drawn; drawn.publish(get_ipython())"
+
 
 class OwnSpecs(KernelSpecManager):
     """Knows one kernel, that of the Python that asks: whatever is installed under its name elsewhere is passed over."""
@@ -38,7 +41,8 @@ def execute(notebook: nbformat.NotebookNode, aside: Path, parameters: Mapping[st
     """
     config = Config({"KernelManager": {"transport": "ipc", "ip": sockets}})
     kernel: dict[str, Any] = {"kernel_name": "python3", "kernel_manager_class": OwnKernel, "config": config}
-    quiet: dict[str, Any] = {"progress_bar": False, "extra_arguments": ["--log-level=CRITICAL"]}
+    options = ["--log-level=CRITICAL", f"--IPKernelApp.exec_lines={FIRST}"]
+    quiet: dict[str, Any] = {"progress_bar": False, "extra_arguments": options}
     try:
         return papermill.execute_notebook(notebook, aside, dict(parameters), **quiet, **kernel)
     except papermill.PapermillExecutionError as error:

@@ -186,6 +186,28 @@ def test_a_page_folds_all_code_but_its_idea_and_what_draws(page, used, tmp_path)
     assert folded == [True, False, False, True]
 
 
+def test_below_a_figure_its_points_can_be_had_and_its_cell_keeps_the_picture(page, used, tmp_path):
+    """As the kernel gives both; what nbval compares with has neither."""
+    source = page("from kadam.chapters.stability import figures\n_ = figures.region(record)")
+    text = source.source.read_text().replace("{code-cell} ipython3\nfrom", "{code-cell} ipython3\n---\n" + FIGURE + "---\nfrom")
+    source.source.write_text(text.replace("_ = figures", "from kadam import chapters\n_ = figures").replace("(record)", CALL))
+    executed = notebooks.execute(source, {"profile": "smoke"}, used, tmp_path)
+    slim = notebooks.without_images(executed)
+    assert not [
+        output for cell in slim.cells for output in cell.get("outputs", []) if {"text/csv", "image/png"} & {*output.data}
+    ]
+    marked = book.with_badge(executed, source, used, tmp_path / "generated").cells
+    (at,) = (i for i, cell in enumerate(marked) if "outputs" in cell and cell.outputs)
+    assert [set(output.data) for output in marked[at].outputs] == [{"image/png", "text/plain"}]
+    assert "../generated/fig-it.csv" in marked[at + 1].source
+    assert "kadam.chapters.stability.figures.region" in marked[at + 1].source
+    assert (tmp_path / "generated" / "fig-it.csv").read_text().startswith("panel,title,kind,label,x,y,value\n1,")
+
+
+FIGURE = "mystnb:\n  figure:\n    name: fig-it\n    caption: It.\n  image:\n    alt: It.\n"
+CALL = '(chapters.obtain("stability", "smoke"))'
+
+
 def test_a_page_of_all_records_copies_none_and_says_where_they_are_listed(page, tmp_path):
     source = page().source
     source.write_text(source.read_text().replace("experiments: [stability]", "experiments: all"))

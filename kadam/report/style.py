@@ -60,7 +60,7 @@ BETA_LABEL = r"$\beta$  (PyTorch's beta2)"
 
 
 def styled(draw: Callable[P, Figure]) -> Callable[P, Figure]:
-    """Decorate a function that draws a record so that it draws in this style and labels stand-in data.
+    """Decorate a function that draws a record so that it draws in this style and labels stand-in data; its name is the ``gid``.
 
     Only the settings named in ``BASE`` are put back: ``plt.rc_context`` would also undo what a notebook's backend sets
     when it wakes up at the first figure, and every later figure would stay invisible.
@@ -74,6 +74,7 @@ def styled(draw: Callable[P, Figure]) -> Callable[P, Figure]:
             with judging():
                 figure = draw(*args, **kwargs)
             _label_stand_in(figure, args)
+            figure.set_gid(f"{draw.__module__}.{draw.__name__}")
             return figure
         finally:
             plt.rcParams.update(before)

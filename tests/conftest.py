@@ -22,7 +22,13 @@ TOGETHER = {
     **{f"lab/test_{name}.py": name for name in ("cluster", "kill", "closure", "resume")},
     **{
         f"{name}.py": name
-        for name in ("optim/test_distributed", "optim/test_cuda", "test_installation", "chapters/test_curvature")
+        for name in (
+            "optim/test_distributed",
+            "optim/test_cuda",
+            "test_installation",
+            "chapters/test_curvature",
+            "chapters/test_chapter_speed",
+        )
     },
     **{f"theory/test_{name}.py": name for name in ("flow", "geometry")},
     **{f"clients/{path.name}": "clients" for path in (Path(__file__).parent / "clients").glob("test_*.py")},
@@ -73,9 +79,12 @@ def pytest_xdist_make_scheduler(config, log):
 
 
 @pytest.fixture(autouse=True)
-def alone(tmp_path_factory, monkeypatch):
-    """Its cache is there once something is kept: most tests keep nothing."""
-    monkeypatch.setenv("KADAM_CACHE", str(tmp_path_factory.getbasetemp() / f"cache-{next(CACHES)}"))
+def alone(tmp_path_factory, shared_cache, monkeypatch):
+    """A cache of its own; only what committed records were judged to say, which goes by their bytes and the code, is shared."""
+    own = tmp_path_factory.getbasetemp() / f"cache-{next(CACHES)}"
+    own.mkdir()
+    (own / "judged").symlink_to(shared_cache / "judged")
+    monkeypatch.setenv("KADAM_CACHE", str(own))
     monkeypatch.delenv("KADAM_DATA", raising=False)
     monkeypatch.setenv("KADAM_PACK", "")
     if LAB:
@@ -123,7 +132,9 @@ class SmokeRecords(dict):
 def shared_cache(tmp_path_factory):
     """Where the processes of this run keep what they share: the cache that `make test` names, else a folder of the run."""
     base = tmp_path_factory.getbasetemp()
-    return Path(KEPT) if KEPT else (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "shared-cache"
+    found = Path(KEPT) if KEPT else (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "shared-cache"
+    (found / "judged").mkdir(parents=True, exist_ok=True)
+    return found
 
 
 @pytest.fixture(scope="session")

@@ -106,7 +106,7 @@ def committed_record(name):
 
 def ledger():
     """The ledger's rows of the committed records, whatever lies on this machine."""
-    found = [claim for name in chapters.NAMES for claim in chapters.claims(name, committed_record(name))]
+    found = [claim for name in chapters.NAMES for claim in chapters.kept(name, committed_record(name))]
     return chapters.rows.answered(found)
 
 

@@ -214,13 +214,13 @@ def test_a_page_draws_its_own_record_where_it_is_asked_to(smoke_records, monkeyp
 
 def test_what_was_judged_once_is_read_again_until_record_or_code_changes(monkeypatch, smoke_records):
     record = smoke_records["stability"]
-    first, judged = chapters._kept("stability", record), []
+    first, judged = chapters.kept("stability", record), []
     monkeypatch.setattr(chapters, "claims", lambda name, record: judged.append(name) or first)
-    assert chapters._kept("stability", record) == first
+    assert chapters.kept("stability", record) == first
     assert judged == []
-    chapters._kept("stability", record.assign_attrs(sha256="another"))
+    chapters.kept("stability", record.assign_attrs(sha256="another"))
     monkeypatch.setattr(chapters, "code_of", lambda *given: "edited")
-    chapters._kept("stability", record)
+    chapters.kept("stability", record)
     assert judged == ["stability"] * 2
 
 

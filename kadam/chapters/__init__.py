@@ -212,16 +212,16 @@ def ledger(profile: str, folder: Path | None) -> list[Claim]:
     found: list[Claim] = []
     for name in NAMES:
         record = best(name, profile, folder)
-        found += claims(name, None, profile=profile) if record is None else _kept(name, record)
+        found += claims(name, None, profile=profile) if record is None else kept(name, record)
     return found
 
 
 def answered(profile: str, draw: str = "best") -> list[Answered]:
     """Every row of the ledger, judged by the records that the pages of a book draw; see :func:`shown`."""
-    return rows.answered([claim for name in NAMES for claim in _kept(name, shown(name, profile, draw))])
+    return rows.answered([claim for name in NAMES for claim in kept(name, shown(name, profile, draw))])
 
 
-def _kept(name: str, record: xr.Dataset) -> list[Claim]:
+def kept(name: str, record: xr.Dataset) -> list[Claim]:
     """The claims of a record that was read from a file: judged once for what it holds and the code that judges it."""
     module = find(name).module_name("claims")
     key = f"{record.attrs['sha256']:.16}-{code_of(files_of(module), PACKAGE)}"

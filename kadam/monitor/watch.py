@@ -69,8 +69,8 @@ class StabilityMonitor:
     one array to the host, for each device, and takes one collective where parameters are distributed.
 
     An update u moves a weight by lr u. It is measured from the state after the step. ``log()`` is a plain dictionary for any
-    logger, ``events`` a list of :class:`Event`, ``str()`` a table, ``picture()`` a matplotlib figure. The first event of
-    either cause warns (:class:`StabilityWarning`).
+    logger, ``events`` a list of :class:`kadam.monitor.Event`, ``str()`` a table, ``picture()`` a matplotlib figure. The first
+    event of either cause warns (:class:`kadam.monitor.StabilityWarning`).
 
     ``ValueError`` for another kind of optimizer and for arguments that make no sense, which it names; ``TypeError`` for what
     is no optimizer.

@@ -11,6 +11,7 @@ from kadam.chapters.watching import alarms, claims, figures, run
 from kadam.chapters.watching.config import NETWORKS, PROFILES, SITUATIONS, Config
 from kadam.lab.engine.progress import Progress
 from kadam.lab.train.tasks import Inputs
+from kadam.report.once import judging
 
 SMOKE = PROFILES["smoke"]
 STEPS, SETTLE = 600, 50
@@ -184,16 +185,18 @@ def record_of(*, spikes, monitor=(), gradient=(), loss=(), cause=0, bad_cause=0,
 )
 def test_claims_turn_with_the_truth(made, held):
     record = record_of(**made)
-    for (_, criterion, judge), expected in zip(claims.TESTS.values(), held, strict=True):
-        words, cases = judge(record, **criterion.limits)
-        assert expected is None or set(cases.held.values()) == {expected}, (str(criterion), words)
+    with judging():
+        for (_, criterion, judge), expected in zip(claims.TESTS.values(), held, strict=True):
+            words, cases = judge(record, **criterion.limits)
+            assert expected is None or set(cases.held.values()) == {expected}, (str(criterion), words)
     assert f"{len(made['spikes']) * 5} loss spikes" in figures.answer(record)
 
 
 def test_few_spikes_judge_nothing():
     record = record_of(spikes=[400], monitor=[380]).isel(seed=slice(4))
-    for (_, criterion, judge), decided in zip(claims.TESTS.values(), (False, False, False, True, True, False), strict=True):
-        assert bool(judge(record, **criterion.limits)[1].held) == decided
+    with judging():
+        for (_, criterion, judge), decided in zip(claims.TESTS.values(), (False, False, False, True, True, False), strict=True):
+            assert bool(judge(record, **criterion.limits)[1].held) == decided
     assert figures.leads_table(record).rows
 
 

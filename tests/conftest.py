@@ -3,6 +3,7 @@
 Without the laboratory's libraries, as on a bare GPU machine, the tests of the core run and the others are counted.
 """
 
+import gc
 import itertools
 import os
 import re
@@ -76,6 +77,10 @@ def pytest_xdist_make_scheduler(config, log):
             return TOGETHER.get(nodeid.partition("::")[0].removeprefix("tests/"), nodeid)
 
     return Together(config, log)
+
+
+def pytest_collection_finish():
+    gc.freeze()  # thousands of tests and what they import are never garbage; every full collection would look at them again
 
 
 @pytest.fixture(autouse=True)

@@ -93,7 +93,7 @@
 
   function number(x) {
     if (x === Infinity) return "no limit";
-    if (x !== 0 && (Math.abs(x) < 1e-4 || Math.abs(x) >= 1e9)) return x.toExponential(2);
+    if (x !== 0 && (Math.abs(x) < 1e-4 || Math.abs(x) >= 1e9)) return Number(x.toPrecision(3)).toExponential();
     return Number(x.toPrecision(3)).toLocaleString("en", { maximumFractionDigits: 20 });
   }
 
@@ -153,10 +153,10 @@
     const C = coefficient(beta, gamma), silence = criticalSilence(beta, gamma), within = maxUpdateBound(n, beta, gamma);
     const alone = (words) => (k === 1 ? words : "known for one stage only");
     return {
-      region: isStable(beta, gamma, paperEdge(gamma)) ? "inside, and inside the paper's"
-        : isStable(beta, gamma) ? "inside, and outside the paper's" : "outside",
+      region: isStable(beta, gamma, paperEdge(gamma)) ? "inside both"
+        : isStable(beta, gamma) ? "inside, outside the paper's" : "outside both",
       C: Number.isFinite(C) ? number(C) : C > 0 ? "infinity" : "−infinity",
-      growth: `${number(growthRate(beta, gamma))} per step (the paper's |C|/2: ${number(paperGrowthRate(beta, gamma))})`,
+      growth: `${number(growthRate(beta, gamma))} (the paper's: ${number(paperGrowthRate(beta, gamma))})`,
       within: within === Infinity && beta > 0 ? "> 1e308" : number(within),
       ever: number(largestUpdate(beta, gamma)),
       typical: alone(number(typicalUpdate(gamma))),
@@ -204,9 +204,9 @@
   const MOST_STAGES = 16;
   const START = { beta1: 0.9, beta2: 0.999, k: 1, strategy: "inverse_exp", n: 100 };
   const ROWS = [
-    ["region", "region beta2 > beta1²"],
+    ["region", "region, and the paper's, C > 0"],
     ["C", "coefficient C"],
-    ["growth", "growth rate"],
+    ["growth", "growth rate per step"],
     ["within", "largest update by iteration n"],
     ["ever", "largest update for ever"],
     ["typical", "typical size: random signs, steady sizes"],
@@ -257,7 +257,7 @@
     const row = ([name, words]) => `<div><dt>${words}</dt><dd data-part="${name}"></dd></div>`;
     return `<fieldset class="presets"><legend>Pairs that people use</legend>${common.map(preset).join("")}</fieldset>
       <div class="columns"><div>${plane(common)}</div>
-      <div>${rateInput(id, "beta1", "of the momentum (γ)")}${rateInput(id, "beta2", "of the second moment (β)")}
+      <div class="side">${rateInput(id, "beta1", "of the momentum (γ)")}${rateInput(id, "beta2", "of the second moment (β)")}
         <p class="wrong" id="${id}-wrong" data-part="wrong"></p>${settings(id, strategies)}
         <p class="verdict" data-part="verdict"></p><p data-part="remark"></p>
         <p class="hidden" role="status" data-part="status"></p>
@@ -266,7 +266,7 @@
         <figcaption>Updates in learning rates: <span class="key bound">the largest</span><span class="alone">,
           <span class="key rms">root mean square at most</span>, <span class="key typical">typical size</span></span>.
         </figcaption></figure>
-      <figure><svg data-part="worst" viewBox="-58 -10 376 266" role="img"
+      <figure class="wide"><svg data-part="worst" viewBox="-58 -10 376 266" role="img"
           aria-label="The worst gradients, above, and the update that they cause, below."></svg>
         <figcaption><button type="button" data-part="play">Play</button>
           <span data-part="cause"></span></figcaption></figure></div>`;

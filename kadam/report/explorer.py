@@ -13,7 +13,7 @@ from kadam.decay import STRATEGIES
 # The pairs that can be picked by name: those that people use, and their most common slip.
 PRESETS = {**COMMON, (0.999, 0.9): "the default, swapped"}
 
-WITHOUT_SCRIPT = "Here a script would let you drag a pair of betas. Without one, <code>kadam stability --betas 0.9 0.999</code> answers the same."
+WITHOUT_SCRIPT = "Without scripts, <code>kadam stability --betas 0.9 0.999</code> in a terminal answers what a map does here."
 
 
 def script() -> str:

@@ -3,26 +3,10 @@
 Where either is missing these tests are skipped, but for ``make browser``, which installs the one and wants the other.
 """
 
-import os
 import shutil
-from importlib import import_module
 
 import pytest
-
-
-def needed(found, name):
-    """What was found; else the test is skipped, or fails where the tests are asked for by ``make browser``."""
-    if not found:
-        (pytest.fail if os.environ.get("KADAM_BROWSER") else pytest.skip)(f"needs {name}")
-    return found
-
-
-def library(name):
-    """The module of this name, if there is one."""
-    try:
-        return import_module(name)
-    except ModuleNotFoundError:
-        return None
+from browsing import library, needed
 
 
 @pytest.fixture(scope="session")

@@ -222,7 +222,7 @@
     const exact = edgeLine((gamma) => gamma * gamma);
     const dot = ([beta1, beta2, name]) =>
       `<circle class="common" cx="${across(beta1)}" cy="${SIDE - across(beta2)}" r="3.5"><title>${name}</title></circle>`;
-    return `<svg data-part="plane" viewBox="-58 -12 376 356" role="img"
+    return `<svg data-part="plane" viewBox="-58 -12 388 356" role="img"
         aria-label="The plane of beta1, to the right, and beta2, upwards, by distance from one. Above the curve is stable.">
       <polygon class="inside" points="0,0 0,${SIDE} ${exact} ${SIDE},0"/>${frame(SIDE)}
       <polyline class="paper" points="${edgeLine(paperEdge)}"/><polyline class="exact" points="${exact}"/>
@@ -262,11 +262,11 @@
         <p class="verdict" data-part="verdict"></p><p data-part="remark"></p>
         <p class="hidden" role="status" data-part="status"></p>
         <dl>${ROWS.map(row).join("")}</dl></div>
-      <figure><svg data-part="bounds" viewBox="-58 -10 376 206" role="img" aria-label="Updates over iterations."></svg>
+      <figure><svg data-part="bounds" viewBox="-58 -10 388 206" role="img" aria-label="Updates over iterations."></svg>
         <figcaption>Updates in learning rates: <span class="key bound">the largest</span><span class="alone">,
           <span class="key rms">root mean square at most</span>, <span class="key typical">typical size</span></span>.
         </figcaption></figure>
-      <figure class="wide"><svg data-part="worst" viewBox="-58 -10 376 266" role="img"
+      <figure class="wide"><svg data-part="worst" viewBox="-58 -10 388 266" role="img"
           aria-label="The worst gradients, above, and the update that they cause, below."></svg>
         <figcaption><button type="button" data-part="play">Play</button>
           <span data-part="cause"></span></figcaption></figure></div>`;

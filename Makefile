@@ -8,6 +8,7 @@
 # make unit          the tests, in several processes
 # make notebooks     the numbers in the smoke notebooks, computed again and compared
 # make smoke-book    the book at its smallest, built strictly
+# make browser       the pages of the smoke book in an installed chromium
 # make clients       the recipes for other libraries, each run with that library
 # make fuzz          the nightly setting of the fuzz tests: 10,000 cases and more
 # make update-smoke  rewrite the smoke notebooks that CI compares with
@@ -28,9 +29,10 @@ BIN := .venv/bin
 READY := .venv/.ready
 DEV := .venv/.dev
 CLIENTS := .venv/.clients
+BROWSER := .venv/.browser
 KADAM := $(BIN)/python -m kadam
 
-.PHONY: help env dev book test check lint types unit clients fuzz notebooks smoke-book update-smoke records paper serve pdf bench gpu gpu-pack lock clean
+.PHONY: help env dev book test check lint types unit browser clients fuzz notebooks smoke-book update-smoke records paper serve pdf bench gpu gpu-pack lock clean
 
 help:
 	@sed -n 's/^# \(make .*\)/\1/p' "$(strip $(MAKEFILE_LIST))"
@@ -66,6 +68,11 @@ $(CLIENTS): $(DEV)
 	$(COMPILE)
 	touch $@
 
+# What drives a browser; the browser itself is the system's.
+$(BROWSER): $(DEV)
+	$(INSTALL) -e '.[browser]'
+	touch $@
+
 book: env
 	$(KADAM) book --profile laptop
 
@@ -79,7 +86,7 @@ types: dev
 	$(BIN)/mypy
 
 # Tests and smoke notebooks keep their records apart from the user's own.
-unit check clients fuzz notebooks smoke-book update-smoke: export KADAM_CACHE := $(CURDIR)/.cache
+unit check browser clients fuzz notebooks smoke-book update-smoke: export KADAM_CACHE := $(CURDIR)/.cache
 
 # The processes share the cores, so each computes in one thread.
 unit check clients notebooks: export OMP_NUM_THREADS := 1
@@ -90,6 +97,11 @@ unit: dev
 
 check: lint types
 	$(BIN)/python -m pytest tests/theory tests/optim tests/test_decay.py tests/test_advice.py $(PARALLEL)
+
+# Where the browser is missing the tests fail here; elsewhere they are skipped.
+browser: export KADAM_BROWSER := 1
+browser: $(BROWSER) smoke-book
+	$(BIN)/python -m pytest tests/browser
 
 # Each library is installed here, so where one is missing its tests fail; elsewhere they are skipped.
 clients: export KADAM_CLIENTS := 1
@@ -146,7 +158,7 @@ gpu-pack: env
 	$(BIN)/python -m kadam.lab.packing gpu-pack
 
 # The exact versions of everything, from the environment at hand.
-lock: $(CLIENTS)
+lock: $(CLIENTS) $(BROWSER)
 	$(BIN)/python -m pip freeze --exclude-editable --disable-pip-version-check | sed 's/+cpu$$//' > constraints.txt
 
 clean:

@@ -130,6 +130,6 @@ def test_the_archives_hold_the_package_and_its_embedded_data_and_no_tests_notebo
     with zipfile.ZipFile(wheel) as archive, tarfile.open(source) as tar:
         for names in (archive.namelist(), tar.getnames()):
             words = "\n".join(names)
-            for held in ("py.typed", "embedded/tinyshakespeare-excerpt.txt", "embedded/digits.npz", "explorer.html", "LICENSE"):
+            for held in ("py.typed", "embedded/tinyshakespeare-excerpt.txt", "embedded/digits.npz", "explorer.js", "LICENSE"):
                 assert held in words
             assert not [name for name in names if name.endswith((".ipynb", ".nc")) or "/tests/" in name or "results" in name]

@@ -184,7 +184,7 @@ def state_bytes(k):
 
 def test_the_table_of_costs_is_computed():
     """A fused step reads weight, gradient and 2k moments, and writes weight and moments, in float32."""
-    state, moved, time, *_ = (row[1:] for row in rows("using", "| AdamW, `k=1` | `k=2` | `k=4`"))
+    state, moved, time, *_ = (row[1:] for row in rows("using", "cost | AdamW, `k=1` | `k=2` | `k=4`"))
     numbers = {k: 1 + 1 + 2 * k + 1 + 2 * k for k in (1, 2, 4)}
     assert state == [*(f"{state_bytes(k):g}" for k in numbers), "$8k$"]
     assert moved == [*(f"{4 * n}" for n in numbers.values()), "$12 + 16k$"]

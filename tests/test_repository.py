@@ -33,7 +33,7 @@ def requirements():
 
 def test_the_lock_pins_everything_that_is_asked_for():
     locked = {name.lower().replace("_", "-") for name in LOCK}
-    everything = [*requirements(), *PROJECT["optional-dependencies"]["clients"]]
+    everything = [*requirements(), *(r for extra in ("clients", "browser") for r in PROJECT["optional-dependencies"][extra])]
     missing = [r for r in everything if name_of(r) != "kadam" and name_of(r).lower() not in locked]
     assert missing == []
     assert LOCK["torch"] == "2.13.0"

@@ -147,8 +147,18 @@ def test_make_clients_installs_the_libraries_and_lets_none_be_missing(stand):
     assert stand.make("clients", fail="-m pytest")[0].returncode != 0
 
 
-def test_make_test_installs_no_library_of_the_recipes(stand):
-    assert [line for line in stand.make("test")[1] if "clients" in line] == []
+def test_make_browser_installs_its_driver_builds_the_book_and_lets_nothing_be_missing(stand):
+    result, asked = stand.make("browser")
+    assert result.returncode == 0, result.stderr
+    order = (".[browser]", PARTS["smoke book"], "-m pytest tests/browser")
+    (installed,), (built,), (tested,) = ([i for i, line in enumerate(asked) if words in line] for words in order)
+    assert max(installed, built) < tested
+    assert re.search(r"^browser: export KADAM_BROWSER := 1$", (ROOT / "Makefile").read_text(), flags=re.M)
+    assert stand.make("browser", fail="-m pytest")[0].returncode != 0
+
+
+def test_make_test_installs_no_library_of_the_recipes_and_no_driver_of_a_browser(stand):
+    assert [line for line in stand.make("test")[1] if "clients" in line or "browser" in line] == []
 
 
 def test_make_book_computes_and_builds(stand):
@@ -158,14 +168,19 @@ def test_make_book_computes_and_builds(stand):
     assert stand.make("book", fail="-m kadam")[0].returncode != 0
 
 
-def test_the_script_of_ci_is_make_test_and_fails_with_it(stand):
+@pytest.mark.parametrize(("browser", "commands"), [("", ["make test"]), ("chromium", ["make test", "make browser"])])
+def test_the_script_of_ci_is_make_test_and_make_browser_where_there_is_one_and_fails_with_them(stand, browser, commands):
     script = stand.folder / ".ci" / "run"
     script.parent.mkdir()
     shutil.copyfile(ROOT / ".ci" / "run", script)
-    path = f"{stand.programs}{os.pathsep}{os.environ['PATH']}"
-    result, asked = stand.run("bash", str(script), PATH=path)
-    assert (result.returncode, asked) == (0, ["make test"])
-    assert stand.run("bash", str(script), PATH=path, fail="make test")[0].returncode != 0
+    for name in ("sh", "basename", "dirname"):  # all that the script and the stand-ins ask of the machine
+        (stand.programs / name).symlink_to(shutil.which(name))
+    if browser:
+        shutil.copy(stand.programs / "make", stand.programs / browser)
+    result, asked = stand.run(shutil.which("bash"), str(script), PATH=str(stand.programs))
+    assert (result.returncode, asked) == (0, commands)
+    for command in commands:
+        assert stand.run(shutil.which("bash"), str(script), PATH=str(stand.programs), fail=command)[0].returncode != 0
 
 
 def test_every_target_that_the_makefile_describes_is_one():

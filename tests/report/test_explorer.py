@@ -1,56 +1,70 @@
-"""The page with the sliders holds the theory's answer for every position, and stands on its own."""
+"""The Explorer as it stands in a page: a script that needs nothing else, and the names that it is given.
+
+What it computes and how it is used is tested in a browser, in ``tests/browser``.
+"""
 
 import json
 import re
+from html import unescape
+from html.parser import HTMLParser
 
 import pytest
 
-from kadam.advice import advise
-from kadam.decay import Decay
+from kadam.advice import COMMON, advise
+from kadam.decay import STRATEGIES
 from kadam.report import explorer
-from kadam.theory import stability
 
 
-def constant(html, name):
-    return json.loads(re.search(rf"{name} = (.*?)[,;] ?(?:places|answers|\n)", html).group(1))
+class Elements(HTMLParser):
+    """The attributes of the elements of a fragment, by tag."""
+
+    def __init__(self, html):
+        super().__init__()
+        self.found = []
+        self.feed(html)
+
+    def handle_starttag(self, tag, attrs):
+        self.found.append((tag, dict(attrs)))
 
 
-def test_every_position_of_the_sliders_has_the_theorys_answer():
-    table = explorer.answers()
-    for i, beta1 in enumerate(explorer.RATES):
-        for j, beta2 in enumerate(explorer.RATES):
-            stable, sentence = table[i][j]
-            assert stable == stability.is_stable(beta=beta2, gamma=beta1)
-            assert sentence == advise(Decay(beta=beta2, gamma=beta1)).sentence()
+def data(name):
+    (found,) = [attributes for tag, attributes in Elements(explorer.fragment()).found if tag == "div"]
+    return json.loads(found[f"data-{name}"])
 
 
-def test_the_page_holds_these_answers_and_no_placeholder():
+def test_the_pairs_to_pick_are_those_that_people_use_and_the_swapped_default():
+    presets = {(beta1, beta2): name for beta1, beta2, name in data("presets")}
+    assert presets.items() > COMMON.items()
+    ((swapped, name),) = presets.items() - COMMON.items()
+    assert COMMON[swapped[::-1]] == "PyTorch's default"
+    assert "swapped" in name
+    assert len(advise(swapped).remarks()) == 1
+
+
+def test_the_strategies_are_those_there_are_and_each_has_its_formula():
+    assert tuple(data("strategies")) == STRATEGIES
+    for strategy in STRATEGIES:
+        assert re.search(rf'\b{strategy}: \(x|strategy === "{strategy}"', explorer.script())
+
+
+@pytest.mark.parametrize("word", ["http", "import ", "import(", "fetch(", "XMLHttpRequest", "src=", "url(", "eval("])
+def test_the_page_needs_no_network_and_no_other_file(word):
+    assert word not in explorer.fragment()
+
+
+def test_the_script_stands_whole_in_the_page_and_ends_only_there():
     html = explorer.fragment()
-    assert not re.search(r"@[A-Z0-9]+@", html)
-    assert tuple(constant(html, "rates")) == explorer.RATES
-    assert len(constant(html, "places")) == len(explorer.RATES)
-    assert json.dumps(explorer.answers()) in html
+    assert html.count("<script>") == html.count("</script>") == 1
+    assert explorer.script() in html
+    assert [tag for tag, _ in Elements(html).found] == ["div", "p", "code", "script"]
 
 
-def test_the_page_needs_no_network():
-    assert "http" not in explorer.fragment()
-    assert "src=" not in explorer.fragment()
+def test_without_scripts_there_are_words():
+    (words,) = re.findall(r"<p>(.*?)</p></div>", explorer.fragment())
+    assert "kadam stability --betas" in unescape(words)
 
 
-def test_it_starts_at_pytorchs_default_and_the_betas_in_use_can_be_chosen():
-    html = explorer.fragment()
-    assert f'id="kadam-beta1" min="0" max="{len(explorer.RATES) - 1}" step="1" value="{explorer.RATES.index(0.9)}"' in html
-    assert {0.0, 0.9, 0.95, 0.98, 0.99, 0.999} <= set(explorer.RATES)
-    assert list(explorer.RATES) == sorted(set(explorer.RATES))
-
-
-@pytest.mark.parametrize(("rate", "decades"), [(0.0, 0), (0.9, 1), (0.999, 3)])
-def test_the_maps_axes_count_decades_of_memory(rate, decades):
-    assert explorer.place(rate) == pytest.approx(decades / explorer.DECADES * explorer.SIDE)
-
-
-def test_the_exact_boundary_on_the_map_is_gamma_squared():
-    points = [tuple(map(float, point.split(","))) for point in explorer.boundary_path("discrete").split()]
-    for x, y in points[1:-1:20]:
-        gamma = 1 - 10 ** (-x / explorer.SIDE * explorer.DECADES)
-        assert explorer.SIDE - y == pytest.approx(explorer.place(gamma**2), abs=0.2)
+def test_the_script_stays_readable():
+    lines = explorer.script().splitlines()
+    assert len(lines) <= 450
+    assert max(map(len, lines)) <= 128

@@ -1,0 +1,53 @@
+"""The pages of the smoke book in a real browser: nothing is thrown, fetched from elsewhere or wider than the screen.
+
+And axe finds no breach of WCAG 2.2, levels A and AA, in the light on a wide screen and in the dark on a narrow one.
+"""
+
+import os
+from pathlib import Path
+
+import pytest
+from browsing import library, needed
+
+ROOT = Path(__file__).parents[2]
+HTML = ROOT / "_build" / "smoke" / "_build" / "html"
+PAGES = [path.stem for path in (ROOT / "book").glob("*.md")]
+PAGES += [f"notebooks/{path.stem}" for path in (ROOT / "notebooks").glob("*.md")]
+SCREENS = {"light, wide": ("light", 1200), "dark, narrow": ("dark", 320)}
+
+# MathJax speaks its formulas by MathML of its own, and there are a thousand of them.
+ASKED = """axe.run({exclude: [["mjx-container"]]}, {preload: false, resultTypes: ["violations"],
+    runOnly: ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]})"""
+
+
+@pytest.fixture(scope="session")
+def axe():
+    return needed(library("axe_playwright_python.base"), "axe-playwright-python, of the extra browser").AXE_SCRIPT
+
+
+def address(name):
+    """Of a page. `make browser` builds the book before; without it what lies there may be an older one."""
+    path = HTML / f"{name}.html"
+    return needed(os.environ.get("KADAM_BROWSER") and path.exists() and path.as_uri(), "make browser, which builds the book")
+
+
+@pytest.mark.parametrize("screen", SCREENS)
+@pytest.mark.parametrize("name", [*sorted(PAGES), "search", "genindex"])
+def test_a_page_breaks_no_rule_of_accessibility_and_fits_its_screen(visit, axe, name, screen):
+    scheme, width = SCREENS[screen]
+    page = visit(address(name), width=width, color_scheme=scheme)
+    assert page.evaluate("document.documentElement.dataset.theme") == scheme
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    page.evaluate(axe)
+    found = page.evaluate(ASKED)["violations"]
+    assert [(one["id"], node["html"], node["failureSummary"]) for one in found for node in one["nodes"]] == []
+
+
+@pytest.mark.parametrize("name", ["intro", "safe-betas", "notebooks/01-stability-region"])
+def test_the_explorer_is_on_its_pages_and_takes_its_pair_from_the_address(visit, name):
+    page = visit(f"{address(name)}?beta1=0.999&beta2=0.9")
+    (explorer,) = page.locator(".kadam-explorer").all()
+    assert "Did you mean (0.9, 0.999), PyTorch's default?" in explorer.text_content()
+    for width in (320, 768, 1200):
+        page.set_viewport_size({"width": width, "height": 900})
+        assert page.evaluate("document.documentElement.scrollWidth") <= width

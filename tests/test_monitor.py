@@ -577,7 +577,7 @@ def test_a_layer_of_another_shape_begins_anew():
     other, later = made(torch.optim.AdamW, shapes=[(6, 20)])
     later.load_state_dict(monitor.state_dict())
     feed(other, gradients(owned(other), 2))
-    assert len(later._slots[0].memory) == 6
+    assert later._slots[0].memory.shape == (8, 6)
 
 
 # Names and arguments

@@ -551,7 +551,7 @@ def test_the_papers_equation_gives_the_equation_of_the_norm():
     [
         (1.0, 1e-300, 1.0),
         (1e300, 1e-200, 1e50),
-        (1e250, 1e25, 1e-25),
+        (1e250, 1e25, 1e-26),
         (1e-300, 1e50, 1e-320),
         (1e-300, 1e-10, 1e10),
         (5.0, 1, 1),

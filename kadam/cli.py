@@ -266,7 +266,7 @@ def fetch() -> None:
 
 
 # What can be measured of this machine, and the experiment that does it.
-BENCHMARKS = {"optimizer": "speed", "engine": "engine", "training": "training", "tokens": "tokens"}
+BENCHMARKS = {"optimizer": "speed", "engine": "engine", "training": "training", "tokens": "tokens", "monitor": "looking"}
 
 
 @commands.command()

@@ -42,8 +42,9 @@ def run(config: Config, *, checkpoint: Path | None = None, jobs: int = 1) -> xr.
 def _seconds(setting: Setting, config: Config) -> tuple[NDArray[np.float64], int]:
     """(2, rounds): of a step and of a measurement; and how many weights there are."""
     shape, generator = setting.shape, torch.Generator().manual_seed(config.seed)
-    sizes = {"vocabulary": config.vocabulary, "context": setting.context}
-    model = Gpt(**sizes, width=shape.width, layers=shape.layers, heads=shape.heads)
+    model = Gpt(
+        vocabulary=config.vocabulary, context=setting.context, width=shape.width, layers=shape.layers, heads=shape.heads
+    )
     model.reset(config.seed)
     model.to(config.device)
     drawn = torch.randint(config.vocabulary, (setting.batch, setting.context + 1), generator=generator).to(config.device)

@@ -266,7 +266,7 @@ def fetch() -> None:
 
 
 # What can be measured of this machine, and the experiment that does it.
-BENCHMARKS = {"optimizer": "speed", "engine": "engine", "training": "training", "tokens": "tokens"}
+BENCHMARKS = {"optimizer": "speed", "engine": "engine", "training": "training", "tokens": "tokens", "monitor": "looking"}
 
 
 @commands.command()
@@ -279,7 +279,7 @@ def bench(what: str, profile: str, as_json: bool, commit: bool) -> None:
 
     optimizer: a step of KAdam against torch's fused AdamW and against the bandwidth of memory. engine: what a sweep costs
     a task, here, in processes and on a Dask cluster, and its records. training, tokens: images and tokens a second of our loop
-    against a plain one, where a step's time goes, what k costs.
+    against a plain one, where a step's time goes, what k costs. monitor: what watching takes of the training time.
     """
     from kadam import chapters
 

@@ -32,7 +32,7 @@ from torch.distributed.checkpoint.state_dict import (
     set_state_dict,
 )
 from torch.distributed.device_mesh import init_device_mesh
-from torch.distributed.fsdp import fully_shard
+from torch.distributed.fsdp import FullyShardedDataParallel, fully_shard
 from torch.distributed.tensor import DTensor, Partial, Replicate, Shard, distribute_tensor
 from torch.nn import Parameter
 
@@ -312,6 +312,30 @@ def a_sharded_model_is_watched(here, size):
                 each.step()
         ours, theirs = (monitor.log() for monitor in monitors)
         assert {name: pytest.approx(value, rel=1e-6, abs=1e-8) for name, value in theirs.items()} == ours
+
+
+@each()
+def the_row_of_the_largest_update_is_numbered_in_the_whole_parameter(here):
+    """Gradients change their signs but in one row, which the second process has; a vector in two shares has no rows."""
+    with mesh_of(here, 2) as mesh:
+        rows = {((8, 20), 0): 6, ((5, 20), 0): 4, ((8, 64), 1): 6, ((4, 5, 6), 0): 3, ((40,), 0): -1, ((8, 20), 1): -1}
+        values = [random(*shape, seed=1) for shape, _ in rows]
+        params = [Parameter(spread(value, mesh, [Shard(where)])) for value, (_, where) in zip(values, rows, strict=True)]
+        optimizer = torch.optim.AdamW(params, lr=LR, foreach=False)
+        monitor = StabilityMonitor(optimizer, every=2)
+        later = [-value for value in values]
+        for grad, value, row in zip(later, values, rows.values(), strict=True):
+            grad[row] = value[row]
+        feed(optimizer, [values, later])
+        assert monitor.measurement.packet[:, F["top_row"]].tolist() == list(rows.values())
+
+
+@each(original=(False, True))
+def flat_shares_are_refused(here, original):
+    with mesh_of(here, 2) as mesh:
+        model = FullyShardedDataParallel(network(), device_mesh=mesh, use_orig_params=original, device_id=torch.device("cpu"))
+        with pytest.raises(ValueError, match=r"cannot be watched.*FullyShardedDataParallel.*fully_shard"):
+            StabilityMonitor(torch.optim.AdamW(model.parameters()))
 
 
 # Checkpoints

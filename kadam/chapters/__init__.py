@@ -80,6 +80,7 @@ CATALOGUE = {
         Experiment("watching", "13-watching"),
         Experiment("speed.training", "06-cifar", measures_machine=True),
         Experiment("speed.tokens", "07-language", measures_machine=True),
+        Experiment("speed.looking", "11-speed", measures_machine=True),
     )
 }
 NAMES = tuple(name for name, experiment in CATALOGUE.items() if not experiment.measures_machine)

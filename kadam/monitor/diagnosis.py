@@ -124,7 +124,7 @@ class Rule:
             "cause": _words(decayed, math.exp(min(grown, 50.0)), math.exp(max(-fallen, -50.0))),
             "factor": math.exp(change[fired]),
             "since": int(max(since, 0)),
-            "row": int(numbers[F["top_row"]]) if not whole and numbers[F["rows"]] > 1 else None,
+            "row": int(numbers[F["top_row"]]) if not whole and numbers[F["top_row"]] >= 0 else None,
         }
 
 

@@ -1,6 +1,7 @@
 """What a monitor found, for people: a table for a terminal, HTML for a notebook, a picture."""
 
 import html as escape
+import textwrap
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
 
 LAYERS, EVENTS = 20, 5  # how many are shown
 NAME = 24  # characters of a name
+WIDTH = 78  # characters of a line of an event: so many fit beside the contents of a page
 
 # Heading, number, how it is written.
 COLUMNS = (
@@ -22,7 +24,7 @@ COLUMNS = (
     (">1", "above_one", "{:.1%}"),
     ("silent", "silent", "{:.1%}"),
     ("at risk", "rows_at_risk", "{:.1%}"),
-    ("lr|u|/|w|", "update_to_weight", "{:.1e}"),
+    ("moves", "update_to_weight", "{:.1e}"),
     ("turn", "turn", "{:.1e}"),
     ("balance", "turn_equilibrium", "{:.1e}"),
 )
@@ -32,7 +34,7 @@ EMPTY = "StabilityMonitor: nothing was measured yet"
 def cells(measurement: Measurement) -> list[list[str]]:
     """Heading, the line of all layers, and the layers with the largest updates first."""
     layers, overall, size = measurement.layers(), measurement.overall(), measurement.packet[:, F["size"]]
-    lines = [["layer", "weights", *(heading for heading, _, _ in COLUMNS)]]
+    lines = [["layer", "size", *(heading for heading, _, _ in COLUMNS)]]
     lines.append(["all", _count(size.sum()), *(_cell(form, overall[name]) for _, name, form in COLUMNS)])
     for i in np.argsort(-np.nan_to_num(layers["update_rms"], nan=np.inf), kind="stable")[:LAYERS]:
         numbers = [_cell(form, float(layers[name][i])) for _, name, form in COLUMNS]
@@ -67,7 +69,7 @@ def rulers(measurement: Measurement) -> str:
 
 
 def table(measurement: Measurement | None, events: list[Event]) -> str:
-    """At most 100 characters wide, but for the events."""
+    """At most 100 characters wide; events are broken into lines that are shorter."""
     if measurement is None:
         return EMPTY
     lines = cells(measurement)
@@ -76,7 +78,11 @@ def table(measurement: Measurement | None, events: list[Event]) -> str:
     head = f"step {measurement.step}; updates in learning rates"
     hidden = len(measurement.names) - LAYERS
     more = [f"and {hidden} layers with smaller updates"] if hidden > 0 else []
-    return "\n".join([head, *filter(None, [rulers(measurement)]), *body, *more, *_told(events)])
+    return "\n".join([head, *filter(None, [rulers(measurement)]), *body, *more, *map(_broken, _told(events))])
+
+
+def _broken(text: str) -> str:
+    return textwrap.fill(text, WIDTH, subsequent_indent="    ", break_on_hyphens=False)
 
 
 def _told(events: list[Event]) -> list[str]:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from kadam.monitor.reading import Reading
-from kadam.monitor.rows import COLUMN, SUMS, numbers, tables
+from kadam.monitor.rows import LINE, SUMS, numbers, tables
 
 # What a row remembers: logarithms of its usual momentum and root of the second moment, over how many active measurements;
 # its share of silent gradients, over how many measurements; whether it was active at the last, when it last was, and when the
@@ -28,6 +28,8 @@ TOP = ("top", "top_grown", "top_fallen", "top_since", "top_row")
 FIELDS = (*ADDED, "largest", *TOP, "step", "age", "lr")
 F = {name: i for i, name in enumerate(FIELDS)}
 
+_MOMENTS = [LINE["momentum"], LINE["second"]]
+
 
 def weight_of_new(count: Any, rate: float) -> Any:
     """Of a new measurement after ``count`` others: at first their mean, then a moving average with this rate."""
@@ -35,9 +37,9 @@ def weight_of_new(count: Any, rate: float) -> Any:
 
 
 def fresh_memory(rows: int, device: torch.device) -> Tensor:
-    """(rows, 8), float32."""
-    memory = torch.zeros(rows, len(MEMORY), device=device)
-    memory[:, M["active"]] = memory[:, M["since"]] = -1
+    """(8, rows), float32."""
+    memory = torch.zeros(len(MEMORY), rows, device=device)
+    memory[M["active"]] = memory[M["since"]] = -1
     return memory
 
 
@@ -46,70 +48,82 @@ def measured(
 ) -> tuple[Tensor, list[Tensor]]:
     """The packet (layers, fields), and what the rows remember now. A layer that was not stepped has zeros."""
     there = [i for i, r in enumerate(readings) if r is not None]
-    members = [r for r in readings if r is not None]
     packet = torch.zeros(len(readings), len(FIELDS), device=device, dtype=numbers([0.0], device).dtype)
-    if not members:
+    if not there:
         return packet, memories
-    pieces = tables(members)
-    counts = [len(piece) for piece in pieces]
-    rows, memory = torch.cat(pieces), torch.cat([memories[i] for i in there])
-    scalars = torch.stack([numbers([getattr(r, name) for r in members], device) for name in ("step", "age", "lr")], 1)
-    fill = torch.stack([numbers([r.fill[j] for r in members], device) for j in (0, 1)], 1)
-    risk = numbers([critical[i] for i in there], device)
-    layer = torch.repeat_interleave(torch.tensor(counts).to(device, non_blocking=True), output_size=len(rows))
-    power = numbers([1.0 if r.kind.form == "adamax" else 0.5 for r in members], device)[layer]
-    size = rows[:, COLUMN["size"]]
-    moments = rows[:, COLUMN["momentum"]] / size, rows[:, COLUMN["second"]] / size
-    now = torch.stack([moments[0].sqrt(), moments[1] ** power], 1).log() - fill.log()[layer]
-    memory, grown, fallen = _remember(rows, now, memory, scalars[:, 0][layer], rate)
-    some = _reduced(rows, memory, grown, fallen, layer, risk)
-    packet[torch.tensor(there).to(device, non_blocking=True)] = torch.cat([some, scalars], 1)
-    updated = dict(zip(there, memory.split(counts), strict=True))
-    return packet, [updated.get(i, old) for i, old in enumerate(memories)]
+    order, rows = tables([r for r in readings if r is not None])
+    there = [there[i] for i in order]
+    members = [r for i in there if (r := readings[i]) is not None]
+    counts, fills = [len(r.weight) for r in members], [r.fill for r in members]
+    scalars = [numbers([getattr(r, name) for r in members], device) for name in ("step", "age", "lr")]
+    fill = torch.stack([numbers([each[j] for each in fills], device) for j in (0, 1)])
+    risk, begin = (numbers(each, device) for each in ([critical[i] for i in there], [float(r.first) for r in members]))
+    layer = torch.repeat_interleave(torch.tensor(counts).to(device, non_blocking=True), output_size=rows.shape[1])
+    now = (rows[_MOMENTS] / rows[0]).log_()
+    now[0] /= 2
+    now[1] *= _powers(members, layer, device)
+    now -= fill.log()[:, layer]
+    old = torch.cat([memories[i] for i in there], 1).to(rows.dtype)
+    memory, grown, fallen = _remember(rows, now, old, scalars[0][layer], rate)
+    some = _reduced(rows, memory, grown, fallen, layer, risk, begin)
+    packet[torch.tensor(there).to(device, non_blocking=True)] = torch.cat([some, torch.stack(scalars)]).T
+    memories = list(memories)
+    for i, one in zip(there, memory.to(memories[there[0]].dtype).split(counts, 1), strict=True):
+        memories[i] = one
+    return packet, memories
 
 
-def _remember(rows: Tensor, now: Tensor, memory: Tensor, step: Tensor, rate: float) -> tuple[Tensor, Tensor, Tensor]:
+def _powers(readings: list[Reading], layer: Tensor, device: torch.device) -> Any:
+    """Of the second moment, for what a momentum is compared with: one number, or one a row."""
+    each = [1.0 if r.kind.form == "adamax" else 0.5 for r in readings]
+    return each[0] if len(set(each)) == 1 else numbers(each, device)[layer]
+
+
+def _remember(rows: Tensor, now: Tensor, old: Tensor, step: Tensor, rate: float) -> tuple[Tensor, Tensor, Tensor]:
     """The memory with this measurement, and by how much (logarithms) momentum has grown and the root has fallen.
 
-    ``now``: logarithms of both, bias-corrected, (rows, 2). Of a row that was never active before, all of the update counts as a
+    ``now``: logarithms of both, bias-corrected, (2, rows). Of a row that was never active before, all of the update counts as a
     root that had fallen to nothing.
     """
-    size = rows[:, COLUMN["size"]]
-    old = memory.to(rows.dtype)
-    usual, active_count, count = old[:, :2], old[:, M["active_count"]], old[:, M["count"]]
+    usual, (active_count, silence, count, was_awake, was_active, began) = old[:2], old[2:]
+    size, quiet = rows[LINE["size"]], rows[LINE["silent"]] / rows[LINE["size"]]
     known = active_count > 0
-    change = torch.where(known[:, None], now - usual, 0.0).nan_to_num(0.0).clip(-50.0, 50.0)
-    quiet = rows[:, COLUMN["silent"]] / size
-    faint = change[:, 0] - change[:, 1] < -FAINT
-    awake = (quiet < 1) & ~faint & now.isfinite().all(1)
-    pull = torch.where(awake, weight_of_new(active_count, rate), 0.0)
-    usual = torch.where((known | ~awake)[:, None], usual + pull[:, None] * change.clip(-FAINT, FAINT), now)
-    resumed = awake & (old[:, M["awake"]] == 0)
-    since = torch.where(resumed, old[:, M["active"]], old[:, M["since"]])
-    active = torch.where(awake, step, old[:, M["active"]])
-    silence = old[:, M["silence"]] + weight_of_new(count, rate) * (quiet - old[:, M["silence"]])
-    fresh = torch.stack([*usual.unbind(1), active_count + awake, silence, count + 1, awake, active, since], 1)
-    nothing = torch.log1p((rows[:, COLUMN["update"]] / size).sqrt())
-    return fresh.to(memory.dtype), change[:, 0], torch.where(known, -change[:, 1], nothing)
+    change = torch.where(known, now - usual, 0.0).nan_to_num_(0.0).clip_(-50.0, 50.0)
+    faint = change[0] - change[1] < -FAINT
+    awake = (quiet < 1) & ~faint & (now.abs().amax(0) < math.inf)
+    pull = weight_of_new(active_count, rate) * awake
+    fresh = torch.stack(
+        [
+            *torch.where(known | ~awake, usual + pull * change.clip(-FAINT, FAINT), now),
+            active_count + awake,
+            silence + weight_of_new(count, rate) * (quiet - silence),
+            count + 1,
+            awake.to(old.dtype),
+            torch.where(awake, step, was_active),
+            torch.where(awake & (was_awake == 0), was_active, began),
+        ]
+    )
+    nothing = (rows[LINE["update"]] / size).sqrt_().log1p_()
+    return fresh, change[0], torch.where(known, -change[1], nothing)
 
 
-def _reduced(rows: Tensor, memory: Tensor, grown: Tensor, fallen: Tensor, layer: Tensor, risk: Tensor) -> Tensor:
-    """(layers, fields but for step, age and lr)."""
-    layers, update = len(risk), rows[:, COLUMN["update"]]
-    at_risk = (memory[:, M["silence"]] > risk[layer]).to(rows.dtype)
-    more = torch.stack([torch.ones_like(update), at_risk, update * grown, update * fallen], 1)
-    sums = rows.new_zeros(layers, len(ADDED)).index_add_(0, layer, torch.cat([rows[:, :-1], more], 1))
-    peaks = torch.stack([rows[:, COLUMN["largest"]], update / rows[:, COLUMN["size"]]], 1)
-    most = rows.new_zeros(layers, 2).scatter_reduce_(0, layer[:, None].expand(-1, 2), peaks, "amax")
-    numbered = torch.arange(len(rows), device=rows.device)
-    candidates = torch.where(peaks[:, 1] >= most[:, 1][layer], numbered, -1)
-    top = torch.full((layers,), -1, device=rows.device).scatter_reduce_(0, layer, candidates, "amax").clip(0)
-    first = torch.full((layers,), len(rows), device=rows.device).scatter_reduce_(0, layer, numbered, "amin")
-    since = torch.where(memory[:, M["awake"]] > 0, memory[:, M["since"]], memory[:, M["active"]]).to(rows.dtype)
-    if not len(rows):
-        return torch.cat([sums, most, rows.new_zeros(layers, len(TOP) - 1)], 1)
-    best = torch.stack([grown[top], fallen[top], since[top], (top - first).to(rows.dtype)], 1)
-    return torch.cat([sums, most, best], 1)
+def _reduced(rows: Tensor, memory: Tensor, grown: Tensor, fallen: Tensor, layer: Tensor, risk: Tensor, begin: Tensor) -> Tensor:
+    """(fields but for step, age and lr, layers). ``begin``: of each layer the number of its first row here, or -1."""
+    layers, update = len(risk), rows[LINE["update"]]
+    at_risk = (memory[M["silence"]] > risk[layer]).to(rows.dtype)
+    more = torch.stack([torch.ones_like(update), at_risk, update * grown, update * fallen])
+    sums = rows.new_zeros(len(ADDED), layers).index_add_(1, layer, torch.cat([rows[:-1], more]))
+    peaks = torch.stack([rows[LINE["largest"]], update / rows[LINE["size"]]])
+    most = rows.new_zeros(2, layers).scatter_reduce_(1, layer.expand(2, -1), peaks, "amax")
+    if not rows.shape[1]:
+        return torch.cat([sums, most, rows.new_zeros(len(TOP) - 1, layers)])
+    numbered = torch.arange(rows.shape[1], device=rows.device)
+    candidates = torch.where(peaks[1] >= most[1][layer], numbered, -1)
+    top = torch.full((layers,), -1, device=rows.device).scatter_reduce_(0, layer, candidates, "amax").clip_(0)
+    first = torch.full((layers,), rows.shape[1], device=rows.device).scatter_reduce_(0, layer, numbered, "amin")
+    since = torch.where(memory[M["awake"]] > 0, memory[M["since"]], memory[M["active"]])
+    best = torch.stack([grown, fallen, since])[:, top]
+    return torch.cat([sums, most, best, torch.where(begin < 0, -1.0, begin + top - first)[None]])
 
 
 # Shares of distributed parameters

@@ -5,7 +5,6 @@
 with ``top`` the momentum (NAdam: a gradient beside it), ``second`` the second moment and ``floor`` from eps. Nothing is copied.
 """
 
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import torch
@@ -33,8 +32,7 @@ class Kind(NamedTuple):
     box: float  # 1 / weight_decay where decay is decoupled, else infinity
 
 
-@dataclass(frozen=True)
-class Reading:
+class Reading(NamedTuple):
     """One parameter after a step; tensors are this process's share, (rows, columns), complex numbers as two reals."""
 
     kind: Kind
@@ -45,6 +43,7 @@ class Reading:
     step: Number  # that this parameter has made
     age: Number  # of the last stage: from where its bias corrections count
     lr: Number
+    first: int = -1  # the number, in the whole parameter, of the first row here; -1 where these are not rows of it
     more: tuple[Number, ...] = ()  # NAdam: the factors of gradient and momentum, lr and what of the weight is in the gradient
 
     @property
@@ -79,7 +78,15 @@ def check_is_adams(optimizer: Optimizer) -> None:
         lacking = [key for key in ("lr", "betas", "eps") if key not in group]
         if lacking:
             raise ValueError(f"{name} cannot be watched: its groups have no {' and no '.join(lacking)}; {_NEEDED}")
+        if any(getattr(p, mark, False) for p in group["params"] for mark in _FLAT):
+            raise ValueError(
+                f"{name} cannot be watched: its parameters are flat shares of FullyShardedDataParallel, which do not say where "
+                "they lie; torch.distributed.fsdp.fully_shard makes parameters that can be watched"
+            )
 
+
+# torch's marks of a flat parameter, and of a share of one that goes by its own name (use_orig_params).
+_FLAT = ("_is_flat_param", "_fsdp_flattened")
 
 _NEEDED = "needed is an optimizer like Adam, AdamW, NAdam, Adamax or KAdam, with lr, betas and eps in its groups"
 
@@ -112,8 +119,8 @@ def _is_decoupled(optimizer: Optimizer, group: Group) -> bool:
 
 def read(optimizer: Optimizer, group: Group, kind: Kind, param: Tensor) -> Reading | None:
     """The reading of a parameter; nothing where it was not stepped: it has no gradient, or no state yet."""
-    state = optimizer.state.get(param)
-    if param.grad is None or not state:
+    state, gradient = optimizer.state.get(param), param.grad
+    if gradient is None or not state:
         return None
     names = _names(kind)
     lacking = [name for name in ("step", *names) if name not in state]
@@ -122,16 +129,18 @@ def read(optimizer: Optimizer, group: Group, kind: Kind, param: Tensor) -> Readi
             f"{type(optimizer).__name__} cannot be watched: the state of a parameter lacks {', '.join(lacking)}, "
             f"it has {', '.join(map(str, state)) or 'nothing'}; {_NEEDED}"
         )
-    gradient = param.grad if param.grad.layout is torch.strided else param.grad.to_dense()
-    tensors = [_local(t.detach(), param) for t in (param, *(state[name] for name in names), gradient)]
+    if gradient.layout is not torch.strided:
+        gradient = gradient.to_dense()
     step = _number(state["step"])
     if not isinstance(step, Tensor) and step < 1:
         return None  # a scaler skipped the first
-    start = _number(state.get(f"step_start_{kind.stages}", 0.0))
+    start = _number(state.get(f"step_start_{kind.stages}", 0.0)) if kind.stages > 1 else 0.0
     more = _nadams(group, state, step) if kind.form == "nadam" else ()
+    tensors = [_local(t, param) for t in (param, *map(state.__getitem__, names), gradient)]
+    first = _first_row(param, _real_shape(tensors[0]))
     weight, momentum, second, gradient = _rows(tensors)
-    numbers: dict[str, Any] = {"step": step, "age": _age(step, start), "lr": _number(group["lr"]), "more": more}
-    return Reading(kind, weight, momentum, second, gradient, **numbers)
+    age, lr = _age(step, start), _number(group["lr"])
+    return Reading(kind, weight, momentum, second, gradient, step, age, lr, first, more)
 
 
 def _age(step: Number, start: Number) -> Number:
@@ -151,10 +160,9 @@ def _names(kind: Kind) -> tuple[str, str]:
 def _number(value: Any) -> Number:
     """On the host a float; a number on another device stays there: reading it would wait."""
     if isinstance(value, Tensor):
-        value = value.detach()
         if value.device.type == "cpu":
             return value.item()
-        return value.reshape(()).to(WIDE.get(value.device.type, torch.float64))
+        return value.detach().reshape(()).to(WIDE.get(value.device.type, torch.float64))
     return float(value)
 
 
@@ -181,23 +189,43 @@ def _local(tensor: Any, param: Any) -> Tensor:
     return tensor
 
 
+def _first_row(param: Any, shape: torch.Size) -> int:
+    """See :class:`Reading`; ``shape``: that of this process's share."""
+    if _row_count(_real_shape(param)) == 1 or not _has_rows(shape):
+        return -1
+    if not hasattr(param, "to_local"):
+        return 0
+    from torch.distributed.tensor._utils import compute_local_shape_and_global_offset
+
+    return compute_local_shape_and_global_offset(param.shape, param.device_mesh, param.placements)[1][0]
+
+
 def _rows(tensors: list[Tensor]) -> list[Tensor]:
     """All as (rows, columns), without a copy where they lie in memory as the first one does.
 
     Within a row the order of elements means nothing, so a tensor with channels last is read in the order it lies in.
     """
-    tensors = [torch.view_as_real(t.resolve_conj()) if t.is_complex() else t for t in tensors]
+    if tensors[0].is_complex():
+        tensors = [torch.view_as_real(t.resolve_conj()) for t in tensors]
     shape = tensors[0].shape
     rows = _row_count(shape)
     if rows != 1 and len(shape) > 2 and not tensors[0].is_contiguous():
         order = (0, *sorted(range(1, len(shape)), key=tensors[0].stride, reverse=True))
         tensors = [t.permute(order) for t in tensors]
-    return [t.reshape(rows, -1) if t.numel() else t.reshape(0, 1) for t in tensors]
+    return [t.reshape(rows, -1) if shape.numel() else t.reshape(0, 1) for t in tensors]
+
+
+def _real_shape(tensor: Tensor) -> torch.Size:
+    return torch.Size((*tensor.shape, 2)) if tensor.is_complex() else tensor.shape
 
 
 def _row_count(shape: torch.Size) -> int:
-    numel = shape.numel()
-    return shape[0] if len(shape) > 1 and numel >= LEAST_ROW * shape[0] else 1
+    return shape[0] if _has_rows(shape) else 1
+
+
+def _has_rows(shape: torch.Size) -> bool:
+    """Whether its slices along the first dimension are rows."""
+    return len(shape) > 1 and shape.numel() >= LEAST_ROW * shape[0]
 
 
 def corrections(kind: Kind, age: Number) -> tuple[Number, Number]:

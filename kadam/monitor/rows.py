@@ -4,7 +4,7 @@ Rows of one length are measured together, whatever parameter they are of: a netw
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -16,11 +16,11 @@ from kadam.monitor.reading import WIDE, Kind, Number, Reading, corrections
 BLOCK, LARGE_BLOCK = {"cpu": 2**17}, 2**22
 
 # A reading of fewer elements is copied beside others, a larger one is measured where it lies.
-SMALL = 2**16
+SMALL = 2**15
 
-# Columns of a table of rows. All are sums but the last, which is a maximum.
+# Lines of a table of rows. All are sums but the last, which is a maximum.
 SUMS = ("size", "update", "momentum", "weight", "second", "above", "silent", "along", "outside")
-COLUMN = {name: i for i, name in enumerate((*SUMS, "largest"))}
+LINE = {name: i for i, name in enumerate((*SUMS, "largest"))}
 
 
 class Piece(NamedTuple):
@@ -35,30 +35,28 @@ class Piece(NamedTuple):
         return Piece(*(t[:, start:stop] for t in self))
 
 
-def tables(readings: list[Reading]) -> list[Tensor]:
-    """For each reading a table of its rows: (rows, 10), the columns those of ``COLUMN``, in float64 where the device has it.
+def tables(readings: list[Reading]) -> tuple[list[int], Tensor]:
+    """A table of all rows, (10, rows), its lines those of ``LINE``, in float64 where the device has it; and of which readings
+    they are: those of the first number, then those of the second, and so on.
 
     size: elements; update, momentum, weight: sums of squares; second: sum; above: how many |u| > 1; silent: how many gradients
     are zero; along: weight times update; outside: how many weights are larger than 1/weight_decay; largest: of |u|.
     """
-    found: dict[int, Tensor] = {}
-    for together in _buckets(readings):
-        members = [readings[i] for i in together]
-        table = _finished(torch.cat(list(_measured(members))), members)
-        found.update(zip(together, table.split([len(r.weight) for r in members]), strict=True))
-    return [found[i] for i in range(len(readings))]
+    buckets = _buckets(readings)
+    each = [_finished([readings[i] for i in together]) for together in buckets]
+    return [i for together in buckets for i in together], torch.cat(each, 1)
 
 
-def _finished(table: Tensor, readings: list[Reading]) -> Tensor:
+def _finished(readings: list[Reading]) -> Tensor:
     """Sums of squares in place of norms, and updates to scale; in float64 where the device has it, as squares may vanish."""
-    table = table.to(WIDE.get(table.device.type, torch.float64))
-    scale = _per_row(readings)[0]
+    scale, floor = _per_row(readings)
+    table = _measured(readings, scale, floor).to(WIDE.get(readings[0].weight.device.type, torch.float64))
     if isinstance(scale, Tensor) and scale.dim():
         scale = scale[:, 0].to(table.dtype)
     for name in ("update", "along", "largest"):
-        table[:, COLUMN[name]] *= scale
-    table[:, 1:4].square_()
-    table[:, 0] = readings[0].weight.shape[1]
+        table[LINE[name]] *= scale
+    table[1:4].square_()
+    table[0] = readings[0].weight.shape[1]
     return table
 
 
@@ -72,13 +70,16 @@ def _buckets(readings: list[Reading]) -> list[list[int]]:
     return list(buckets.values())
 
 
-def _measured(readings: list[Reading]) -> Iterator[Tensor]:
-    """The tables of blocks of these readings, in order."""
-    scale, floor = _per_row(readings)
+def _measured(readings: list[Reading], scale: Number, floor: Number) -> Tensor:
+    """The table of these readings in the precision of their moments, before it is finished, block by block."""
+    rows = sum(len(r.weight) for r in readings)
+    table = torch.empty(len(LINE), rows, dtype=_wide(readings[0]), device=readings[0].weight.device)
     row = 0
     for piece in _blocks(readings):
-        rows = slice(row, row := row + len(piece.weight))
-        yield _table(piece, readings[0], *(x[rows] if isinstance(x, Tensor) and x.dim() else x for x in (scale, floor)))
+        here = slice(row, row := row + len(piece.weight))
+        each = (x[here] if isinstance(x, Tensor) and x.dim() else x for x in (scale, floor))
+        _fill(table[:, here], piece, readings[0], *each)
+    return table
 
 
 def _per_row(readings: list[Reading]) -> tuple[Number, Number]:
@@ -99,7 +100,7 @@ def _vector(value: Number, like: Tensor) -> Tensor:
     return value if isinstance(value, Tensor) else torch.full_like(like, value)
 
 
-def numbers(values: list[Number], device: torch.device) -> Tensor:
+def numbers(values: Sequence[Number], device: torch.device) -> Tensor:
     """A vector on the device of numbers that are there or on the host; nothing waits."""
     wide = WIDE.get(device.type, torch.float64)
     if not any(isinstance(value, Tensor) for value in values):
@@ -118,7 +119,8 @@ def _blocks(readings: list[Reading]) -> Iterator[Piece]:
             waiting, held = [], 0
         if not small:
             rows = max(1, limit // r.weight.shape[1])
-            yield from (Piece(*some) for some in zip(*(t.split(rows) for t in _tensors(r)), strict=True))
+            whole = len(r.weight) <= rows
+            yield from [Piece(*_tensors(r))] if whole else map(Piece, *(t.split(rows) for t in _tensors(r)))
         else:
             waiting.append(r)
             held += r.weight.numel()
@@ -136,17 +138,16 @@ def _joined(readings: list[Reading]) -> Piece:
     return Piece(*map(torch.cat, zip(*map(_tensors, readings), strict=True)))
 
 
-def _table(piece: Piece, reading: Reading, scale: Number, floor: Number) -> Tensor:
+def _fill(table: Tensor, piece: Piece, reading: Reading, scale: Number, floor: Number) -> None:
     """The table of one block; a row that is longer than a block is measured in parts."""
     limit = BLOCK.get(piece.weight.device.type, LARGE_BLOCK)
     length = piece.weight.shape[1]
-    parts = [piece.columns(i, i + limit) for i in range(0, length, limit)] if length > limit else [piece]
-    first, *rest = (_sums(part, reading, scale, floor) for part in parts)
-    for other in rest:
-        first[:, 1:4] = torch.hypot(first[:, 1:4], other[:, 1:4])
-        first[:, 4:-1] += other[:, 4:-1]
-        first[:, -1] = torch.maximum(first[:, -1], other[:, -1])
-    return first
+    _sum(table, piece.columns(0, limit) if length > limit else piece, reading, scale, floor)
+    for i in range(limit, length, limit):
+        _sum(part := torch.empty_like(table), piece.columns(i, i + limit), reading, scale, floor)
+        table[1:4] = torch.hypot(table[1:4], part[1:4])
+        table[4:-1] += part[4:-1]
+        torch.maximum(table[-1], part[-1], out=table[-1])
 
 
 def _wide(reading: Reading) -> torch.dtype:
@@ -155,30 +156,38 @@ def _wide(reading: Reading) -> torch.dtype:
     return dtype if dtype in (torch.float32, torch.float64) else torch.float32
 
 
-def _sums(piece: Piece, reading: Reading, scale: Number, floor: Number) -> Tensor:
+def _sum(table: Tensor, piece: Piece, reading: Reading, scale: Number, floor: Number) -> None:
+    """All lines of the table but the first, which is known; norms are not yet squared, updates not yet scaled."""
     kind, wide = reading.kind, _wide(reading)
-    weight, momentum, second, gradient = (t.to(wide) for t in piece)
+    weight, momentum, second, gradient = (t if t.dtype is wide else t.to(wide) for t in piece)
+    _, update, momenta, weights, seconds, above, silent, along, outside, largest = table
     u = _update(kind, reading.more, Piece(weight, momentum, second, gradient), scale, floor)
-    norms = [_norm(u), _norm(momentum), _norm(weight)]
-    along = torch.mul(weight, u).sum(1)
-    largest = u.abs_().amax(1) if u.numel() else u.new_zeros(len(u))
-    one = 1 / scale  # an update of 1, before scaling
-    above = _count_above(u, one, largest)
-    silent = torch.eq(gradient, 0, out=u).sum(1)
-    outside = _count_above(weight, kind.box, norms[2])
-    return torch.stack([largest, *norms, second.sum(1), above, silent, along, outside, largest], 1)  # the first is a place
+    for x, line in ((u, update), (momentum, momenta), (weight, weights)):
+        torch.linalg.vector_norm(x, 2, 1, out=line)
+    torch.sum(second, 1, out=seconds)
+    work = torch.mul(weight, u)
+    torch.sum(work, 1, out=along)
+    if u.numel():
+        torch.amax(u.abs_(), 1, out=largest)
+    else:
+        largest.zero_()
+    _count_above(u, 1 / scale, largest, above, u)  # an update of 1, before scaling
+    torch.sum(torch.eq(gradient, 0, out=work), 1, out=silent)
+    if kind.box == math.inf:
+        outside.zero_()
+    else:
+        _count_above(weight, kind.box, weights, outside, work)
 
 
-def _count_above(x: Tensor, least: Number, bound: Tensor) -> Tensor:
+def _count_above(x: Tensor, least: Number, bound: Tensor, found: Tensor, work: Tensor) -> None:
     """How many of each row are larger in size; ``bound`` is not below the largest, and a host may see there are none."""
-    if not isinstance(least, Tensor) and (least == math.inf or (x.device.type == "cpu" and not bool((bound > least).any()))):
-        return torch.zeros_like(bound)
-    sizes = x.abs()
-    return torch.gt(sizes, least, out=sizes).sum(1)
-
-
-def _norm(x: Tensor) -> Tensor:
-    return torch.linalg.vector_norm(x, 2, 1)
+    if x.device.type == "cpu" and not bool(
+        (bound > (least[:, 0] if isinstance(least, Tensor) and least.dim() else least)).any()
+    ):
+        found.zero_()
+    else:
+        sizes = x if work is x else torch.abs(x, out=work)
+        torch.sum(torch.gt(sizes, least, out=sizes), 1, out=found)
 
 
 def _update(kind: Kind, more: tuple[Number, ...], piece: Piece, scale: Number, floor: Number) -> Tensor:

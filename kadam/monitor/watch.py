@@ -37,7 +37,7 @@ class Slot:
 
     def __init__(self, param: Tensor, name: str) -> None:
         self.param, self.name = ref(param), name
-        self.memory: Tensor | None = None  # of its rows here: (rows, 8)
+        self.memory: Tensor | None = None  # of its rows here: (8, rows)
         self.levels = fresh_levels()
         self.pending: Mapping[str, Any] | None = None  # what a state dict says, until the rows are known
 
@@ -45,15 +45,16 @@ class Slot:
         """The memory of as many rows as there are now; another number begins anew."""
         count = 0 if reading is None else len(reading.weight)
         if reading is not None and self.pending is not None:
-            self.memory, self.pending = self.pending["rows"].to(device, copy=True), None
-        if self.memory is None or (reading is not None and len(self.memory) != count):
+            self.memory, self.pending = self.pending["rows"].T.to(device, copy=True), None
+        if self.memory is None or (reading is not None and self.memory.shape[1] != count):
             self.memory = fresh_memory(count, device)
         return self.memory.to(device)
 
     def kept(self) -> dict[str, Tensor]:
-        """For a state dict."""
-        rows = self.pending["rows"] if self.pending is not None else self.memory
-        return {"levels": torch.from_numpy(self.levels.copy()), "rows": fresh_memory(0, CPU) if rows is None else rows.cpu()}
+        """For a state dict; rows first."""
+        memory = fresh_memory(0, CPU) if self.memory is None else self.memory
+        rows = memory.T.cpu().contiguous() if self.pending is None else self.pending["rows"].cpu()
+        return {"levels": torch.from_numpy(self.levels.copy()), "rows": rows}
 
 
 class StabilityMonitor:
@@ -189,8 +190,7 @@ class StabilityMonitor:
         for slot, mine in zip(slots, levels, strict=True):
             slot.levels = mine
         for i, facts in found:
-            whole = hasattr(slots[i].param(), "to_local")
-            self._tell(Event(name=slots[i].name, **{**facts, "row": None if whole else facts["row"]}))
+            self._tell(Event(name=slots[i].name, **facts))
         step = int(packet[:, F["step"]].max())
         self.measurement = Measurement(step, [slots[i].name for i in there], [kinds[i] for i in there], packet[there])
         size, square = packet[:, F["size"]].sum(), packet[:, F["update"]].sum()

@@ -15,6 +15,7 @@ momentum speeds up the growth is Heo et al.'s (AdamP, arXiv 2006.08217), for SGD
 page "Scale invariance". Arguments that are not allowed raise ``ValueError``, results beyond float64 ``FloatingPointError``.
 """
 
+import math
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -196,7 +197,16 @@ def equilibrium_norm(square: float, *, eta: float, weight_decay: float, gamma: f
     """
     (eta, decayed), gamma, square = _decaying(eta, weight_decay), checked_rate("gamma", gamma), check_number("square", square)
     forgotten = 1 - gamma + gamma * decayed  # 1 - gamma q, and 1 - q^2 below, without cancellation
-    return float(_in_range(eta**2 * square * (2 - forgotten) / forgotten / (2 - decayed) / decayed))
+    return float(_in_range(_ratio((2 - forgotten) / forgotten / (2 - decayed), eta, square, over=float(weight_decay))))
+
+
+def _ratio(*factors: float, over: float) -> float:
+    """Their product divided by a number; infinite or 0 only where the result is, whatever the parts are."""
+    (bottom, down), parts = math.frexp(over), [math.frexp(factor) for factor in factors]
+    try:
+        return math.ldexp(math.prod(mantissa for mantissa, _ in parts) / bottom, sum(up for _, up in parts) - down)
+    except OverflowError:
+        return math.inf
 
 
 def equilibrium_cosine(*, eta: float, weight_decay: float, gamma: float) -> float:
@@ -236,7 +246,8 @@ def equilibrium_time(*, eta: float, weight_decay: float, gamma: float = 0.0) -> 
     """Steps in which the distance of |W|^2 from its equilibrium falls by e, in the long run: -1/ln max(q^2, gamma).
 
     The distance is made of q^(2n), gamma^n and (gamma q)^n, and of powers of gamma^n times these. For gamma < q^2 decay is
-    the slowest and the time about 1/(2 eta lambda); else it is the momentum, whose bias correction fades with gamma^n.
+    the slowest and the time about 1/(2 eta lambda); else it is the momentum, whose bias correction fades with gamma^n. All
+    that momentum adds has a factor q: at eta lambda = 1 there is no distance after one step, and the time is 0.
     """
     (_, decayed), gamma = _decaying(eta, weight_decay), checked_rate("gamma", gamma)
     if decayed == 1:
@@ -293,8 +304,8 @@ def _rates(eta: float, weight_decay: float) -> tuple[float, float]:
 def _decaying(eta: float, weight_decay: float) -> tuple[float, float]:
     check_number("weight_decay", weight_decay, above=0.0)
     eta, decayed = _rates(eta, weight_decay)
-    if decayed == 0:
-        raise ValueError(f"eta * weight_decay must not round to 0, got {eta} * {weight_decay}")
+    if decayed < np.finfo(np.float64).tiny:
+        raise ValueError(f"eta * weight_decay must not underflow, got {eta} * {weight_decay}")
     _check_decayed(eta, weight_decay, decayed)
     return eta, decayed
 

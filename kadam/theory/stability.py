@@ -177,8 +177,8 @@ def independent_bound(n: ArrayLike, floor: ArrayLike, quiet: ArrayLike, *, beta:
     check_broadcast(n=n, floor=floor, quiet=quiet, beta=beta, gamma=gamma)
     with _quietly():
         ratio = np.where(quiet > 0, np.log(quiet) + _log_ratio(beta, gamma), -np.inf)
-        size = np.sqrt(2.0) * np.hypot(np.sqrt(quiet), 1 / floor / (1 - gamma))
-        return _times_root_of_sum(size * _discrete_prefactor(n, beta, gamma), n, ratio)[()]
+        size = np.sqrt(2.0) * np.hypot(np.sqrt(quiet) * (1 - gamma), 1 / floor)
+        return _times_root_of_sum(size * _bias_correction(n, beta, gamma) / np.sqrt(1 - beta), n, ratio)[()]
 
 
 def silence_tail(silence: ArrayLike, *, beta: ArrayLike, gamma: ArrayLike) -> Any:
@@ -216,9 +216,10 @@ def capped_peak(gradient: ArrayLike, eps: ArrayLike, *, beta: ArrayLike, gamma: 
         reach = np.log(size) + np.log1p(-beta) / 2 - np.log(eps)  # ln Y
         rising = _is_outside(beta, gamma) & (rest > 0) & (reach > np.log1p(-rest) - np.log(rest))
         rest = np.where(rising, np.clip(rest, 0.0, 1.0), 1.0)
-        height = np.exp(rest * reach + xlogy(rest, rest) + xlogy(1 - rest, 1 - rest)) / np.sqrt(1 - beta)
-        at_once = 1 / (np.sqrt(1 - beta) + eps / size)
-    return np.where(size > 0, (1 - gamma) * np.where(rising, height, at_once), 0.0)[()]
+        half = np.exp((rest * reach + xlogy(rest, rest) + xlogy(1 - rest, 1 - rest)) / 2)  # the whole may overflow
+        rare, root = (1 - gamma) * half / np.sqrt(1 - beta) * half, np.sqrt(1 - beta)
+        at_once = np.where(size < eps, size / (root * size + eps), 1 / (root + eps / size))
+    return np.where(size > 0, np.where(rising, rare, (1 - gamma) * at_once), 0.0)[()]
 
 
 def required_silence(update: ArrayLike, fraction: ArrayLike, *, beta: ArrayLike) -> Any:
@@ -281,7 +282,8 @@ def _times_root_of_sum(factor: Array, n: Array, log_ratio: Array) -> Array:
     size = np.abs(log_ratio)
     with _quietly():
         series = np.where(size > 0, np.expm1(-(n + 1) * size) / np.expm1(-size), n + 1)
-        return factor * np.sqrt(series) * _growth(n, log_ratio / 2)
+        half = _growth(n, log_ratio / 4)  # the whole may overflow where a small factor makes it finite
+        return factor * np.sqrt(series) * half * half
 
 
 def _continuous_bound(n: Array, beta: Array, gamma: Array) -> Array:

@@ -544,3 +544,38 @@ def test_the_papers_equation_gives_the_equation_of_the_norm():
     right = eta * W.diff(t).dot(W.diff(t)) - 2 * W.dot(u)
     assert sympy.expand(left - right) == 0
     assert sympy.expand(left - squared.diff(t) - right) != 0
+
+
+@pytest.mark.parametrize(
+    ("square", "eta", "weight_decay"),
+    [
+        (1.0, 1e-300, 1.0),
+        (1e300, 1e-200, 1e50),
+        (1e250, 1e25, 1e-26),
+        (1e-300, 1e50, 1e-320),
+        (1e-300, 1e-10, 1e10),
+        (5.0, 1, 1),
+    ],
+)
+@pytest.mark.parametrize("gamma", [0.0, 0.9])
+def test_the_equilibrium_is_right_wherever_it_is_a_float(square, eta, weight_decay, gamma):
+    gamma, e, wd = Fraction(gamma), Fraction(eta), Fraction(weight_decay)
+    q = 1 - e * wd
+    exact = e**2 * Fraction(square) * (1 + gamma * q) / ((1 - gamma * q) * (1 - q**2))
+    setting = {"eta": eta, "weight_decay": weight_decay, "gamma": float(gamma)}
+    assert theory.equilibrium_norm(square, **setting) == pytest.approx(float(exact), rel=1e-12)
+
+
+def test_an_equilibrium_beyond_float64_is_refused():
+    with pytest.raises(FloatingPointError, match="float64"):
+        theory.equilibrium_norm(1e300, eta=1.0, weight_decay=1e-50)
+    with pytest.raises(ValueError, match=r"eta \* weight_decay must not underflow, got 1e-300 \* 1e-20"):
+        theory.equilibrium_norm(1.0, eta=1e-300, weight_decay=1e-20)
+    assert theory.equilibrium_norm(0.0, eta=0.1, weight_decay=0.1) == 0
+
+
+def test_where_decay_takes_the_whole_weight_equilibrium_is_reached_at_once():
+    setting = {"eta": 0.5, "gamma": 0.9, "weight_decay": 2.0}
+    path = theory.corrected_norm(7.0, np.full(5, 3.0), **setting)
+    np.testing.assert_allclose(path[1:], theory.equilibrium_norm(3.0, **setting), rtol=1e-15)
+    assert theory.equilibrium_time(**setting) == 0

@@ -642,3 +642,26 @@ def test_edges_of_the_square_and_of_the_shares():
 def test_what_is_not_allowed_is_named(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+def test_small_and_large_sizes_do_not_leave_float64_before_the_result_does():
+    close = 1 - 2**-50  # 1 - gamma is 2^-50
+    inside, outside = {"beta": 0.5, "gamma": 0.5}, {"beta": 0.5, "gamma": close}
+    assert capped_peak(1e-310, 1.0, **inside) == pytest.approx(0.5e-310, rel=1e-9)
+    assert capped_peak(1e300, 1e-300, **inside) == pytest.approx(0.5 / 0.5**0.5, rel=1e-12)
+    t = math.log(close) / math.log(0.5) * 2
+    exponent = (1 - t) * (math.log(1e300) - math.log(1e-12) + math.log(0.5) / 2) + t * math.log(t) + (1 - t) * math.log1p(-t)
+    assert exponent > 709  # alone it overflows
+    reached = math.exp(exponent - 50 * math.log(2) - math.log(0.5) / 2)
+    assert capped_peak(1e300, 1e-12, **outside) == pytest.approx(reached, rel=1e-10)
+    assert capped_peak(1e300, 1e-300, **outside) == math.inf
+
+
+def test_the_bound_of_independent_gradients_is_infinite_only_where_it_is():
+    assert independent_bound(2**60, 1e-300, 0.0, beta=0.5, gamma=1 - 2**-50) == pytest.approx(2e300, rel=1e-9)
+    n, quiet, beta, gamma = 80, 1e-200, 1e-210, 0.5  # the root of the sum alone would overflow
+    ratio = quiet * gamma**2 / beta
+    size = math.sqrt(2) * math.hypot(math.sqrt(quiet) * (1 - gamma), 1e-300)
+    exact = math.log(size) + ((n + 1) * math.log(ratio) - math.log(ratio - 1)) / 2
+    assert math.log(independent_bound(n, 1e300, quiet, beta=beta, gamma=gamma)) == pytest.approx(exact, rel=1e-12)
+    assert independent_bound(10**9, 1.0, 1.0, beta=0.5, gamma=0.9) == math.inf

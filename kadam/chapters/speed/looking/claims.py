@@ -1,0 +1,31 @@
+"""What is claimed of the monitor's cost, and how a record decides it."""
+
+import xarray as xr
+
+from kadam.chapters.speed.looking.config import SETTINGS
+from kadam.report.ledger import NOT_JUDGED, Cases, Claims, Criterion, Finding
+
+
+def share(record: xr.Dataset) -> xr.DataArray:
+    """A measurement's time over that of the steps from one to the next, median of the rounds' ratios, by setting."""
+    return (record.seconds.sel(part="look") / record.seconds.sel(part="step")).median("round") / record.every
+
+
+def _cheap(record: xr.Dataset) -> Finding:
+    limits = {setting.name: setting.most for setting in SETTINGS}
+    found = {name: value for name, value in share(record).to_series().items() if name in limits}
+    if not found:
+        return "not these networks", NOT_JUDGED
+    words = "; ".join(f"{name}: {value:.1%} (limit {limits[name]:.0%})" for name, value in found.items())
+    return words, Cases({str(name): bool(value <= limits[name]) for name, value in found.items()})
+
+
+LIMITS = "; ".join(f"{setting.name}: {setting.most:.0%}" for setting in SETTINGS)
+
+TESTS: Claims = {
+    ("D-11j", "measured here: Speed"): (
+        "The monitor takes little of the training time of a transformer",
+        Criterion(f"share of the time of the steps, median of paired rounds, at most: {LIMITS}"),
+        _cheap,
+    )
+}

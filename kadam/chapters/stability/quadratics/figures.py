@@ -18,7 +18,7 @@ COLUMNS: tuple[tuple[str, str, int, float], ...] = (
     ("learning\nrate × 10", "learning rate x 10", 1, THRESHOLD),
     ("weight\ndecay", "weight decay", 1, THRESHOLD),
     ("noise", "noise", 1, THRESHOLD),
-    ("large eps", "eps", 1, THRESHOLD),
+    ("large $\\varepsilon$", "eps", 1, THRESHOLD),
     ("steps\n÷ 10", "base", 0, THRESHOLD),
     ("threshold\n÷ 100", "base", 1, THRESHOLD / 100),
 )

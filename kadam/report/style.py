@@ -8,9 +8,10 @@ from typing import Any, ParamSpec
 import matplotlib.pyplot as plt
 import numpy as np
 import xarray as xr
+from matplotlib import colormaps
 from matplotlib.axes import Axes as Axes
 from matplotlib.cm import ScalarMappable
-from matplotlib.colors import LinearSegmentedColormap, TwoSlopeNorm
+from matplotlib.colors import LinearSegmentedColormap, ListedColormap, TwoSlopeNorm
 from matplotlib.figure import Figure as Figure
 from numpy.typing import NDArray
 
@@ -36,7 +37,8 @@ STRATEGIES = {"repeat": FIFTH, "inverse_exp": EXACT, "scaled": CORRECTED, "root"
 
 GROWTH_MAP = "YlOrRd"  # how fast updates may grow
 SIZE_MAP = "Purples"  # how large anything else is
-NUMBERS = "viridis"  # numbers whose order counts: k, learning rates, iterations
+# Numbers whose order counts, as k, learning rates, memories: the palest end, which vanishes on white, is cut off.
+NUMBERS = ListedColormap(colormaps["viridis"](np.linspace(0, 0.8, 256)), "numbers")
 
 # Where a point lies along the normal curve: outside orange to red, inside blue, and always darker than outside; none is pale.
 ALONG_CURVE = LinearSegmentedColormap.from_list(
@@ -163,9 +165,15 @@ def along_curve(C: NDArray[np.float64]) -> ScalarMappable:
     return ScalarMappable(TwoSlopeNorm(0, min(C.min(), -1e-3), max(C.max(), 1e-3)), ALONG_CURVE)
 
 
+def name_along_curve(figure: Figure, scale: ScalarMappable, axes: Any) -> None:
+    """Beside ``axes``, which value of C a colour of :func:`along_curve` stands for."""
+    label, ticks = "$C$  (orange and red: outside the region)", [-0.04, -0.02, 0, 0.05, 0.1, 0.15, 0.2]
+    figure.colorbar(scale, ax=axes, label=label, pad=0.02, ticks=ticks)
+
+
 def shades(count: int) -> NDArray[np.float64]:
     """Colours of so many numbers in their order, the first one the darkest, none of them pale. (count, 4)"""
-    return np.asarray(plt.get_cmap(NUMBERS)(np.linspace(0, 0.8, count)))
+    return np.asarray(NUMBERS(np.linspace(0, 1, count)))
 
 
 def _label_stand_in(figure: Figure, drawn: Sequence[Any]) -> None:

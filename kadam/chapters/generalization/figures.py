@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 from matplotlib.cm import ScalarMappable
-from matplotlib.colors import ListedColormap, LogNorm, Normalize
+from matplotlib.colors import LogNorm, Normalize
 
 from kadam.chapters.generalization import claims
 from kadam.chapters.generalization.config import NORMAL
@@ -25,7 +25,6 @@ EVERY = 4  # of the normal curve's pairs in its table
 NEAR = (-0.05, 0.03)  # exact rates that the figure of the unstable side shows
 MEMORIES = (2, 5, 10, 20, 50, 100)  # ticks
 MEMORY = r"memory of momentum, $1/(1-\gamma)$"
-MEMORY_MAP = ListedColormap(style.shades(256)[::-1])  # the longest the darkest
 TO_TARGET = "iterations to {:g} nats"
 
 
@@ -93,9 +92,7 @@ def normal_curve(record: xr.Dataset) -> style.Figure:
         axes.set_title(title)
     both[0].plot([], [], "--", color=style.MEASURED, label="equal betas")
     both[0].legend(loc="upper right")
-    figure.colorbar(
-        scale, ax=both, label="$C$  (orange and red: outside the region)", pad=0.02, ticks=[-0.04, -0.02, 0, 0.1, 0.2]
-    )
+    style.name_along_curve(figure, scale, both)
     return figure
 
 
@@ -153,7 +150,7 @@ def level_curves(record: xr.Dataset) -> style.Figure:
     names = level_names(record)
     figure, grid = style.panels(2, len(names), height=4.6, sharex=True, sharey=True, squeeze=False, ylabel="validation loss")
     longest = max(float(memory(on(record, name)).max()) for name in names)
-    scale = ScalarMappable(LogNorm(2, longest), MEMORY_MAP)
+    scale = ScalarMappable(LogNorm(2, longest), style.NUMBERS.reversed())
     for row, (choice, title) in zip(grid, TITLES.items(), strict=True):
         row[0].set_ylabel(f"{title}:\nvalidation loss")
         for axes, name in zip(row, names, strict=True):
@@ -255,7 +252,6 @@ AXES: tuple[tuple[Callable[[xr.DataArray], xr.DataArray], str, tuple[float, ...]
     (lambda of: of.rms_u.mean("seed"), f"size of the update, {style.RMS}", (0.2, 0.3, 0.5)),
 )
 
-
 # What might tell speed, over the pairs with C > 0: rank correlations.
 RIVALS: dict[str, claims.Measure] = {
     "$C$": claims.speed_with,
@@ -268,10 +264,13 @@ RIVALS: dict[str, claims.Measure] = {
 def causes(record: xr.Dataset) -> style.Figure:
     """Iterations to the middle target against C, the memory of momentum, and the size of the update; a mark for each pair."""
     figure, grid = style.panels(2, len(AXES), height=5.0, sharey="row", sharex="col")
+    levels = level_names(record)
+    C = np.array([float(on(record, name).coefficient.mean()) for name in levels])
+    colours = [style.MEASURED, *style.along_curve(C).to_rgba(C)]  # on the normal curve C changes
     for row, (choice, title) in zip(grid, TITLES.items(), strict=True):
         for axes, (place, label, ticks) in zip(row, AXES, strict=True):
             x, y = place(claims.arrivals(record, choice)), reached(record, choice)
-            for (name, colour), marker in zip(_curve_colours(record).items(), MARKERS, strict=False):
+            for name, colour, marker in zip([NORMAL, *levels], colours, MARKERS, strict=False):
                 of, pairs = np.flatnonzero(record.curve == name), "normal curve" if name == NORMAL else f"${name}$"
                 axes.plot(x[of], y[of], marker, ms=3.5, mfc="none", color=colour, label=pairs)
             axes.set_xlabel(label if choice == "tuned" else "")
@@ -283,13 +282,6 @@ def causes(record: xr.Dataset) -> style.Figure:
         row[0].set(ylabel=TO_TARGET.format(claims.middle(record)), title=title)
     grid[0, 0].invert_xaxis()
     return style.with_legend(figure, grid[0, 0], ncols=5)
-
-
-def _curve_colours(record: xr.Dataset) -> dict[str, Any]:
-    """Black for the normal curve, on which C changes; for a level curve the colour of its C, as along the normal curve."""
-    levels = level_names(record)
-    C = np.array([float(on(record, name).coefficient.mean()) for name in levels])
-    return {NORMAL: style.MEASURED, **dict(zip(levels, style.along_curve(C).to_rgba(C), strict=True))}
 
 
 @said
@@ -320,8 +312,7 @@ def plane(record: xr.Dataset) -> style.Figure:
     figure, both = style.panels(1, 2, height=3.9, sharey=True, ylabel=r"memory of $v$, $1/(1-\beta)$")
     x, y = memory(record).values, 1 / (1 - record.beta.values)
     gamma = 1 - 1 / np.geomspace(min(x), max(x), 100)
-    found = np.concatenate([reached(record, choice).values for choice in TITLES])
-    norm = Normalize(np.nanmin(found), np.nanmax(found))  # one scale for both, so that a colour is one number
+    norm = Normalize(*np.nanquantile([reached(record, choice).values for choice in TITLES], (0, 1)))  # one for both
     for axes, (choice, title) in zip(both, TITLES.items(), strict=True):
         iterations = reached(record, choice).values
         never = np.isnan(iterations)
@@ -331,7 +322,9 @@ def plane(record: xr.Dataset) -> style.Figure:
             (gamma, style.GUIDE, ":", "equal betas"),
         ):
             axes.plot(1 / (1 - gamma), 1 / (1 - beta), line, color=colour, label=label)
-        dots = axes.scatter(x[~never], y[~never], c=iterations[~never], cmap=f"{style.NUMBERS}_r", norm=norm, s=24, zorder=3)
+        dots = axes.scatter(
+            x[~never], y[~never], c=iterations[~never], cmap=style.NUMBERS.reversed(), norm=norm, s=24, zorder=3
+        )
         axes.plot(x[never], y[never], "x", ms=5, color=style.MEASURED, label="not by every seed", zorder=3)
         axes.set(xscale="log", yscale="log", xlabel=MEMORY, title=title, ylim=(1.3, 2500))
     figure.colorbar(dots, ax=both, label=TO_TARGET.format(claims.middle(record)), pad=0.02)

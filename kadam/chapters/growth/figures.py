@@ -70,8 +70,7 @@ def curves(record: xr.Dataset, *, seed: int | None = None) -> style.Figure:
         for point, colour in zip(record.point.values, scale.to_rgba(record.coefficient.values), strict=True):
             axes.plot(one.iteration, one.sel(point=point), color=colour, lw=0.8)
         axes.set(yscale="log", xlabel="iteration", title=title)
-    ticks = [-0.04, -0.02, 0, 0.05, 0.1, 0.15, 0.2]
-    figure.colorbar(scale, ax=both, label="$C$  (orange and red: outside the region)", pad=0.02, ticks=ticks)
+    style.name_along_curve(figure, scale, both)
     return figure
 
 

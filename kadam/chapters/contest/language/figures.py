@@ -151,7 +151,8 @@ def updates_said(record: xr.Dataset, *, methods: Sequence[str]) -> str:
     names = listed(f"`{name}`" for name in record.optimizer.values[lost])
     return (
         f"At the same learning rate, of the methods drawn, the rms of u is {extremes(rms, '.2f', 'optimizer')}, its largest "
-        f"entry {extremes(largest, '.1f', 'optimizer')}. It stays within its bound in {of_all(share <= 1, 'methods')} that have one, "
-        f"at {span(share, '.0%')} of it. In search and comparison {of_all(np.isfinite(diverged), 'runs')} diverged. Methods "
+        f"entry {extremes(largest, '.1f', 'optimizer')}. It stays within its bound in "
+        f"{of_all(share <= 1, 'methods')} that have one, at {span(share, '.0%')} of it. In search and comparison "
+        f"{of_all(np.isfinite(diverged), 'runs')} diverged. Methods "
         f"of which a compared run ended at the loss of a guess or above: {names}."
     )

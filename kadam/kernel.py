@@ -38,7 +38,8 @@ def execute(notebook: nbformat.NotebookNode, aside: Path, parameters: Mapping[st
     """
     config = Config({"KernelManager": {"transport": "ipc", "ip": sockets}})
     kernel: dict[str, Any] = {"kernel_name": "python3", "kernel_manager_class": OwnKernel, "config": config}
-    quiet: dict[str, Any] = {"progress_bar": False, "extra_arguments": ["--log-level=CRITICAL"]}
+    arguments = ["--log-level=CRITICAL", "--InlineBackend.figure_formats=set()"]  # a figure knows by itself how it is shown
+    quiet: dict[str, Any] = {"progress_bar": False, "extra_arguments": arguments}
     try:
         return papermill.execute_notebook(notebook, aside, dict(parameters), **quiet, **kernel)
     except papermill.PapermillExecutionError as error:

@@ -197,7 +197,8 @@ def without_images(notebook: Notebook) -> Notebook:
     slim.metadata.pop("seconds", None)
     for output in (output for cell in slim.cells for output in cell.get("outputs", [])):
         if "data" in output:
-            output.data.pop("image/png", None)
+            for picture in ("image/png", "image/svg+xml"):
+                output.data.pop(picture, None)
     return slim
 
 

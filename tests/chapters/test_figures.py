@@ -86,7 +86,10 @@ def test_no_words_of_a_figure_collide_and_none_are_cut_off(on_page):
     [
         (lambda axes: axes.annotate("second", (0.5, 0.5)), "'first' over 'second'"),
         (lambda axes: axes.text(1, 1.4, "outside"), "'outside' is cut off"),
-        (lambda axes: axes.plot([0, 1], [1, 1], label="above") and axes.legend(loc="upper right"), "the legend over above"),
+        (
+            lambda axes: axes.plot([0, 1], [0.8, 0.92], label="above") and axes.legend(loc="upper right", frameon=False),
+            "the legend over above",
+        ),
     ],
 )
 def test_words_that_collide_are_found(spoil, fault):

@@ -75,8 +75,9 @@ def paths(record: xr.Dataset) -> style.Figure:
 
 def _path(axes: style.Axes, mean: xr.DataArray) -> None:
     """One layer: the mean of log R_med by optimizer and level."""
-    others = np.exp(mean.sel(optimizer=list(RELATIVES)))
-    axes.fill_between(mean.level, others.min("optimizer"), others.max("optimizer"), color=style.REST, lw=0, label="the others")
+    others = mean.sel(optimizer=list(RELATIVES))
+    low, high = np.exp(others.min("optimizer")), np.exp(others.max("optimizer"))
+    axes.fill_between(mean.level, low, high, color=style.REST, lw=0, label="the others")
     for name in PAIR:
         colour, marker = LOOKS[name]
         axes.plot(mean.level, np.exp(mean.sel(optimizer=name)), marker=marker, ms=3, color=colour, label=name)

@@ -22,7 +22,7 @@ COLUMNS: tuple[tuple[str, str, int, float], ...] = (
     ("steps\n÷ 10", "base", 0, THRESHOLD),
     ("threshold\n÷ 100", "base", 1, THRESHOLD / 100),
 )
-GROWN = f"orange: once the gradient falls silent, the update grows {FACTOR:g}-fold", style.PAPER
+GROWN = f"red: once the gradient falls silent, the update grows {FACTOR:g}-fold", style.UNSTABLE
 LOOKS = "green: after training, the loss is below the threshold", style.CORRECTED
 
 

@@ -41,7 +41,8 @@ def execute(notebook: nbformat.NotebookNode, aside: Path, parameters: Mapping[st
     """
     config = Config({"KernelManager": {"transport": "ipc", "ip": sockets}})
     kernel: dict[str, Any] = {"kernel_name": "python3", "kernel_manager_class": OwnKernel, "config": config}
-    options = ["--log-level=CRITICAL", f"--IPKernelApp.exec_lines={FIRST}"]
+    shown = "--InlineBackend.figure_formats=set()"  # a figure knows by itself how it is shown
+    options = ["--log-level=CRITICAL", shown, f"--IPKernelApp.exec_lines={FIRST}"]
     quiet: dict[str, Any] = {"progress_bar": False, "extra_arguments": options}
     try:
         return papermill.execute_notebook(notebook, aside, dict(parameters), **quiet, **kernel)

@@ -202,7 +202,8 @@ def without_images(notebook: Notebook) -> Notebook:
         if "outputs" in cell:
             cell.outputs = [output for output in cell.outputs if DRAWN not in output.get("data", {})]
             for output in cell.outputs:
-                output.get("data", {}).pop("image/png", None)
+                for picture in ("image/png", "image/svg+xml"):
+                    output.get("data", {}).pop(picture, None)
     return slim
 
 

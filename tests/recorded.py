@@ -79,12 +79,16 @@ def _mean(heights):
     return np.mean(numbers[np.isfinite(numbers)]) if np.isfinite(numbers).any() else 0.0
 
 
-def looks_of(name):
-    """The looks of an experiment's figures that have a legend, drawn from the committed record that its page shows."""
+def shown(name):
+    """The figures of an experiment, by name, drawn from the committed record that its page shows."""
     record = committed_record(name)
-    shown = {f: looks(drawn(draw, record)) for f, draw in figures(name).items()}
-    plt.close("all")
-    return {f: labels for f, labels in shown.items() if labels}
+    return {f: drawn(draw, record) for f, draw in figures(name).items()}
+
+
+def looks_of(figures):
+    """The looks of those figures that have a legend."""
+    found = {f: looks(figure) for f, figure in figures.items()}
+    return {f: labels for f, labels in found.items() if labels}
 
 
 def write(name, content):
@@ -152,7 +156,7 @@ def pictures():
 if __name__ == "__main__":
     plt.switch_backend("Agg")
     write("criteria", criteria())
-    write("looks", {name: looks_of(name) for name in chapters.CATALOGUE})
+    write("looks", {name: looks_of(shown(name)) for name in chapters.CATALOGUE})
     write("verdicts", verdicts())
     write("tests", tests())
     (FOLDER.parent / "README.md").write_text(readme())

@@ -1,6 +1,8 @@
-"""Figure style as values: one width, one cycle of colours, each colour the same concept in every figure."""
+"""Figure style as values: one width, one dictionary of colours and of axes, so that a colour or a side means one thing."""
 
+import base64
 import functools
+import io
 import textwrap
 from collections.abc import Callable, Sequence
 from typing import Any, ParamSpec
@@ -8,17 +10,18 @@ from typing import Any, ParamSpec
 import matplotlib.pyplot as plt
 import numpy as np
 import xarray as xr
+from matplotlib import colormaps
 from matplotlib.axes import Axes as Axes
 from matplotlib.cm import ScalarMappable
-from matplotlib.colors import TwoSlopeNorm
-from matplotlib.figure import Figure as Figure
+from matplotlib.colors import LinearSegmentedColormap, ListedColormap, TwoSlopeNorm
+from matplotlib.figure import Figure as AnyFigure
 from numpy.typing import NDArray
 
 from kadam.report.once import judging
 
 P = ParamSpec("P")
 
-# Okabe & Ito's palette, told apart by colour-blind readers.
+# Okabe & Ito's palette, told apart by colour-blind readers; what a hue means beside the laws is said below.
 PAPER = "#D55E00"  # the paper's continuous-time law
 EXACT = "#0072B2"  # the exact discrete law
 CORRECTED = "#009E73"  # the exact discrete law with its bias correction
@@ -27,11 +30,26 @@ SECOND = "#CC79A7"  # a second measurement beside it
 FOURTH = "#E69F00"  # a fourth and a fifth thing told apart
 FIFTH = "#56B4E9"
 GUIDE = "#888888"  # grid, level curves, remarks
+UNSTABLE = "#B2182B"  # a pair, or a run with it, outside of the region
+REST = "#cccccc"  # what is left
+
+# Methods: Adam and its near relatives are black and differ by line or marker; SGD has the one hue that no strategy has.
+ADAM, SIGNS, SGD = MEASURED, GUIDE, PAPER
+STRATEGIES = {"repeat": FIFTH, "inverse_exp": EXACT, "scaled": CORRECTED, "root": SECOND, "meta": FOURTH}
 
 GROWTH_MAP = "YlOrRd"  # how fast updates may grow
-ALONG_CURVE = "RdYlBu"  # where a point lies along the normal curve: red outside the region, blue inside
+SIZE_MAP = "Purples"  # how large anything else is
+# Numbers whose order counts, as k, learning rates, memories: the palest end, which vanishes on white, is cut off.
+NUMBERS = ListedColormap(colormaps["viridis"](np.linspace(0, 0.8, 256)), "numbers")
+
+# Where a point lies along the normal curve: outside orange to red, inside blue, and always darker than outside; none is pale.
+ALONG_CURVE = LinearSegmentedColormap.from_list(
+    "along the curve", [(0, UNSTABLE), (0.499, "#F4A259"), (0.5, "#5B9BD5"), (1, "#08306B")]
+)
 
 WIDTH = 7.6  # inches: the text column of the book
+HEAVY = 150_000  # bytes of an SVG above which a page shows a PNG instead, with so many dots per inch
+SHARP = 200  # twice the pixels of the column
 
 BASE: Any = {
     "figure.dpi": 150,
@@ -57,6 +75,28 @@ BASE: Any = {
 
 GAMMA_LABEL = r"$\gamma$  (PyTorch's beta1)"
 BETA_LABEL = r"$\beta$  (PyTorch's beta2)"
+C_LABEL = r"$C(\beta,\gamma)$  (right of 0: unstable)"
+
+# What is drawn in many figures, as mathematics.
+UPDATE, SQUARE, NORM = r"$|u|$", r"$|u|^2$", r"$|W|^2$"
+RMS = r"rms of $u$"
+R_MED = r"$R_{\mathrm{med}}$"
+TIME = r"time $n\eta$"
+
+
+class Figure(AnyFigure):
+    """A figure that a notebook shows as SVG, which stays sharp at every size, or as PNG where that would be heavy."""
+
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
+        drawn = self._printed("svg", metadata={"Date": None})
+        if len(drawn) <= HEAVY:
+            return {"image/svg+xml": drawn.decode()}
+        return {"image/png": base64.b64encode(self._printed("png", dpi=SHARP)).decode()}
+
+    def _printed(self, form: str, **settings: Any) -> bytes:
+        with plt.rc_context({"svg.hashsalt": "kadam"}), io.BytesIO() as file:  # so that names in it do not change
+            self.savefig(file, format=form, bbox_inches="tight", **settings)
+            return file.getvalue()
 
 
 def styled(draw: Callable[P, Figure]) -> Callable[P, Figure]:
@@ -85,7 +125,8 @@ def styled(draw: Callable[P, Figure]) -> Callable[P, Figure]:
 
 def panels(rows: int, columns: int, *, height: float, ylabel: str = "", **options: Any) -> tuple[Figure, Any]:
     """A figure as wide as the text, ``height`` inches high, and its axes; ``ylabel``: of those on the left."""
-    figure, axes = plt.subplots(rows, columns, figsize=(WIDTH, height), layout="constrained", **options)
+    size = (WIDTH, height)
+    figure, axes = plt.subplots(rows, columns, figsize=size, layout="constrained", FigureClass=Figure, **options)
     plt.setp(figure.axes[::columns], ylabel=ylabel)
     return figure, axes
 
@@ -101,24 +142,62 @@ def rate_axis(axes: Axes, rates: Sequence[float], label: str = "learning rate") 
     ordered = sorted(rates)
     shown = sorted({ordered[0], ordered[len(ordered) // 2], ordered[-1]})
     axes.set_xscale("log")
-    axes.set_xticks(shown, [f"{rate:.1e}".replace("e-0", "e-") for rate in shown])
+    axes.set_xticks(shown, [scientific(rate) for rate in shown])
     axes.set_xticks([], minor=True)
     axes.set_xlabel(label)
+
+
+def scientific(number: float) -> str:
+    """A positive number as mathematics: a digit or two, times a power of ten."""
+    digits, power = f"{number:.1e}".split("e")
+    return rf"${float(digits):g}\times10^{{{int(power)}}}$"
 
 
 def against_c(axes: Axes, **settings: Any) -> None:
     """A horizontal axis of C, which falls to the right, with a line where the paper's region ends."""
     axes.axvline(0, color=MEASURED, lw=0.6)
-    axes.set(xlabel="C(beta, gamma)", **settings)
+    axes.set(xlabel=C_LABEL, **settings)
     axes.invert_xaxis()
 
 
+def against_gamma(axes: Axes, gammas: Sequence[float]) -> None:
+    """A horizontal axis of gamma, linear in the logarithm of the memory 1/(1-gamma), with a tick at each of ``gammas``."""
+    ends = np.array([min(gammas), max(gammas)], dtype=float)
+    axes.set_xlim(*(float(beside(gamma, shift)) for gamma, shift in zip(ends, (-0.15, 0.15), strict=True)))
+    memory = (lambda gamma: -np.log10(np.maximum(1 - gamma, 1e-12)), lambda place: 1 - 10.0**-place)
+    axes.set_xscale("function", functions=memory)
+    axes.set_xticks(list(gammas), [f"{gamma:g}" for gamma in gammas])
+    axes.set_xticks([], minor=True)
+    axes.set_xlabel(GAMMA_LABEL)
+
+
+def beside(gamma: NDArray[np.float64], shift: float) -> NDArray[np.float64]:
+    """Where on that axis a point stands that lies by ``shift`` powers of ten of the memory beside gamma."""
+    return 1 - (1 - gamma) * 10.0**-shift
+
+
+def fine_gammas(gammas: Sequence[float]) -> NDArray[np.float64]:
+    """Enough values from the first gamma to the last for a law to be drawn as the curve that it is."""
+    return 1 - np.geomspace(1 - min(gammas), 1 - max(gammas), 100)
+
+
 def along_curve(C: NDArray[np.float64]) -> ScalarMappable:
-    """Colours of values of C: red outside the region, blue inside."""
+    """Colours of values of C: orange to red outside the region, blue inside."""
     return ScalarMappable(TwoSlopeNorm(0, min(C.min(), -1e-3), max(C.max(), 1e-3)), ALONG_CURVE)
 
 
-def _label_stand_in(figure: Figure, drawn: Sequence[Any]) -> None:
+def name_along_curve(figure: Figure, scale: ScalarMappable, axes: Any) -> None:
+    """Beside ``axes``, which value of C a colour of :func:`along_curve` stands for."""
+    label, ticks = "$C$  (orange and red: outside the region)", [-0.04, -0.02, 0, 0.05, 0.1, 0.15, 0.2]
+    figure.colorbar(scale, ax=axes, label=label, pad=0.02, ticks=ticks)
+
+
+def shades(count: int) -> NDArray[np.float64]:
+    """Colours of so many numbers in their order, the first one the darkest, none of them pale. (count, 4)"""
+    return np.asarray(NUMBERS(np.linspace(0, 1, count)))
+
+
+def _label_stand_in(figure: AnyFigure, drawn: Sequence[Any]) -> None:
     """Say on a figure that says nothing itself where a record that it was drawn from was made of stand-in data."""
     if figure.get_supxlabel():
         return

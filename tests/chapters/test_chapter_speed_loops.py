@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from torch.nn import functional as F
 
 from kadam import chapters
-from kadam.chapters.speed import drawing, loops, measures
+from kadam.chapters.speed import loops, measures
 from kadam.chapters.speed.loops import PARTS, STRATEGY
 from kadam.chapters.speed.tokens import config as tokens_config
 from kadam.chapters.speed.tokens import figures as tokens_figures
@@ -440,10 +440,9 @@ def test_the_table_of_races_says_where_the_target_was_not_reached(records):
 
 
 def test_the_figures_are_drawn_and_label_stand_in_data(timed, record):
-    for draw in (drawing.split, timed.figures.cost):
-        figure = draw(record)
-        assert isinstance(figure, Figure)
-        assert timed.stand_in in figure.get_supxlabel()
+    figure = timed.figures.cost(record)
+    assert isinstance(figure, Figure)
+    assert timed.stand_in in figure.get_supxlabel()
 
 
 def test_the_cost_is_drawn_over_every_k_with_the_varied_strategy(records):

@@ -19,7 +19,7 @@ from kadam.report.table import Table, table
 @style.styled
 def advantage(record: xr.Dataset) -> style.Figure:
     """How far k = 2 is ahead of Adam, by strategy and comparison; means and 95% intervals over seeds."""
-    ylabel = f"k = 2 ahead of Adam ({scale(record).difference})"
+    ylabel = f"$k = 2$ ahead of Adam ({scale(record).difference})"
     figure, all_axes = looks.by_network(record, height=3.2, ylabel=ylabel, sharey=True)
     methods = two_stages(record)
     for j, (comparison, (colour, marker, name)) in enumerate(looks.COMPARED.items()):
@@ -62,8 +62,9 @@ def stages(record: xr.Dataset) -> style.Figure:
     for row, network in zip(all_axes, networks(record), strict=True):
         for axes, comparison in zip(row, COMPARISONS, strict=True):
             _against_k(axes, of.sel(network=network, comparison=comparison))
-            axes.set(title=f"{network}, {comparison}", xlabel="k (1 is Adam)" if network == networks(record)[-1] else "")
-        row[0].set_ylabel(looks.label(record))
+            first, last = (network == networks(record)[place] for place in (0, -1))
+            axes.set(title=comparison if first else "", xlabel="$k$ (1 is Adam)" if last else "")
+        row[0].set_ylabel(f"{network}:\n{looks.label(record)}")
         looks.end_at_a_guess(row[0], record, network)
     return style.with_legend(figure, all_axes[0, 0], ncols=5)
 
@@ -105,7 +106,7 @@ def rates(record: xr.Dataset) -> style.Figure:
     columns, found, drawn = len(networks(record)), looks.searched(record), looks.of_methods(record)
     figure, all_axes = style.panels(2, columns, height=5.6, sharey="col", squeeze=False)
     size = record.tried * record.search_update_rms.mean("tuning_seed")
-    size_label = textwrap.fill("size of a step: learning rate x rms of u", 100 // columns)
+    size_label = textwrap.fill("size of a step: learning rate × rms of $u$", 100 // columns)
     edge = looks.edge(scale(record))
     for (above, below), network in zip(all_axes.T, networks(record), strict=True):
         for method, look in drawn.items():
@@ -147,14 +148,18 @@ def rates_by_k(record: xr.Dataset) -> style.Figure:
     """The score in the search against the learning rate for every k; a column a strategy, a row a network."""
     names, rows, found = list(two_stages(record)), len(networks(record)), looks.searched(record)
     staged, edge, colours = record.optimizer.values[record.k >= 1].tolist(), looks.edge(scale(record)), looks.shades(record)
-    figure, all_axes = style.panels(rows, len(names), height=0.6 + 1.8 * rows, sharex=True, sharey="row", squeeze=False)
+    figure, all_axes = style.panels(rows, len(names), height=0.6 + 1.9 * rows, sharex=True, sharey="row", squeeze=False)
     for row, network in zip(all_axes, networks(record), strict=True):
         for axes, strategy in zip(row, names, strict=True):
             tried, mine = by_k(record.tried, strategy), by_k(found.sel(network=network), strategy)
             for x, of, (k, shade) in zip(tried, mine, colours.items(), strict=True):
-                looks.search_line(axes, x, of, {"color": shade, "marker": "."}, edge, label=f"k = {k}")
-            axes.set(xscale="log", title=strategy, xlabel="learning rate" if network == networks(record)[-1] else "")
-        ylabel = textwrap.fill(looks.label(record, f"{network}:"), 26)
+                looks.search_line(axes, x, of, {"color": shade, "marker": "."}, edge, label=f"$k = {k}$")
+            axes.set(
+                xscale="log",
+                title=strategy if network == networks(record)[0] else "",
+                xlabel="learning rate" if network == networks(record)[-1] else "",
+            )
+        ylabel = f"{network}:\n{looks.label(record, 'validation')}"
         row[0].set(ylabel=ylabel, ylim=looks.limits(record, network, staged))
     return style.with_legend(figure, all_axes[0, 0], ncols=len(colours))
 
@@ -176,9 +181,9 @@ def ranking(record: xr.Dataset) -> style.Figure:
         of = _ranked(record, network)[::-1]
         mean, low, high = mean_interval(of)
         for i, k in enumerate(of.k.values):
-            colour = style.MEASURED if k < 1 else style.PAPER if k == 1 else style.EXACT
+            colour = style.GUIDE if k < 1 else style.ADAM if k == 1 else looks.colour_of(str(of.strategy.values[i]))
             reach = np.nan_to_num([[mean[i] - low[i]], [high[i] - mean[i]]])
-            axes.errorbar(mean[i], i, xerr=reach, fmt="o", ms=3, lw=1, color=colour)
+            axes.errorbar(mean[i], i, xerr=reach, fmt="D" if k == 1 else "o", ms=4 if k == 1 else 3, lw=1, color=colour)
         axes.set_yticks(range(of.sizes["optimizer"]), of.optimizer.values, fontsize=6)
         axes.set_xlabel(looks.label(record))
     return figure
@@ -212,9 +217,9 @@ def sizes(record: xr.Dataset) -> style.Figure:
     figure, all_axes = style.panels(1, len(names), height=2.6, sharey=True, squeeze=False)
     for axes, strategy in zip(all_axes[0], names, strict=True):
         for one, (k, shade) in zip(by_k(rms, strategy), looks.shades(record).items(), strict=True):
-            axes.plot(one.evaluation, one, marker=".", color=shade, lw=1, label=f"k = {k}")
+            axes.plot(one.evaluation, one, marker=".", color=shade, lw=1, label=f"$k = {k}$")
         axes.set(title=strategy, xlabel="step")
-    all_axes[0, 0].set(ylabel="rms of u", ylim=(0, None))
+    all_axes[0, 0].set(ylabel=style.RMS, ylim=(0, None))
     return style.with_legend(figure, all_axes[0, 0], ncols=len(looks.shades(record)))
 
 

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from typing import Any
 
-import matplotlib as mpl
 import numpy as np
 import xarray as xr
 
@@ -13,24 +12,17 @@ from kadam.report import style
 from kadam.report.statistics import mean_interval
 
 COMPARED = {
-    EQUAL: (style.PAPER, "o", "same learning rate"),
-    TUNED: (style.EXACT, "s", "each at its best learning rate"),
-    MATCHED: (style.CORRECTED, "^", "updates as large as Adam's"),
-}
-STRATEGY_COLOURS = {
-    "repeat": style.PAPER,
-    "inverse_exp": style.EXACT,
-    "scaled": style.CORRECTED,
-    "root": style.SECOND,
-    "meta": style.FOURTH,
+    EQUAL: (style.GUIDE, "o", "same learning rate"),
+    TUNED: (style.MEASURED, "s", "each at its best learning rate"),
+    MATCHED: (style.SECOND, "^", "updates as large as Adam's"),
 }
 BASELINE_LINES = {
-    "Adam": (style.MEASURED, "-"),
-    "AdamW": (style.MEASURED, "--"),
-    "NAdam": (style.MEASURED, "-."),
-    "LaProp": (style.MEASURED, ":"),
-    "Lion": (style.GUIDE, "-"),
-    "SGD": (style.GUIDE, "--"),
+    "Adam": (style.ADAM, "-"),
+    "AdamW": (style.ADAM, "--"),
+    "NAdam": (style.ADAM, "-."),
+    "LaProp": (style.ADAM, ":"),
+    "Lion": (style.SIGNS, "-"),
+    "SGD": (style.SGD, "--"),
 }
 NEW_LINE = (style.GUIDE, ":")  # of a baseline that is not listed yet
 LARGEST = 0.05  # the largest size of a step that is drawn: beyond, nothing is learnt
@@ -67,11 +59,11 @@ def searched(record: xr.Dataset) -> xr.DataArray:
 def shades(record: xr.Dataset) -> dict[int, Any]:
     """A colour for every k; 1 is Adam."""
     ks = sorted({int(k) for k in record.k.values if k >= 1})
-    return dict(zip(ks, mpl.colormaps["viridis"](np.linspace(0, 0.9, len(ks))), strict=True))
+    return dict(zip(ks, style.shades(len(ks)), strict=True))
 
 
 def of_methods(record: xr.Dataset) -> dict[str, Look]:
-    """Baselines in black and grey, told apart by their line; k = 2 in the colours of the strategies."""
+    """Baselines in black, grey and red, told apart by their line; k = 2 in the colours of the strategies."""
     lines = {name: BASELINE_LINES.get(name, NEW_LINE) for name in baselines(record)}
     found: dict[str, Look] = {name: {"color": colour, "ls": line, "marker": "."} for name, (colour, line) in lines.items()}
     return found | {method: {"color": colour_of(strategy), "marker": "o"} for strategy, method in two_stages(record).items()}
@@ -83,7 +75,7 @@ def baselines(record: xr.Dataset) -> list[str]:
 
 
 def colour_of(strategy: str) -> str:
-    return STRATEGY_COLOURS.get(strategy, style.FIFTH)
+    return style.STRATEGIES.get(strategy, style.REST)
 
 
 def by_network(record: xr.Dataset, *, height: float, **options: Any) -> tuple[style.Figure, list[style.Axes]]:

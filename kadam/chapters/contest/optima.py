@@ -1,5 +1,7 @@
 """What the figures of closely tuned contests draw: optima between the rates tried, and how far methods are ahead there."""
 
+import re
+
 import numpy as np
 import xarray as xr
 
@@ -22,12 +24,13 @@ def optima(record: xr.Dataset) -> style.Figure:
     for (above, below), network in zip(all_axes.T, networks(record), strict=True):
         of = record.sel(network=[network])
         for method, look in _looks(record).items():
-            _search(above, of.sel(optimizer=[method]), look, method)
+            _search(above, of.sel(optimizer=[method]), look, _in_signs(method))
         above.set(xscale="log", title=network, xlabel="learning rate")
         _differences(below, of)
         below.sharey(all_axes[1, 0])
     all_axes[0, 0].set_ylabel(looks.label(record, "validation"))
     all_axes[1, 0].set_ylabel(f"ahead of Adam ({scale(record).difference})")
+    figure.legend(*all_axes[1, 0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
     return style.with_legend(figure, all_axes[0, 0], ncols=4)
 
 
@@ -53,19 +56,20 @@ def _methods(record: xr.Dataset) -> list[str]:
     return list(record.optimizer.values.tolist())
 
 
-# Of methods that have no look of their own in the other figures of contests, or share one.
-MORE: tuple[looks.Look, ...] = (
-    {"color": style.CORRECTED, "marker": "s"},
-    {"color": style.SECOND, "marker": "^"},
-    {"color": style.PAPER, "marker": "D"},
-)
+# Of Adam with other decay rates, the darker the nearer to Adam itself, which is black; a method with more stages has its
+# strategy's colour and a diamond.
+OTHERS = tuple({"color": shade, "marker": marker} for shade, marker in zip(style.shades(4)[:0:-1], "s^v", strict=True))
 
 
 def _looks(record: xr.Dataset) -> dict[str, looks.Look]:
     """Every method's, no two alike: Adam, NAdam and k = 2 as in the other figures of contests."""
-    known, more = looks.of_methods(record), iter(MORE)
+    known, others = looks.of_methods(record), iter(OTHERS)
     own = {name for name in known if name in (ADAM, "NAdam") or name in two_stages(record).values()}
-    return {name: known[name] if name in own else next(more) for name in _methods(record)}
+    found = {}
+    for name, k, strategy in zip(_methods(record), record.k.values, record.strategy.values, strict=True):
+        staged = {"color": looks.colour_of(strategy), "marker": "D"}
+        found[name] = known[name] if name in own else staged if k > 1 else next(others)
+    return found
 
 
 def _search(axes: style.Axes, of: xr.Dataset, look: looks.Look, label: str) -> None:
@@ -98,8 +102,11 @@ def _differences(axes: style.Axes, of: xr.Dataset) -> None:
         found = np.stack(mean_interval(lead(of, name, others)))[..., 0]
         looks.bars(axes, np.arange(len(others)) + 0.2 * (j - (len(compared) - 1) / 2), found, marker, colour, label)
     axes.axhline(0, color=style.GUIDE, lw=0.8)
-    axes.set_xticks(range(len(others)), [name.replace(", ", "\n") for name in others], fontsize=7)
-    axes.legend(fontsize=7)
+    axes.set_xticks(range(len(others)), [_in_signs(name).replace(", ", "\n") for name in others], fontsize=7)
+
+
+def _in_signs(method: str) -> str:
+    return re.sub(r"beta1 = (\S+)", r"$\\beta_1 = \1$", method)
 
 
 def optimum_table(record: xr.Dataset) -> Table:

@@ -5,11 +5,10 @@ from functools import partial
 from itertools import product
 from typing import Any
 
-import matplotlib as mpl
 import numpy as np
 import xarray as xr
 from matplotlib.cm import ScalarMappable
-from matplotlib.colors import LogNorm
+from matplotlib.colors import LogNorm, Normalize
 
 from kadam.chapters.generalization import claims
 from kadam.chapters.generalization.config import NORMAL
@@ -21,9 +20,7 @@ from kadam.theory import stability
 
 TITLES = {"fixed": "one learning rate", "tuned": "each at its best rate"}
 BOTH = "at one learning rate and with tuned rates"  # the same in a sentence, for two numbers
-TARGETS = (style.EXACT, style.CORRECTED, style.PAPER, style.SECOND)
-CURVES = (style.MEASURED, style.EXACT, style.CORRECTED, style.FOURTH, style.PAPER, style.SECOND)
-MARKERS = "os^Dvp"
+MARKERS = "os^Dvp"  # of the normal curve and the level curves
 EVERY = 4  # of the normal curve's pairs in its table
 NEAR = (-0.05, 0.03)  # exact rates that the figure of the unstable side shows
 MEMORIES = (2, 5, 10, 20, 50, 100)  # ticks
@@ -95,7 +92,7 @@ def normal_curve(record: xr.Dataset) -> style.Figure:
         axes.set_title(title)
     both[0].plot([], [], "--", color=style.MEASURED, label="equal betas")
     both[0].legend(loc="upper right")
-    figure.colorbar(scale, ax=both, label="C  (red: outside the region)", pad=0.02, ticks=[-0.04, -0.02, 0, 0.1, 0.2])
+    style.name_along_curve(figure, scale, both)
     return figure
 
 
@@ -153,12 +150,13 @@ def level_curves(record: xr.Dataset) -> style.Figure:
     names = level_names(record)
     figure, grid = style.panels(2, len(names), height=4.6, sharex=True, sharey=True, squeeze=False, ylabel="validation loss")
     longest = max(float(memory(on(record, name)).max()) for name in names)
-    scale = ScalarMappable(LogNorm(2, longest), mpl.colormaps["viridis_r"])
-    for row, choice in zip(grid, TITLES, strict=True):
+    scale = ScalarMappable(LogNorm(2, longest), style.NUMBERS.reversed())
+    for row, (choice, title) in zip(grid, TITLES.items(), strict=True):
+        row[0].set_ylabel(f"{title}:\nvalidation loss")
         for axes, name in zip(row, names, strict=True):
             pairs = on(record, name)
             _loss_lines(axes, pairs, choice, scale.to_rgba(memory(pairs).values))
-            axes.set(title=f"{name}, {choice}", xlabel="iteration" if choice == "tuned" else "")
+            axes.set(title=f"${name}$", xlabel="iteration" if choice == "tuned" else "")
     figure.colorbar(scale, ax=grid, label=MEMORY, pad=0.02, ticks=MEMORIES, format="%g").minorticks_off()
     return figure
 
@@ -202,7 +200,7 @@ def speed(record: xr.Dataset) -> style.Figure:
     figure, both = style.panels(1, 2, height=3.6, ylabel="iterations to the target")
     curve = on(record, NORMAL)
     for axes, (choice, title) in zip(both, TITLES.items(), strict=True):
-        for i, (target, colour) in enumerate(zip(curve.target.values, TARGETS, strict=False)):
+        for i, (target, colour) in enumerate(zip(curve.target.values, style.shades(curve.sizes["target"]), strict=True)):
             _speed_points(axes, claims.at(curve, "iterations", choice).sel(target=target), colour, height=0.97 - 0.025 * i)
         style.against_c(axes, title=title, ylim=(0, 1.05 * record.attrs["steps"]))
     both[1].plot([], [], "*", color=style.MEASURED, ms=8, label="equal betas")
@@ -249,11 +247,10 @@ def speed_table(record: xr.Dataset) -> Table:
 
 # What might tell a pair's speed: where it lies on an axis, whose name, and whose ticks where it is logarithmic.
 AXES: tuple[tuple[Callable[[xr.DataArray], xr.DataArray], str, tuple[float, ...]], ...] = (
-    (lambda of: of.coefficient, "C(beta, gamma)", ()),
+    (lambda of: of.coefficient, r"$C(\beta,\gamma)$", ()),
     (memory, MEMORY, MEMORIES),
-    (lambda of: of.rms_u.mean("seed"), "size of the update, rms of u", (0.2, 0.3, 0.5)),
+    (lambda of: of.rms_u.mean("seed"), f"size of the update, {style.RMS}", (0.2, 0.3, 0.5)),
 )
-
 
 # What might tell speed, over the pairs with C > 0: rank correlations.
 RIVALS: dict[str, claims.Measure] = {
@@ -267,11 +264,14 @@ RIVALS: dict[str, claims.Measure] = {
 def causes(record: xr.Dataset) -> style.Figure:
     """Iterations to the middle target against C, the memory of momentum, and the size of the update; a mark for each pair."""
     figure, grid = style.panels(2, len(AXES), height=5.0, sharey="row", sharex="col")
+    levels = level_names(record)
+    C = np.array([float(on(record, name).coefficient.mean()) for name in levels])
+    colours = [style.MEASURED, *style.along_curve(C).to_rgba(C)]  # on the normal curve C changes
     for row, (choice, title) in zip(grid, TITLES.items(), strict=True):
         for axes, (place, label, ticks) in zip(row, AXES, strict=True):
             x, y = place(claims.arrivals(record, choice)), reached(record, choice)
-            for name, colour, marker in zip([NORMAL, *level_names(record)], CURVES, MARKERS, strict=False):
-                of, pairs = np.flatnonzero(record.curve == name), name.replace(NORMAL, "normal curve")
+            for name, colour, marker in zip([NORMAL, *levels], colours, MARKERS, strict=False):
+                of, pairs = np.flatnonzero(record.curve == name), "normal curve" if name == NORMAL else f"${name}$"
                 axes.plot(x[of], y[of], marker, ms=3.5, mfc="none", color=colour, label=pairs)
             axes.set_xlabel(label if choice == "tuned" else "")
             if ticks:
@@ -312,19 +312,22 @@ def plane(record: xr.Dataset) -> style.Figure:
     figure, both = style.panels(1, 2, height=3.9, sharey=True, ylabel=r"memory of $v$, $1/(1-\beta)$")
     x, y = memory(record).values, 1 / (1 - record.beta.values)
     gamma = 1 - 1 / np.geomspace(min(x), max(x), 100)
+    norm = Normalize(*np.nanquantile([reached(record, choice).values for choice in TITLES], (0, 1)))  # one for both
     for axes, (choice, title) in zip(both, TITLES.items(), strict=True):
         iterations = reached(record, choice).values
         never = np.isnan(iterations)
         for beta, colour, line, label in (
-            (stability.boundary(gamma, time="continuous"), style.PAPER, "--", "paper's boundary, C = 0"),
+            (stability.boundary(gamma, time="continuous"), style.PAPER, "--", "paper's boundary, $C = 0$"),
             (stability.boundary(gamma), style.EXACT, "-", r"exact boundary, $\beta = \gamma^2$"),
             (gamma, style.GUIDE, ":", "equal betas"),
         ):
             axes.plot(1 / (1 - gamma), 1 / (1 - beta), line, color=colour, label=label)
-        dots = axes.scatter(x[~never], y[~never], c=iterations[~never], cmap="viridis_r", s=24, zorder=3)
+        dots = axes.scatter(
+            x[~never], y[~never], c=iterations[~never], cmap=style.NUMBERS.reversed(), norm=norm, s=24, zorder=3
+        )
         axes.plot(x[never], y[never], "x", ms=5, color=style.MEASURED, label="not by every seed", zorder=3)
         axes.set(xscale="log", yscale="log", xlabel=MEMORY, title=title, ylim=(1.3, 2500))
-        figure.colorbar(dots, ax=axes, label=TO_TARGET.format(claims.middle(record)), pad=0.02)
+    figure.colorbar(dots, ax=both, label=TO_TARGET.format(claims.middle(record)), pad=0.02)
     return style.with_legend(figure, both[1], ncols=4)
 
 
@@ -343,10 +346,9 @@ def unstable(record: xr.Dataset) -> style.Figure:
     """How far the loss ends above the median inside, and the largest update, against the exact rate; a colour per rate."""
     figure, (loss, update) = style.panels(1, 2, height=3.6)
     exact_rate, worse = np.log(record.gamma) - np.log(record.beta) / 2, claims.behind(record.loss)
-    shades = mpl.colormaps["viridis"](np.linspace(0, 0.9, record.sizes["rate"]))
-    for rate, shade in zip(record.rate.values, shades, strict=True):
+    for rate, shade in zip(record.rate.values, style.shades(record.sizes["rate"]), strict=True):
         look, gap = {"ls": "", "marker": "o", "ms": 3.5, "mfc": "none", "color": shade}, worse.sel(rate=rate)
-        loss.plot(exact_rate, gap.mean("seed"), label=f"rate {rate:g}", **look)
+        loss.plot(exact_rate, gap.mean("seed"), label=f"rate {style.scientific(rate)}", **look)
         diverged = exact_rate[gap.max("seed") == np.inf]
         loss.plot(diverged, np.full(diverged.shape, 0.97), "x", color=shade, transform=loss.get_xaxis_transform())
         update.plot(exact_rate, record.peak_update.sel(rate=rate).max("seed"), **look)
@@ -354,9 +356,9 @@ def unstable(record: xr.Dataset) -> style.Figure:
     loss.annotate("ends badly", (NEAR[0], claims.BAD), xytext=(3, 3), textcoords="offset points", fontsize=8, color=style.GUIDE)
     for axes in (loss, update):
         axes.axvline(0, color=style.EXACT, lw=0.8)
-        axes.set(xlim=NEAR, xlabel=r"exact rate $\ln\gamma - \frac{1}{2}\ln\beta$ (right of 0: unstable)")
+        axes.set(xlim=NEAR, xlabel=r"exact rate $\ln\gamma - \frac{1}{2}\ln\beta$  (right of 0: unstable)")
     loss.set(ylabel="final loss above the median inside (nats)")
-    update.set(yscale="log", ylabel="largest |u| of the run (learning rates)")
+    update.set(yscale="log", ylabel=f"largest {style.UPDATE} of the run (learning rates)")
     return style.with_legend(figure, loss, ncols=record.sizes["rate"])
 
 

@@ -10,7 +10,7 @@ from kadam.report.sentences import listed, of_all, said, span
 from kadam.report.table import Table, table
 
 LAWS = {
-    "continuous": (style.PAPER, "--", "the paper's |C|/2"),
+    "continuous": (style.PAPER, "--", r"the paper's $|C|/2$"),
     "discrete": (style.EXACT, "-", "exact rate"),
     "corrected": (style.CORRECTED, "-.", "exact rate with bias correction"),
 }
@@ -60,7 +60,7 @@ def curves(record: xr.Dataset, *, seed: int | None = None) -> style.Figure:
 
     ``seed``: whose curves; by default the first one's.
     """
-    figure, both = style.panels(1, 2, height=3.6, sharey=True, ylabel="largest |u| (learning rates)")
+    figure, both = style.panels(1, 2, height=3.6, sharey=True, ylabel=f"largest {style.UPDATE} (learning rates)")
     scale, run = (
         style.along_curve(record.coefficient.values),
         selected(record, seed=int(record.seed[0]) if seed is None else seed),
@@ -70,8 +70,7 @@ def curves(record: xr.Dataset, *, seed: int | None = None) -> style.Figure:
         for point, colour in zip(record.point.values, scale.to_rgba(record.coefficient.values), strict=True):
             axes.plot(one.iteration, one.sel(point=point), color=colour, lw=0.8)
         axes.set(yscale="log", xlabel="iteration", title=title)
-    ticks = [-0.04, -0.02, 0, 0.05, 0.1, 0.15, 0.2]
-    figure.colorbar(scale, ax=both, label="C  (red: outside the region)", pad=0.02, ticks=ticks)
+    style.name_along_curve(figure, scale, both)
     return figure
 
 
@@ -93,7 +92,7 @@ def curves_said(record: xr.Dataset) -> str:
 @style.styled
 def slopes(record: xr.Dataset) -> style.Figure:
     """The slope at the end against C, mean and range over seeds, beside the three laws; fixed and fresh batches."""
-    figure, both = style.panels(1, 2, height=3.6, sharey=True, ylabel="slope of log max|u|  (per step)")
+    figure, both = style.panels(1, 2, height=3.6, sharey=True, ylabel=r"slope of $\log\,\max|u|$  (per step)")
     for axes, (setting, title) in zip(both, TITLES.items(), strict=True):
         for law, (colour, line, label) in LAWS.items():
             axes.plot(record.coefficient, record[f"rate_{law}"], line, color=colour, label=label)
@@ -143,7 +142,7 @@ def errors(record: xr.Dataset) -> style.Figure:
         axes.plot(outside.rate_discrete, ratio.mean("seed"), "o-", ms=3, color=colour, label=label)
     axes.axhline(1, color=style.MEASURED, lw=0.8)
     axes.axvline(window, color=style.GUIDE, lw=0.6, ls=":")
-    axes.annotate("one e-fold in the window", (window, 1), xytext=(3, 38), textcoords="offset points")
+    axes.annotate("a factor $e$ in the window", (window, 1), xytext=(3, 38), textcoords="offset points")
     axes.set(xlabel="exact rate (per step)", ylabel="measured slope / law")
     axes.legend()
     return figure
@@ -175,9 +174,9 @@ def places(record: xr.Dataset) -> style.Figure:
     figure, (shares, eps) = style.panels(1, 2, height=3.5, width_ratios=[1.25, 1])
     _share_bars(shares, record)
     end = record.max_update.isel(iteration=-1, seed=0)
-    eps.plot(record.coefficient, end.sel(setting="fixed"), color=style.MEASURED, label="eps = 0")
-    eps.plot(record.coefficient, end.sel(setting="eps"), "o", mfc="none", color=style.PAPER, label="eps = 1e-8")
-    style.against_c(eps, yscale="log", ylabel="largest |u| at the end", title="PyTorch's eps")
+    eps.plot(record.coefficient, end.sel(setting="fixed"), color=style.MEASURED, label=r"$\varepsilon = 0$")
+    eps.plot(record.coefficient, end.sel(setting="eps"), "o", mfc="none", color=style.SECOND, label=r"$\varepsilon = 10^{-8}$")
+    style.against_c(eps, yscale="log", ylabel=f"largest {style.UPDATE} at the end", title=r"PyTorch's $\varepsilon$")
     eps.legend()
     return figure
 
@@ -197,7 +196,7 @@ def _share_bars(axes: style.Axes, record: xr.Dataset) -> None:
     largest = sorted(shares, key=lambda name: -float(shares[name].mean()))[:4]
     rest = sum((shares[name] for name in shares if name not in largest), start=0 * record.coefficient)
     stacked = [shares[name] for name in largest] + [rest]
-    colours = [style.EXACT, style.SECOND, style.CORRECTED, style.PAPER, "#cccccc"]
+    colours = [style.FIFTH, style.SECOND, style.FOURTH, style.GUIDE, style.REST]
     axes.stackplot(record.coefficient, *stacked, labels=[*largest, "all others"], colors=colours, lw=0)
     axes.margins(x=0)
     style.against_c(axes, ylabel="share of late iterations", ylim=(0, 1), title="which weights hold the maximum")

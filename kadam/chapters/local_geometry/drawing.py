@@ -9,12 +9,12 @@ from kadam.report import style
 
 # The colour and the marker of each method.
 LOOKS = {
-    "Adam": (style.EXACT, "o"),
-    "2-Adam": (style.CORRECTED, "^"),
-    "4-Adam": (style.SECOND, "v"),
+    "Adam": (style.ADAM, "o"),
+    "2-Adam": (style.STRATEGIES["inverse_exp"], "^"),
+    "4-Adam": (style.FIFTH, "v"),
     "RMSprop": (style.FOURTH, "D"),
-    "SignGD": (style.FIFTH, "P"),
-    "SGD": (style.PAPER, "s"),
+    "SignGD": (style.SIGNS, "P"),
+    "SGD": (style.SGD, "s"),
 }
 
 

@@ -3,14 +3,11 @@
 from collections.abc import Iterable
 from typing import Any
 
-import numpy as np
 import xarray as xr
 
 from kadam.chapters.speed.measures import cases, over_plain, shares, state, step_over
 from kadam.report import style
 from kadam.report.table import Table, table
-
-COLOURS = (style.FIFTH, style.EXACT, style.PAPER, style.CORRECTED)  # of the parts of a step
 
 TIME, STATE = "time of a step / Adam's", "bytes of state / of weights"
 
@@ -48,20 +45,6 @@ def optimizer_table(record: xr.Dataset) -> Table:
     return table(("optimizer", *times, STATE), rows, digits=("", *[".2f"] * len(times), ".1f"))
 
 
-@style.styled
-def split(record: xr.Dataset) -> style.Figure:
-    """Shares of a step's time, a bar a case."""
-    names, widths = cases(record), 100 * shares(record)
-    figure, axes = style.panels(1, 1, height=1.5 + 0.2 * len(names))
-    left = np.zeros(len(names))
-    for part, colour in zip(widths.part.values, COLOURS, strict=True):
-        width = widths.sel(part=part).values
-        axes.barh(names, width, left=left, color=colour, label=part, height=0.6)
-        left += width
-    axes.set(xlabel="share of a training step (%)", xlim=(0, 100))
-    return style.with_legend(figure, axes, ncols=len(COLOURS))
-
-
 def by_k(axes: style.Axes, ks: Iterable[int], label: str, largest: float) -> None:
     """Axes of something that depends on k, from 0 to a little above the largest."""
-    axes.set(xlabel="k", ylabel=label, ylim=(0, 1.1 * largest), xticks=sorted({int(k) for k in ks}))
+    axes.set(xlabel="$k$", ylabel=label, ylim=(0, 1.1 * largest), xticks=sorted({int(k) for k in ks}))

@@ -12,7 +12,7 @@ from kadam.report import style
 from kadam.report.sentences import listed, said, span
 from kadam.report.table import Table, table
 
-COLOURS = dict(zip(claims.ALARMS, (style.EXACT, style.FIFTH, style.PAPER, style.FOURTH), strict=True))
+COLOURS = dict(zip(claims.ALARMS, (style.EXACT, style.FIFTH, style.CORRECTED, style.FOURTH), strict=True))
 SHOWN = ("monitor", "gradient norm", "loss")  # alarms of the story
 
 
@@ -30,7 +30,9 @@ def story(record: xr.Dataset) -> style.Figure:
     figure, (top, below) = style.panels(2, 1, height=3.6, sharex=True, height_ratios=[2.2, 1])
     loss, begins = claims.series(record, "loss").sel(**run), np.flatnonzero(claims.begins(record).sel(**run))
     top.plot(loss, color=style.MEASURED, lw=0.6)
-    top.plot(begins, loss[begins], "o", ms=6, mfc="none", color=style.PAPER, label=f"spike (the first in {rules.APART} steps)")
+    top.plot(
+        begins, loss[begins], "o", ms=6, mfc="none", color=style.UNSTABLE, label=f"spike (the first in {rules.APART} steps)"
+    )
     top.set(yscale="log", ylabel="training loss (nats)", title=f"{run['network']}; {run['situation']}; seed {run['seed']}")
     top.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     top.yaxis.set_major_formatter(ScalarFormatter())
@@ -43,7 +45,7 @@ def story(record: xr.Dataset) -> style.Figure:
         on = np.flatnonzero(flags)
         below.plot(on, np.full(len(on), row), "|", color=COLOURS[name], ms=11, mew=1.4)
     for n in begins:
-        below.axvline(n, color=style.PAPER, lw=0.8)
+        below.axvline(n, color=style.UNSTABLE, lw=0.8)
     below.set(yticks=range(len(SHOWN)), yticklabels=SHOWN, ylim=(len(SHOWN) - 0.5, -0.5), xlabel="step")
     below.set_xlim(claims.settle(record), record.sizes["step"])
     return figure

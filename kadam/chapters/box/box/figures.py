@@ -8,6 +8,7 @@ from matplotlib.colors import BoundaryNorm
 
 from kadam.chapters.box import pairs
 from kadam.chapters.box.box.claims import DIVERGENT, ROUNDING, STILL, WITHIN
+from kadam.chapters.box.looks import COLOURS
 from kadam.chapters.box.pairs import ENDS
 from kadam.report import style
 from kadam.report.selection import selected
@@ -15,16 +16,17 @@ from kadam.report.sentences import listed, of_all, said, span
 from kadam.report.table import Table, table
 from kadam.theory import box as theory
 
+# Of each setting: colour, line and words.
 LINES = {
-    "SignGD": (style.GUIDE, "-", "SignGD"),
-    "equal": (style.CORRECTED, "-", "AdamW, both 0.95"),
-    "Adam": (style.EXACT, "-", "AdamW, default"),
-    "2-Adam inverse_exp": (style.SECOND, "-", "2-Adam, inverse_exp"),
-    "2-Adam meta": (style.FIFTH, "-", "2-Adam, meta"),
-    "above": (style.FOURTH, "-", r"AdamW, $\gamma$ = 0.95, $\beta$ = 0.93"),
-    "unstable": (style.PAPER, "-", r"AdamW, $\gamma$ = 0.99, $\beta$ = 0.95"),
-    "unstable, then equal": (style.CORRECTED, "--", "2-Adam: (0.99, 0.95), then both 0.95"),
-    "equal, then unstable": (style.PAPER, "--", "2-Adam: both 0.95, then (0.99, 0.95)"),
+    "SignGD": (COLOURS["SignGD"], "-", "SignGD"),
+    "equal": (COLOURS["equal"], "-", "AdamW, both 0.95"),
+    "Adam": (COLOURS["Adam"], "-", "AdamW, default"),
+    "2-Adam inverse_exp": (COLOURS["2-Adam inverse_exp"], "-", "2-Adam, inverse_exp"),
+    "2-Adam meta": (COLOURS["2-Adam meta"], "-", "2-Adam, meta"),
+    "above": (COLOURS["above"], "-", r"AdamW, $\gamma = 0.95$, $\beta = 0.93$"),
+    "unstable": (COLOURS["unstable"], "-", r"AdamW, $\gamma = 0.99$, $\beta = 0.95$"),
+    "unstable, then equal": (COLOURS["equal"], "--", "2-Adam: (0.99, 0.95), then both 0.95"),
+    "equal, then unstable": (COLOURS["unstable"], "--", "2-Adam: both 0.95, then (0.99, 0.95)"),
 }
 FOUR = ("SignGD", "equal", "Adam", "2-Adam inverse_exp")
 SHOWN_SIZES = {
@@ -34,6 +36,7 @@ SHOWN_SIZES = {
 PAIRS = {"both 0.95": pairs.EQUAL, "default": pairs.ADAM, "above": pairs.ABOVE, "unstable": pairs.UNSTABLE}
 LABELS = {"both 0.95": (-6, 5), "default": (-6, 5), "above": (-8, -12), "unstable": (-2, -13)}  # where, in points
 KINDS = ("quadratic", "logistic")
+IN_SIGNS = {"1/n": "rates $1/n$", "1/sqrt(n)": r"rates $1/\sqrt{n}$", "summable": "summable rates"}
 LEAST = 1e-6  # of what is drawn of a weight outside of the box
 CONTRAST = {"equal": "AdamW", "L2": "Adam, L2"}
 FALLEN = 0.01  # of the first gap: when this is reached is compared
@@ -74,7 +77,9 @@ def gaps(record: xr.Dataset) -> style.Figure:
             for setting in FOUR:
                 colour, line, label = LINES[setting]
                 axes.plot(record.step, np.exp(relative.sel(setting=setting)), line, color=colour, label=label)
-            axes.set(xscale="log", yscale="log", xlabel="step", ylabel="gap / first gap", title=f"{kind}, rates {schedule}")
+            axes.set(
+                xscale="log", yscale="log", xlabel="step", ylabel="gap / first gap", title=f"{kind}, {IN_SIGNS[str(schedule)]}"
+            )
             axes.label_outer()
     return style.with_legend(figure, all_axes[0, 0], ncols=4, fontsize=8)
 
@@ -117,17 +122,18 @@ def radii() -> style.Figure:
     values = theory.radius(beta=beta, gamma=gamma, weight_decay=1.0)
     levels = [1.01, 1.1, 1.5, 2, 4, 8]
     shown, norm = np.where(np.isfinite(values), values, np.nan), BoundaryNorm([1, *levels, 16], 256)
-    filled = axes.contourf(gamma, beta, shown, levels=[1, *levels, 1e9], cmap=style.GROWTH_MAP, norm=norm)
-    axes.clabel(axes.contour(gamma, beta, shown, levels=levels, colors=style.GUIDE, linewidths=0.6), fmt="%g", fontsize=7)
-    axes.plot([0.8, 1], [0.8, 1], color=style.EXACT, lw=1.4, label=r"$\gamma = \beta$: the box itself")
+    filled = axes.contourf(gamma, beta, shown, levels=[1, *levels, 1e9], cmap=style.SIZE_MAP, norm=norm)
+    lines = axes.contour(gamma, beta, shown, levels=levels, colors=style.MEASURED, linewidths=0.5)
+    axes.clabel(lines, levels[:4], fmt="%g", fontsize=7)
+    axes.plot([0.8, 1], [0.8, 1], "--", color=COLOURS["equal"], lw=1.4, label=r"$\gamma = \beta$: the box itself")
     edge = np.linspace(0.8, 1, 200)
-    axes.plot(edge, edge**2, "--", color=style.MEASURED, lw=1, label=r"$\beta = \gamma^2$: no radius below")
+    axes.plot(edge, edge**2, color=style.EXACT, label=r"$\beta = \gamma^2$: no radius below")
     for name, pair in PAIRS.items():
         axes.plot(pair.gamma, pair.beta, "o", ms=5, color=style.MEASURED)
         axes.annotate(name, pair.betas, xytext=LABELS[name], textcoords="offset points", fontsize=8, ha="right")
     axes.set(xlabel=style.GAMMA_LABEL, ylabel=style.BETA_LABEL, xlim=(0.8, 1), ylim=(0.8, 1.004))
     axes.legend(loc="lower right", fontsize=8)
-    figure.colorbar(filled, ax=axes, ticks=[1, *levels], format="%g", label="radius over 1/lambda")
+    figure.colorbar(filled, ax=axes, ticks=[1, *levels], format="%g", label=r"radius over $1/\lambda$")
     return figure
 
 
@@ -148,7 +154,7 @@ def sizes(record: xr.Dataset, *, schedule: str = "1/sqrt(n)") -> style.Figure:
 
     A line ends where all weights are within the box.
     """
-    figure, both = style.panels(1, 2, height=3.6, sharey=True, ylabel="largest weight, beyond the box\n(radii 1/lambda)")
+    figure, both = style.panels(1, 2, height=3.6, sharey=True, ylabel="largest weight, beyond the box\n" r"(radii $1/\lambda$)")
     for axes, (title, settings) in zip(both, SHOWN_SIZES.items(), strict=True):
         for setting in settings:
             colour, line, label = LINES[setting]
@@ -178,8 +184,11 @@ def sizes_said(record: xr.Dataset, *, schedule: str = "1/sqrt(n)") -> str:
 @style.styled
 def contrast(record: xr.Dataset, *, schedule: str = "1/n") -> style.Figure:
     """Distance from the bounded minimum and from the regularised one, AdamW beside Adam with L2; mean over problems."""
-    figure, both = style.panels(1, 2, height=3.2, sharey=True, ylabel="distance over 1/lambda")
-    ends = {"distance": (style.EXACT, "bounded minimum"), "ridge_distance": (style.PAPER, "minimum of the L2-regularised loss")}
+    figure, both = style.panels(1, 2, height=3.2, sharey=True, ylabel=r"distance over $1/\lambda$")
+    ends = {
+        "distance": (style.MEASURED, "bounded minimum"),
+        "ridge_distance": (style.GUIDE, "minimum of the L2-regularised loss"),
+    }
     for axes, kind in zip(both, KINDS, strict=True):
         for (setting, name), line in zip(CONTRAST.items(), ("-", "--"), strict=True):
             one = _kind(record, kind).sel(setting=setting, schedule=schedule)

@@ -3,6 +3,7 @@
 import numpy as np
 import xarray as xr
 
+from kadam.chapters.box.looks import COLOURS
 from kadam.chapters.box.norms.config import BASES
 from kadam.report import style
 from kadam.report.ledger import below
@@ -10,10 +11,10 @@ from kadam.report.sentences import of_all, said, span
 from kadam.report.table import Table, table
 
 DESCENTS = {
-    "l_inf": (style.CORRECTED, "l_inf: SignGD"),
-    "l_2": (style.PAPER, "l_2: normalised gradient"),
-    "AdamW, equal": (style.EXACT, "AdamW, both 0.95"),
-    "AdamW, default": (style.FIFTH, "AdamW, default"),
+    "l_inf": (COLOURS["SignGD"], r"$\ell_\infty$: SignGD"),
+    "l_2": (COLOURS["l_2"], r"$\ell_2$: normalised gradient"),
+    "AdamW, equal": (COLOURS["equal"], "AdamW, both 0.95"),
+    "AdamW, default": (COLOURS["Adam"], "AdamW, default"),
 }
 
 
@@ -21,7 +22,7 @@ DESCENTS = {
 def identity(record: xr.Dataset) -> style.Figure:
     """The gap of the optimizer with betas (0, 0) and of Frank & Wolfe's steps, and how far apart their weights ever are."""
     figure, (left, right) = style.panels(1, 2, height=2.8)
-    left.plot(record.step, record.gap.sel(path="Frank-Wolfe"), color=style.EXACT, lw=4, alpha=0.35, label="Frank-Wolfe")
+    left.plot(record.step, record.gap.sel(path="Frank-Wolfe"), color=style.REST, lw=4, label="Frank-Wolfe")
     left.plot(record.step, record.gap.sel(path="optimizer"), color=style.MEASURED, lw=1, label="SignGD with decay")
     left.set(xscale="log", yscale="log", xlabel="step", ylabel="Frank-Wolfe gap")
     left.legend()

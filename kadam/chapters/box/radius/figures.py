@@ -6,6 +6,7 @@ import numpy as np
 import xarray as xr
 from matplotlib.ticker import ScalarFormatter
 
+from kadam.chapters.box.looks import COLOURS
 from kadam.chapters.box.pairs import ENDS
 from kadam.chapters.box.radius.claims import BELOW, OUTSIDE, ROUNDING, relative_gap, share_of_bound
 from kadam.chapters.box.window import window_excesses
@@ -15,14 +16,16 @@ from kadam.report.selection import selected
 from kadam.report.sentences import listed, of_all, said, span
 from kadam.report.table import Table, table
 
-COLOURS = {
-    "equal": (style.CORRECTED, "AdamW, both 0.95"),
-    "short": (style.FIFTH, "AdamW, (0.9, 0.99)"),
-    "Adam": (style.EXACT, "AdamW, default"),
-    "2-Adam": (style.SECOND, "2-Adam, inverse_exp"),
-    "above": (style.FOURTH, "AdamW, (0.95, 0.93)"),
-    "unstable": (style.PAPER, "AdamW, (0.99, 0.95)"),
+# Of each setting: colour and words.
+LINES = {
+    "equal": (COLOURS["equal"], "AdamW, both 0.95"),
+    "short": (COLOURS["short"], "AdamW, (0.9, 0.99)"),
+    "Adam": (COLOURS["Adam"], "AdamW, default"),
+    "2-Adam": (COLOURS["2-Adam inverse_exp"], "2-Adam, inverse_exp"),
+    "above": (COLOURS["above"], "AdamW, (0.95, 0.93)"),
+    "unstable": (COLOURS["unstable"], "AdamW, (0.99, 0.95)"),
 }
+SHOWN = ("equal", "Adam", "2-Adam", "unstable")  # over the steps
 MARKERS = {"equal": "o", "2-Adam": "^", "short": "v", "Adam": "s"}
 BOUNDED = ("equal", "Adam")  # shown against the bound
 LEAST = 1e-4  # where a weight this near to the box, or inside, is drawn
@@ -33,22 +36,23 @@ def paths(record: xr.Dataset, *, batches: str = "full batch") -> style.Figure:
     """Gap (its smallest size so far), largest weight and loss over the steps, a column a weight decay; median over seeds."""
     figure, grid = style.panels(3, record.sizes["weight_decay"], height=6.0, sharex=True, sharey="row", squeeze=False)
     runs = selected(record, batches=batches)
-    labels = ("smallest gap / first", "largest weight\nover 1/lambda", "loss (nats)")
+    labels = ("smallest gap / first", "largest weight\nover " r"$1/\lambda$", "loss (nats)")
     middles = [values.median("seed") for values in (relative_gap(runs), runs["size"], runs.loss)]
     for column, decay in zip(grid.T, record.weight_decay.values, strict=True):
         for axes, middle, label in zip(column, middles, labels, strict=True):
-            for setting, (colour, words) in COLOURS.items():
+            for setting in SHOWN:
+                colour, words = LINES[setting]
                 axes.plot(record.step, middle.sel(setting=setting, weight_decay=decay), color=colour, label=words)
             axes.set(xscale="log", yscale="log", xlabel="step", ylabel=label)
             axes.label_outer()
-        column[0].set_title(f"lambda = {decay:g}")
+        column[0].set_title(rf"$\lambda = {decay:g}$")
         column[1].axhline(1, color=style.GUIDE, lw=0.8)
-        for setting in record.setting.values[np.isfinite(record.radius)]:
-            column[1].axhline(float(record.radius.sel(setting=setting)), ls=":", lw=0.8, color=COLOURS[setting][0])
+        for setting in np.intersect1d(SHOWN, record.setting.values[np.isfinite(record.radius)]):
+            column[1].axhline(float(record.radius.sel(setting=setting)), ls=":", lw=0.8, color=LINES[setting][0])
     grid[1, 0].set(ylim=(0.3, 20), yticks=[0.5, 1, 2, 5, 10, 20])
     grid[1, 0].yaxis.set_major_formatter(ScalarFormatter())
     grid[1, 0].yaxis.minorticks_off()
-    return style.with_legend(figure, grid[0, 0], ncols=3, fontsize=8)
+    return style.with_legend(figure, grid[0, 0], ncols=4, fontsize=8)
 
 
 @said
@@ -68,7 +72,7 @@ def paths_said(record: xr.Dataset, *, batches: str = "full batch") -> str:
 def end_table(record: xr.Dataset) -> Table:
     """At the end, over weight decays and seeds: the largest weight, and shares that have settled or lie on the boundary."""
     rows = []
-    for batches, setting in itertools.product(record.batches.values, COLOURS):
+    for batches, setting in itertools.product(record.batches.values, LINES):
         one = record.isel(kept=-1).sel(batches=batches, setting=setting)
         largest = with_range(one["size"], ".3g" if float(one["size"].max()) < 1e3 else ".0e")
         shares = (f"{100 * float(share.mean()):.0f}%" for share in (one.still, one.share))
@@ -79,13 +83,13 @@ def end_table(record: xr.Dataset) -> Table:
 @style.styled
 def window(record: xr.Dataset) -> style.Figure:
     """How far outside of the box the largest weight ends, against what the window of the decay allows; a symbol a run."""
-    figure, both = style.panels(1, 2, height=3.4, sharey=True, ylabel="largest weight, beyond the box\n(radii 1/lambda)")
+    figure, both = style.panels(1, 2, height=3.4, sharey=True, ylabel="largest weight, beyond the box\n" r"(radii $1/\lambda$)")
     excesses = window_excesses(record)
     for axes, batches in zip(both, record.batches.values, strict=True):
         for setting, marker in MARKERS.items():
             one = record.isel(kept=-1).sel(batches=batches, setting=setting)
             excess, outside = xr.broadcast(excesses.sel(setting=setting).clip(LEAST), (one["size"] - 1).clip(LEAST))
-            colour, words = COLOURS[setting]
+            colour, words = LINES[setting]
             axes.plot(excess.values.ravel(), outside.values.ravel(), marker, ms=4, alpha=0.7, color=colour, label=words)
         axes.axvline(1, color=style.GUIDE, lw=0.8)
         axes.set(xscale="log", yscale="log", xlabel="window excess at the last rate", title=str(batches), ylim=(LEAST / 2, 20))
@@ -124,10 +128,10 @@ def window_table(record: xr.Dataset) -> Table:
 @style.styled
 def averages(record: xr.Dataset) -> style.Figure:
     """The mean square of a weight's updates against the theory's bound on it, one symbol a weight, run and weight decay."""
-    figure, both = style.panels(1, 2, height=3.4, sharey=True, ylabel="mean of u^2 over all steps")
+    figure, both = style.panels(1, 2, height=3.4, sharey=True, ylabel="mean of $u^2$ over all steps")
     for axes, batches in zip(both, record.batches.values, strict=True):
         for setting in BOUNDED:
-            colour, words = COLOURS[setting]
+            colour, words = LINES[setting]
             one = record.sel(batches=batches, setting=setting)
             x, y = one.update_bound.values.ravel(), one.update_square.values.ravel()
             axes.plot(x, y, MARKERS[setting], ms=2, mew=0, alpha=0.5, color=colour, label=words)

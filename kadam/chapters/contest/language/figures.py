@@ -1,7 +1,6 @@
 """The figures of chapter 7 that only a contest on text has, each with what it shows in words."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -56,7 +55,7 @@ def basin(record: xr.Dataset) -> style.Figure:
                 _dot(axes, i + 0.12 * (j - 2), by_k(of, strategy).isel(optimizer=i + 1), "o", colour)
         for i, name in enumerate(others, len(ks)):
             _dot(axes, i, of.sel(optimizer=name), "D", style.MEASURED)
-        axes.set_xticks(range(len(ks) + len(others)), [f"k = {k}" for k in ks] + others, fontsize=7)
+        axes.set_xticks(range(len(ks) + len(others)), [f"$k = {k}$" for k in ks] + others, fontsize=7)
     all_axes[0].set_ylim(bottom=0)
     for strategy, colour in zip(two_stages(record), colours, strict=True):
         all_axes[0].plot([], [], "o", ms=4, color=colour, label=strategy)
@@ -120,45 +119,40 @@ def time_said(record: xr.Dataset, cost: Mapping[str, float]) -> str:
     )
 
 
-KINDS: dict[str, dict[str, Any]] = {  # what the lines of one colour are
-    "rms of u": {"marker": ".", "lw": 1.2},
-    "largest |u|": {"marker": "^", "ms": 3, "lw": 0.6},
-    "its bound": {"ls": ":", "lw": 1.2},
-}
-
-
 @style.styled
 def updates(record: xr.Dataset, *, methods: Sequence[str]) -> style.Figure:
-    """The rms of u and the largest |u| over training with its bound, a column a network, at equal and tuned rates."""
-    figure, all_axes = style.panels(2, len(networks(record)), height=5.0, sharex=True, sharey=True, squeeze=False)
-    known, first = looks.of_methods(record), all_axes[0, 0]
-    for row, comparison in zip(all_axes, (EQUAL, TUNED), strict=True):
-        for axes, network in zip(row, networks(record), strict=True):
-            for method in methods:
-                of, look = record.sel(network=network, comparison=comparison, optimizer=method), known[method]
-                looks.band(axes, of.update_rms, look, method, looks.TOP)
-                axes.plot(of.evaluation, of.max_update.max("seed"), **(look | KINDS["largest |u|"]))
-                axes.plot(of.evaluation, of.bound, color=look["color"], **KINDS["its bound"])
-            axes.set(yscale="log", title=network if comparison == EQUAL else "", xlabel="step" if comparison == TUNED else "")
-        row[0].set_ylabel(f"{comparison}:\nu (learning rates)")
-    first.yaxis.set(major_locator=LogLocator(subs=(1, 2, 5)), major_formatter="{x:g}", minor_locator=NullLocator())
-    for kind, line in KINDS.items():
-        first.plot([], [], color=style.GUIDE, label=kind, **line)
-    return style.with_legend(figure, first, ncols=4)
+    """Over training at equal rates, a column a network: the rms of u above, the largest |u| with its bound below."""
+    figure, all_axes = style.panels(2, len(networks(record)), height=5.0, sharex=True, sharey="row", squeeze=False)
+    known = looks.of_methods(record)
+    for (above, below), network in zip(all_axes.T, networks(record), strict=True):
+        for method in methods:
+            of, look = record.sel(network=network, comparison=EQUAL, optimizer=method), known[method]
+            looks.band(above, of.update_rms, look, method, looks.TOP)
+            below.plot(of.evaluation, of.max_update.max("seed"), ms=3, lw=1, **look)
+            below.plot(of.evaluation, of.bound, ":", color=look["color"])
+        above.set(yscale="log", title=network)
+        below.set(yscale="log", xlabel="step")
+    above.plot([], [], ":", color=style.GUIDE, label="largest that is possible")
+    for axes, label in zip(all_axes[:, 0], (style.RMS, f"largest {style.UPDATE}"), strict=True):
+        axes.set_ylabel(f"{label} (learning rates)")
+        axes.yaxis.set(major_locator=LogLocator(subs=(1, 2, 5)), minor_locator=NullLocator())
+        axes.yaxis.set_major_formatter("{x:g}")
+    return style.with_legend(figure, above, ncols=4)
 
 
 @said
 def updates_said(record: xr.Dataset, *, methods: Sequence[str]) -> str:
     """How large updates are, how near to their bound; and, of all methods, which runs were unstable."""
-    of = record.sel(optimizer=list(methods), comparison=[EQUAL, TUNED])
+    of = record.sel(optimizer=list(methods), comparison=EQUAL)
     rms, largest = overall(of.update_rms).mean("seed"), of.max_update.max(["seed", "evaluation"])
     share = (record.max_update / record.bound).max(["comparison", "network", "seed", "evaluation"]).dropna("optimizer")
     diverged = [*record.search_diverged_at.values.ravel(), *record.diverged_at.values.ravel()]
     lost = (record.loss.isel(evaluation=-1) >= record.guess).any(["comparison", "network", "seed"]).values
     names = listed(f"`{name}`" for name in record.optimizer.values[lost])
     return (
-        f"Of the methods drawn the rms of u is {extremes(rms, '.2f', 'optimizer')}, its largest entry "
-        f"{extremes(largest, '.1f', 'optimizer')}. It stays within its bound in {of_all(share <= 1, 'methods')} that have one, "
-        f"at {span(share, '.0%')} of it. In search and comparison {of_all(np.isfinite(diverged), 'runs')} diverged. Methods "
+        f"At the same learning rate, of the methods drawn, the rms of u is {extremes(rms, '.2f', 'optimizer')}, its largest "
+        f"entry {extremes(largest, '.1f', 'optimizer')}. It stays within its bound in "
+        f"{of_all(share <= 1, 'methods')} that have one, at {span(share, '.0%')} of it. In search and comparison "
+        f"{of_all(np.isfinite(diverged), 'runs')} diverged. Methods "
         f"of which a compared run ended at the loss of a guess or above: {names}."
     )

@@ -15,7 +15,7 @@ from kadam.report.table import Table, table
 # Cases whose median weight is shown too, and of which flow.
 MEDIANS = {"transformer, default": "paper", "crowd": "second"}
 
-TITLES = {"transformer": "transformer, beta = 0.99", "transformer, default": "transformer, beta = 0.999"}
+TITLES = {"transformer": r"transformer, $\beta = 0.99$", "transformer, default": r"transformer, $\beta = 0.999$"}
 
 
 @style.styled
@@ -43,10 +43,10 @@ def errors(record: xr.Dataset) -> style.Figure:
 
 def _slope_guide(axes: style.Axes, one: xr.Dataset, slope: float) -> None:
     """A thin line of the given slope through the flow's error at the largest learning rate."""
-    eta, middle = one.eta.values, one.sizes["rate"] // 2
+    eta = one.eta.values
     line = float(one.error[0]) * (eta / eta[0]) ** slope
     axes.plot(eta, line, lw=0.7, color=style.GUIDE, zorder=0)
-    axes.annotate(f"slope {slope:g}", (eta[middle], line[middle]), xytext=(3, -9), textcoords="offset points", fontsize=7)
+    axes.annotate(f"slope {slope:g}", (eta[1], line[1]), xytext=(4, -14), textcoords="offset points", fontsize=7, ha="right")
 
 
 @said

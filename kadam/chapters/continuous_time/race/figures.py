@@ -16,7 +16,7 @@ TITLES = {"network": "small learning rate", EDGE: "edge of stability"}
 @style.styled
 def race(record: xr.Dataset) -> style.Figure:
     """Error against gradients a step, both logarithmic, on the network at both learning rates."""
-    figure, both = style.panels(1, 2, height=3.4, ylabel="largest distance from Adam, in learning rates", sharey=True)
+    figure, both = style.panels(1, 2, height=3.4, ylabel="largest distance from Adam\n(learning rates)", sharey=True)
     errors = mean_errors(record)
     for axes, (case, title) in zip(both, TITLES.items(), strict=True):
         one = errors.sel(case=case)

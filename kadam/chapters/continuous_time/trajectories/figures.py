@@ -16,7 +16,6 @@ from kadam.report.sentences import listed, of_all, said, span
 from kadam.report.table import Table, table
 from kadam.theory import stability
 
-RATES = ("#08306b", "#2171b5", "#6baed6", "#bdd7e7")  # learning rates, small to large
 SETTINGS = {"full batch": "o-", "minibatches": "s--"}
 
 LONG_MEMORY = 0.8  # the beta from which on the second moment remembers at least five steps
@@ -56,7 +55,7 @@ def weights(record: xr.Dataset) -> style.Figure:
         axes.set_title(name, fontsize=6.5)
         axes.tick_params(labelsize=6)
     for axes in all_axes[-1]:
-        axes.set_xlabel("time, steps * eta", fontsize=7)
+        axes.set_xlabel(style.TIME, fontsize=7)
     return style.with_legend(figure, all_axes[0, 0], ncols=3)
 
 
@@ -81,11 +80,11 @@ def squares(record: xr.Dataset) -> style.Figure:
     shares = _longer_shares(record)[1:]
     moved = record.path_moved.sortby("path_eta").isel(path_eta=0).dropna("path_step")[1:]
     for axes, flow in zip(both, BOTH, strict=True):
-        for colour, eta in zip(RATES, np.sort(record.path_eta.values), strict=False):
+        for colour, eta in zip(style.shades(record.sizes["path_eta"]), np.sort(record.path_eta.values), strict=True):
             one = record.path_mse.sel(flow=flow, path_eta=eta).dropna("path_step")[1:]
-            axes.plot(one.path_step * eta, one, color=colour, label=f"eta = {eta:.2g}")
+            axes.plot(one.path_step * eta, one, color=colour, label=rf"$\eta$ = {style.scientific(eta)}")
         axes.plot(moved.path_step * float(moved.path_eta), moved, "--", lw=1, color=style.MEASURED, label="Adam to its start")
-        axes.set(yscale="log", xlabel="time, steps * eta", title=WORDS[flow])
+        axes.set(yscale="log", xlabel=style.TIME, title=WORDS[flow])
         longer.plot(shares.long_step, shares.sel(flow=flow), **LOOKS[flow])
     both[1].sharey(both[0])
     both[0].set_ylabel("mean square over all weights")
@@ -133,7 +132,7 @@ def betas(record: xr.Dataset) -> style.Figure:
     for axes, flow in zip(both, BOTH, strict=True):
         errors = record.map_error.sel(flow=flow).transpose("beta", "gamma")
         shown = errors.where(np.isfinite(errors), 1e3)
-        image = axes.imshow(shown, norm=LogNorm(1e-3, 1), cmap=style.GROWTH_MAP, origin="lower", aspect="auto")
+        image = axes.imshow(shown, norm=LogNorm(1e-3, 1), cmap=style.SIZE_MAP, origin="lower", aspect="auto")
         _write_cells(axes, errors)
         axes.set_xticks(range(errors.sizes["gamma"]), [f"{x:g}" for x in errors.gamma.values])
         axes.set(xlabel=style.GAMMA_LABEL, title=WORDS[flow])
@@ -147,9 +146,9 @@ def betas(record: xr.Dataset) -> style.Figure:
 def _write_cells(axes: style.Axes, errors: xr.DataArray) -> None:
     for (i, j), value in np.ndenumerate(errors.values):
         text = f"{value:.1g}" if value < 1 else ">1"
-        axes.text(j, i, text, ha="center", va="center", fontsize=6, color="white" if value > 0.1 else "black")
+        axes.text(j, i, text, ha="center", va="center", fontsize=6, color="white" if value > 0.05 else "black")
         if not stability.is_stable(beta=errors.beta[i].item(), gamma=errors.gamma[j].item()):
-            axes.add_patch(Rectangle((j - 0.46, i - 0.46), 0.92, 0.92, fill=False, ec=style.EXACT, lw=1.2))
+            axes.add_patch(Rectangle((j - 0.46, i - 0.46), 0.92, 0.92, fill=False, ec=style.UNSTABLE, lw=1.2))
 
 
 @said
@@ -178,9 +177,10 @@ def noise(record: xr.Dataset) -> style.Figure:
     style.rate_axis(errors, list(record.noise_eta.values))
     errors.set_ylim(float(record.noise_error.min()) / 3)
     errors.legend(fontsize=6.5, loc="lower right")
-    for width, p in zip(np.linspace(5, 1, record.sizes["p"]), record.p.values, strict=True):
-        exponents.plot(record.p_step[1:], record.p_mse.sel(p=p)[1:], lw=width, label=f"p = {p:g}")
-    exponents.set(yscale="log", xlabel="step", ylabel="mean square over all weights", title="exponent p, paper's equation")
+    looks = zip(np.linspace(6, 1, record.sizes["p"]), style.shades(record.sizes["p"])[::-1], record.p.values, strict=True)
+    for width, shade, p in looks:
+        exponents.plot(record.p_step[1:], record.p_mse.sel(p=p)[1:], lw=width, color=shade, label=f"$p = {p:g}$")
+    exponents.set(yscale="log", xlabel="step", ylabel="mean square over all weights", title="exponent $p$, paper's equation")
     exponents.legend(fontsize=6.5)
     return figure
 

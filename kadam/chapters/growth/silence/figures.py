@@ -41,7 +41,13 @@ def _draw_exponents(axes: style.Axes, record: xr.Dataset) -> None:
     axes.annotate(
         "below: mean square unbounded", (0.02, 2), xytext=(0, -11), textcoords="offset points", color=style.GUIDE, fontsize=8
     )
-    axes.set(yscale="log", ylim=(0.08, 40), xlim=(-0.03, 1.02), xlabel="share of silent steps", ylabel="tail exponent of |u|")
+    axes.set(
+        yscale="log",
+        ylim=(0.08, 40),
+        xlim=(-0.03, 1.02),
+        xlabel="share of silent steps",
+        ylabel=f"tail exponent of {style.UPDATE}",
+    )
     axes.legend(loc="lower left")
 
 
@@ -64,7 +70,7 @@ def _draw_tails(axes: style.Axes, record: xr.Dataset, pair: int) -> None:
         to = (claims.TAIL * claims.steps(record)) ** (1 / float(exponent[row]))
         axes.plot([begin, begin * to], [claims.TAIL, 1 / claims.steps(record)], "--", color=style.MEASURED, lw=0.8)
     axes.plot([], [], "--", color=style.MEASURED, lw=0.8, label="predicted")
-    axes.set(xscale="log", yscale="log", xlabel="x  (learning rates)", ylabel="share of steps with |u| > x")
+    axes.set(xscale="log", yscale="log", xlabel="$x$  (learning rates)", ylabel="share of steps with $|u| > x$")
     axes.set_title(claims.names(record)[pair])
     axes.legend(loc="upper right")
 

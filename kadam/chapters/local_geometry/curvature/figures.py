@@ -11,7 +11,7 @@ from kadam.chapters.local_geometry.curvature import claims
 from kadam.chapters.local_geometry.curvature.config import USUAL
 from kadam.chapters.local_geometry.drawing import LOOKS, plain_ticks
 from kadam.chapters.local_geometry.measures import logs
-from kadam.chapters.local_geometry.methods import METHODS, NETWORKS, PAIR
+from kadam.chapters.local_geometry.methods import METHODS, NETWORKS, PAIR, RELATIVES
 from kadam.report import style
 from kadam.report.sentences import listed, of_all, said, span
 from kadam.report.statistics import Interval, mean_interval
@@ -19,8 +19,9 @@ from kadam.report.table import Table, table
 
 COLOURS = dict(zip(NETWORKS, (style.EXACT, style.CORRECTED, style.FOURTH), strict=True))
 LAYER_COLOURS = (style.EXACT, style.PAPER, style.CORRECTED, style.SECOND, style.FOURTH, style.FIFTH, style.MEASURED)
+LAYER_MARKERS = "os^vDPX"
 
-R_MED = r"$R_{\mathrm{med}}$"
+R_MED = style.R_MED
 
 
 @said
@@ -68,15 +69,18 @@ def paths(record: xr.Dataset) -> style.Figure:
     for axes in all_axes[-1]:
         axes.set_xlabel("loss / initial", fontsize=7.5)
     for axes in all_axes[:, 0]:
-        axes.set_ylabel("R_med", fontsize=7.5)
-    return style.with_legend(figure, all_axes.flat[0], ncols=len(LOOKS))
+        axes.set_ylabel(R_MED, fontsize=7.5)
+    return style.with_legend(figure, all_axes.flat[0], ncols=3)
 
 
 def _path(axes: style.Axes, mean: xr.DataArray) -> None:
     """One layer: the mean of log R_med by optimizer and level."""
-    for name, (colour, marker) in LOOKS.items():
-        wide = 1.6 if name in PAIR else 0.7
-        axes.plot(mean.level, np.exp(mean.sel(optimizer=name)), marker=marker, ms=2.5, lw=wide, color=colour, label=name)
+    others = mean.sel(optimizer=list(RELATIVES))
+    low, high = np.exp(others.min("optimizer")), np.exp(others.max("optimizer"))
+    axes.fill_between(mean.level, low, high, color=style.REST, lw=0, label="the others")
+    for name in PAIR:
+        colour, marker = LOOKS[name]
+        axes.plot(mean.level, np.exp(mean.sel(optimizer=name)), marker=marker, ms=3, color=colour, label=name)
     axes.set(xscale="log", xlim=(1.15 * float(mean.level.max()), float(mean.level.min()) / 1.15))
     axes.set_title(str(mean.layer.values), fontsize=7.5)
     plain_ticks(axes.xaxis, mean.level.values)
@@ -149,7 +153,7 @@ def differences(record: xr.Dataset) -> style.Figure:
     axes.axvline(0, color=style.GUIDE, lw=0.8)
     axes.set_yticks(range(record.sizes["layer"]), record.layer.values)
     axes.invert_yaxis()
-    axes.set_xlabel("log R_med of SGD less that of Adam; right of 0, Adam's is smaller")
+    axes.set_xlabel(rf"$\log$ {R_MED} of SGD less that of Adam  (right of 0: Adam's is smaller)")
     for words, marker in MARKERS.items():
         axes.plot([], [], marker, ms=4, color=style.GUIDE, mfc="white" if marker == "D" else style.GUIDE, label=words)
     return style.with_legend(figure, axes, ncols=len(MARKERS))
@@ -182,12 +186,12 @@ def _interval(gap: xr.DataArray | None) -> str:
 @style.styled
 def scales(record: xr.Dataset) -> style.Figure:
     """The same difference at the lowest loss against the size of the initial weights, a line a layer; median over seeds."""
-    figure, all_axes = style.panels(1, len(NETWORKS), height=3.6, sharey=True, ylabel="log R_med, SGD less Adam")
+    figure, all_axes = style.panels(1, len(NETWORKS), height=3.6, sharey=True, ylabel=rf"$\log$ {R_MED}, SGD less Adam")
     for axes, network in zip(all_axes, NETWORKS, strict=True):
-        axes.set_prop_cycle(color=LAYER_COLOURS)
+        axes.set_prop_cycle(color=LAYER_COLOURS, marker=list(LAYER_MARKERS))
         points = {place: gap.median("seed").values for place, gap in enumerate(_by_scale(record, network)) if gap is not None}
         labels = [name.split(": ")[1] for name in record.layer.values[record.owner.values == network].tolist()]
-        axes.plot(list(points), np.reshape(list(points.values()), (-1, len(labels))), "-o", ms=3.5, lw=1, label=labels)
+        axes.plot(list(points), np.reshape(list(points.values()), (-1, len(labels))), ms=3.5, lw=1, label=labels)
         axes.axhline(0, color=style.GUIDE, lw=0.8)
         axes.set_xticks(range(record.sizes["scale"]), [f"{scale:g}" for scale in record.scale.values])
         axes.set(xlabel="size of the initial weights", title=network)
@@ -226,17 +230,19 @@ def estimates(record: xr.Dataset) -> style.Figure:
     """The error of estimated R_med: against the number of probes at fresh weights, and beside the exact one in training."""
     figure, (left, right) = style.panels(1, 2, height=3.6)
     sizes, counts = _probe_sizes(record), record.probe_count.values
-    for layer, colour in zip(record.checked.values, itertools.cycle(LAYER_COLOURS), strict=False):
-        left.plot(counts, sizes.sel(checked=layer), "-o", ms=3.5, lw=1, color=colour, label=str(layer))
-        right.scatter(record.exact.sel(layer=layer), record.r_med.sel(layer=layer), s=14, color=colour)
+    looks = zip(itertools.cycle(LAYER_COLOURS), itertools.cycle(LAYER_MARKERS), strict=True)
+    for layer, (colour, marker) in zip(record.checked.values, looks, strict=False):
+        left.plot(counts, sizes.sel(checked=layer), marker=marker, ms=3.5, lw=1, color=colour, label=str(layer))
+        right.scatter(record.exact.sel(layer=layer), record.r_med.sel(layer=layer), s=14, marker=marker, color=colour)
     first = float(sizes.isel(probe_count=0).mean())
-    left.plot(counts, first * np.sqrt(counts[0] / counts), ":", color=style.GUIDE, label="1/sqrt(probes)")
+    left.plot(counts, first * np.sqrt(counts[0] / counts), ":", color=style.GUIDE, label=r"$1/\sqrt{\mathrm{probes}}$")
     left.axhline(claims.ESTIMATE_WITHIN, color=style.GUIDE, lw=0.6)
-    left.set(xscale="log", yscale="log", xlabel="probes", ylabel="error of log R_med")
+    left.set(xscale="log", yscale="log", xlabel="probes", ylabel=rf"error of $\log$ {R_MED}")
     plain_ticks(left.xaxis, counts)
+    plain_ticks(left.yaxis, (0.02, 0.05, 0.1, 0.2, 0.5))
     ends = [float(record.exact.min()) / 1.3, float(record.exact.max()) * 1.3]
     right.plot(ends, ends, color=style.GUIDE, lw=0.8)
-    right.set(xscale="log", yscale="log", xlabel="exact R_med", ylabel=f"estimated, {record.attrs['probes']} probes")
+    right.set(xscale="log", yscale="log", xlabel=f"exact {R_MED}", ylabel=f"estimated, {record.attrs['probes']} probes")
     return style.with_legend(figure, left, ncols=3)
 
 
@@ -257,16 +263,15 @@ def estimates_said(record: xr.Dataset) -> str:
 def region(record: xr.Dataset) -> style.Figure:
     """R_med of the perceptron's layers along the normal curve at every loss, against C; mean and interval over seeds."""
     layers = record.curve_layer.values
-    figure, all_axes = style.panels(1, len(layers), height=3.4, sharex=True, ylabel="R_med")
+    figure, all_axes = style.panels(1, len(layers), height=3.4, ylabel=R_MED)
     for axes, layer in zip(all_axes, layers, strict=True):
-        for level, colour in zip(record.level.values, LAYER_COLOURS, strict=False):
+        for level, colour in zip(record.level.values, style.shades(record.sizes["level"]), strict=True):
             by_seed = logs(record.curve_r_med.sel(curve_layer=layer, level=level)).transpose("point", "seed").values
             mean, low, high = mean_interval(by_seed - by_seed.mean(0) + by_seed.mean())  # without what a seed does to all alike
             label = f"at {level:g} of the initial loss"
             axes.plot(record.coefficient, np.exp(mean), "-o", ms=3, lw=1, color=colour, label=label)
             axes.fill_between(record.coefficient, np.exp(low), np.exp(high), color=colour, alpha=0.15, lw=0)
-        axes.axvline(0, color=style.GUIDE, lw=0.8)
-        axes.set(xlabel="C", title=str(layer))
+        style.against_c(axes, title=str(layer))
     return style.with_legend(figure, all_axes[0], ncols=record.sizes["level"])
 
 

@@ -13,10 +13,11 @@ from kadam.report.ledger import with_range
 from kadam.report.sentences import listed, of_all, said, span
 from kadam.report.table import Table, table
 
-STARTS = {"d^-3": (style.EXACT, "o"), "d^-2": (style.CORRECTED, "^"), "1/d": (style.FOURTH, "s")}
+STARTS = dict(zip(("d^-3", "d^-2", "1/d"), zip(style.shades(3), "o^s", strict=True), strict=True))
+IN_SIGNS = {"d^-3": "$d^{-3}$", "d^-2": "$d^{-2}$", "1/d": "$1/d$"}
 RATIOS = (1, 2, 5, 10, 20, 50)  # ticks
-AT_END = f"R_med at {END:.0%} of the initial loss"
-R_MED = r"$R_{\mathrm{med}}$"
+R_MED = style.R_MED
+AT_END = f"{R_MED} at {END:.0%} of the initial loss"
 
 
 @style.styled
@@ -26,7 +27,7 @@ def losses(record: xr.Dataset) -> style.Figure:
     Median over seeds; the band is Adam's and SGD's middle half.
     """
     one = record.sel(dimension=record.dimension.max(), start=SMALLEST)
-    figure, all_axes = style.panels(2, record.sizes["layer"], height=5.2, sharey=True, ylabel="R_med")
+    figure, all_axes = style.panels(2, record.sizes["layer"], height=5.2, sharey=True, ylabel=R_MED)
     for layer, above, below in zip(record.layer.values, *all_axes, strict=True):
         for name, (colour, marker) in LOOKS.items():
             values = one.r_med.sel(optimizer=name, layer=layer).transpose("level", "seed")
@@ -34,7 +35,7 @@ def losses(record: xr.Dataset) -> style.Figure:
                 axes.plot(place, values.median("seed"), marker=marker, ms=3, color=colour, label=name)
                 if name in PAIR:
                     axes.fill_between(place, *values.quantile([0.25, 0.75], "seed").values, color=colour, alpha=0.2, lw=0)
-        above.set(xscale="log", yscale="log", xlabel="loss / initial loss", title=f"{layer}, d = {int(one.dimension)}")
+        above.set(xscale="log", yscale="log", xlabel="loss / initial loss", title=f"{layer}, $d = {int(one.dimension)}$")
         below.set(xlabel="steps", yscale="log")
         plain_ticks(above.xaxis, (0.9, 0.3, 0.1, 0.03, 0.01))
         above.invert_xaxis()  # as training goes
@@ -66,7 +67,7 @@ def dimensions(record: xr.Dataset) -> style.Figure:
             axes.errorbar(place, middle, reach, fmt=marker, ms=4, lw=0.8, color=colour, label=name)
         theory = {"color": style.MEASURED, "lw": 1, "label": "gradient descent, theory"}
         axes.plot(record.dimension, record.typical_predicted, "--", **theory)
-        axes.set(xscale="log", yscale="log", xlabel="dimension d", title=layer)
+        axes.set(xscale="log", yscale="log", xlabel="dimension $d$", title=layer)
         plain_ticks(axes.xaxis, record.dimension.values)
         plain_ticks(axes.yaxis, RATIOS)
     return style.with_legend(figure, all_axes[0], ncols=4)
@@ -87,17 +88,23 @@ def dimensions_said(record: xr.Dataset) -> str:
 @style.styled
 def laws(record: xr.Dataset) -> style.Figure:
     """SGD's R_med at the end against both laws from the initial weights: every dimension, start and seed."""
-    figure, all_axes = style.panels(1, 2, height=3.6, sharex=True, sharey=True, ylabel="measured R_med, SGD")
+    figure, all_axes = style.panels(1, 2, height=3.6, sharex=True, sharey=True, ylabel=f"measured {R_MED}, SGD")
     measured = record.r_med.sel(optimizer="SGD", level=END)
     ends = [1, 2.0 * float(measured.sel(layer=BOTH).max())]
     for axes, (law, words) in zip(all_axes, LAWS.items(), strict=True):
         for start, (colour, marker) in STARTS.items():
-            for layer, fill in zip(BOTH, (colour, "none"), strict=True):
+            for layer, filled in zip(BOTH, (True, False), strict=True):
                 x, y = (of.sel(start=start, layer=layer) for of in (record[f"{law}_predicted"], measured))
-                look = {"s": 12, "marker": marker, "edgecolors": colour, "facecolors": fill, "lw": 0.7}
-                axes.scatter(x, y, label=f"{start}, {layer}", **look)
+                look = {
+                    "s": 12,
+                    "marker": marker,
+                    "edgecolors": [colour],
+                    "facecolors": [colour] if filled else "none",
+                    "lw": 0.7,
+                }
+                axes.scatter(x, y, label=f"{IN_SIGNS[start]}, {layer}", **look)
         axes.plot(ends, ends, color=style.GUIDE, lw=0.8)
-        axes.set(xscale="log", yscale="log", xlabel="predicted R_med", title=words)
+        axes.set(xscale="log", yscale="log", xlabel=f"predicted {R_MED}", title=words)
         for axis in (axes.xaxis, axes.yaxis):
             plain_ticks(axis, RATIOS)
     return style.with_legend(figure, all_axes[0], ncols=3)
@@ -132,9 +139,9 @@ def starts(record: xr.Dataset) -> style.Figure:
             for i, d in enumerate(dimensions):
                 one = record.r_med.sel(optimizer=name, level=END, dimension=d, layer=layer).median("seed")
                 strength = 0.35 + 0.65 * (i + 1) / len(dimensions)
-                label = f"{name}, d = {d}" if d in (dimensions[0], dimensions[-1]) else None
+                label = f"{name}, $d = {d}$" if d in (dimensions[0], dimensions[-1]) else None
                 axes.plot(one, marker=marker, ms=4, lw=1, color=colour, alpha=strength, label=label)
-        axes.set_xticks(range(len(STARTS)), list(STARTS))
+        axes.set_xticks(range(len(STARTS)), list(IN_SIGNS.values()))
         axes.set(yscale="log", xlabel="initial variance", title=str(layer))
     return style.with_legend(figure, all_axes[0], ncols=4)
 

@@ -114,7 +114,7 @@ def moments(record: xr.Dataset) -> style.Figure:
             axes.plot(v.moment_step, v.sel(rounding=rounding, gradients=gradients), line, color=colour, label=rounding)
         axes.set(xlabel="step", title=f"gradients {gradients}", ylim=(-0.03, 1.1))
         axes.grid(True)
-    both[0].set_ylabel(f"v with beta2 = {float(v.beta2):g}")
+    both[0].set_ylabel(rf"$v$ with $\beta_2 = {float(v.beta2):g}$")
     return style.with_legend(figure, both[0], loc="outside lower center", ncols=3)
 
 

@@ -15,15 +15,16 @@ from kadam.report.ledger import with_range
 from kadam.report.selection import selected
 from kadam.report.sentences import listed, of_all, said, span
 from kadam.report.table import Table, table
+from kadam.theory import invariance as theory
 
 MARKERS = ("o", "s", "^")  # of the kinds of batch
-COLOURS = (style.EXACT, style.SECOND, style.CORRECTED, style.FOURTH, style.FIFTH)  # of the weights
+COLOURS = (style.FIFTH, style.SECOND, style.CORRECTED, style.FOURTH, style.MEASURED)  # of the weights: no law's
 PARTS = {
-    "start": ("#cccccc", "start"),
-    "kept": (style.PAPER, "|u|^2, the paper's law"),
-    "momentum": (style.EXACT, "momentum, from |u|^2"),
-    "unequal": (style.SECOND, "unequal v"),
-    "changing": (style.CORRECTED, "changing v"),
+    "start": (style.REST, "start"),
+    "kept": (style.PAPER, f"{style.SQUARE}, the paper's law"),
+    "momentum": (style.EXACT, f"momentum, from {style.SQUARE}"),
+    "unequal": (style.SECOND, "unequal $v$"),
+    "changing": (style.CORRECTED, "changing $v$"),
 }
 
 CLOSE, TURNED = 0.15, 0.1  # how near to 1 a ratio counts as near: of growths, and of angles
@@ -52,10 +53,12 @@ def _by_batch(values: xr.DataArray) -> str:
 def growth(record: xr.Dataset) -> style.Figure:
     """The growth of |W|^2 over what |u|^2 alone gives, against gamma: every weight and kind of batch."""
     figure, axes = style.panels(1, 1, height=4.0)
-    axes.plot(record.factor.values, color=style.EXACT, lw=1, label="with the cross term: (1+gamma)/(1-gamma)")
+    gammas = style.fine_gammas(record.gamma.values)
+    factors = [theory.growth_factor(gamma) for gamma in gammas]
+    axes.plot(gammas, factors, color=style.EXACT, lw=1, label=r"with the cross term: $(1+\gamma)/(1-\gamma)$")
     axes.axhline(1, color=style.PAPER, ls="--", lw=1, label="the paper's law")
     _points(axes, record.growth_ratio.sel(weight_decay=0.0))
-    axes.set(yscale="log", ylabel="growth of |W|^2 / (eta^2 sum |u|^2)")
+    axes.set(yscale="log", ylabel=r"growth of $|W|^2$ / $\eta^2\Sigma|u|^2$")
     _key(figure, axes, record)
     return figure
 
@@ -82,13 +85,12 @@ def _cases(values: Any) -> Iterator[tuple[Any, dict[str, Any]]]:
 
 
 def _points(axes: style.Axes, values: xr.DataArray) -> None:
-    """Mean over seeds with their range, all cases side by side at every gamma; the gammas at 0, 1, ... on the axis."""
-    axes.set_xticks(range(values.sizes["gamma"]), [f"{gamma:g}" for gamma in values.gamma.values])
-    axes.set_xlabel(style.GAMMA_LABEL)
+    """Mean over seeds with their range, all cases side by side at every gamma."""
+    style.against_gamma(axes, values.gamma.values)
     for i, (one, look) in enumerate(_cases(values)):
         mean = one.mean("seed")
         reach = np.abs(np.stack([mean - one.min("seed"), one.max("seed") - mean]))
-        axes.errorbar(np.arange(one.sizes["gamma"]) + 0.045 * (i - 7), mean, reach, ls="", **look)
+        axes.errorbar(style.beside(one.gamma.values, 0.013 * (i - 7)), mean, reach, ls="", **look)
 
 
 def _key(figure: style.Figure, axes: style.Axes, record: xr.Dataset) -> None:
@@ -119,8 +121,8 @@ def norms(record: xr.Dataset, *, weight: str = "hidden", gamma: float = USUAL) -
             axes.plot(steps, one.norm, color=style.MEASURED, lw=2, label="measured")
             axes.plot(steps, one.norm_corrected, "--", color=style.EXACT, label="law with the cross term")
             axes.plot(steps, one.norm_paper, color=style.PAPER, label="paper's law")
-            axes.set_title(f"{setting}, lambda = {weight_decay:g}")
-        row[0].set(ylabel="|W|^2", ylim=(0, None))
+            axes.set_title(rf"{setting}, $\lambda = {weight_decay:g}$")
+        row[0].set(ylabel=style.NORM, ylim=(0, None))
     plt.setp(all_axes[-1], xlabel="step")
     all_axes[0, 0].legend(fontsize=7)
     return figure
@@ -140,30 +142,35 @@ def norms_said(record: xr.Dataset, *, gamma: float = USUAL) -> str:
 @style.styled
 def orthogonality(record: xr.Dataset) -> style.Figure:
     """Above: the cosine of W and u, and the dropped term over the kept one. Below: earlier gradients, and the way made."""
-    figure, ((cosines, terms), (earlier, moved)) = style.panels(2, 2, height=6.2)
-    _points(cosines, -record.cosine.sel(weight_decay=0.0))
-    cosines.set(ylabel="-cosine of W and u", ylim=(0, 1), title="a small cosine")
-    _points(terms, record.dropped.sel(weight_decay=0.0))
-    terms.plot((2 * record.gamma / (1 - record.gamma)).values, color=style.EXACT, lw=1)
-    terms.axhline(1, color=style.PAPER, ls="--", lw=1)
+    figure, ((cosines, terms), (earlier, moved)) = style.panels(2, 2, height=6.0)
+    gammas = style.fine_gammas(record.gamma.values)
+    terms.plot(gammas, 2 * gammas / (1 - gammas), color=style.EXACT, lw=1, label=r"$2\gamma/(1-\gamma)$")
+    terms.axhline(0, color=style.PAPER, ls="--", lw=1, label="the paper's assumption")
+    cosines.axhline(0, color=style.PAPER, ls="--", lw=1)
+    for axes, values in ((cosines, -record.cosine), (terms, record.dropped)):
+        _points(axes, values.sel(weight_decay=0.0))
+    cosines.set(ylabel=r"$-\cos(W, u)$", title="a small cosine")
     terms.set_yscale("symlog", linthresh=1)
     terms.set(ylabel="dropped term / kept term", title="is not a small term")
     _looking_back(earlier, moved, usual(record).mean("seed"))
-    _key(figure, moved, record)
+    _key(figure, terms, record)
     return figure
 
 
 def _looking_back(earlier: style.Axes, moved: style.Axes, mean: xr.Dataset) -> None:
-    for one, look in _cases(mean):
-        earlier.plot(one.lag, one.past_cosine, **look)
-        moved.plot(one.window, one.moved, **look)
-        moved.plot(one.window, one.moved_largest, ls=":", **look)
-    moved.plot([], [], ":", color=style.GUIDE, lw=0.7, label="largest entry")
-    moved.axhline(1, color=style.PAPER, ls="--", lw=1, label="the paper's")
-    earlier.set(xlabel="steps back", ylabel="cosine of W with that gradient", title="earlier gradients")
-    moved.set(
-        xscale="log", xlabel="steps", ylabel="displacement / (eta sum |u|)", title="how far a weight goes", ylim=(0, 1.05)
-    )
+    """A line a kind of batch, mean over weights, with the range over them as a band."""
+    for (setting, marker), colour in zip(zip(mean.setting.values, MARKERS, strict=True), style.shades(3), strict=True):
+        one, look = mean.sel(setting=setting), {"color": colour, "marker": marker, "ms": 3.5, "lw": 1}
+        for axes, name, line in ((earlier, "past_cosine", "-"), (moved, "moved", "-"), (moved, "moved_largest", ":")):
+            values, place = one[name], one.lag if name == "past_cosine" else one.window
+            axes.plot(place, values.mean("weight"), ls=line, **look)
+            if line == "-":
+                axes.fill_between(place, values.min("weight"), values.max("weight"), color=colour, alpha=0.15, lw=0)
+    for axes, at in ((earlier, 0), (moved, 1)):
+        axes.axhline(at, color=style.PAPER, ls="--", lw=1)
+    earlier.set(xlabel="steps back", ylabel="cosine of $W$ with that gradient", title="earlier gradients")
+    way = r"displacement / $\eta\,\Sigma\,|u|$"
+    moved.set(xscale="log", xlabel="steps", ylabel=way, title="how far a weight goes", ylim=(0, 1.05))
 
 
 @said
@@ -201,7 +208,9 @@ def moved_table(record: xr.Dataset) -> Table:
 @style.styled
 def causes(record: xr.Dataset) -> style.Figure:
     """What |W|^2 at the end of training without decay is made of, mean over seeds: one bar a weight and kind of batch."""
-    figure, all_axes = style.panels(1, record.sizes["setting"], height=3.4, sharey=True, ylabel="share of |W|^2 at the end")
+    figure, all_axes = style.panels(
+        1, record.sizes["setting"], height=3.4, sharey=True, ylabel=f"share of {style.NORM} at the end"
+    )
     shares, names = usual(record).parts.mean("seed"), [name.replace("olution", ".") for name in record.weight.values]
     for axes, setting in zip(all_axes, record.setting.values, strict=True):
         above, below = np.zeros(len(names)), np.zeros(len(names))
@@ -210,7 +219,7 @@ def causes(record: xr.Dataset) -> style.Figure:
             axes.bar(names, share, 0.7, bottom=np.where(share > 0, above, below), color=colour, label=label)
             above, below = above + np.maximum(share, 0), below + np.minimum(share, 0)
         axes.tick_params("x", rotation=60)
-        axes.axhline(0, color="black", lw=0.6)
+        axes.axhline(0, color=style.MEASURED, lw=0.6)
         axes.set_title(setting)
     return style.with_legend(figure, all_axes[0], ncols=len(PARTS), fontsize=7)
 
@@ -233,18 +242,6 @@ def causes_table(record: xr.Dataset) -> Table:
     one = usual(record)
     rows = _by("setting", *((one.parts.sel(part=part), "") for part in PARTS), (one.spread, ".1f"))
     return table(("batches", *PARTS, "spread of v"), rows, digits=".3f")
-
-
-@style.styled
-def departure(record: xr.Dataset) -> style.Figure:
-    """Measured growth without decay over that of the law with the cross term, before and after the burn-in."""
-    figure, both = style.panels(1, 2, height=3.4, sharey=True, ylabel="growth of |W|^2 / the law's")
-    for axes, phase in zip(both, record.phase.values, strict=True):
-        axes.axhline(1, color=style.EXACT, lw=1, label="law with the cross term")
-        _points(axes, record.departure.sel(weight_decay=0.0, phase=phase))
-        axes.set_title(f"{phase} in training")
-    _key(figure, both[0], record)
-    return figure
 
 
 @said
@@ -274,10 +271,12 @@ def rotation(record: xr.Dataset) -> style.Figure:
     figure, all_axes = style.panels(1, len(decays), height=3.6, sharey=True, squeeze=False)
     for axes, rate in zip(all_axes[0], decays, strict=True):
         one = record.sel(weight_decay=rate)
-        axes.plot(one.rotation_law.values, color=style.EXACT, lw=1, label="arccos((q+gamma)/(1+gamma q))")
+        gammas, q = style.fine_gammas(record.gamma.values), np.cos(float(one.rotation_paper))
+        law = np.arccos((q + gammas) / (1 + gammas * q))
+        axes.plot(gammas, law, color=style.EXACT, lw=1, label=r"$\arccos\,(q+\gamma)/(1+\gamma q)$")
         axes.axhline(float(one.rotation_paper), ls="--", color=style.PAPER, lw=1, label="without the cross term")
         _points(axes, one.rotation)
-        axes.set(yscale="log", title=f"lambda = {rate:g}")
+        axes.set(yscale="log", title=rf"$\lambda = {rate:g}$")
     all_axes[0, 0].set_ylabel("angle of one step (radians)")
     _key(figure, all_axes[0, 0], record)
     return figure

@@ -3,6 +3,7 @@
 import matplotlib.pyplot as plt
 import numpy as np
 import xarray as xr
+from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 from kadam.chapters.scale_invariance.meta.claims import ANGLE, at_best_rates, over_own_turn
 from kadam.report import style
@@ -11,7 +12,11 @@ from kadam.report.selection import selected
 from kadam.report.sentences import listed, of_all, said, span
 from kadam.report.table import Table, table
 
-HISTORIES = {"|u|^2": (style.EXACT, "--"), "|g/sqrt(v)|^2": (style.CORRECTED, "-."), "constant": (style.GUIDE, ":")}
+HISTORIES = {
+    "|u|^2": (style.EXACT, "--", f"from {style.SQUARE}"),
+    "|g/sqrt(v)|^2": (style.CORRECTED, "-.", r"from $|g/\sqrt{v}|^2$"),
+    "constant": (style.GUIDE, ":", f"from a constant {style.SQUARE}"),
+}
 RULES = {
     "1% larger": (style.GUIDE, "-"),
     "law's norm": (style.EXACT, "--"),
@@ -23,9 +28,9 @@ RULES = {
 }
 SHOWN_CHANGES = ["none", "loss / 10", "loss x 10"]
 NETWORKS = {
-    "normalised, Adam": (style.EXACT, "o", "batch norm, Adam"),
-    "plain, Adam": (style.PAPER, "s", "no norm, Adam"),
-    "plain, 2-Adam": (style.CORRECTED, "^", "no norm, 2-Adam (meta)"),
+    "normalised, Adam": (style.ADAM, "o-", "batch norm, Adam"),
+    "plain, Adam": (style.ADAM, "s--", "no norm, Adam"),
+    "plain, 2-Adam": (style.STRATEGIES["meta"], "^--", "no norm, 2-Adam (meta)"),
 }
 
 IN_WORDS = {
@@ -76,17 +81,29 @@ def _gap(record: xr.Dataset) -> str:
 @style.styled
 def histories(record: xr.Dataset, *, weight: str = "query") -> style.Figure:
     """|W|^2 of one weight through every change, first seed, beside what three histories make of it."""
-    figure, all_axes = style.panels(2, 3, height=4.8, sharex=True, ylabel="|W|^2")
+    figure, all_axes = style.panels(2, 3, height=4.8, sharex=True, ylabel=style.NORM)
     steps = np.arange(record.sizes["step"]) * int(record.attrs["every"])
     for axes, change in zip(all_axes.flat, record.change.values, strict=True):
         one = selected(record, change=change, weight=weight).isel(seed=0)
         axes.plot(steps, one.norm, color=style.MEASURED, lw=2, label="measured")
-        for history, (colour, line) in HISTORIES.items():
-            axes.plot(steps, one.norm_predicted.sel(history=history), line, color=colour, label=f"from {history}")
+        for history, (colour, line, label) in HISTORIES.items():
+            axes.plot(steps, one.norm_predicted.sel(history=history), line, color=colour, label=label)
         axes.axvline(int(record.attrs["change"]), color=style.GUIDE, lw=0.6)
-        axes.set(yscale="log", title=f"change: {change}")
+        axes.set(yscale="log", title=f"change: {_in_signs(change)}")
+        _plain_powers(axes)
     plt.setp(all_axes[-1], xlabel="step")
     return style.with_legend(figure, all_axes[0, 0], ncols=4, fontsize=8)
+
+
+def _in_signs(change: str) -> str:
+    return change.replace(" x ", " × ").replace(" / ", " ÷ ")
+
+
+def _plain_powers(axes: style.Axes) -> None:
+    """Ticks at 1, 2 and 5 times powers of ten, written out."""
+    axes.yaxis.set(
+        major_locator=LogLocator(subs=(1, 2, 5)), major_formatter=FuncFormatter("{0:g}".format), minor_locator=NullLocator()
+    )
 
 
 @said
@@ -122,7 +139,9 @@ def directions(record: xr.Dataset) -> style.Figure:
         for rule, (colour, line) in RULES.items():
             axes.plot(since, apart.sel(change=change, rule=rule), line, color=colour, label=rule)
         axes.axvline(int(record.attrs["horizon"]), color=style.GUIDE, lw=0.6)
-        axes.set(xscale="log", yscale="log", ylim=(2e-3, 4), xlabel="steps since the change", title=f"change: {change}")
+        axes.set(
+            xscale="log", yscale="log", ylim=(2e-3, 4), xlabel="steps since the change", title=f"change: {_in_signs(change)}"
+        )
     return style.with_legend(figure, all_axes[0], ncols=4, fontsize=8)
 
 
@@ -147,14 +166,13 @@ def direction_table(record: xr.Dataset) -> Table:
 def networks(record: xr.Dataset) -> style.Figure:
     """Late training loss of the convolutional networks against the learning rate; mean and range over seeds."""
     figure, axes = style.panels(1, 1, height=3.4, ylabel="training loss, last quarter (nats)")
-    for network, (colour, marker, label) in NETWORKS.items():
+    for network, (colour, line, label) in NETWORKS.items():
         loss = record.network_loss.sel(network=network)
         mean = loss.mean("seed")
         reach = np.abs(np.stack([mean - loss.min("seed"), loss.max("seed") - mean]))
-        axes.errorbar(record.rate, mean, reach, fmt=f"-{marker}", ms=4, lw=1, color=colour, label=label)
+        axes.errorbar(record.rate, mean, reach, fmt=line, ms=4, lw=1, color=colour, label=label)
     style.rate_axis(axes, record.rate.values.tolist())
-    axes.legend(fontsize=8)
-    return figure
+    return style.with_legend(figure, axes, ncols=len(NETWORKS))
 
 
 @said

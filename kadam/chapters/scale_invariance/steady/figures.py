@@ -16,16 +16,17 @@ def ratios(record: xr.Dataset) -> style.Figure:
     """|g/sqrt(v)|/|W| over sqrt(2 lambda/eta) against gamma, a panel a method: measured, and by the law."""
     figure, panels = style.panels(1, record.sizes["descent"], height=3.2, sharey=True)
     base = float(record.without_momentum)
-    places = range(record.sizes["gamma"])
     for axes, method in zip(panels, record.descent.values, strict=True):
         one = record.sel(descent=method).mean("seed") / base
         for kind, colour in zip(record.gradients.values, COLOURS, strict=True):
-            axes.plot(places, one.gradient_law.sel(gradients=kind), color=colour, lw=1)
-            axes.plot(places, one.gradient_ratio.sel(gradients=kind), "o", ms=4, color=colour, label=str(kind))
+            axes.plot(record.gamma, one.gradient_law.sel(gradients=kind), color=colour, lw=1)
+            axes.plot(record.gamma, one.gradient_ratio.sel(gradients=kind), "o", ms=4, color=colour, label=str(kind))
         axes.axhline(1, color=style.PAPER, ls="--", lw=1, label="without momentum")
-        axes.set(yscale="log", title=str(method), xlabel=style.GAMMA_LABEL)
-        axes.set_xticks(places, [f"{gamma:g}" for gamma in record.gamma.values])
-    panels[0].set_ylabel("|s|/|W| over sqrt(2 lambda/eta)")
+        axes.set(yscale="log", title=str(method))
+        style.against_gamma(axes, record.gamma.values)
+    panels[0].set_ylabel(r"$|s|/|W|$ over $\sqrt{2\lambda/\eta}$")
+    panels[0].set_yticks([0.5, 1, 2, 4], ["0.5", "1", "2", "4"])
+    panels[0].set_yticks([], minor=True)
     return style.with_legend(figure, panels[0], ncols=5, fontsize=7)
 
 

@@ -18,8 +18,8 @@ WAYS = {
     "fused": (style.EXACT, "o-", "KAdam fused"),
     "chained": (style.CORRECTED, "s-", "KAdam fused, without numba"),
     "foreach": (style.SECOND, "^-", "KAdam foreach"),
-    "torch fused": (style.PAPER, "D", "torch AdamW fused (k = 1)"),
-    "torch foreach": (style.MEASURED, "x", "torch AdamW foreach (k = 1)"),
+    "torch fused": (style.PAPER, "D", "torch AdamW fused ($k = 1$)"),
+    "torch foreach": (style.MEASURED, "x", "torch AdamW foreach ($k = 1$)"),
     CEILING: (style.GUIDE, "--", "limit: the bytes moved, nothing computed"),
 }
 OURS = ("fused", "chained", "foreach")
@@ -107,11 +107,10 @@ def small_said(record: xr.Dataset) -> str:
 @style.styled
 def memory(record: xr.Dataset) -> style.Figure:
     """Memory that a step takes beyond weights, gradients and state, against k."""
-    figure, axes = style.panels(1, 1, height=3.0)
+    figure, axes = style.panels(1, 1, height=3.4)
     _by_k(axes, record.peak / 2**20, ylabel="peak beyond the state (MiB)")
     axes.set_yscale("linear")
-    axes.legend(loc="center right")
-    return figure
+    return _with_legend(figure, axes)
 
 
 @said
@@ -127,7 +126,7 @@ def _by_k(axes: style.Axes, values: xr.DataArray, **words: str) -> None:
         found = values.sel(way=way).dropna("k")
         if found.size:
             axes.plot(found.k, found, line, color=colour, ms=5, label=label, zorder=3 if way.startswith("torch") else 2)
-    axes.set(xscale="log", yscale="log", xlabel="stages k", **words)
+    axes.set(xscale="log", yscale="log", xlabel="stages $k$", **words)
     axes.set_xticks(values.k.values, [str(k) for k in values.k.values])
     axes.minorticks_off()
     axes.yaxis.set_major_locator(LogLocator(base=2, subs=(1.0,)))

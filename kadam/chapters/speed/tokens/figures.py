@@ -13,8 +13,8 @@ from kadam.report import style
 from kadam.report.sentences import said, span
 from kadam.report.table import Table
 
-# Colour and marker of the networks, in the record's order.
-LINES = ((style.EXACT, "o"), (style.CORRECTED, "s"), (style.PAPER, "^"))
+# Colour, marker and line of the networks, in the record's order.
+LINES = ((style.EXACT, "o-"), (style.CORRECTED, "s--"), (style.SECOND, "^:"))
 
 
 def medians(record: xr.Dataset) -> dict[str, Any]:
@@ -44,8 +44,8 @@ def cost(record: xr.Dataset) -> style.Figure:
     figure, axes = style.panels(1, 1, height=3.0)
     over = step_over(record)
     staged = over.sel(optimizer=(record.k >= 1) & ~record.optimizer.str.endswith("meta")).sortby("k")
-    for name, (colour, marker) in zip(cases(record), LINES, strict=False):
-        axes.plot(staged.k, staged.sel(setting=name), f"{marker}-", color=colour, label=name)
+    for name, (colour, line) in zip(cases(record), LINES, strict=False):
+        axes.plot(staged.k, staged.sel(setting=name), line, color=colour, label=name)
         axes.plot(1, over.sel(setting=name, optimizer=FUSED), "x", color=colour)
     axes.plot([], [], "x", color=style.GUIDE, label="torch's fused Adam")
     axes.axhline(1, color=style.GUIDE, ls="--", lw=1)

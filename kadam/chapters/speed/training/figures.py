@@ -5,8 +5,7 @@ from typing import Any
 import xarray as xr
 
 from kadam.chapters.speed import drawing
-from kadam.chapters.speed.drawing import STATE, TIME, loop_table, optimizer_table
-from kadam.chapters.speed.drawing import split as split
+from kadam.chapters.speed.drawing import TIME, loop_table, optimizer_table
 from kadam.chapters.speed.measures import over_plain, shares, step_over
 from kadam.report import style
 from kadam.report.sentences import of_all, said, span
@@ -33,15 +32,16 @@ def race_table(record: xr.Dataset) -> Table:
 
 @style.styled
 def cost(record: xr.Dataset) -> style.Figure:
-    """Time of a step over Adam's, and bytes of state a byte of weights, against k; baselines as horizontal lines."""
-    figure, (times, memory) = style.panels(1, 2, height=3.0)
-    staged = record.k >= 1
-    for axes, values, label in ((times, step_over(record), TIME), (memory, record.state_bytes, STATE)):
-        axes.plot(record.k[staged], values[staged], "o-", color=style.EXACT, label="k-Adam; k = 1 is Adam")
-        for name, line in (("Lion", "--"), ("SGD", ":")):
-            axes.axhline(float(values.sel(optimizer=name)), color=style.GUIDE, ls=line, lw=1, label=name)
-        drawing.by_k(axes, record.k[staged].values, label, float(values.max()))
-    times.legend()
+    """Time of a step over Adam's against k; baselines as horizontal lines with their names."""
+    figure, axes = style.panels(1, 1, height=3.0)
+    staged, over = record.k >= 1, step_over(record)
+    axes.plot(record.k[staged], over[staged], "o-", color=style.ADAM)
+    axes.annotate("$k$-Adam", (10, float(over[staged][-1])), xytext=(0, 7), textcoords="offset points", ha="right")
+    for name, above in (("Lion", False), ("SGD", True)):
+        height = float(over.sel(optimizer=name))
+        axes.axhline(height, color=style.GUIDE, ls=":", lw=1)
+        axes.annotate(name, (10, height), xytext=(0, 3 if above else -11), textcoords="offset points", ha="right")
+    drawing.by_k(axes, record.k[staged].values, TIME, float(over.max()))
     return figure
 
 

@@ -18,11 +18,11 @@ COLUMNS: tuple[tuple[str, str, int, float], ...] = (
     ("learning\nrate × 10", "learning rate x 10", 1, THRESHOLD),
     ("weight\ndecay", "weight decay", 1, THRESHOLD),
     ("noise", "noise", 1, THRESHOLD),
-    ("large eps", "eps", 1, THRESHOLD),
+    ("large $\\varepsilon$", "eps", 1, THRESHOLD),
     ("steps\n÷ 10", "base", 0, THRESHOLD),
     ("threshold\n÷ 100", "base", 1, THRESHOLD / 100),
 )
-GROWN = f"orange: once the gradient falls silent, the update grows {FACTOR:g}-fold", style.PAPER
+GROWN = f"red: once the gradient falls silent, the update grows {FACTOR:g}-fold", style.UNSTABLE
 LOOKS = "green: after training, the loss is below the threshold", style.CORRECTED
 
 
@@ -30,12 +30,13 @@ LOOKS = "green: after training, the loss is below the threshold", style.CORRECTE
 def maps(record: xr.Dataset) -> style.Figure:
     """A setting, and one change of it a column: pairs that grow in silence, pairs that look stable, and the boundary."""
     figure, grid = style.panels(2, len(COLUMNS), height=2.9, sharex=True, sharey=True)
-    for panels, draw, (words, colour) in zip(grid, (_grown, _looks), (GROWN, LOOKS), strict=True):
+    for panels, draw, (_, colour) in zip(grid, (_grown, _looks), (GROWN, LOOKS), strict=True):
         for axes, (title, view, steps, threshold) in zip(panels, COLUMNS, strict=True):
             _panel(axes, record, draw(record, view, steps, threshold), colour)
-            axes.set_title(f"\n\n{title}" if draw is _grown else " ", fontsize=8, loc="center")
-        above = {"xytext": (0, 35 if draw is _grown else 6), "textcoords": "offset points", "annotation_clip": False}
-        panels[0].annotate(words, (0, 1), xycoords="axes fraction", color=colour, fontsize=9, **above).set_in_layout(False)
+            axes.set_title(title if draw is _grown else " ", fontsize=8, loc="center")
+    figure.suptitle(GROWN[0], color=GROWN[1], fontsize=9, x=0.055, ha="left")
+    beside = {"xytext": (0, 6), "textcoords": "offset points", "color": LOOKS[1], "fontsize": 9}
+    grid[1, 0].annotate(LOOKS[0], (0, 1), xycoords="axes fraction", **beside).set_in_layout(False)
     grid[0, 0].annotate(r"$\beta=\gamma^2$", (0.34, 0.65), fontsize=7.5, ha="center")
     figure.supxlabel(style.GAMMA_LABEL, fontsize=9)
     figure.supylabel(style.BETA_LABEL, fontsize=9)

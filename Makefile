@@ -8,6 +8,9 @@
 # make unit          the tests, in several processes
 # make notebooks     the numbers in the smoke notebooks, computed again and compared
 # make smoke-book    the book at its smallest, built strictly
+# make sphinx-book   the same book by Sphinx alone, without Jupyter Book, compared page by page
+# make links         whether the addresses outside that the book names still answer; wants a network
+# make validate      the crate and the citation file, by the validators of their formats; wants a network
 # make clients       the recipes for other libraries, each run with that library
 # make fuzz          the nightly setting of the fuzz tests: 10,000 cases and more
 # make update-smoke  rewrite the smoke notebooks that CI compares with
@@ -30,7 +33,7 @@ DEV := .venv/.dev
 CLIENTS := .venv/.clients
 KADAM := $(BIN)/python -m kadam
 
-.PHONY: help env dev book test check lint types unit clients fuzz notebooks smoke-book update-smoke records paper serve pdf bench gpu gpu-pack lock clean
+.PHONY: help env dev book test check lint types unit clients fuzz notebooks smoke-book sphinx-book links validate update-smoke records paper serve pdf bench gpu gpu-pack lock clean
 
 help:
 	@sed -n 's/^# \(make .*\)/\1/p' "$(strip $(MAKEFILE_LIST))"
@@ -79,7 +82,7 @@ types: dev
 	$(BIN)/mypy
 
 # Tests and smoke notebooks keep their records apart from the user's own.
-unit check clients fuzz notebooks smoke-book update-smoke: export KADAM_CACHE := $(CURDIR)/.cache
+unit check clients fuzz notebooks smoke-book sphinx-book links validate update-smoke: export KADAM_CACHE := $(CURDIR)/.cache
 
 # The processes share the cores, so each computes in one thread.
 unit check clients notebooks: export OMP_NUM_THREADS := 1
@@ -106,6 +109,30 @@ notebooks: dev
 
 smoke-book: env
 	$(KADAM) book --profile smoke
+
+# Whatever pages another profile's book has left in book/, they are those of the smallest one now.
+fresh-smoke-book:
+	rm -f _build/smoke/_build/html.stamp
+	$(MAKE) smoke-book
+
+sphinx-book: fresh-smoke-book
+	$(BIN)/sphinx-build -q -W -n --keep-going -d _build/sphinx/doctrees book _build/sphinx/html
+	$(BIN)/python tests/same_book.py _build/smoke/_build/html _build/sphinx/html
+
+links: fresh-smoke-book
+	$(BIN)/sphinx-build -q -b linkcheck -d _build/links/doctrees book _build/links
+
+# In an environment of their own: they ask for other versions than the book's tools.
+VALIDATORS := _build/validators
+
+$(VALIDATORS)/.ready:
+	$(PYTHON) -m venv $(VALIDATORS)
+	$(VALIDATORS)/bin/python -m pip install --disable-pip-version-check roc-validator==0.13.0 cffconvert==2.0.0
+	touch $@
+
+validate: fresh-smoke-book $(VALIDATORS)/.ready
+	$(VALIDATORS)/bin/cffconvert --validate
+	$(VALIDATORS)/bin/rocrate-validator --no-interactive validate --profile-identifier process-run-crate _build/smoke/_build/html
 
 update-smoke: env
 	$(KADAM) book --profile smoke --update-smoke

@@ -49,9 +49,7 @@ def hard(rows: Sequence[Answered]) -> str:
     found = {
         "rest on our reading of a definition": [one for one in stated if one.row.unconfirmed],
         "change with one seed": [one for one in stated if one.fragile],
-        "are decided by nothing here yet": [
-            one for one in stated if first_word(one) in ("not judged", "not run at this profile")
-        ],
+        "are decided by nothing here yet": [one for one in stated if first_word(one) in undecided],
     }
     return "; ".join(f"{len(those)} {what}{f' ({_links(those)})' if those else ''}" for what, those in found.items()) + "."
 

@@ -153,10 +153,11 @@ serve:
 	  { echo "Port $(PORT) cannot be had; without PORT=$(PORT) a free one is found" >&2; exit 1; }
 	@$(PYTHON) -m http.server --bind 127.0.0.1 --directory _build/html $(or $(PORT),0)
 
-# One page, printed by a browser that is installed already.
-pdf: env
+# One page, printed by a browser that is installed already. Its outline is the headings.
+PRINT := --headless --no-sandbox --disable-gpu --virtual-time-budget=60000 --no-pdf-header-footer --generate-pdf-document-outline
+pdf: book
 	$(BIN)/jupyter-book build book --path-output _build/pdf --config _config.yml --builder singlehtml
-	chromium --headless --no-sandbox --disable-gpu --print-to-pdf=_build/kadam.pdf --virtual-time-budget=20000 _build/pdf/_build/singlehtml/index.html
+	chromium $(PRINT) --print-to-pdf=_build/kadam.pdf _build/pdf/_build/singlehtml/index.html
 
 bench: env
 	$(KADAM) bench optimizer

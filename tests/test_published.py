@@ -112,6 +112,8 @@ def test_a_book_for_no_address_names_none():
         context = {"metatags": tags + kept}
         published.without_addresses(SimpleNamespace(config={"ogp_site_url": base}), "a", "page.html", context, None)
         assert context["metatags"] == left
+    published.without_addresses(SimpleNamespace(config={"ogp_site_url": ""}), "genindex", "genindex.html", index := {}, None)
+    assert index == {}
 
 
 def test_another_address_makes_the_html_anew(monkeypatch, tmp_path):

@@ -40,7 +40,7 @@ def configure(app: Sphinx, config: Config) -> None:
 
 def without_addresses(app: Sphinx, page: str, template: str, context: dict[str, Any], doctree: Any) -> None:
     """Without a base there is a page's description, but no address of it and of its picture."""
-    if not app.config["ogp_site_url"]:
+    if not app.config["ogp_site_url"] and "metatags" in context:  # an index has none
         context["metatags"] = OF_AN_ADDRESS.sub("", context["metatags"])
 
 

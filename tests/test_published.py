@@ -33,7 +33,7 @@ SMALL = {
     "book/conf.py": (ROOT / "book" / "conf.py").read_text(),
     "book/_toc.yml": "format: jb-book\nroot: intro\nchapters:\n- file: other/page\n",
     "book/intro.md": "# A book\n\nIt says that betas matter.\n\n![A mark.](images/mark.svg)\n",
-    "book/other/page.md": "# A page\n\nIt says more of betas.\n",
+    "book/other/page.md": "# A page\n\n:::{div} kadam-badge\ncommit 1\n:::\n\nIt says more of $\\beta_{2}$.\n",
     "book/references.bib": "",
     "book/_static/custom.css": "",
     "book/images/mark.svg": (ROOT / "book" / "images" / "mark.svg").read_text(),
@@ -67,12 +67,13 @@ def test_a_page_names_its_address_description_picture_and_mark(built):
     address = "https://someone.github.io/kadam/"
     assert said["canonical"] == said["og:url"] == f"{address}other/page.html"
     assert said["og:image"] == f"{address}_images/map.png"
-    assert said["description"] == said["og:description"] == "It says more of betas."
+    assert said["description"] == said["og:description"] == "It says more of beta_2."
+    assert said["og:site_name"].startswith("kadam: ")
     assert (built / "other" / said["icon"]).resolve() == built / "_static" / "mark.svg"
 
 
 def test_the_map_of_the_site_holds_the_pages_alone(built):
-    listed = [one.text for one in ElementTree.parse(built / "sitemap.xml").iter("{*}loc")]
+    listed = [one.text for one in ElementTree.parse(built / "sitemap.xml").findall(".//{*}loc")]
     assert sorted(listed) == [f"https://someone.github.io/kadam/{name}.html" for name in ("intro", "other/page")]
 
 
@@ -148,7 +149,8 @@ def test_sphinx_alone_refuses_a_setting_that_it_does_not_know():
 def test_two_books_are_compared_page_by_page(built, tmp_path):
     one = pages(built)
     assert {"intro.html", "other/page.html", "404.html"} <= set(one)
-    assert any("It says more of betas." in words for words in one["other/page.html"])
+    assert any("commit 1 It says more of" in words for words in one["other/page.html"])
+    assert "url=intro.html" in (built / "index.html").read_text()
     assert differences(one, one) == []
     assert differences(one, {**one, "intro.html": ["other words"]}) == ["intro.html"]
     assert differences(one, {name: words for name, words in one.items() if name != "404.html"}) == ["404.html"]

@@ -8,14 +8,17 @@ from __future__ import annotations
 
 import os
 import re
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from docutils import nodes
 from sphinx.application import Sphinx
 from sphinx.config import Config
 
 BASE = "KADAM_BASEURL"
 LEFT_OUT = ["404.html", "genindex.html", "search.html"]  # of the map: they hold nothing to find
+FRONT = '<meta http-equiv="Refresh" content="0; url={}.html" />\n'  # as Jupyter Book writes it where this does not
 OF_AN_ADDRESS = re.compile(r'<meta property="og:(?:url|image)[^>]*>\n?')  # a relative one is no address
 
 
@@ -31,11 +34,21 @@ def configure(app: Sphinx, config: Config) -> None:
     """Tell the extensions the address; a map of the site there is only with one."""
     base = address(config)
     config["html_baseurl"] = config["ogp_site_url"] = base
+    config["ogp_site_name"] = config["html_title"]
     config["notfound_urls_prefix"] = urlsplit(base).path or "/"
     config["html_theme_options"]["logo"] = {"text": config["html_title"]}  # beside the mark
     if base:
         app.setup_extension("sphinx_sitemap")
         config["sitemap_url_scheme"], config["sitemap_excludes"] = "{link}", LEFT_OUT
+
+
+def make_plain(app: Sphinx, page: str, template: str, context: dict[str, Any], doctree: nodes.document | None) -> None:
+    """Leave of a page whose html is written what it is described by: no badge, and letters in place of TeX's signs."""
+    if doctree is not None:
+        for badge in [one for one in doctree.findall(nodes.container) if "kadam-badge" in one["classes"]]:
+            badge.parent.remove(badge)
+        for formula in list(doctree.findall(nodes.math)):
+            formula.parent.replace(formula, nodes.Text(re.sub(r"[\\{}]", "", formula.astext())))
 
 
 def without_addresses(app: Sphinx, page: str, template: str, context: dict[str, Any], doctree: Any) -> None:
@@ -44,10 +57,19 @@ def without_addresses(app: Sphinx, page: str, template: str, context: dict[str, 
         context["metatags"] = OF_AN_ADDRESS.sub("", context["metatags"])
 
 
+def lead_to_the_front_page(app: Sphinx, error: Exception | None) -> None:
+    """An address without a page's name leads to the first one."""
+    front = Path(app.outdir, "index.html")
+    if error is None and app.builder.name == "html" and not front.exists():
+        front.write_text(FRONT.format(app.config.root_doc))
+
+
 def setup(app: Sphinx) -> dict[str, bool]:
     """Register the steps with Sphinx."""
     app.setup_extension("sphinxext.opengraph")
     app.setup_extension("notfound.extension")
     app.connect("config-inited", configure, priority=400)
+    app.connect("html-page-context", make_plain, priority=400)
     app.connect("html-page-context", without_addresses, priority=900)
+    app.connect("build-finished", lead_to_the_front_page)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -5,6 +5,8 @@ from pathlib import Path
 
 from bs4 import BeautifulSoup
 
+TIMED = "status.html"  # it holds the seconds of its own build
+
 
 def pages(folder):
     """By its address, the words of every page, with its contents in the side bar."""
@@ -22,7 +24,7 @@ def words(html):
 
 def differences(one, other):
     """The pages that one of two books lacks, and those that say something else."""
-    names = sorted({*one, *other})
+    names = sorted({*one, *other} - {TIMED})
     return [name for name in names if one.get(name) != other.get(name)]
 
 

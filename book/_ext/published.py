@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import re
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -18,7 +17,6 @@ from sphinx.config import Config
 
 BASE = "KADAM_BASEURL"
 LEFT_OUT = ["404.html", "genindex.html", "search.html"]  # of the map: they hold nothing to find
-FRONT = '<meta http-equiv="Refresh" content="0; url={}.html" />\n'  # as Jupyter Book writes it where this does not
 OF_AN_ADDRESS = re.compile(r'<meta property="og:(?:url|image)[^>]*>\n?')  # a relative one is no address
 
 
@@ -57,13 +55,6 @@ def without_addresses(app: Sphinx, page: str, template: str, context: dict[str, 
         context["metatags"] = OF_AN_ADDRESS.sub("", context["metatags"])
 
 
-def lead_to_the_front_page(app: Sphinx, error: Exception | None) -> None:
-    """An address without a page's name leads to the first one."""
-    front = Path(app.outdir, "index.html")
-    if error is None and app.builder.name == "html" and not front.exists():
-        front.write_text(FRONT.format(app.config.root_doc))
-
-
 def setup(app: Sphinx) -> dict[str, bool]:
     """Register the steps with Sphinx."""
     app.setup_extension("sphinxext.opengraph")
@@ -71,5 +62,4 @@ def setup(app: Sphinx) -> dict[str, bool]:
     app.connect("config-inited", configure, priority=400)
     app.connect("html-page-context", make_plain, priority=400)
     app.connect("html-page-context", without_addresses, priority=900)
-    app.connect("build-finished", lead_to_the_front_page)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -29,10 +29,11 @@ def methods(rows: Sequence[Answered], makings: Makings) -> str:
     runs = f"The verdicts rest on {len(attributes)} records ({by_profile})"
     where = _and(unique(of["device"] for of in attributes))
     torch = _and(unique(json.loads(of["versions"]).get("torch", "no torch") for of in attributes))
-    data = _and(sorted({part for of in attributes for part in str(of.get("data", "none")).split(" and ")} - {"none", "-"}))
+    named = [str(of.get("data", "none")) for of in attributes]
+    data = _and(sorted({part for one in named if not one.startswith(("none", "-")) for part in one.split(" and ")}))
     when = {claim.id: claim.when for one in rows for claim in one.claims}
     before = f"{list(when.values()).count(BEFORE)} of {len(when)} criteria were set {BEFORE}."
-    return f"{runs}, computed in {hours:.1f} hours on {where} with torch {torch}; data: {data or 'none'}. {before}"
+    return f"{runs}, computed in {hours:.2g} hours on {where} with torch {torch}; data: {data or 'none'}. {before}"
 
 
 def easy(rows: Sequence[Answered]) -> str:
@@ -51,7 +52,8 @@ def hard(rows: Sequence[Answered]) -> str:
         "change with one seed": [one for one in stated if one.fragile],
         "are decided by nothing here yet": [one for one in stated if first_word(one) in undecided],
     }
-    return "; ".join(f"{len(those)} {what}{f' ({_links(those)})' if those else ''}" for what, those in found.items()) + "."
+    told = (f"{len(those)} {what} ({_links(those)})" for what, those in found.items())
+    return f"Of the {len(stated)} statements {'; '.join(told)}."
 
 
 def _links(rows: Iterable[Answered]) -> str:

@@ -9,6 +9,9 @@
 # make notebooks     the numbers in the smoke notebooks, computed again and compared
 # make smoke-book    the book at its smallest, built strictly
 # make browser       the pages of the smoke book in an installed chromium
+# make sphinx-book   the same book by Sphinx alone, without Jupyter Book, compared page by page
+# make links         whether the addresses outside that the book names still answer; wants a network
+# make validate      the crate and the citation file, by the validators of their formats; wants a network
 # make clients       the recipes for other libraries, each run with that library
 # make fuzz          the nightly setting of the fuzz tests: 10,000 cases and more
 # make update-smoke  rewrite the smoke notebooks that CI compares with
@@ -32,7 +35,7 @@ CLIENTS := .venv/.clients
 BROWSER := .venv/.browser
 KADAM := $(BIN)/python -m kadam
 
-.PHONY: help env dev book test check lint types unit browser clients fuzz notebooks smoke-book update-smoke records paper serve pdf bench gpu gpu-pack lock clean
+.PHONY: help env dev book test check lint types unit browser clients fuzz notebooks smoke-book sphinx-book links validate update-smoke records paper serve pdf bench gpu gpu-pack lock clean
 
 help:
 	@sed -n 's/^# \(make .*\)/\1/p' "$(strip $(MAKEFILE_LIST))"
@@ -86,7 +89,7 @@ types: dev
 	$(BIN)/mypy
 
 # Tests and smoke notebooks keep their records apart from the user's own.
-unit check browser clients fuzz notebooks smoke-book update-smoke: export KADAM_CACHE := $(CURDIR)/.cache
+unit check browser clients fuzz notebooks smoke-book sphinx-book links validate update-smoke: export KADAM_CACHE := $(CURDIR)/.cache
 
 # The processes share the cores, so each computes in one thread.
 unit check clients notebooks: export OMP_NUM_THREADS := 1
@@ -119,6 +122,30 @@ notebooks: dev
 smoke-book: env
 	$(KADAM) book --profile smoke
 
+# Whatever pages another profile's book has left in book/, they are those of the smallest one now.
+fresh-smoke-book:
+	rm -f _build/smoke/_build/html.stamp
+	$(MAKE) smoke-book
+
+sphinx-book: fresh-smoke-book
+	$(BIN)/sphinx-build -q -W -n --keep-going -d _build/sphinx/doctrees book _build/sphinx/html
+	$(BIN)/python tests/same_book.py _build/smoke/_build/html _build/sphinx/html
+
+links: fresh-smoke-book
+	$(BIN)/sphinx-build -q -b linkcheck -d _build/links/doctrees book _build/links
+
+# In an environment of their own: they ask for other versions than the book's tools.
+VALIDATORS := _build/validators
+
+$(VALIDATORS)/.ready:
+	$(PYTHON) -m venv $(VALIDATORS)
+	$(VALIDATORS)/bin/python -m pip install --disable-pip-version-check roc-validator==0.13.0 cffconvert==2.0.0
+	touch $@
+
+validate: fresh-smoke-book $(VALIDATORS)/.ready
+	$(VALIDATORS)/bin/cffconvert --validate
+	$(VALIDATORS)/bin/rocrate-validator --no-interactive validate --profile-identifier process-run-crate _build/smoke/_build/html
+
 update-smoke: env
 	$(KADAM) book --profile smoke --update-smoke
 
@@ -138,10 +165,11 @@ serve:
 	  { echo "Port $(PORT) cannot be had; without PORT=$(PORT) a free one is found" >&2; exit 1; }
 	@$(PYTHON) -m http.server --bind 127.0.0.1 --directory _build/html $(or $(PORT),0)
 
-# One page, printed by a browser that is installed already.
-pdf: env
+# One page, printed by a browser that is installed already. Its outline is the headings.
+PRINT := --headless --no-sandbox --disable-gpu --virtual-time-budget=60000 --no-pdf-header-footer --generate-pdf-document-outline
+pdf: book
 	$(BIN)/jupyter-book build book --path-output _build/pdf --config _config.yml --builder singlehtml
-	chromium --headless --no-sandbox --disable-gpu --print-to-pdf=_build/kadam.pdf --virtual-time-budget=20000 _build/pdf/_build/singlehtml/index.html
+	chromium $(PRINT) --print-to-pdf=_build/kadam.pdf _build/pdf/_build/singlehtml/index.html
 
 bench: env
 	$(KADAM) bench optimizer

@@ -5,14 +5,16 @@ Only what has changed is made again. Whatever is interrupted leaves no half-writ
 
 import hashlib
 import json
+import os
 import platform
+import re
 import shutil
 import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from importlib.metadata import version
+from importlib.metadata import metadata, version
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +28,8 @@ from kadam.lab.records.closure import PACKAGE, code_of
 from kadam.lab.records.record import device_name
 from kadam.lab.records.store import command
 from kadam.notebooks import DRAWN, BookError, Notebook, Page, as_text, say, write
-from kadam.report import explorer
-from kadam.report.ledger_page import Made, answers, fragment, readings, shortfalls
+from kadam.report import crate, explorer, journal
+from kadam.report.ledger_page import Made, Makings, answers, fragment, readings, shortfalls
 from kadam.report.rows import KINDS, Answered, count
 from kadam.report.sentences import plain
 from kadam.report.table import table
@@ -37,10 +39,14 @@ TOOLS = (
     "jupyter-book",
     "myst-nb",
     "pydata-sphinx-theme",
+    "rocrate",
     "sphinx",
     "sphinx-book-theme",
     "sphinx-mathjax-offline",
+    "sphinx-notfound-page",
     "sphinx-proof",
+    "sphinx-sitemap",
+    "sphinxext-opengraph",
 )
 
 PENDING = "known when it is done"  # stands on the machine page for the seconds of the html, until it is
@@ -102,13 +108,16 @@ def build(profile: str, parameters: Mapping[str, Any], *, update_smoke: bool = F
         plan = notebooks.planned(pages, given, used, root)
         with stages("notebooks", kept=not all(path.exists() for *_, path in plan)):
             executed = dict(zip(pages, notebooks.execute_all(plan), strict=True))
-        _write_pages(profile, executed, used, root, stages.seconds)
+        ledger = chapters.rows.answered(chapters.ledger(profile, root / "results"))
+        makings = makings_of(ledger, root / "results")
+        _write_pages(ledger, makings, executed, used, root, stages.seconds)
         if update_smoke:
             for page, notebook in executed.items():
                 write(root / "notebooks" / "smoke" / f"{page.name}.ipynb", as_text(notebooks.without_images(notebook)))
         with stages("html"):
             _render(root, output)
         _fill_in(html / "status.html", stages.seconds["html"])
+        crate.write(html, ledger, makings, about(root))
         write(stamp, made_of)
     return html / "index.html"
 
@@ -136,7 +145,7 @@ def records(profile: str, results: Path, missing: Sequence[str]) -> dict[str, xr
 def _made_of(root: Path, given: Mapping[str, Any]) -> str:
     """A hash over all that the html is made of: pages, parameters, records, code, and the tools' versions."""
     digest = hashlib.sha256(repr([sys.version, *map(version, TOOLS), code_of(set(PACKAGE.rglob("*.py")), PACKAGE)]).encode())
-    digest.update(json.dumps(dict(given), sort_keys=True).encode())
+    digest.update(json.dumps(dict(given) | {"address": os.environ.get("KADAM_BASEURL", "")}, sort_keys=True).encode())
     wanted = [_own(name, given["profile"]) for name in chapters.NAMES]
     wanted += [chapters.request(name, chapters.MEASURED_PROFILE).path for name in chapters.MEASURED]
     made = {root / "book" / "generated", root / "book" / "notebooks", root / "notebooks" / "smoke"}
@@ -156,22 +165,28 @@ def _is_whole(html: Path, root: Path) -> bool:
 
 
 def _write_pages(
-    profile: str, executed: Mapping[Page, Notebook], used: Mapping[str, xr.Dataset], root: Path, stages: Mapping[str, float]
+    ledger: Sequence[Answered],
+    makings: Makings,
+    executed: Mapping[Page, Notebook],
+    used: Mapping[str, xr.Dataset],
+    root: Path,
+    stages: Mapping[str, float],
 ) -> None:
     """What Sphinx reads besides the pages that are written by hand."""
     generated = root / "book" / "generated"
     for page, notebook in executed.items():
         write(root / "book" / "notebooks" / f"{page.name}.ipynb", as_text(with_badge(notebook, page, used, generated)))
-    ledger = chapters.rows.answered(chapters.ledger(profile, root / "results"))
     seconds = {page.name: notebook.metadata.get("seconds", 0.0) for page, notebook in executed.items()}
     write(generated / "badge.md", badge_of(used))
-    write(generated / "claims.md", f"```{{raw}} html\n{ledger_page(ledger, root)}\n```\n")
+    write(generated / "claims.md", f"```{{raw}} html\n{ledger_page(ledger, makings, root)}\n```\n")
     write(generated / "three.md", answers(ledger, chapters.rows.FRONT) + "\n")
     write(generated / "stages.md", answers(ledger, chapters.rows.STAGES) + "\n")
     write(generated / "counts.md", summary(ledger))
     write(generated / "arithmetic.md", _kept_arithmetic(root))
     write(generated / "shortfalls.md", shortfalls(ledger))
     write(generated / "readings.md", readings(ledger))
+    for name, words in journal.parts(ledger, makings).items():
+        write(generated / f"report-{name}.md", words + "\n")
     write(generated / "status.md", status_page(used, seconds, installed() | dict(stages)))
     write(generated / "explorer.md", f"```{{raw}} html\n{explorer.fragment()}\n```\n")
 
@@ -251,18 +266,35 @@ def badge_of(shown: Mapping[str, xr.Dataset], *, folder: str = "generated", afte
     return f":::{{div}} kadam-badge\n{lines}{after}\n:::\n"
 
 
-def ledger_page(ledger: list[Answered], root: Path) -> str:
-    """The ledger with all that is known of each row: how its records are made, and where its judges are tested."""
+def makings_of(ledger: Sequence[Answered], results: Path) -> dict[str, Made]:
+    """How each record was made on which the ledger's verdicts rest."""
     claims = [claim for one in ledger for claim in one.claims]
     judged = {claim.record: (claim.record.partition("/")[0], claim.profile) for claim in claims if claim.record != "-"}
-    makings = {}
-    for record, (name, profile) in judged.items():
-        found = chapters.best(name, profile, root / "results")
-        configuration = {} if found is None else json.loads(found.attrs["config"])
-        makings[record] = Made(command(name, profile), configuration)
+    found = {record: (one, chapters.best(*one, results)) for record, one in judged.items()}
+    return {
+        record: Made(command(*one), json.loads(read.attrs["config"]), read.attrs)
+        for record, (one, read) in found.items()
+        if read is not None
+    }
+
+
+def ledger_page(ledger: Sequence[Answered], makings: Makings, root: Path) -> str:
+    """The ledger with all that is known of each row: how its records are made, and where its judges are tested."""
+    claims = [claim for one in ledger for claim in one.claims]
     words = {path.relative_to(root).as_posix(): path.read_text() for path in sorted((root / "tests").rglob("test_*.py"))}
     checks = {claim.id: [name for name, text in words.items() if f'"{claim.id}"' in text] for claim in claims}
     return fragment(ledger, makings, checks)
+
+
+def about(root: Path) -> dict[str, str]:
+    """What the book is, for programs."""
+    title = re.search(r'^title: "(.+)"$', (root / "_config.yml").read_text(), flags=re.M)
+    return {
+        "name": title[1] if title else "kadam",
+        "description": metadata("kadam")["Summary"],
+        "version": version("kadam"),
+        "url": os.environ.get("KADAM_BASEURL", ""),
+    }
 
 
 def summary(ledger: list[Answered]) -> str:

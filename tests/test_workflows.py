@@ -20,16 +20,26 @@ ACTIONS = {
     "actions/setup-python@v7",
     "actions/upload-artifact@v7",
     "actions/download-artifact@v8",
+    "actions/configure-pages@v6",
     "actions/upload-pages-artifact@v5",
     "actions/deploy-pages@v5",
 }
 RUNS = {
     ("ci", "tests"): ["make test"],
+    ("ci", "address"): [],
     ("ci", "book"): ["make book"],
     ("ci", "deploy"): [],
     ("nightly", "fuzz"): ["make fuzz"],
     ("nightly", "clients"): ["make clients"],
+    ("weekly", "published"): ["make ${{ matrix.target }}"],
 }
+FROM_MAIN = "github.event_name == 'push' && github.ref == 'refs/heads/main'"
+CONDITIONS = {
+    ("ci", "address"): FROM_MAIN,
+    ("ci", "book"): "${{ !cancelled() && needs.tests.result == 'success' }}",  # whether or not there is an address
+    ("ci", "deploy"): FROM_MAIN,
+}
+ADDRESS = {("ci", "book"): {"KADAM_BASEURL": "${{ needs.address.outputs.base_url }}"}}
 
 # What `make test` consists of: a part's name, and words of its command.
 PARTS = {
@@ -53,17 +63,17 @@ def test_no_step_can_be_left_out_or_fail_unseen(key):
     for step in job["steps"]:
         assert set(step) <= {"id", "uses", "with", "run"}
         assert step.get("uses", next(iter(ACTIONS))) in ACTIONS
-    assert ("if" in job) == (key == ("ci", "deploy"))
-    assert {**WORKFLOWS[key[0]].get("env", {}), **job.get("env", {})} == TORCH_FOR_CPUS
+    assert job.get("if") == CONDITIONS.get(key)
+    assert {**WORKFLOWS[key[0]].get("env", {}), **job.get("env", {})} == {**TORCH_FOR_CPUS, **ADDRESS.get(key, {})}
     assert job["timeout-minutes"] <= 60
 
 
 def test_the_book_is_built_after_the_tests_kept_for_every_pull_request_and_published_from_main_alone():
     tests, book, deploy = (JOBS["ci", name] for name in ("tests", "book", "deploy"))
-    assert (book["needs"], deploy["needs"]) == ("tests", "book")
+    assert (book["needs"], deploy["needs"]) == (["tests", "address"], ["address", "book"])
     (kept,) = [step["with"] for step in book["steps"] if "upload-artifact" in step.get("uses", "")]
     assert (kept["path"], kept["if-no-files-found"]) == ("_build/html", "error")
-    assert deploy["if"] == "github.event_name == 'push' && github.ref == 'refs/heads/main'"
+    assert deploy["if"] == FROM_MAIN
     fetched, published, _ = (step.get("with", {}) for step in deploy["steps"])
     assert (fetched["name"], fetched["path"]) == (kept["name"], published["path"])
     assert tests["strategy"]["fail-fast"] is False
@@ -80,8 +90,27 @@ def test_a_push_runs_once_and_main_is_never_cancelled():
 def test_jobs_may_read_and_publishing_alone_may_write():
     assert all(flow["permissions"] == {"contents": "read"} for flow in WORKFLOWS.values())
     assert {key: job["permissions"] for key, job in JOBS.items() if "permissions" in job} == {
-        ("ci", "deploy"): {"pages": "write", "id-token": "write"}
+        ("ci", "address"): {"pages": "read"},
+        ("ci", "deploy"): {"pages": "write", "id-token": "write"},
     }
+
+
+def test_the_book_is_built_for_the_address_that_github_names():
+    address = JOBS["ci", "address"]
+    (asked,) = address["steps"]
+    assert asked == {"id": "pages", "uses": "actions/configure-pages@v6"}
+    assert address["outputs"] == {"base_url": "${{ steps.pages.outputs.base_url }}"}
+    assert "needs" not in address
+
+
+def test_what_needs_a_network_is_checked_every_week():
+    job, makefile = JOBS["weekly", "published"], (ROOT / "Makefile").read_text()
+    targets = job["strategy"]["matrix"]["target"]
+    assert targets == ["links", "validate", "sphinx-book"]
+    assert [one for one in targets if not re.search(rf"^{one}: ", makefile, flags=re.M)] == []
+    assert job["strategy"]["fail-fast"] is False
+    (often,) = WORKFLOWS["weekly"][True]["schedule"]
+    assert often["cron"].split()[2:] == ["*", "*", "1"]
 
 
 def test_ci_runs_the_oldest_python_that_is_allowed():

@@ -3,7 +3,8 @@
 from collections.abc import Mapping, Sequence
 from html import escape
 from importlib.resources import files
-from typing import NamedTuple
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 from kadam.report.ledger import Claim
 from kadam.report.rows import KINDS, Answered, first_word, missed, told, unique
@@ -18,10 +19,11 @@ Checks = Mapping[str, Sequence[str]]  # the test files that name a claim, by its
 
 
 class Made(NamedTuple):
-    """How a record was made: the command that makes it anew, and its configuration by name."""
+    """How a record was made: the command that makes it anew, its configuration by name, and the record's own attributes."""
 
     command: str
     configuration: Mapping[str, object]
+    attributes: Mapping[str, Any] = MappingProxyType({})
 
 
 Makings = Mapping[str, Made]  # by the record's name

@@ -297,7 +297,7 @@ def about(root: Path) -> dict[str, str]:
     }
 
 
-def summary(ledger: list[Answered]) -> str:
+def summary(ledger: Sequence[Answered]) -> str:
     """How many rows of each kind came out how."""
     return "\n".join(f"- **{kind}**: {count(ledger, kind)}" for kind in KINDS) + "\n"
 

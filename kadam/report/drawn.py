@@ -10,9 +10,10 @@ import numpy as np
 from matplotlib.artist import Artist
 from matplotlib.collections import LineCollection, PathCollection, QuadMesh
 from matplotlib.container import Container
+from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from kadam.report.style import Axes, Figure
+from kadam.report.style import Axes
 
 HEAD = ("panel", "title", "kind", "label", "x", "y", "value")
 

@@ -49,7 +49,7 @@ LAW = {
     "monitor": {"torch", "numpy", "matplotlib", "kadam.theory", "kadam.decay"},  # matplotlib for a picture, guarded
     "flat": {"torch", "numpy"},
     "lab": LAB | CORE,
-    "report": {"matplotlib", "numpy", "scipy", "xarray", "pandas", "kadam.theory", "kadam.decay", "kadam.advice"},
+    "report": {"matplotlib", "numpy", "scipy", "xarray", "pandas", "rocrate", "kadam.theory", "kadam.decay", "kadam.advice"},
 }
 # In a chapter, by the file's name; besides these its own chapter: from a config what its configs share, which its law binds,
 # from claims what is free of torch.

@@ -296,6 +296,13 @@ def test_the_html_is_made_again_only_when_what_it_is_made_of_has_changed_or_a_pa
         book.build("smoke", {"size": 5})
 
 
+def test_the_built_book_holds_the_crate_of_its_ledger(small_book):
+    crate = json.loads(book.build("smoke", {}).with_name("ro-crate-metadata.json").read_text())
+    found = {one["@id"]: one for one in crate["@graph"]}
+    assert found["#kadam"]["softwareVersion"] == book.version("kadam")
+    assert [id for id in found if id.startswith("claims.html#P")]
+
+
 def test_of_two_builds_in_one_folder_one_waits_for_the_other(small_book, monkeypatch):
     folder, built = small_book
     executed = nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell("# A page")])

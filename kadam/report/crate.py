@@ -26,7 +26,7 @@ AUTHORS, SOFTWARE = "#authors", "#kadam"
 def write(html: Path, rows: Sequence[Answered], makings: Makings, about: Mapping[str, str]) -> Path:
     """Describe a built book; returns the file. ``about``: its name, description, version and, where there is one, url.
 
-    ``LookupError`` where a verdict's record is not among the files that the book offers.
+    ``FileNotFoundError`` where a verdict's record is not among the files that the book offers.
     """
     crate = ROCrate(version="1.1")
     crate.metadata.extra_contexts.append(TERMS)
@@ -82,7 +82,7 @@ def _file(html: Path, record: str) -> Path:
     name = record.rpartition("-")[0].replace("/", "-")
     found = sorted(html.glob(f"_downloads/*/{name}.nc"))
     if not found:
-        raise LookupError(f"the book offers no file of the record {record}, on which verdicts rest")
+        raise FileNotFoundError(f"the book offers no file of the record {record}, on which verdicts rest")
     return found[0]
 
 

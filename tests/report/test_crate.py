@@ -105,7 +105,7 @@ def test_an_address_is_named_only_where_there_is_one(graph, book):
 
 
 def test_a_verdict_whose_record_the_book_does_not_offer_is_refused(book):
-    with pytest.raises(LookupError, match="no file of the record growth/laptop-2"):
+    with pytest.raises(FileNotFoundError, match="no file of the record growth/laptop-2"):
         crate.write(book, ROWS, {"growth/laptop-2": MAKINGS["growth/cpu-1"]}, ABOUT)
 
 

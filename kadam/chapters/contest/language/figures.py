@@ -135,7 +135,7 @@ def updates(record: xr.Dataset, *, methods: Sequence[str]) -> style.Figure:
     above.plot([], [], ":", color=style.GUIDE, label="largest that is possible")
     for axes, label in zip(all_axes[:, 0], (style.RMS, f"largest {style.UPDATE}"), strict=True):
         axes.set_ylabel(f"{label} (learning rates)")
-        if np.isfinite(axes.dataLim.intervaly).all():  # else there is nothing to put ticks at
+        if 0 < axes.dataLim.intervaly[1] < np.inf:  # else there is nothing to put ticks at
             axes.yaxis.set(major_locator=LogLocator(subs=(1, 2, 5)), minor_locator=NullLocator())
             axes.yaxis.set_major_formatter("{x:g}")
     return style.with_legend(figure, above, ncols=4)

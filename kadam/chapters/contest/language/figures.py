@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import xarray as xr
-from matplotlib.ticker import LogLocator, NullLocator
+from matplotlib.ticker import NullLocator
 
 from kadam.chapters.contest import looks, measures
 from kadam.chapters.contest.comparisons import ADAM, EQUAL, TUNED, overall
@@ -135,8 +135,10 @@ def updates(record: xr.Dataset, *, methods: Sequence[str]) -> style.Figure:
     above.plot([], [], ":", color=style.GUIDE, label="largest that is possible")
     for axes, label in zip(all_axes[:, 0], (style.RMS, f"largest {style.UPDATE}"), strict=True):
         axes.set_ylabel(f"{label} (learning rates)")
-        axes.yaxis.set(major_locator=LogLocator(subs=(1, 2, 5)), minor_locator=NullLocator())
-        axes.yaxis.set_major_formatter("{x:g}")
+        low, high = axes.get_ylim()
+        ticks = [tick for tick in (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50) if low <= tick <= high]
+        axes.set_yticks(ticks, [f"{tick:g}" for tick in ticks])
+        axes.yaxis.set_minor_locator(NullLocator())
     return style.with_legend(figure, above, ncols=4)
 
 

@@ -264,8 +264,9 @@ RIVALS: dict[str, claims.Measure] = {
 def causes(record: xr.Dataset) -> style.Figure:
     """Iterations to the middle target against C, the memory of momentum, and the size of the update; a mark for each pair."""
     figure, grid = style.panels(2, len(AXES), height=5.0, sharey="row", sharex="col")
-    levels, C = zip(*((name, float(on(record, name).coefficient.mean())) for name in level_names(record)), strict=True)
-    colours = [style.MEASURED, *style.along_curve(np.array(C)).to_rgba(C)]  # on the normal curve C changes
+    levels = level_names(record)
+    C = np.array([float(on(record, name).coefficient.mean()) for name in levels])
+    colours = [style.MEASURED, *style.along_curve(C).to_rgba(C)]  # on the normal curve C changes
     for row, (choice, title) in zip(grid, TITLES.items(), strict=True):
         for axes, (place, label, ticks) in zip(row, AXES, strict=True):
             x, y = place(claims.arrivals(record, choice)), reached(record, choice)

@@ -74,6 +74,7 @@ CATALOGUE = {
         Experiment("box.radius", "08-adamw-box"),
         Experiment("local_geometry.geometry", "09-local-geometry"),
         Experiment("local_geometry.curvature", "09-local-geometry"),
+        Experiment("local_geometry.predicts", "09-local-geometry"),
         Experiment("speed.speed", "11-speed", measures_machine=True),
         Experiment("speed.correctness", "", measures_machine=True),
         Experiment("scale.engine", "12-scale", measures_machine=True),

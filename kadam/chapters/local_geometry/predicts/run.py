@@ -101,7 +101,11 @@ class Places(Stateful):
     def summary(self) -> xr.Dataset:
         """What the record keeps: by rate and seed."""
         config, shape = self.config, (len(FACTORS), len(self.seeds))
-        values = {"r_med": ("place", self.found), "step": ("level", self.levels.step), "gone": (("place", "by"), self.gone)}
+        values = {
+            "r_med": (("place",), self.found),
+            "step": (("level",), self.levels.step),
+            "gone": (("place", "by"), self.gone),
+        }
         coords = {"factor": list(FACTORS), "seed": list(self.seeds), "place": list(config.levels[:-1])}
         return xr.Dataset(
             {k: (("factor", "seed", *dims), x.reshape(*shape, *x.shape[1:])) for k, (dims, x) in values.items()},

@@ -65,6 +65,7 @@ CATALOGUE = {
         Experiment("scale_invariance.invariance", "05-scale-invariance"),
         Experiment("scale_invariance.meta", "05-scale-invariance"),
         Experiment("scale_invariance.steady", "05-scale-invariance"),
+        Experiment("scale_invariance.angles", "05-scale-invariance"),
         Experiment("contest.cifar", "06-cifar"),
         Experiment("contest.language", "07-language"),
         Experiment("contest.optimum", "07-language"),

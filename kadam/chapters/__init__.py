@@ -80,6 +80,7 @@ CATALOGUE = {
         Experiment("speed.correctness", "", measures_machine=True),
         Experiment("scale.engine", "12-scale", measures_machine=True),
         Experiment("watching", "13-watching"),
+        Experiment("watching.spikes", "13-watching"),
         Experiment("speed.training", "06-cifar", measures_machine=True),
         Experiment("speed.tokens", "07-language", measures_machine=True),
     )

@@ -85,8 +85,8 @@ def _constructed(record: xr.Dataset, *, most: float) -> Finding:
 
 SOURCE = "asked here: what share of spikes does silence explain?"
 SPIKE = (
-    f"a spike as in D-13a; cases: situations with at least {ENOUGH}; an update's excess by silence is what lies beyond its size "
-    "at the last step whose gradient was not faint"
+    f"a spike as in D-13a; cases: situations with at least {ENOUGH}; an update's excess by silence lies beyond its size at "
+    "the last step whose gradient was not faint"
 )
 
 TESTS: Claims = {

@@ -120,8 +120,8 @@ def test_run_all_runs_every_experiment(kadam, monkeypatch):
     [
         (
             ("run", "grwth"),
-            "box, norms, radius, geometry, curvature, predicts, speed, correctness, engine, watching, spikes, training, tokens; "
-            "got 'grwth'",
+            "box, norms, radius, geometry, curvature, predicts, speed, correctness, engine, watching, spikes, training, "
+            "tokens; got 'grwth'",
         ),
         (("run", "growth", "--profile", "lap"), "'lap' is not one of 'smoke', 'laptop', 'paper', 'cpu'"),
         (("run", "stability", "--profile", "cpu"), "profile must be one of smoke, laptop, paper; got 'cpu'"),

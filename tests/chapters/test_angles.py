@@ -59,7 +59,7 @@ def test_the_first_window_is_what_a_step_of_adam_makes(smoke_records):
     first = run.train(config, inputs, ("images",), Steps()).isel(window=0)
     sizes = [inputs.classification(0).model.get_parameter(path).numel() for path in inputs.classification(0).weights.values()]
     for weight, size in zip(first.weight.values, sizes, strict=True):
-        np.testing.assert_allclose(first.update.sel(weight=weight), size**0.5, rtol=1e-9)
+        np.testing.assert_allclose(first["update"].sel(weight=weight), size**0.5, rtol=1e-9)
     assert not np.allclose(first.norm.isel(seed=0), first.norm.isel(seed=1))
 
 
@@ -75,7 +75,7 @@ def by_hand(record, *, begin=3.0, decay=1.0, falling=(0.5, 1.0), times=8.0):
     """A record of four seeds whose angle nears the law's like exp(-decay times), and ends at ``falling`` as rates fall."""
     one = xr.concat([record.assign_coords(seed=[seed]) for seed in range(4)], "seed", data_vars="minimal")
     one = one.assign(time=one.time / one.time.max() * float(one.window.max()) / times)
-    turn = (1 + (begin - 1) * np.exp(-decay * one.window / one.time)).broadcast_like(one.turn).transpose(*one.turn.dims)
+    turn = (1 + (begin - 1) * np.exp(-decay * one.window / one.time)).broadcast_like(one.turn).transpose(*one.turn.dims).copy()
     for way, end in zip(FALLING, falling, strict=True):
         turn.loc[{"way": way}] = end
     return one.assign(turn=turn)

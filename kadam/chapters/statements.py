@@ -204,7 +204,7 @@ PAPER = (
         "{D-9p name.held} of {D-9p name.of}; from the same place by the same method in {D-9p place.held} of {D-9p place.of}",
         no="over methods and rates, rank correlation of R_med and the steps after it: {D-9o}. Within a method: {D-9p name}; "
         "from the same place by the same method: {D-9p place}",
-        why="the learning rate decides both how fast a run is and where it goes",
+        why="larger rates are faster here and lead, up to where they are too large, to places of larger R_med",
         figure="fig-geometry-speeds",
         unconfirmed="how R_med is averaged along training, and what counts as fast, are our reading",
     ),

@@ -86,7 +86,7 @@ def by_hand(record, *, begin=3.0, decay=1.0, falling=(0.5, 1.0), times=8.0):
     [
         ({}, {"D-5t": YES, "D-5u": YES, "D-5v": YES}),
         ({"decay": 0.0}, {"D-5t": NO, "D-5u": NO}),
-        ({"decay": 0.5}, {"D-5t": PARTLY, "D-5u": PARTLY}),
+        ({"decay": 0.5, "times": 4.0}, {"D-5t": PARTLY, "D-5u": NO}),
         ({"falling": (1.0, 0.85)}, {"D-5t": YES, "D-5v": NO}),
         ({"times": 0.1}, {"D-5u": NOT_RUN}),
     ],

@@ -9,7 +9,7 @@ from kadam.report.sentences import of_all, said, span
 from kadam.report.table import Table, table
 
 COLOURS = (style.CORRECTED, style.EXACT, style.SECOND)  # of constant rates
-FALLS = dict(zip(FALLING, (style.PAPER, style.EXACT), strict=True))
+FALLS = dict(zip(FALLING, (style.PAPER, style.FOURTH), strict=True))
 
 
 @style.styled
@@ -54,9 +54,9 @@ def angles_said(record: xr.Dataset) -> str:
     adamw, adamc = (span(falling.sel(way=way), ".2f") for way in FALLING)
     long = settled(record).where(lengths(record) > PATIENCE).sel(way=steady(found).way)
     return (
-        f"In the last quarter of a run the angle is within {NEAR:.0%} of the law's {told}. Where it stays so near and a run is "
-        f"longer than {PATIENCE:g} times, it does from {span(long, '.1f')} times on. As the rate falls it ends at {adamw} of "
-        f"the law's under AdamW and at {adamc} under AdamC."
+        f"In the last quarter of a run the angle is within {NEAR:.0%} of the law's {told}. Times after which it stays so near, "
+        f"where it does and a run is longer than {PATIENCE:g}: {span(long, '.1f')}. As the rate falls the angle ends at {adamw} "
+        f"of the law's under AdamW and at {adamc} under AdamC."
     )
 
 

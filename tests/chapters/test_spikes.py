@@ -16,7 +16,7 @@ from kadam.lab.engine.progress import Progress
 from kadam.lab.train.tasks import text_batches
 
 SMOKE = PROFILES["smoke"]
-YES, NO, PARTLY = "reproduced", "not reproduced", "partly"
+YES, NO = "reproduced", "not reproduced"
 EMBEDDING = "tokens.weight"
 
 

@@ -55,8 +55,8 @@ def angles_said(record: xr.Dataset) -> str:
     long = settled(record).where(lengths(record) > PATIENCE).sel(way=steady(found).way)
     return (
         f"In the last quarter of a run the angle is within {NEAR:.0%} of the law's {told}. Times after which it stays so near, "
-        f"where it does and a run is longer than {PATIENCE:g}: {span(long, '.1f')}. As the rate falls the angle ends at {adamw} "
-        f"of the law's under AdamW and at {adamc} under AdamC."
+        f"where it does and a run is longer than {PATIENCE:g}: {span(long, '.1f')}. As the rate falls the angle ends at "
+        f"{adamw} of the law's under AdamW and at {adamc} under AdamC."
     )
 
 

@@ -293,7 +293,7 @@ QUESTIONS = (
     Row(
         "Q29",
         "question",
-        "Does the decay of the second moment in silence explain loss spikes?",
+        "Do updates that grow while a gradient is gone explain loss spikes?",
         ("D-13g", "D-13h", "D-13g constructed"),
         by=("D-13g", "D-13h"),
         yes="yes: shares of spikes by undoing it: {D-13g}; by cutting it from training: {D-13h}",

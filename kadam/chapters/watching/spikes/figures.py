@@ -31,7 +31,7 @@ def causes(record: xr.Dataset) -> style.Figure:
             mean, low, high = measure(record, excess)
             axes.errorbar(mean, places + shift, xerr=(mean - low, high - mean), fmt="o", ms=4, color=colour, label=excess)
         axes.axvline(0, color=style.GUIDE, lw=0.8)
-        axes.set(title=word, xlabel="share of spikes", xlim=(-1.1, 1.1), ylim=(len(SITUATIONS) - 0.5, -0.5))
+        axes.set(title=word, xlabel="share of spikes", ylim=(len(SITUATIONS) - 0.5, -0.5))
         axes.set_yticks(
             places, [name.replace("outside, ", "outside\n") for name in SITUATIONS] if axes is right[0] else [], fontsize=7
         )
@@ -42,14 +42,12 @@ def causes(record: xr.Dataset) -> style.Figure:
 @said
 def causes_said(record: xr.Dataset) -> str:
     """What silence and bursts explain in every situation, by undoing and by cutting."""
-    shares = {word: {excess: told(measure(record, excess)) for excess in EXCESSES} for word, measure in WAYS.items()}
+    undoing = told(undone(record, "silence"))
+    silence, burst = ([words.partition(" (")[0] for words in told(avoided(record, excess))] for excess in EXCESSES)
+    each = [f"*{name}* {undoing[i]}, {silence[i]}, {burst[i]}" for i, name in enumerate(SITUATIONS)]
     return (
-        "Of the spikes, undoing the excess by silence explains, and cutting it avoids: "
-        + "; ".join(
-            f"*{name}* {shares['undone']['silence'][i]} and {shares['avoided']['silence'][i]}"
-            for i, name in enumerate(SITUATIONS)
-        )
-        + "."
+        "Shares of spikes that undoing the excess by silence explains, that cutting it avoids, and that cutting bursts avoids: "
+        f"{'; '.join(each)}."
     )
 
 

@@ -278,6 +278,30 @@ QUESTIONS = (
         no="no, in none of {of} cases: {D-13b}",
         figure="fig-watching-shares",
     ),
+    Row(
+        "Q28",
+        "question",
+        "Does the norm law give the angle of a step at a realistic decay, in networks that learn?",
+        ("D-5t", "D-5u", "D-5v"),
+        by=("D-5t", "D-5u"),
+        yes="yes: {D-5t}; {D-5u}. As the rate falls, under AdamC: {D-5v}",
+        some="it depends on how long a run is, in times to equilibrium: {D-5t}; {D-5u}. As the rate falls, under AdamC: {D-5v}",
+        no="no: {D-5t}; {D-5u}. As the rate falls, under AdamC: {D-5v}",
+        figure="fig-invariance-angles",
+        theory="invariance.md",
+    ),
+    Row(
+        "Q29",
+        "question",
+        "Do updates that grow while a gradient is gone explain most loss spikes?",
+        ("D-13g", "D-13h", "D-13g constructed"),
+        by=("D-13g", "D-13h"),
+        yes="yes: shares of spikes by undoing it: {D-13g}; by cutting it from training: {D-13h}",
+        some="it depends on the training: shares of spikes by undoing it: {D-13g}; by cutting it from training: {D-13h}",
+        no="no, at most a part of them: shares of spikes by undoing it: {D-13g}; by cutting it from training: {D-13h}",
+        figure="fig-watching-causes",
+        theory="typical.md",
+    ),
 )
 
 _CHECKS = {

@@ -196,8 +196,17 @@ PAPER = (
         "P20",
         "paper",
         "Low R_med goes with fast convergence [JML, abstract]",
-        (),
-        unjudged="R_med is compared at equal loss here, not with the steps that each method takes to it",
+        ("D-9o", "D-9p name", "D-9p place"),
+        by=("D-9o",),
+        yes="over methods and rates, rank correlation of R_med and the steps after it: {D-9o}. Within a method: {D-9p name}; "
+        "from the same place by the same method: {D-9p place}",
+        some="over methods and rates in {D-9o.held} of {D-9o.of} cases of a network and a loss ({D-9o}); within a method in "
+        "{D-9p name.held} of {D-9p name.of}; from the same place by the same method in {D-9p place.held} of {D-9p place.of}",
+        no="over methods and rates, rank correlation of R_med and the steps after it: {D-9o}. Within a method: {D-9p name}; "
+        "from the same place by the same method: {D-9p place}",
+        why="larger rates are faster here and lead, up to where they are too large, to places of larger R_med",
+        figure="fig-geometry-speeds",
+        unconfirmed="how R_med is averaged along training, and what counts as fast, are our reading",
     ),
     Row(
         "P21",

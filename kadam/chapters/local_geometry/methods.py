@@ -18,3 +18,12 @@ PAIR = ("Adam", "SGD")  # whose difference is looked at
 RELATIVES = METHODS[1:-1]  # where do they lie, with Adam or with SGD?
 
 NETWORKS = ("perceptron", "language", "images")  # that learn real data
+
+# The middle of each method's grid of learning rates, from runs on seeds 0 and 1, and the grid in multiples of it.
+BASES = {"Adam": 3e-2, "2-Adam": 1e-2, "4-Adam": 1e-2, "RMSprop": 3e-2, "SignGD": 1e-2, "SGD": 0.3}
+FACTORS = (0.1, 0.3, 1.0, 3.0, 10.0)
+
+
+def rates(method: str) -> list[float]:
+    """The grid of a method's learning rates, the smallest first."""
+    return [BASES[method] * factor for factor in FACTORS]

@@ -46,7 +46,7 @@ BOUND = (
         ("3.4b",),
         "Is training outside of the region always bad, when loss spikes are so often survived?",
         "outside of the exact boundary {D-4f exact, fixed}; between it and the paper's {D-4g fixed}",
-        "{numref}`fig-generalization-unstable`, {prf:ref}`thm-capped`",
+        "{numref}`fig-generalization-unstable`, {numref}`fig-watching-causes`, {prf:ref}`thm-capped`",
         "The runs are short and the networks small; a longer run gives silence more time",
         by=("Q5",),
     ),

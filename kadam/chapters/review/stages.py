@@ -17,7 +17,7 @@ INVARIANCE = (
         "Does it matter that the squared norm is a moving average of the squared update?",
         "the norm follows the history of the update in {GT-5i.held} of {GT-5i.of} cases (in log |W|^2: {GT-5i}), and it grows "
         "as fast as the paper says in {GT-5a.held} of {GT-5a.of}",
-        "{prf:ref}`cor-equilibrium`, {numref}`fig-invariance-histories`, {numref}`fig-invariance-rotation`",
+        "{prf:ref}`cor-equilibrium`, {numref}`fig-invariance-histories`, {numref}`fig-invariance-angles`",
         "The law with the cross term needs second moments that are nearly equal within the weight",
         by=("P6",),
     ),

@@ -5,6 +5,7 @@ import xarray as xr
 
 from kadam.chapters.watching import alarms as rules
 from kadam.chapters.watching.config import SITUATIONS
+from kadam.chapters.watching.series import series
 from kadam.report.ledger import OTHER_SEEDS, Claims, Criterion, Finding, limited, span
 from kadam.report.once import once
 
@@ -19,12 +20,6 @@ ENOUGH = 5  # spikes, or alarms, over all seeds, below which a share of them say
 
 OUTSIDE = [name for name in SITUATIONS if name.startswith("outside")]
 BAD = [name for name, situation in SITUATIONS.items() if situation.bad]
-
-
-def series(record: xr.Dataset, name: str) -> xr.DataArray:
-    """A series of the record in its own unit, (..., step)."""
-    coded: xr.DataArray = record[name].transpose(..., "step")
-    return coded.copy(data=np.exp(coded.values / float(record.attrs["fineness"])))
 
 
 @once

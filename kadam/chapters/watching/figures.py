@@ -8,6 +8,7 @@ from matplotlib.ticker import LogLocator, NullFormatter, ScalarFormatter
 
 from kadam.chapters.watching import alarms as rules
 from kadam.chapters.watching import claims
+from kadam.chapters.watching.series import series
 from kadam.report import style
 from kadam.report.sentences import listed, said, span
 from kadam.report.table import Table, table
@@ -28,7 +29,7 @@ def story(record: xr.Dataset) -> style.Figure:
     """One loss curve with its spikes, and below it when each alarm was on."""
     run = told(record)
     figure, (top, below) = style.panels(2, 1, height=3.6, sharex=True, height_ratios=[2.2, 1])
-    loss, begins = claims.series(record, "loss").sel(**run), np.flatnonzero(claims.begins(record).sel(**run))
+    loss, begins = series(record, "loss").sel(**run), np.flatnonzero(claims.begins(record).sel(**run))
     top.plot(loss, color=style.MEASURED, lw=0.6)
     top.plot(
         begins, loss[begins], "o", ms=6, mfc="none", color=style.UNSTABLE, label=f"spike (the first in {rules.APART} steps)"

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from kadam.chapters.watching.config import NETWORKS, PROFILES, SITUATIONS, Config, Situation
+from kadam.chapters.watching.series import FINENESS, coded
 from kadam.lab.engine.progress import Progress
 from kadam.lab.engine.sweep import computed_s, sweep
 from kadam.lab.records.record import recorded, with_units
@@ -30,9 +31,6 @@ from kadam.monitor import StabilityMonitor, StabilityWarning
 EVERY = (1, 10)  # steps between measurements of the monitors
 CAUSES = ("momentum", "second moment")
 SERIES = ("loss", "gradient")
-
-# Series are kept as so many times their logarithm, in 16 bits: to half a percent.
-FINENESS, LARGEST = 200, 2**15 - 1
 
 BRIGHT = 10.0  # times its pixels is a bad batch of images
 
@@ -175,10 +173,7 @@ class Fleet:
 
 def arranged(config: Config, series: NDArray[np.float64], alarms: NDArray[np.int8]) -> xr.Dataset:
     """Series and alarms, (..., members, steps), by situation and seed, and those of the healthy networks before."""
-    with np.errstate(divide="ignore", invalid="ignore"):
-        coded = np.rint(FINENESS * np.log(series)).clip(-LARGEST, LARGEST)
-    coded = np.where(np.isnan(coded), LARGEST, coded).astype(np.int16)
-    named = {name: coded[i] for i, name in enumerate(SERIES)} | {"alarm": alarms}
+    named = dict(zip(SERIES, coded(series), strict=True)) | {"alarm": alarms}
     found, first, shape = {}, config.healthy_seeds, (len(SITUATIONS), config.seeds)
     for name, values in named.items():
         extra = ("every", "cause") if name == "alarm" else ()

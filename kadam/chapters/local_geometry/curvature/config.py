@@ -2,13 +2,10 @@
 
 from dataclasses import dataclass
 
+from kadam.chapters.local_geometry.settings import LAPTOP, LARGE, SMALL
 from kadam.lab.records.profiles import CPU, Checked, Fields, Sizes, require
 
 USUAL = 1.0  # the scale of all initial weights at which all methods are run
-
-LAPTOP = Sizes(examples=512)
-SMALL = Sizes(width=4, channels=2, examples=64, text="embedded", images="embedded")
-LARGE = Sizes(context=64, width=64, layers=2, heads=4, channels=16, pixels=16, examples=16384, device="cuda")
 
 
 @dataclass(frozen=True)

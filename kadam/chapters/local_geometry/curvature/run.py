@@ -17,7 +17,7 @@ import xarray as xr
 from kadam.chapters.local_geometry.curvature.config import PROFILES, USUAL, Config
 from kadam.chapters.local_geometry.landscapes import EXACT, Descent, Landscape, landscape
 from kadam.chapters.local_geometry.levels import Levels
-from kadam.chapters.local_geometry.methods import METHODS, NETWORKS, PAIR
+from kadam.chapters.local_geometry.methods import METHODS, NETWORKS, PAIR, rates
 from kadam.decay import Decay
 from kadam.lab.engine.progress import Progress
 from kadam.lab.engine.state import Stateful
@@ -29,9 +29,6 @@ from kadam.theory import stability
 
 ESTIMATED = ("language", "images")  # networks whose diagonals are estimated
 
-# The middle of each method's grid of learning rates, from runs on seeds 0 and 1, and the grid in multiples of it.
-BASES = {"Adam": 3e-2, "2-Adam": 1e-2, "4-Adam": 1e-2, "RMSprop": 3e-2, "SignGD": 1e-2, "SGD": 0.3}
-FACTORS = (0.1, 0.3, 1.0, 3.0, 10.0)
 CHECKED = 5  # fresh starts at which the estimate is compared by its number of probes
 
 
@@ -125,7 +122,7 @@ class MethodRun(Stateful):
         self.config, self.problem, self.piece = config, problem, piece
         slow = piece.kind == "slow"
         self.searched, self.steps = (0, config.slow_steps) if slow else (config.steps, config.steps)
-        self.grid = [BASES[piece.method] * factor for factor in (FACTORS[:1] if slow else FACTORS)]
+        self.grid = rates(piece.method)[: 1 if slow else None]
         self.probes = config.probes if piece.network in ESTIMATED else EXACT
         watched = piece.scale == USUAL and piece.method in PAIR and not slow
         self.checked = problem.larger_than(self.probes) if watched else []  # layers exact, too, for the first seed

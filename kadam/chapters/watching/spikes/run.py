@@ -1,0 +1,152 @@
+"""What makes the loss jump: updates that grow in silence, or bursts? Excesses undone at every step, and cut from training.
+
+A character transformer learns from so few windows a step that rows of rare characters are silent in most steps. The excess of
+an update by *silence* is how far it lies beyond its size at the last step whose gradient was not faint; that by a *burst*, how
+far it lies beyond 1 at a step whose gradient is not faint. Three runs see the same batches: one as Adam makes it, and one from
+whose updates each of the excesses is cut. Along the first, the loss of every batch is also computed at the weights without the
+excesses of the latest steps, and as a control with these at random signs.
+
+Beside it stands a constructed run whose loss jumps by silence for certain: a weight that has one gradient and then none.
+"""
+
+import functools
+from pathlib import Path
+
+import numpy as np
+import torch
+import xarray as xr
+from torch import Tensor
+
+from kadam.chapters.watching.series import FINENESS, coded
+from kadam.chapters.watching.spikes.config import CONTROL, EXCESSES, PROFILES, SITUATIONS, UNCUT, Config
+from kadam.decay import Decay
+from kadam.lab.data.sources import Text, configured_text, describe
+from kadam.lab.engine.progress import Progress
+from kadam.lab.engine.state import Stateful
+from kadam.lab.engine.sweep import computed_s, sweep
+from kadam.lab.records.record import recorded, with_units
+from kadam.lab.train import devices
+from kadam.lab.train.ensemble import Ensemble, member_losses
+from kadam.lab.train.networks import next_token_loss
+from kadam.lab.train.tasks import character_model, text_batches
+from kadam.theory import stability
+from kadam.theory.arguments import Array
+
+# A gradient below this share of the root of its second moment is faint: of the update it makes no more than that share.
+FAINT = 0.1
+
+EPS = 1e-8
+CUTS = (UNCUT, *EXCESSES)
+UNDONE = (*EXCESSES, CONTROL)
+
+
+@recorded("spikes", PROFILES)
+def run(config: Config, *, checkpoint: Path | None = None, jobs: int = 1) -> xr.Dataset:
+    """Train every situation with every seed. Dimensions: situation, cut or undone, seed, step; silence."""
+    text = configured_text(config)
+    seeds, compute = range(config.seed, config.seed + config.seeds), functools.partial(train, config, text)
+    results = sweep([(seed,) for seed in seeds], compute, steps=config.steps, title="spikes", checkpoint=checkpoint, jobs=jobs)
+    dataset = xr.concat([results[(seed,)].drop_attrs() for seed in seeds], xr.Variable("seed", list(seeds)))
+    dataset = dataset.merge(constructed(config))
+    dataset.attrs = {"settle": config.settle, "fineness": FINENESS, "computed_s": computed_s(results)}
+    dataset.attrs |= describe(text) | devices.described(config.device)
+    return with_units(dataset, UNITS)
+
+
+def train(config: Config, text: Text, piece: tuple[int], progress: Progress) -> xr.Dataset:
+    """Losses of all runs of a seed, and of those without a cut at the weights without excesses; ``piece``: the seed."""
+    runs, rng = Runs(config, text, piece[0]), np.random.default_rng([piece[0], 3])
+    batches = text_batches(config, text, piece[0], fixed=False)
+    loss, undone = (np.full((config.steps, len(SITUATIONS), len(of)), np.nan) for of in (CUTS, UNDONE))
+    state = {"runs": runs, "batches": batches, "loss": loss, "undone": undone, "rng": rng}
+    for n in progress.over(config.steps, state):
+        batch = next(batches)
+        undone[n] = runs.undone(batch, rng)
+        loss[n] = runs.step(batch)
+    values = {"loss": (("step", "situation", "cut"), coded(loss)), "undone": (("step", "situation", "undoing"), coded(undone))}
+    coords = {"situation": list(SITUATIONS), "cut": list(CUTS), "undoing": list(UNDONE)}
+    return xr.Dataset(values, coords).transpose(..., "step")
+
+
+class Runs(Stateful):
+    """The runs of a seed: situations, and in each the cuts.
+
+    Of every weight ``last`` is the size of the update at its last step with a gradient that was not faint, and ``excesses`` the
+    way that each excess led in the latest steps, (excesses, E, size).
+    """
+
+    STATE = ("ensemble", "last", "excesses")
+
+    def __init__(self, config: Config, text: Text, seed: int) -> None:
+        model = character_model(config, text, seed)
+        each = [pair for pair in SITUATIONS.values() for _ in CUTS]
+        decays = [(Decay.from_betas(betas),) for betas, _ in each]
+        self.ensemble = Ensemble(model, next_token_loss, decays, lr=[rate for _, rate in each], eps=EPS)
+        sizes = {name: param.flatten(1) for name, param in self.ensemble.params.items()}
+        self.last = {name: torch.zeros_like(x) for name, x in sizes.items()}
+        self.excesses = {name: torch.zeros_like(x).repeat(len(EXCESSES), 1, 1) for name, x in sizes.items()}
+        self.kept, self.losses = 1 - 1 / config.memory, member_losses(model, next_token_loss)
+
+    def step(self, batch: Tensor) -> Array:
+        """One step of all; the losses before it, (situations, cuts)."""
+        losses, rates = self.ensemble.step(batch), torch.as_tensor(self.ensemble.lr)[:, None]
+        for name, param in self.ensemble.params.items():
+            ways = rates * self._excess(name)
+            self.excesses[name].mul_(self.kept).add_(ways)
+            for i, way in enumerate(ways, start=1):
+                param[i :: len(CUTS)] += way[i :: len(CUTS)].view_as(param[i :: len(CUTS)])
+        found: Array = losses.view(-1, len(CUTS)).numpy(force=True)
+        return found
+
+    def _excess(self, name: str) -> Tensor:
+        """Of the last update of a parameter, (excesses, E, size)."""
+        update, (_, v) = self.ensemble.updates[name], self.ensemble.corrected_moments(name)
+        faint = self.ensemble.gradients[name].abs() <= FAINT * v.sqrt()
+        last = self.last[name] = torch.where(faint, self.last[name], update.abs())
+        silence = torch.where(faint, update - update.clamp(-last, last), 0.0)
+        return torch.stack([silence, torch.where(faint, 0.0, update - update.clamp(-1, 1))])
+
+    def undone(self, batch: Tensor, rng: np.random.Generator) -> Array:
+        """The losses of the runs without a cut at the weights without each excess, (situations, excesses and control)."""
+        changed: dict[str, Tensor] = {}
+        for name, param in self.ensemble.params.items():
+            ways = self.excesses[name][:, :: len(CUTS)]
+            signs = torch.from_numpy(rng.choice([-1.0, 1.0], ways.shape[1:])).to(ways)
+            moved = param[:: len(CUTS)].flatten(1) + torch.cat([ways, (signs * ways.sum(0))[None]])
+            changed[name] = moved.view(-1, *param.shape[1:])
+        found: Array = self.losses(changed, batch).detach().view(len(UNDONE), -1).T.numpy(force=True)
+        return found
+
+
+def constructed(config: Config) -> xr.Dataset:
+    """The loss w^2/2 where the gradient of one weight comes back after silences, under Adam, and by theory; start 1."""
+    values = [[_returned(betas, rate, n) for n in config.silences] for betas, rate in SITUATIONS.values()]
+    dims, found = ("situation", "silence"), {"returned": values, "returned_predicted": _predicted(config)}
+    return xr.Dataset({name: (dims, of) for name, of in found.items()}, {"silence": list(config.silences)})
+
+
+def _returned(betas: tuple[float, float], rate: float, silence: int) -> float:
+    w = torch.ones((), dtype=torch.float64, requires_grad=True)
+    optimizer = torch.optim.Adam([w], lr=rate, betas=betas, eps=0.0)
+    for n in range(silence + 1):
+        w.grad = w.detach().clone() if n == 0 else torch.zeros_like(w)
+        optimizer.step()
+    return float(w.detach() ** 2 / 2)
+
+
+def _predicted(config: Config) -> list[list[float]]:
+    """By the updates of a silent weight."""
+    found = []
+    for betas, rate in SITUATIONS.values():
+        decay = Decay.from_betas(betas)
+        ways = [stability.silent_update(np.arange(n + 1), beta=decay.beta, gamma=decay.gamma).sum() for n in config.silences]
+        found.append([float((1 - rate * way) ** 2 / 2) for way in ways])
+    return found
+
+
+UNITS = {
+    "loss": "attribute fineness times ln(nats); cut: what is taken from every update",
+    "undone": "the same on the same batch for the run without a cut, at its weights without an excess of the latest steps",
+    "returned": "loss of the constructed run where its gradient comes back, start 1/2",
+    "returned_predicted": "the same by theory",
+}

@@ -46,7 +46,7 @@ def betas(methods: tuple[str, ...]) -> np.ndarray:
 
 @recorded("factorial", PROFILES)
 def run(config: Pairs, *, checkpoint: Path | None = None, jobs: int = 1) -> xr.Dataset:
-    """Of all methods as :meth:`Contest.hold` has it, with their betas; of the long runs the same, ``long_`` before each name."""
+    """Of all methods as :meth:`Contest.hold` has it, with their betas; of the long runs, too, with ``long_`` before a name."""
     found = with_units(hold(short(config), checkpoint=checkpoint, jobs=jobs), TEXT_UNITS)
     kept = None if checkpoint is None else checkpoint / "long"
     longer = with_units(hold(long(config), checkpoint=kept, jobs=jobs), TEXT_UNITS).drop_vars(["parameters", "guess"])

@@ -24,7 +24,7 @@ def optima(record: xr.Dataset) -> style.Figure:
         for method, look in _looks(record).items():
             _search(above, of.sel(optimizer=[method]), look, method)
         above.set(xscale="log", title=network, xlabel="learning rate")
-        _differences(below, of)
+        differences(below, of)
         below.sharey(all_axes[1, 0])
     all_axes[0, 0].set_ylabel(looks.label(record, "validation"))
     all_axes[1, 0].set_ylabel(f"ahead of Adam ({scale(record).difference})")
@@ -90,7 +90,7 @@ def _searched(record: xr.Dataset) -> xr.DataArray:
     return -measures.search_score(record).mean("tuning_seed")
 
 
-def _differences(axes: style.Axes, of: xr.Dataset) -> None:
+def differences(axes: style.Axes, of: xr.Dataset) -> None:
     """Means and 95% intervals over seeds of one network, in every comparison, of all methods but Adam."""
     others, compared = [name for name in _methods(of) if name != ADAM], of.comparison.values.tolist()
     for j, name in enumerate(compared):

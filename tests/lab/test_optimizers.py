@@ -1,6 +1,7 @@
 """The optimizers that are compared: each is what its name says, and goes on from its state."""
 
 import copy
+import itertools
 
 import numpy as np
 import pytest
@@ -110,13 +111,13 @@ def averaged(grads, weights):
 
 def blended(decays, shares):
     """The weights of gradient j at step t, (steps, steps): 1 - s of the newest, s of a mean with these decays."""
-    found = []
+    found, mean = np.zeros((len(decays), len(decays))), np.zeros(len(decays))
     for t, (decay, share) in enumerate(zip(decays, shares, strict=True)):
-        means = np.append(decay * means[:-1], 1 - decay) if t else np.array([1 - decay])
-        found.append(share * means / means.sum())
-        found[-1][-1] += 1 - share
-        means = np.append(means, 0)
-    return np.array([np.pad(row, (0, len(decays) - len(row))) for row in found])
+        mean *= decay
+        mean[t] = 1 - decay
+        found[t] = share * mean / mean.sum()
+        found[t, t] += 1 - share
+    return found
 
 
 MOMENTA = [DECAY.gamma * (1 - 0.5 * 0.96 ** (0.004 * t)) for t in range(1, 22)]
@@ -129,7 +130,7 @@ MOMENTA = [DECAY.gamma * (1 - 0.5 * 0.96 ** (0.004 * t)) for t in range(1, 22)]
         ("Adam, warm momentum", blended(MOMENTA[:20], [1] * 20)),
         (
             "Adam, weights of NAdam",
-            blended([DECAY.gamma] * 20, [after / (1 - now + after) for now, after in zip(MOMENTA, MOMENTA[1:], strict=False)]),
+            blended([DECAY.gamma] * 20, [after / (1 - now + after) for now, after in itertools.pairwise(MOMENTA)]),
         ),
         (
             "NAdam, constant momentum",

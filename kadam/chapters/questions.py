@@ -278,6 +278,29 @@ QUESTIONS = (
         no="no, in none of {of} cases: {D-13b}",
         figure="fig-watching-shares",
     ),
+    Row(
+        "Q24",
+        "question",
+        "With each pair of betas at its own rate, is it the memory of momentum alone that orders them on text?",
+        ("D-7v", "D-7w"),
+        by=("D-7v",),
+        yes="yes: {D-7v}. Longer runs: {D-7w}",
+        some="no, not alone: {D-7v}. Longer runs: {D-7w}",
+        no="no: {D-7v}. Longer runs: {D-7w}",
+        figure="fig-language-factorial",
+    ),
+    Row(
+        "Q25",
+        "question",
+        "Is it the look-ahead that puts NAdam ahead of Adam on text?",
+        ("D-7y", "D-7z"),
+        by=("D-7y",),
+        yes="yes: {D-7y}. Without it: {D-7z}",
+        some="it depends: {D-7y}. Without it: {D-7z}",
+        no="no: {D-7y}. Without it: {D-7z}",
+        figure="fig-language-lookahead",
+        theory="relatives.md",
+    ),
 )
 
 _CHECKS = {
@@ -286,7 +309,7 @@ _CHECKS = {
     ("D-4k",): "The range of learning rates of chapter 4 holds the best one",
     ("D-5f",): "The inner product of weight and momentum follows its recursion",
     ("D-6k",): "Every method's best learning rate on images lies inside the range searched",
-    ("D-7k", "D-7o", "D-7r"): "Every method's best learning rate on text lies inside the range searched",
+    ("D-7k", "D-7o", "D-7r", "D-7x"): "Every method's best learning rate on text lies inside the range searched",
     ("D-7l",): "In training on text no update exceeds the bound of its last stage",
     ("D-8p",): "Frank and Wolfe's theorem bounds the loss at every step",
     ("D-9j",): "The estimate of R_med from random signs may be trusted",

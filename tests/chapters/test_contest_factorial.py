@@ -11,7 +11,7 @@ from kadam.chapters.contest.factorial import claims, config, figures, run
 from kadam.lab.records.profiles import betas_of
 
 YES, PARTLY, NO, NOT_RUN = "reproduced", "partly", "not reproduced", "not run at this profile"
-GAMMAS, BETAS = (0.0, 0.5, 0.9), (0.9, 0.99, 0.999)
+GAMMAS, BETAS = (0.0, 0.9, 0.95), (0.7, 0.95, 0.999)
 
 
 @pytest.fixture(scope="module")
@@ -34,8 +34,8 @@ def made():
         own = [*found.data_vars, "optimizer", "rate", "evaluation"]
         return found.rename({name: prefix + name for name in own})
 
-    long = ("Adam", "Adam 0.5, 0.99", "Adam 0, 0.9")
-    found = xr.merge([part(methods, range(1, 11), ""), part(long, [9, 5, 1], claims.LONG)])
+    long = ("Adam 0.95, 0.95", "Adam", "Adam 0, 0.7")
+    found = xr.merge([part(methods, range(1, 11), ""), part(long, [8, 6, 1], claims.LONG)])
     found["guess"] = "network", [100.0]
     return found.assign_coords(gamma=("optimizer", gamma), beta=("optimizer", beta)).assign_attrs(
         experiment="factorial", profile="cpu", config_hash="0", data="-", steps=10, long_steps=50
@@ -85,7 +85,7 @@ def test_long_runs_have_the_seeds_of_the_short_ones_and_rates_of_their_own(smoke
     [
         ([1, 1.1, 1.2, 2, 2.1, 2.2, 3, 3.1, 3.2], (True, True, True, True)),
         ([3, 3.1, 3.2, 1, 1.1, 1.2, 2, 2.1, 2.2], (True, True, True, True)),  # in whatever order
-        ([1, 2, 3, 1.1, 2.1, 3.1, 1.2, 2.2, 3.2], (False, False, False, False)),  # by beta
+        ([1, 2, 3, 1.1, 2.1, 3.1, 1.2, 2.2, 3.2], (False, False, False, True)),  # by beta
     ],
 )
 def test_gamma_orders_the_losses_or_does_not(made, losses, cases):
@@ -101,7 +101,7 @@ def test_groups_by_c_are_as_large_as_those_by_gamma(made):
     assert set(groups[of.gamma.values == 0]) == {2}  # where C is infinite
 
 
-@pytest.mark.parametrize(("late", "verdict"), [([9, 5, 1], YES), ([1, 5, 9], NO), ([5, 9, 1], NO)])
+@pytest.mark.parametrize(("late", "verdict"), [([8, 6, 1], YES), ([1, 6, 8], NO), ([6, 8, 1], NO)])
 def test_long_runs_rank_as_short_ones_or_do_not(made, late, verdict):
     values = xr.DataArray(np.array(late, float), {"long_optimizer": made.long_optimizer.values})
     loss = (xr.zeros_like(made.long_loss) + values).transpose(*made.long_loss.dims)
@@ -124,16 +124,16 @@ def test_on_too_few_seeds_nothing_is_decided(smoke_records):
 
 def test_the_map_shows_each_pairs_mean_loss_and_where_updates_may_grow(made):
     of = figures.grid(made)
-    assert float(of.loss.sel(gamma=0.9, beta=0.999)) == pytest.approx(9, abs=1e-2)
-    assert (of.stable.sel(gamma=0.9) > 0).values.tolist() == [True] * 3
+    assert float(of.loss.sel(gamma=0.9, beta=0.999)) == pytest.approx(6, abs=1e-2)
+    assert (of.stable.sel(gamma=0.9) > 0).values.tolist() == [False, True, True]
     axes = figures.factorial(made).axes
     assert len(axes[0].texts) == 9
-    assert [text.get_text() for text in axes[2].texts] == [" 0.9, 0.999", " 0.5, 0.99", " 0, 0.9"]
+    assert [text.get_text() for text in axes[2].texts] == [" 0.95, 0.95", " 0.9, 0.999", " 0, 0.7"]
 
 
 def test_the_words_name_the_best_pair_and_what_becomes_of_it(made):
     told = figures.factorial_said(made)
-    assert "the best pair is $(\\gamma, \\beta) = (0, 0.9)$; the place is 9 for the defaults and 10 for NAdam" in told
+    assert "the best pair is $(\\gamma, \\beta) = (0, 0.7)$; the place is 6 for the defaults and 10 for NAdam" in told
     assert "is first, still first" in told
-    assert [row[0] for row in figures.pair_table(made).rows] == ["0.9, 0.999", "0.5, 0.99", "0, 0.9"]
+    assert [row[0] for row in figures.pair_table(made).rows] == ["0.95, 0.95", "0.9, 0.999", "0, 0.7"]
     assert [row[0] for row in figures.share_table(made).rows] == list(claims.QUANTITIES)

@@ -128,7 +128,7 @@ def test_the_map_shows_each_pairs_mean_loss_and_where_updates_may_grow(made):
     assert (of.stable.sel(gamma=0.9) > 0).values.tolist() == [False, True, True]
     axes = figures.factorial(made).axes
     assert len(axes[0].texts) == 9
-    assert [text.get_text() for text in axes[2].texts] == [" 0.95, 0.95", " 0.9, 0.999", " 0, 0.7"]
+    assert [text.get_text() for text in axes[2].texts] == ["0.95, 0.95", "0.9, 0.999", "0, 0.7"]
 
 
 def test_the_words_name_the_best_pair_and_what_becomes_of_it(made):

@@ -1,5 +1,7 @@
 """The figure of pairs of betas, each at its own best rate, with what it shows in words, and tables of the numbers."""
 
+from typing import Any
+
 import numpy as np
 import xarray as xr
 
@@ -60,7 +62,8 @@ def _ranks(axes: style.Axes, record: xr.Dataset) -> None:
     for name, first, last in zip(early.optimizer.values, early.values, late.values, strict=True):
         colour = style.PAPER if name == "Adam" else style.EXACT
         axes.plot([0, 1], [first, last], color=colour, marker="o", ms=4)
-        axes.annotate(f" {_pair(record, name)}", (1, last), va="center", fontsize=7, annotation_clip=False)
+        beside: dict[str, Any] = {"xytext": (6, 0), "textcoords": "offset points", "va": "center", "annotation_clip": False}
+        axes.annotate(_pair(record, name), (1, last), fontsize=7, **beside)
     steps = [f"{record.attrs[name]:,}\nsteps" for name in ("steps", "long_steps")]
     axes.set_xticks([0, 1], steps)
     axes.set(xlim=(-0.1, 1.1), ylabel="place", title=r"does it last? $\gamma$, $\beta$")

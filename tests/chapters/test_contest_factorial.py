@@ -133,7 +133,7 @@ def test_the_map_shows_each_pairs_mean_loss_and_where_updates_may_grow(made):
 
 def test_the_words_name_the_best_pair_and_what_becomes_of_it(made):
     told = figures.factorial_said(made)
-    assert "the pair with the lowest loss is $(\\gamma, \\beta) = (0, 0.7)$; the place is 6 for the defaults and 10 for NAdam" in told
+    assert "the lowest loss is $(\\gamma, \\beta) = (0, 0.7)$; the place is 6 for the defaults and 10 for NAdam" in told
     assert "is first, still first" in told
     assert [row[0] for row in figures.pair_table(made).rows] == ["0.95, 0.95", "0.9, 0.999", "0, 0.7"]
     assert [row[0] for row in figures.share_table(made).rows] == list(claims.QUANTITIES)

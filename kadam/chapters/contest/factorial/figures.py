@@ -94,8 +94,8 @@ def factorial_said(record: xr.Dataset) -> str:
     best = ranked[0] if ranked[0] != "NAdam" else ranked[1]
     change = "still first" if early == late else f"then ${_pair(record, late)}$"
     return (
-        f"Of {len(ranked)} methods the pair with the lowest loss is $(\\gamma, \\beta) = ({_pair(record, best)})$; the place is "
-        f"{places}. Groups of pairs that are alike hold {listed(order)} of the variance of ranks; by chance "
+        f"Of {len(ranked)} methods the pair with the lowest loss is $(\\gamma, \\beta) = ({_pair(record, best)})$; the "
+        f"place is {places}. Groups of pairs that are alike hold {listed(order)} of the variance of ranks; by chance "
         f"{claims.by_chance(record):.0%}. "
         f"Kendall's tau between short and long runs is {claims.agreement_of_means(record):.2f}; of those that run long "
         f"${_pair(record, early)}$ is first, {change}."

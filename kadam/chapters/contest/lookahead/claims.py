@@ -6,14 +6,12 @@ from collections.abc import Sequence
 import xarray as xr
 
 from kadam.chapters.contest.comparisons import COMPARISONS
+from kadam.chapters.contest.lookahead.config import METHODS
 from kadam.chapters.contest.measures import lead
-from kadam.lab.records.profiles import NADAMS_PARTS
-from kadam.report.ledger import Claims, Criterion, Finding, limited, on_enough_seeds
-from kadam.report.sentences import span
+from kadam.report.ledger import Claims, Criterion, Finding, limited, on_enough_seeds, span
 from kadam.report.statistics import holm, paired_t_test
 
-NADAM = "NAdam"
-AHEAD, WARM, WEIGHTS = NADAMS_PARTS
+_, NADAM, AHEAD, WARM, WEIGHTS = METHODS
 
 
 def leads(dataset: xr.Dataset, methods: Sequence[str]) -> xr.DataArray:

@@ -34,8 +34,8 @@ def grid(record: xr.Dataset) -> xr.Dataset:
 def _map(axes: style.Axes, of: xr.Dataset) -> None:
     """The loss as a colour and a number, and a line between the pairs inside the exact region and those outside."""
     loss, stable = of.loss.transpose("beta", "gamma"), of.stable.transpose("beta", "gamma").values > 0
-    image = axes.imshow(loss, origin="lower", cmap="viridis_r", aspect="auto")
-    middle = float(image.norm.vmin + image.norm.vmax) / 2
+    axes.imshow(loss, origin="lower", cmap="viridis_r", aspect="auto")
+    middle = float(loss.min() + loss.max()) / 2
     for i, j in np.ndindex(*loss.shape):
         shade = "white" if loss.values[i, j] > middle else style.MEASURED
         axes.text(j, i, f"{loss.values[i, j]:.2f}", ha="center", va="center", fontsize=6, color=shade)

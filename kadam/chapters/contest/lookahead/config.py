@@ -7,7 +7,6 @@ from kadam.chapters.contest.settings import (
     LITTLE_CHARACTERS,
     LITTLE_REVIEWS,
     MORE,
-    NORMALISED_REVIEWS,
     QUICK,
     SHORT,
     SIX_A_WEIGHT,
@@ -19,16 +18,18 @@ from kadam.lab.records.profiles import NADAMS_PARTS, Fields
 
 METHODS = ("Adam", "NAdam", *NADAMS_PARTS)
 
-# Sizes are matched near Adam's own optimum: 3.3e-3 on reviews in the record optimum/cpu-670ca3fb.
-ALL: Fields = {"baselines": METHODS, "ks": (1,), "seed": 5000, "equal_rate": 3e-3}
-FOUR = (1.4e-3, 2.8e-3, 5.6e-3, 1.12e-2)
+# Sizes are matched near Adam's own optimum: 3.3e-3 for the network on reviews of the record optimum/cpu-670ca3fb.
+ALL: Fields = {"baselines": METHODS, "ks": (1,), "seed": 5200, "equal_rate": 3e-3}
+
+# A search with seed 5000 and rates half as large, whose run was given up, had Adam's and NAdam's best at its upper end.
+FOUR = (2.8e-3, 5.6e-3, 1.12e-2, 2.24e-2)
 
 PROFILES = {
     "smoke": Config(settings=TINY_SETTINGS, rates=THREE, **ALL, **SHORT, **FEW),
     "laptop": Config(settings=(LITTLE_REVIEWS,), rates=QUICK[:3], **ALL),
-    # Five minutes of one core. On characters the little network, of 15,488 weights.
+    # Three minutes of one core.
     "cpu": Config(
-        settings=(LITTLE_CHARACTERS, NORMALISED_REVIEWS),
+        settings=(LITTLE_CHARACTERS, LITTLE_REVIEWS),
         rates=FOUR,
         seeds=7,
         tuning_steps=300,

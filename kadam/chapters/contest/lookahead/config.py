@@ -18,8 +18,8 @@ from kadam.lab.records.profiles import NADAMS_PARTS, Fields
 
 METHODS = ("Adam", "NAdam", *NADAMS_PARTS)
 
-# Sizes are matched near Adam's own optimum: a search with seed 5000 and rates half as large, whose run was given up, had its best
-# rate on characters at 1.1e-2, and NAdam's there, too, at the upper end.
+# Sizes are matched near Adam's own optimum: a search with seed 5000 and rates half as large, whose run was given up, had its
+# best rate on characters at 1.1e-2, and NAdam's there, too, at the upper end.
 ALL: Fields = {"baselines": METHODS, "ks": (1,), "seed": 5200, "equal_rate": 1e-2}
 LARGER: Fields = SIX_A_WEIGHT | GPU | {"equal_rate": 2e-3}
 FOUR = (2.8e-3, 5.6e-3, 1.12e-2, 2.24e-2)

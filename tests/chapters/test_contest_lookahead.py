@@ -45,7 +45,7 @@ def test_the_words_give_the_lead_and_the_share_of_each_part(smoke_records):
     record = repeated(smoke_records["lookahead"], NAdam=0.1, **{AHEAD: 0.02, WARM: 0.15, WEIGHTS: [0.08, 0.1]})
     told = figures.parts_said(record)
     assert "NAdam's lead over Adam is +0.100 nats" in told
-    assert "its look-ahead alone 20%, a momentum that warms up alike 150%" in told
+    assert "of this have NAdam at constant momentum 20%, a momentum that warms up alike 150%" in told
     assert "their sum kept to one 80% to 100%" in told
 
 

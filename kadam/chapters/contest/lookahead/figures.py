@@ -12,7 +12,7 @@ from kadam.report.sentences import listed, said, span
 
 __all__ = ["optimum_table", "parts", "parts_said"]
 
-PARTS = {AHEAD: "its look-ahead alone", WARM: "a momentum that warms up alike", WEIGHTS: "its weights, their sum kept to one"}
+PARTS = {AHEAD: "NAdam at constant momentum", WARM: "a momentum that warms up alike", WEIGHTS: "its weights, their sum kept to one"}
 
 
 @style.styled
@@ -33,5 +33,5 @@ def parts_said(record: xr.Dataset) -> str:
     for name, words in ((TUNED, "Each at its optimum,"), (MATCHED, "With updates as large as Adam's,")):
         lead = f"NAdam's lead over Adam is {span(of.sel(comparison=name), f'+{scale(record).form}')} {scale(record).difference}"
         each = [f"{label} {span(share.sel(comparison=name, optimizer=part), '.0%')}" for part, label in PARTS.items()]
-        told.append(f"{words} {lead}; of this {listed(each)}.")
+        told.append(f"{words} {lead}; of this have {listed(each)}.")
     return " ".join(told)

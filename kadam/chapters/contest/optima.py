@@ -1,5 +1,7 @@
 """What the figures of closely tuned contests draw: optima between the rates tried, and how far methods are ahead there."""
 
+import textwrap
+
 import numpy as np
 import xarray as xr
 
@@ -98,8 +100,13 @@ def differences(axes: style.Axes, of: xr.Dataset) -> None:
         found = np.stack(mean_interval(lead(of, name, others)))[..., 0]
         looks.bars(axes, np.arange(len(others)) + 0.2 * (j - (len(compared) - 1) / 2), found, marker, colour, label)
     axes.axhline(0, color=style.GUIDE, lw=0.8)
-    axes.set_xticks(range(len(others)), [name.replace(", ", "\n") for name in others], fontsize=7)
+    axes.set_xticks(range(len(others)), [_in_lines(name) for name in others], fontsize=7)
     axes.legend(fontsize=7)
+
+
+def _in_lines(name: str) -> str:
+    """A method's name as narrow as its place on an axis."""
+    return "\n".join(textwrap.fill(part, 14) for part in name.split(", "))
 
 
 def optimum_table(record: xr.Dataset) -> Table:

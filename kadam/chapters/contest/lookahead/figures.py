@@ -12,7 +12,11 @@ from kadam.report.sentences import listed, said, span
 
 __all__ = ["optimum_table", "parts", "parts_said"]
 
-PARTS = {AHEAD: "NAdam at constant momentum", WARM: "a momentum that warms up alike", WEIGHTS: "its weights, their sum kept to one"}
+PARTS = {
+    AHEAD: "NAdam at constant momentum",
+    WARM: "a momentum that warms up alike",
+    WEIGHTS: "its weights, their sum kept to one",
+}
 
 
 @style.styled

@@ -118,10 +118,7 @@ def test_run_all_runs_every_experiment(kadam, monkeypatch):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (
-            ("run", "grwth"),
-            "experiment must be one of stability, quadratics, growth, ",
-        ),
+        (("run", "grwth"), "experiment must be one of stability, quadratics, growth, "),
         (("run", "growth", "--profile", "lap"), "'lap' is not one of 'smoke', 'laptop', 'paper', 'cpu'"),
         (("run", "stability", "--profile", "cpu"), "profile must be one of smoke, laptop, paper; got 'cpu'"),
         (("run", "language", "--profile", "paper"), "profile must be one of smoke, laptop, cpu; got 'paper'"),

@@ -70,6 +70,8 @@ CATALOGUE = {
         Experiment("contest.language", "07-language"),
         Experiment("contest.optimum", "07-language"),
         Experiment("contest.memory", "07-language"),
+        Experiment("contest.factorial", "07-language"),
+        Experiment("contest.lookahead", "07-language"),
         Experiment("box.box", "08-adamw-box"),
         Experiment("box.norms", "08-adamw-box"),
         Experiment("box.radius", "08-adamw-box"),

@@ -139,6 +139,24 @@ def rank_correlation(x: ArrayLike, y: ArrayLike) -> float:
     return float(np.corrcoef(first, second)[0, 1])
 
 
+def rank_agreement(x: ArrayLike, y: ArrayLike) -> float:
+    """Kendall's tau of two sequences, in [-1, 1]: how much oftener two entries stand in the same order in both than not.
+
+    Equals count as neither, and NaN ranks last. ``ValueError`` unless both are one-dimensional and equally long, two or more.
+    """
+    a, b = real_array("x", x), real_array("y", y)
+    if a.ndim != 1 or a.shape != b.shape or len(a) < 2:
+        raise ValueError(f"x and y must be one-dimensional, equally long, two or more, got shapes {a.shape} and {b.shape}")
+    signs = (np.sign(np.subtract.outer(ranks, ranks)) for ranks in map(ranks_last, (a, b)))
+    return float(np.prod(list(signs), axis=0).sum()) / (len(a) * (len(a) - 1))
+
+
+def equal_groups(values: ArrayLike, count: int) -> NDArray[np.int64]:
+    """Which of so many equally large groups, in the order of the values, each belongs to; ties stay together."""
+    ranks = ranks_last(values)
+    return ((ranks - 0.5) * count / len(ranks)).astype(np.int64)
+
+
 def share_between(values: ArrayLike, groups: ArrayLike) -> float:
     """Share of the variance of the values' ranks that lies between groups, a label a value; NaN where all values are equal."""
     ranks, labels = ranks_last(values), np.asarray(groups)

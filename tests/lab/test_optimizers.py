@@ -1,6 +1,7 @@
 """The optimizers that are compared: each is what its name says, and goes on from its state."""
 
 import copy
+import itertools
 
 import numpy as np
 import pytest
@@ -10,9 +11,22 @@ from problems import assert_same_bits, dense_parameters, gradients, owned, param
 from torch.nn import Parameter
 
 from kadam import Decay, KAdam, stages
-from kadam.lab.records.profiles import BASELINES
-from kadam.lab.train.optimizers import RATE_FACTOR, LaProp, Lion, kadam_name, methods, optimizer, rates, stages_of
+from kadam.lab.records.profiles import BASELINES, NADAMS_PARTS
+from kadam.lab.train.optimizers import (
+    RATE_FACTOR,
+    Blend,
+    LaProp,
+    Lion,
+    kadam_name,
+    methods,
+    nadams_share,
+    optimizer,
+    rates,
+    stages_of,
+    warm_momentum,
+)
 from kadam.theory.reference import kadam_updates
+from kadam.theory.relatives import nadam_weights
 
 LR = 2**-7
 DECAY = Decay(beta=0.95, gamma=0.8)
@@ -88,7 +102,66 @@ def test_every_update_of_lion_is_as_large_as_the_learning_rate():
         assert_allclose((p - before).detach().abs(), LR, rtol=1e-12)
 
 
-@every
+def averaged(grads, weights):
+    """What a method does that divides so weighted sums of gradients, weights (steps, steps), by Adam's root; in float64."""
+    beta, steps = DECAY.beta, np.arange(1, len(grads) + 1)
+    kept = (1 - beta) * np.tril(beta ** np.clip(steps[:, None] - steps, 0, None)) @ grads**2
+    return weights @ grads / (np.sqrt(kept / (1 - beta ** steps[:, None])) + 1e-8)
+
+
+def blended(decays, shares):
+    """The weights of gradient j at step t, (steps, steps): 1 - s of the newest, s of a mean with these decays."""
+    found, mean = np.zeros((len(decays), len(decays))), np.zeros(len(decays))
+    for t, (decay, share) in enumerate(zip(decays, shares, strict=True)):
+        mean *= decay
+        mean[t] = 1 - decay
+        found[t] = share * mean / mean.sum()
+        found[t, t] += 1 - share
+    return found
+
+
+MOMENTA = [DECAY.gamma * (1 - 0.5 * 0.96 ** (0.004 * t)) for t in range(1, 22)]
+
+
+@pytest.mark.parametrize(
+    ("method", "weights"),
+    [
+        ("Adam", blended([DECAY.gamma] * 20, [1] * 20)),
+        ("Adam, warm momentum", blended(MOMENTA[:20], [1] * 20)),
+        (
+            "Adam, weights of NAdam",
+            blended([DECAY.gamma] * 20, [after / (1 - now + after) for now, after in itertools.pairwise(MOMENTA)]),
+        ),
+        (
+            "NAdam, constant momentum",
+            np.array([np.pad(nadam_weights(n, gamma=DECAY.gamma)[::-1], (0, 19 - n)) for n in range(20)]),
+        ),
+    ],
+)
+def test_a_part_of_nadam_has_the_weights_of_its_formula(method, weights):
+    grads, start, end = random_walk(made(method, [vector()]))
+    assert_allclose(end, start - LR * averaged(grads, weights).sum(0), rtol=1e-6, atol=1e-8)  # NAdam's products are float32
+    if not method.startswith("NAdam"):
+        assert_allclose(weights.sum(1), 1)
+
+
+def test_a_blend_of_nothing_but_a_constant_momentum_is_adam():
+    blend = Blend([vector()], lr=LR, betas=DECAY.betas, decay=lambda beta1, t: beta1, share=lambda beta1, t: 1.0)
+    assert_allclose(random_walk(blend)[2], random_walk(made("Adam", [vector()]))[2], rtol=1e-12)
+
+
+def test_nadams_weights_are_these_once_its_beginning_is_forgotten():
+    n, gamma = 400, 0.9
+    theirs = nadam_weights(n, gamma=gamma, momentum_decay=0.004)
+    share = nadams_share(gamma, n + 1)
+    ours = share * (1 - gamma) * gamma ** np.arange(n + 1)
+    ours[0] += 1 - share
+    assert_allclose(theirs / theirs.sum(), ours, rtol=1e-6, atol=1e-12)
+    assert theirs.sum() == pytest.approx(1, abs=1e-3)
+    assert 0.5 < ours[0] < 0.6 < 1 - warm_momentum(gamma, n) + 0.1  # about half of it is the newest gradient
+
+
+@pytest.mark.parametrize("method", [*METHODS, *NADAMS_PARTS, "Adam 0.5, 0.99"])
 def test_a_method_goes_on_from_its_state_to_the_bit(method):
     params = dense_parameters(torch.float64)
     first, rest = (steps := gradients(params, 6))[:3], steps[3:]
@@ -121,8 +194,8 @@ def test_names_say_stages_and_strategy():
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("Adagrad", "SGD; Adam, beta1 = 0.5; Adam, beta1 = 0.7; or like '2-Adam meta'; got 'Adagrad'"),
-        ("2-Adam", "like '2-Adam meta'; got '2-Adam'"),
+        ("Adagrad", "SGD; Adam, beta1 = 0.5; Adam, beta1 = 0.7; .*; or like .*'2-Adam meta'; got 'Adagrad'"),
+        ("2-Adam", "or '2-Adam meta'; got '2-Adam'"),
         ("2-Adam nope", "strategy must be one of repeat, .*; got 'nope'"),
         ("0-Adam meta", "k must be a whole number >= 1, got 0"),
     ],
@@ -130,6 +203,16 @@ def test_names_say_stages_and_strategy():
 def test_unknown_names_are_refused(name, message):
     with pytest.raises(ValueError, match=message):
         made(name, [vector()])
+
+
+def test_adam_goes_by_its_betas():
+    assert made("Adam 0.5, 0.999", [vector()]).defaults["betas"] == (0.5, 0.999)
+    assert made("Adam 0, 0.9", [vector()]).defaults["betas"] == (0, 0.9)
+    assert stages_of("Adam 0.5, 0.999") == (0, "Adam 0.5, 0.999")
+    assert rates("Adam 0.5, 0.999", [1e-3]) == [1e-3]
+    for name in ("Adam 1, 0.9", "Adam 0.5", "Adam 0.5, 1.0", "NAdam 0.5, 0.9"):
+        with pytest.raises(ValueError, match="method must be one of"):
+            made(name, [vector()])
 
 
 def test_adam_is_k_adam_with_one_stage_bit_for_bit():

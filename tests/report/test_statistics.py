@@ -10,7 +10,15 @@ from hypothesis.extra.numpy import arrays
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy import stats
 
-from kadam.report.statistics import earlier, mean_interval, rank_correlation, ranks_last, share_between
+from kadam.report.statistics import (
+    earlier,
+    equal_groups,
+    mean_interval,
+    rank_agreement,
+    rank_correlation,
+    ranks_last,
+    share_between,
+)
 
 NAN = float("nan")
 SAMPLES = np.random.default_rng(0).normal(3.0, 2.0, (2000, 5))
@@ -96,6 +104,22 @@ def test_a_correlation_wants_two_equally_long_sequences(x, y):
         rank_correlation(x, y)
     with pytest.raises(ValueError, match="y must be a real number or an array of real numbers"):
         rank_correlation([1, 2], ["a", "b"])
+
+
+def test_the_agreement_of_ranks_is_kendalls_tau_and_equals_count_for_nothing():
+    rng = np.random.default_rng(0)
+    for _ in range(5):
+        x, y = rng.standard_normal((2, 7))
+        assert rank_agreement(x, y) == pytest.approx(stats.kendalltau(x, y).statistic, abs=1e-12)
+    assert rank_agreement([1, 2, 3], [1, 1, NAN]) == pytest.approx(2 / 3)
+    with pytest.raises(ValueError, match="equally long"):
+        rank_agreement([1, 2], [1, 2, 3])
+
+
+def test_groups_in_order_of_a_value_are_equally_large_and_ties_stay_together():
+    assert equal_groups([5.0, 1.0, np.inf, 2.0, 4.0, 3.0], 3).tolist() == [2, 0, 2, 0, 1, 1]
+    assert equal_groups([0.9, 0.9, 0.5, 0.5, 0.7, 0.7], 3).tolist() == [2, 2, 0, 0, 1, 1]
+    assert set(equal_groups([1.0] * 6, 3)) == {1}
 
 
 def test_the_share_between_groups_is_one_without_spread_inside_them_and_small_with_nothing_but():

@@ -1,6 +1,7 @@
 """What the figures of closely tuned contests draw: optima between the rates tried, and how far methods are ahead there."""
 
 import re
+import textwrap
 
 import numpy as np
 import xarray as xr
@@ -26,7 +27,7 @@ def optima(record: xr.Dataset) -> style.Figure:
         for method, look in _looks(record).items():
             _search(above, of.sel(optimizer=[method]), look, _in_signs(method))
         above.set(xscale="log", title=network, xlabel="learning rate")
-        _differences(below, of)
+        differences(below, of)
         below.sharey(all_axes[1, 0])
     all_axes[0, 0].set_ylabel(looks.label(record, "validation"))
     all_axes[1, 0].set_ylabel(f"ahead of Adam ({scale(record).difference})")
@@ -94,7 +95,7 @@ def _searched(record: xr.Dataset) -> xr.DataArray:
     return -measures.search_score(record).mean("tuning_seed")
 
 
-def _differences(axes: style.Axes, of: xr.Dataset) -> None:
+def differences(axes: style.Axes, of: xr.Dataset) -> None:
     """Means and 95% intervals over seeds of one network, in every comparison, of all methods but Adam."""
     others, compared = [name for name in _methods(of) if name != ADAM], of.comparison.values.tolist()
     for j, name in enumerate(compared):
@@ -102,11 +103,16 @@ def _differences(axes: style.Axes, of: xr.Dataset) -> None:
         found = np.stack(mean_interval(lead(of, name, others)))[..., 0]
         looks.bars(axes, np.arange(len(others)) + 0.2 * (j - (len(compared) - 1) / 2), found, marker, colour, label)
     axes.axhline(0, color=style.GUIDE, lw=0.8)
-    axes.set_xticks(range(len(others)), [_in_signs(name).replace(", ", "\n") for name in others], fontsize=7)
+    axes.set_xticks(range(len(others)), [_in_lines(_in_signs(name)) for name in others], fontsize=7)
 
 
 def _in_signs(method: str) -> str:
-    return re.sub(r"beta1 = (\S+)", r"$\\beta_1 = \1$", method)
+    return re.sub(r"beta1 = (\S+)", r"$\\beta_1=\1$", method)
+
+
+def _in_lines(name: str) -> str:
+    """A method's name as narrow as its place on an axis."""
+    return "\n".join(textwrap.fill(part, 14, break_long_words=False) for part in name.split(", "))
 
 
 def optimum_table(record: xr.Dataset) -> Table:

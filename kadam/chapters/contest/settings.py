@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from kadam.lab.records.profiles import RIVALS, Checked, Contestants, Fields, Shape, check_choice, require
+from kadam.lab.records.profiles import Checked, Contestants, Fields, Shape, check_choice, check_rivals, require
 
 LITTLE = Shape(width=32, layers=1, heads=2)
 SMALL = Shape(width=64, layers=2, heads=2)
@@ -55,8 +55,7 @@ class Config(Contestants):
         least, found = min(self.steps, self.tuning_steps), self.evaluations
         require(found <= least, f"evaluations must be at most the steps of a run, {least}, got {found}")
         require("Adam" in self.baselines, f"baselines must hold Adam, with which all is compared, got {self.baselines!r}")
-        for name in self.baselines:
-            check_choice("baselines", name, RIVALS)
+        check_rivals(self.baselines)
 
 
 @dataclass(frozen=True)

@@ -83,7 +83,8 @@ SPEED = (
         "the variance of speed ({GT-4b}), and momentum alone tells speed better than C at {D-4l fixed.held} of {D-4l "
         "fixed.of}",
         "{numref}`fig-generalization-causes`, {numref}`fig-generalization-levels`, P4",
-        "Short training of a small network at a constant learning rate, which favours a short memory",
+        "Short training of a small network at a constant learning rate, which favours a short memory; Q24 gives every pair a "
+        "rate of its own",
         by=("Q4",),
     ),
 )

@@ -1,6 +1,7 @@
 """How large an experiment is: the same code path at three sizes, and what configurations have in common."""
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any, TypeVar
@@ -17,13 +18,17 @@ CORPORA = ("shakespeare", "reviews")
 PRECISIONS = ("float64", "float32", "bfloat16")
 BASELINES = ("Adam", "AdamW", "NAdam", "LaProp", "Lion", "SGD")
 MEMORIES = {"Adam, beta1 = 0.5": 0.5, "Adam, beta1 = 0.7": 0.7}  # Adam whose momentum forgets faster, and its gamma
-RIVALS = (*BASELINES, *MEMORIES)
+# Parts of NAdam: its look-ahead at a constant momentum; without look-ahead, a momentum whose decay warms up as NAdam's; and
+# NAdam's weights of gradient and momentum, which are kept to a sum of one.
+NADAMS_PARTS = ("NAdam, constant momentum", "Adam, warm momentum", "Adam, weights of NAdam")
+RIVALS = (*BASELINES, *MEMORIES, *NADAMS_PARTS)
+PAIR = re.compile(r"Adam (0|0\.\d+), (0|0\.\d+)")  # Adam with other betas
 ORIGINS = ("real", "embedded")  # of data: as its authors publish it, or the stand-in that ships with the package
 
 # What holds for fields of these names in every configuration: words of a list, finite numbers above 0, and whole numbers that
 # count nothing and may be 0.
 CHOICES = {"text": ORIGINS, "images": ORIGINS, "corpus": CORPORA, "precision": PRECISIONS, "dtype": ("float32", "float64")}
-POSITIVE = ("eta", "equal_rate", "rates", "decays", "targets")
+POSITIVE = ("eta", "equal_rate", "rates", "long_rates", "decays", "targets")
 NOT_COUNTS = ("seed", "shift", "cutout")
 
 Fields = dict[str, Any]  # some fields of a configuration, by name
@@ -72,6 +77,19 @@ def require(holds: bool, message: str) -> None:
 def check_choice(name: str, value: str, allowed: tuple[str, ...]) -> None:
     """``ValueError`` listing what is allowed unless ``value`` is."""
     require(value in allowed, f"{name} must be one of {', '.join(allowed)}; got {value!r}")
+
+
+def betas_of(method: str) -> tuple[float, float] | None:
+    """PyTorch's betas of a method that is named by them, "Adam 0.5, 0.999"; None of any other."""
+    found = PAIR.fullmatch(method)
+    return (float(found[1]), float(found[2])) if found else None
+
+
+def check_rivals(names: Sequence[str]) -> None:
+    """``ValueError`` unless each is one of ``RIVALS`` or Adam with its betas."""
+    for name in names:
+        if betas_of(name) is None:
+            check_choice("baselines", name, RIVALS)
 
 
 def check_rates(name: str, values: float | Sequence[float]) -> None:

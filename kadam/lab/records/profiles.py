@@ -17,7 +17,8 @@ CORPORA = ("shakespeare", "reviews")
 PRECISIONS = ("float64", "float32", "bfloat16")
 BASELINES = ("Adam", "AdamW", "NAdam", "LaProp", "Lion", "SGD")
 MEMORIES = {"Adam, beta1 = 0.5": 0.5, "Adam, beta1 = 0.7": 0.7}  # Adam whose momentum forgets faster, and its gamma
-RIVALS = (*BASELINES, *MEMORIES)
+RIDGE = "Adam, L2"  # Adam whose decay is a term of the loss, where AdamW's acts on the weights
+RIVALS = (*BASELINES, *MEMORIES, RIDGE)
 ORIGINS = ("real", "embedded")  # of data: as its authors publish it, or the stand-in that ships with the package
 
 # What holds for fields of these names in every configuration: words of a list, finite numbers above 0, and whole numbers that

@@ -1,0 +1,1 @@
+"""The figure of a search over all knobs, with the numbers that it shows."""

@@ -1,0 +1,1 @@
+"""The figure of decoupled decay against a penalty, with the numbers that it shows."""

@@ -120,7 +120,7 @@ def test_run_all_runs_every_experiment(kadam, monkeypatch):
     [
         (
             ("run", "grwth"),
-            "box, norms, radius, geometry, curvature, speed, correctness, engine, watching, training, tokens; got 'grwth'",
+            "norms, radius, penalty, geometry, curvature, speed, correctness, engine, watching, training, tokens; got 'grwth'",
         ),
         (("run", "growth", "--profile", "lap"), "'lap' is not one of 'smoke', 'laptop', 'paper', 'cpu'"),
         (("run", "stability", "--profile", "cpu"), "profile must be one of smoke, laptop, paper; got 'cpu'"),

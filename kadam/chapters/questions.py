@@ -278,6 +278,32 @@ QUESTIONS = (
         no="no, in none of {of} cases: {D-13b}",
         figure="fig-watching-shares",
     ),
+    Row(
+        "Q26",
+        "question",
+        "Does k = 2 beat an Adam that was tuned on all its knobs at equal budget?",
+        ("D-7aa", "D-7ab"),
+        by=("D-7aa",),
+        yes="yes: in all {of} cases of a strategy and a network; {D-7aa}",
+        some="it depends: ahead in {held} of {of} cases of a strategy and a network; {D-7aa}. NAdam and 4-Adam meta are ahead "
+        "in {D-7ab.held} of {D-7ab.of}",
+        no="no: ahead in none of {of} cases of a strategy and a network; {D-7aa}. NAdam and 4-Adam meta are ahead in "
+        "{D-7ab.held} of {D-7ab.of}",
+        figure="fig-language-budget",
+    ),
+    Row(
+        "Q27",
+        "question",
+        "Is 4-Adam meta ahead of a closely tuned Adam on images, with fresh seeds?",
+        ("D-6v", "D-6w"),
+        by=("D-6v",),
+        yes="yes, in {held} of {of} networks: {D-6v}. Ahead of NAdam and of Adam with shorter memories it is in {D-6w.held} of "
+        "{D-6w.of} cases",
+        some="it depends on the network: in {held} of {of}; {D-6v}. Ahead of NAdam and of Adam with shorter memories it is in "
+        "{D-6w.held} of {D-6w.of} cases",
+        no="no, in none of {of} networks: {D-6v}",
+        figure="fig-cifar-confirm",
+    ),
 )
 
 _CHECKS = {
@@ -285,8 +311,8 @@ _CHECKS = {
     ("D-3i",): "The integrator's own error is negligible",
     ("D-4k",): "The range of learning rates of chapter 4 holds the best one",
     ("D-5f",): "The inner product of weight and momentum follows its recursion",
-    ("D-6k",): "Every method's best learning rate on images lies inside the range searched",
-    ("D-7k", "D-7o", "D-7r"): "Every method's best learning rate on text lies inside the range searched",
+    ("D-6k", "D-6x"): "Every method's best learning rate on images lies inside the range searched",
+    ("D-7k", "D-7o", "D-7r", "D-7ac"): "Every method's best learning rate on text lies inside the range searched",
     ("D-7l",): "In training on text no update exceeds the bound of its last stage",
     ("D-8p",): "Frank and Wolfe's theorem bounds the loss at every step",
     ("D-9j",): "The estimate of R_med from random signs may be trusted",

@@ -45,16 +45,12 @@ BETTER = "On text, both tuned, AdamW {verb} better than Adam with L2 regularisat
 TESTS: Claims = {
     ("D-8x test", XL): (
         BETTER.format(verb="generalises"),
-        Criterion(
-            f"test loss, each at its best rate and strength by validation: {judges.BY_PAIRS}", level=0.05, when=OTHER_SEEDS
-        ),
+        Criterion(f"test loss, {TEST}", level=0.05, when=OTHER_SEEDS),
         functools.partial(_better, on="test"),
     ),
     ("D-8x training", XL): (
         BETTER.format(verb="trains"),
-        Criterion(
-            f"training loss at the end, each at the same rate and strength: {judges.BY_PAIRS}", level=0.05, when=OTHER_SEEDS
-        ),
+        Criterion(f"training loss at the end, {TEST}", level=0.05, when=OTHER_SEEDS),
         functools.partial(_better, on="training"),
     ),
     ("D-8x inside", "checked here"): (

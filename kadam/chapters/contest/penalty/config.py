@@ -14,7 +14,7 @@ from kadam.chapters.contest.settings import (
     TINY_SETTINGS,
     Config,
 )
-from kadam.lab.records.profiles import RIDGE, require
+from kadam.lab.records.profiles import RIDGE, Fields, require
 
 DECAYED, PENALISED = "AdamW", RIDGE
 
@@ -37,7 +37,7 @@ class Decaying(Config):
 
 
 # Few tokens to learn from, which runs see several times, so that there is something to regularise.
-REPEATED = {"train": 20_000, "windows": 192}
+REPEATED: Fields = {"train": 20_000, "windows": 192}
 
 PROFILES = {
     "smoke": Decaying(settings=TINY_SETTINGS, rates=(4e-3, 8e-3, 1.6e-2), **SHORT, **FEW),

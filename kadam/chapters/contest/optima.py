@@ -89,7 +89,7 @@ def _parabola(rates: np.ndarray, losses: np.ndarray, optimum: Optimum) -> tuple[
     return x, np.polyval(np.polyfit(np.log(rates[around]), losses[around], 2), np.log(x))
 
 
-def differences(axes: style.Axes, of: xr.Dataset) -> None:
+def differences(axes: style.Axes, of: xr.Dataset, *, labelled: bool = True) -> None:
     """Means and 95% intervals over seeds of one network, in every comparison, of all methods but Adam."""
     others, compared = [name for name in _methods(of) if name != ADAM], of.comparison.values.tolist()
     for j, name in enumerate(compared):
@@ -97,8 +97,10 @@ def differences(axes: style.Axes, of: xr.Dataset) -> None:
         found = np.stack(mean_interval(lead(of, name, others)))[..., 0]
         looks.bars(axes, np.arange(len(others)) + 0.2 * (j - (len(compared) - 1) / 2), found, marker, colour, label)
     axes.axhline(0, color=style.GUIDE, lw=0.8)
-    axes.set_xticks(range(len(others)), [name.replace(", ", "\n") for name in others], fontsize=7)
-    axes.legend(fontsize=7)
+    names = [name.replace(", ", "\n").replace("Adam ", "Adam\n") for name in others]
+    axes.set_xticks(range(len(others)), names, fontsize=7)
+    if labelled:
+        axes.legend(fontsize=7)
 
 
 def optimum_table(record: xr.Dataset) -> Table:

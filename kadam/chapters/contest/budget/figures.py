@@ -2,6 +2,7 @@
 
 import numpy as np
 import xarray as xr
+from matplotlib.ticker import MaxNLocator
 
 from kadam.chapters.contest import looks
 from kadam.chapters.contest.comparisons import ADAM, TUNED, chosen
@@ -12,7 +13,7 @@ from kadam.report.sentences import listed, of_all, said
 from kadam.report.statistics import mean_interval
 from kadam.report.table import Table, table
 
-FIRST = 4  # trials: with fewer, what is expected of them lies beyond the axis
+FIRST = 4  # trials: what is expected of fewer lies beyond the axis
 
 
 def curves(record: xr.Dataset) -> xr.DataArray:
@@ -30,10 +31,10 @@ def budget(record: xr.Dataset) -> style.Figure:
         of = curves(record).sel(network=network)
         for method, look in looks_of(record).items():
             above.plot(of.trials, of.sel(optimizer=method), lw=1.2, ms=3, label=method, **look)
-        shown = of.isel(trials=slice(min(FIRST, of.sizes["trials"]) - 1, None))
-        above.set(xscale="log", title=network, xlabel="trials", xlim=(float(shown.trials[0]), None))
-        above.set_ylim(float(of.min()) - 0.01, float(shown.max()))
-        differences(below, record.sel(network=[network]))
+        above.set(title=network, xlabel="trials", xlim=(1, of.sizes["trials"]))
+        above.set_ylim(top=float(of.isel(trials=min(FIRST, of.sizes["trials"]) - 1).max()))
+        above.xaxis.set_major_locator(MaxNLocator(integer=True))
+        differences(below, record.sel(network=[network]), labelled=False)
         below.sharey(all_axes[1, 0])
     all_axes[0, 0].set_ylabel(f"best {looks.label(record, 'validation')}")
     all_axes[1, 0].set_ylabel("ahead of Adam (nats)")

@@ -97,7 +97,8 @@ QUESTIONS = (
         (*_each("D-6b"), *_each("D-7b"), *CLOSELY, "D-6j", "D-7d", "D-7h"),
         by=(*_each("D-6b"), *_each("D-7b"), *CLOSELY),
         yes="yes: in all {of} cases",
-        some="it depends on the strategy and the search: ahead in {held} of {of} cases. On text, with optima read between "
+        some="it depends on the strategy and the search, here of the learning rate alone (Q26 searches all knobs): ahead in "
+        "{held} of {of} cases. On text, with optima read between "
         "rates a factor of two apart, meta leads in {D-7m meta.held} of {D-7m meta.of} settings and inverse_exp in "
         "{D-7m inverse_exp.held} of {D-7m inverse_exp.of}; on coarser grids nothing does. Of the best baseline k = 2 is "
         "ahead in {D-6j.held} of {D-6j.of} networks and {D-7h.held} of {D-7h.of} settings",

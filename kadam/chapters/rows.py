@@ -12,7 +12,7 @@ ROWS = {row.id: row for row in (*PAPER, *QUESTIONS, *CHECKS)}
 # The thirteen answers that come first, in this order.
 FIRST = ("P1", "P2", "P3", "Q3", "P4", "Q4", "Q5", "P6", "P7", "P8", "Q8", "P10", "P15")
 
-STAGES = ("P8", "Q9", "Q8", "P9", "Q15", "Q11")  # what a page about using k-Adam says of k
+STAGES = ("P8", "Q9", "Q8", "Q26", "P9", "Q15", "Q11")  # what a page about using k-Adam says of k
 
 FRONT = ("P1", "Q4", "Q8")  # those of the front page
 

@@ -182,8 +182,14 @@ PAPER = (
         "P18",
         "paper",
         "AdamW beats Adam with L2 regularisation on language [X&L, abstract]",
-        (),
-        unjudged="no contest here trains Adam with L2 regularisation on text",
+        ("D-8x test", "D-8x training", "D-8x inside"),
+        by=("D-8x test", "D-8x training"),
+        yes="on test text and in training: {D-8x test}; in training, {D-8x training}",
+        some="on test text in {D-8x test.held} of {D-8x test.of} settings ({D-8x test}), in training in "
+        "{D-8x training.held} of {D-8x training.of} ({D-8x training})",
+        no="neither on test text ({D-8x test}) nor in training ({D-8x training})",
+        figure="fig-box-penalty",
+        unconfirmed="the abstract names neither task nor tuning; small networks and short runs are our choice",
     ),
     Row(
         "P19",

@@ -11,6 +11,7 @@ from judging import Judged, Verdicts
 
 from kadam import chapters
 from kadam.chapters.contest import figures as contest_figures
+from kadam.chapters.contest import images
 from kadam.chapters.contest.cifar import config, figures, run
 from kadam.chapters.contest.comparisons import COMPARISONS, EQUAL, MATCHED, TUNED
 from kadam.chapters.contest.contest import COMPARISON, SEARCH, Contest, stages
@@ -34,7 +35,7 @@ def record():
 
 
 def test_methods_are_adam_and_all_else_that_the_configuration_names():
-    methods = run.contest(config.Config(ks=tuple(range(1, 11)))).methods
+    methods = run.contest(config.OnImages(ks=tuple(range(1, 11)))).methods
     assert len(methods) == len(set(methods)) == len(BASELINES) + 9 * len(STRATEGIES)
     assert {"Adam", "AdamW", "SGD", "NAdam", "LaProp", "Lion", "2-Adam meta", "10-Adam root"} <= set(methods)
 
@@ -56,7 +57,7 @@ def test_the_arithmetic_is_that_of_the_networks():
     paper = config.PROFILES["paper"]
     found, plan = run.plan(paper), run.contest(paper).plan
     assert (found.runs, found.steps, found.precision) == (114, plan.steps, "bfloat16")
-    model = run.ImageNetwork(3, 10, 64, 1, True).make()
+    model = images.ImageNetwork(3, 10, 64, 1, True).make()
     assert found.weights == sum(p.numel() for p in model.parameters())
     forward = 2 * sum(of * side**2 for of, side in ((27 * 64, 32), (576 * 128, 16), (1152 * 256, 8), (2560, 1)))
     evaluated = 114 * 2 * 7500 / 512
@@ -108,13 +109,13 @@ def test_a_pilot_foretells_a_time_from_a_step_with_each_number_of_stages(monkeyp
 
 
 def test_the_plan_counts_the_runs_that_are_made(monkeypatch):
-    begun, original = [], run.Inputs.training
+    begun, original = [], images.Inputs.training
 
     def counted(self, *args):
         begun.append(args)
         return original(self, *args)
 
-    monkeypatch.setattr(run.Inputs, "training", counted)
+    monkeypatch.setattr(images.Inputs, "training", counted)
     run.run(TINY)
     plan = run.contest(TINY).plan
     assert (plan.tuning, plan.comparing) == (2 * 7 * 2, 2 * 7 * 3)
@@ -129,8 +130,8 @@ def test_search_and_contest_share_no_seed():
 
 
 def test_the_search_never_looks_at_test_images(monkeypatch):
-    inputs, looked, found = run.Inputs.of(TINY, SHA256), [], {"loss": 0.0, "accuracy": 0.0}
-    monkeypatch.setattr(run.Classification, "evaluate", lambda self, data: looked.append(data) or found)
+    inputs, looked, found = images.Inputs.of(TINY, SHA256), [], {"loss": 0.0, "accuracy": 0.0}
+    monkeypatch.setattr(images.Classification, "evaluate", lambda self, data: looked.append(data) or found)
     piece = Piece("batch norm", "Adam")
     for phase in (SEARCH, COMPARISON):
         run.contest(TINY).train(SHA256, phase, {piece: [Trial(1e-3, 0)]}, piece, Progress(print))
@@ -143,15 +144,15 @@ def test_another_seed_gives_another_record():
 
 
 def test_all_methods_of_a_seed_start_alike_and_see_the_same_images():
-    inputs = run.Inputs.of(TINY, SHA256)
+    inputs = images.Inputs.of(TINY, SHA256)
     starts, batches = [], []
     for method in ("Adam", "SGD", "2-Adam meta"):
         training = inputs.training(Piece("no norm", method), 4, Trial(1e-3, 7))
         starts.append([p.clone() for p in training.params])
         batches.append(training.batches[3])
-    for start, (images, labels) in zip(starts[1:], batches[1:], strict=True):
+    for start, (pictures, labels) in zip(starts[1:], batches[1:], strict=True):
         assert all(torch.equal(p, q) for p, q in zip(start, starts[0], strict=True))
-        assert torch.equal(images, batches[0][0])
+        assert torch.equal(pictures, batches[0][0])
         assert torch.equal(labels, batches[0][1])
     seeds = inputs.training(Piece("no norm", "Adam"), 4, Trial(1e-3, 7)).batches.seeds
     assert len({*seeds}) == 3
@@ -235,7 +236,7 @@ def made(**accuracies):
     found["peak_rate"] = (dims[:3], np.full(shape[:3], 1e-3))
     search = np.broadcast_to(values[1, ..., :1, 0, None], (2, len(methods), 1, 3)) * [0.9, 1.0, 0.9] / 100
     found["search_accuracy"] = (("network", "optimizer", "tuning_seed", "rate"), search)
-    coords = {"comparison": list(COMPARISONS), "network": list(run.NETWORKS), "optimizer": methods}
+    coords = {"comparison": list(COMPARISONS), "network": list(config.NETWORKS), "optimizer": methods}
     found = found.assign_coords(coords | stages(methods))
     return found.assign_attrs(classes=10, profile="custom", experiment="cifar", config_hash="0")
 

@@ -13,3 +13,8 @@ ADAM = "Adam"  # with which every method is compared
 def overall(update_rms: xr.DataArray) -> xr.DataArray:
     """The root mean square of u over the whole of training, from those between evaluations."""
     return (update_rms**2).mean("evaluation", skipna=False) ** 0.5
+
+
+def chosen(dataset: xr.Dataset) -> xr.DataArray:
+    """What each method's best trial had. Dimensions: knob, network, optimizer."""
+    return dataset.tried.isel(trial=dataset.chosen.astype(int)).transpose("knob", "network", "optimizer")

@@ -78,6 +78,11 @@ class Contest:
         return [Piece(network, method) for network in self.networks for method in self.methods]
 
     @property
+    def later_seeds(self) -> list[int]:
+        """Of the comparisons."""
+        return [self.config.seed + LATER_SEEDS + i for i in range(self.config.seeds)]
+
+    @property
     def plan(self) -> Plan:
         """What :meth:`hold` would do."""
         config, pieces = self.config, len(self.pieces)
@@ -119,9 +124,9 @@ class Contest:
     def hold(self, *, checkpoint: Path | None, jobs: int) -> xr.Dataset:
         """The record. Dimensions: network, optimizer; rate, tuning_seed; comparison, seed, evaluation."""
         config, data = self.config, configured(self.data, self.config)
-        trained = functools.partial(self._trained, data.sha256, checkpoint=checkpoint, jobs=jobs)
+        trained = functools.partial(self.trained, data.sha256, checkpoint=checkpoint, jobs=jobs)
         tuning_seeds = [config.seed + i for i in range(config.tuning_seeds)]
-        seeds = [config.seed + LATER_SEEDS + i for i in range(config.seeds)]
+        seeds = self.later_seeds
         search = trained(SEARCH, {p: crossed(optimizers.rates(p.method, config.rates), tuning_seeds) for p in self.pieces})
         found = self._found(search, tuning_seeds)
         score = found.accuracy.fillna(0) if "accuracy" in found else -found.loss.fillna(np.inf)
@@ -130,11 +135,15 @@ class Contest:
         comparison = trained(COMPARISON, trials)
         compared = unfolded(comparison, xr.Variable("comparison", list(self.comparisons)), xr.Variable("seed", seeds))
         searched = found.rename({name: f"search_{name}" for name in found.data_vars if name != "tried"})
-        dataset = xr.merge([searched, compared, rates.rename("peak_rate")]).astype(np.float32)
-        inputs = self.load(config, data.sha256)
+        dataset = xr.merge([searched, compared, rates.rename("peak_rate")])
+        return self.described(dataset, data, search.attrs["computed_s"] + comparison.attrs["computed_s"])
+
+    def described(self, dataset: xr.Dataset, data: Described, seconds: float) -> xr.Dataset:
+        """A record with what is known of its networks, methods and data; ``seconds``: that it took."""
+        config, inputs = self.config, self.load(self.config, data.sha256)
+        dataset = dataset.astype(np.float32)
         dataset["parameters"] = "network", [parameter_count(inputs.network(name)) for name in self.networks]
-        seconds = round(search.attrs["computed_s"] + comparison.attrs["computed_s"], 3)
-        dataset.attrs = {"computed_s": seconds, "steps": config.steps, "equal_rate": config.equal_rate}
+        dataset.attrs = {"computed_s": round(seconds, 3), "steps": config.steps, "equal_rate": config.equal_rate}
         dataset.attrs |= describe(data) | devices.described(config.device)
         return dataset.assign_coords(stages(self.methods)).assign_coords(evaluation=marks(config.steps, config.evaluations))
 
@@ -151,7 +160,7 @@ class Contest:
         """Of one run."""
         return int(self.tuning_steps if phase == SEARCH else self.config.steps)
 
-    def _trained(self, sha256: str, phase: str, trials: Trials, *, checkpoint: Path | None, jobs: int) -> xr.Dataset:
+    def trained(self, sha256: str, phase: str, trials: Trials, *, checkpoint: Path | None, jobs: int) -> xr.Dataset:
         """The results of a phase, with the seconds that it took. Dimensions: network, optimizer, trial, evaluation."""
         results = sweep(
             self.pieces,
@@ -180,8 +189,9 @@ def stages(methods: tuple[str, ...]) -> dict[str, Any]:
 
 def optimizer(config: Any, piece: Piece, trial: Trial) -> Callable[[Any], Optimizer]:
     """What makes the optimizer of a run, given the parameters."""
-    decay = Decay(beta=config.beta, gamma=config.gamma)
-    return functools.partial(optimizers.optimizer, piece.method, lr=trial.rate, decay=decay, weight_decay=config.weight_decay)
+    own = trial.applied(config)
+    decay = Decay(beta=own.beta, gamma=own.gamma)
+    return functools.partial(optimizers.optimizer, piece.method, lr=trial.rate, decay=decay, weight_decay=own.weight_decay)
 
 
 def check_same(kind: str, found: Described, sha256: str) -> None:

@@ -10,10 +10,22 @@ import xarray as xr
 
 from kadam.chapters.contest import measures
 from kadam.chapters.contest.comparisons import ADAM, EQUAL, MATCHED, TUNED, overall
-from kadam.chapters.contest.measures import Test, adjusted, ended, gain, gains, in_favour, networks, scale, two_stages
+from kadam.chapters.contest.measures import (
+    Test,
+    adjusted,
+    ended,
+    gain,
+    gains,
+    in_favour,
+    intervals,
+    lead,
+    networks,
+    scale,
+    two_stages,
+)
 from kadam.decay import STRATEGIES
 from kadam.report.ledger import LOOK, NOT_JUDGED, Claims, Criterion, Finding, judged, limited, on_enough_seeds, with_range
-from kadam.report.statistics import LEVEL, paired_t_test
+from kadam.report.statistics import LEVEL, holm, least_p_value, paired_t_test, sign_flip_test
 
 QUESTION = "a question from the paper's public reviews"
 SIZE = "asked here: is it the size of the steps?"
@@ -27,6 +39,10 @@ def corrected(test: str) -> str:
 
 
 BY_T = corrected("two-sided paired t-test")
+BY_PAIRS = (
+    "exact two-sided sign-flip test over seeds, corrected by Holm's method among all pairs and settings: p at most {level:g}, "
+    "with the mean in favour of the first"
+)
 
 HOW = {
     EQUAL: "at the same learning rate",
@@ -137,6 +153,28 @@ def best_of_all(dataset: xr.Dataset) -> Finding:
         words.append(f"{second} over {rival} {gains(here, TUNED, second, rival)[0]}")
         held.append(bool(gain(here, TUNED, second, rival).low[0] > 0))
     return f"{'; '.join(words)} {scale(dataset).difference}", judged(held, names=networks(dataset))
+
+
+def ahead_of(dataset: xr.Dataset, *, methods: Sequence[str], over: Sequence[str], level: float) -> Finding:
+    """Each of some methods against each of some others in each network, tuned, as one family of tests."""
+    pairs = {f"{method} over {other}": (method, other) for method in methods for other in over}
+    leads = xr.concat([lead(dataset, TUNED, *pair) for pair in pairs.values()], xr.Variable("pair", list(pairs)))
+    return in_pairs(leads.drop_vars("optimizer", errors="ignore"), scale(dataset).form, scale(dataset).difference, level=level)
+
+
+def in_pairs(leads: xr.DataArray, form: str, unit: str, *, level: float) -> Finding:
+    """Whether leads, (pair, network, seed), are above 0 by the exact test, as one family."""
+    leads = leads.transpose("pair", "network", "seed")
+    if least_p_value(leads.sizes["seed"]) * leads.isel(seed=0).size > level:
+        return f"too few seeds: {leads.sizes['seed']}", NOT_JUDGED
+    p = leads.isel(seed=0, drop=True).copy(data=holm(sign_flip_test(leads.values)))
+    told = intervals(leads, f"+{form}")
+    words = [
+        f"{pair}, {name}: {told.sel(pair=pair, network=name).item()}, p {float(p.sel(pair=pair, network=name)):.2g}"
+        for pair in leads.pair.values
+        for name in leads.network.values
+    ]
+    return f"{unit}: {'; '.join(words)}", limited(p.where(leads.mean("seed") > 0, 1.0), most=level)
 
 
 def inside_the_grid(dataset: xr.Dataset) -> Finding:

@@ -4,6 +4,7 @@ A record has test accuracy, or test loss, by comparison, network, optimizer and 
 of all optimizers with one seed start from the same weights and see the same data, so they are compared seed by seed.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, TypeVar
 
@@ -67,6 +68,15 @@ def lead(dataset: xr.Dataset, comparison: str, method: str | Sequence[str], over
     """How far one or several methods are ahead of another in the record's scale. Dimensions: (optimizer,) network, seed."""
     of = scale(dataset).sign * ended(dataset).sel(comparison=comparison)
     return (of.sel(optimizer=method) - of.sel(optimizer=over, drop=True)).transpose(..., "network", "seed")
+
+
+def expected_best(losses: ArrayLike) -> NDArray[np.float64]:
+    """The smallest of n of these losses, mean over all choices of n, for n = 1, 2, ... up to all; along the last axis."""
+    ordered = np.sort(np.asarray(losses, dtype=np.float64))
+    of = ordered.shape[-1]
+    # The i-th smallest is the best of n where the other n - 1 are among the of - 1 - i that are larger.
+    shares = [[math.comb(of - 1 - i, n - 1) / math.comb(of, n) for i in range(of)] for n in range(1, of + 1)]
+    return ordered @ np.array(shares).T
 
 
 def gain(dataset: xr.Dataset, *which: Any) -> Interval:

@@ -8,8 +8,8 @@ import xarray as xr
 
 from kadam.chapters.contest import looks, measures
 from kadam.chapters.contest.comparisons import ADAM, MATCHED, TUNED
-from kadam.chapters.contest.measures import cases, intervals, lead, networks, scale, two_stages
-from kadam.chapters.contest.parabola import interpolated_optimum
+from kadam.chapters.contest.measures import POINTS, cases, intervals, lead, networks, scale, two_stages
+from kadam.chapters.contest.parabola import Optimum, interpolated_optimum
 from kadam.report import style
 from kadam.report.sentences import listed, of_all, said, span
 from kadam.report.statistics import mean_interval
@@ -24,7 +24,7 @@ def optima(record: xr.Dataset) -> style.Figure:
     figure, all_axes = style.panels(2, len(networks(record)), height=5.4, squeeze=False)
     for (above, below), network in zip(all_axes.T, networks(record), strict=True):
         of = record.sel(network=[network])
-        for method, look in _looks(record).items():
+        for method, look in looks_of(record).items():
             _search(above, of.sel(optimizer=[method]), look, _in_signs(method))
         above.set(xscale="log", title=network, xlabel="learning rate")
         differences(below, of)
@@ -42,7 +42,7 @@ def optima_said(record: xr.Dataset) -> str:
     parts = []
     for comparison in record.comparison.values.tolist():
         mean, low, _ = mean_interval(lead(record, comparison, others))
-        ahead = [of_all(above > 0, "settings") for above in low]
+        ahead = [of_all(above > 0, "networks" if of is POINTS else "settings") for above in low]
         if comparison == TUNED:
             ahead = [f"{n} ({span(gain, f'+{of.form}')} {of.difference})" for n, gain in zip(ahead, mean, strict=True)]
         each = [f"`{name}` in {n}" for name, n in zip(others, ahead, strict=True)]
@@ -62,8 +62,8 @@ def _methods(record: xr.Dataset) -> list[str]:
 OTHERS = tuple({"color": shade, "marker": marker} for shade, marker in zip(style.shades(4)[:0:-1], "s^v", strict=True))
 
 
-def _looks(record: xr.Dataset) -> dict[str, looks.Look]:
-    """Every method's, no two alike: Adam, NAdam and k = 2 as in the other figures of contests."""
+def looks_of(record: xr.Dataset) -> dict[str, looks.Look]:
+    """Every method's look, no two alike: Adam, NAdam and k = 2 as in the other figures of contests."""
     known, others = looks.of_methods(record), iter(OTHERS)
     own = {name for name in known if name in (ADAM, "NAdam") or name in two_stages(record).values()}
     found = {}
@@ -74,25 +74,24 @@ def _looks(record: xr.Dataset) -> dict[str, looks.Look]:
 
 
 def _search(axes: style.Axes, of: xr.Dataset, look: looks.Look, label: str) -> None:
-    """The losses of one method on one network, the parabola through the best three, and where it is lowest."""
-    rates, losses = of.tried.values.squeeze(), _searched(of).values.squeeze()
+    """The scores of one method on one network, the parabola through the best three, and where it is best."""
+    sign, rates = scale(of).sign, of.tried.values.squeeze()
+    losses = -measures.search_score(of).mean("tuning_seed").values.squeeze()
     optimum = interpolated_optimum(rates, losses)
-    axes.plot(rates, losses, lw=0, ms=4, color=look["color"], marker=look["marker"])
-    axes.plot(*_parabola(rates, losses, inside=optimum.inside), lw=1, color=look["color"], ls=look.get("ls", "-"), label=label)
-    axes.plot(optimum.rate, optimum.value, "*", ms=9, color=look["color"], markeredgecolor="white", markeredgewidth=0.5)
+    x, y = _parabola(rates, losses, optimum)
+    axes.plot(rates, -sign * losses, lw=0, ms=4, color=look["color"], marker=look["marker"])
+    axes.plot(x, -sign * y, lw=1, color=look["color"], ls=look.get("ls", "-"), label=label)
+    best = optimum.rate, -sign * optimum.value
+    axes.plot(*best, "*", ms=9, color=look["color"], markeredgecolor="white", markeredgewidth=0.5)
 
 
-def _parabola(rates: np.ndarray, losses: np.ndarray, *, inside: bool) -> tuple[np.ndarray, np.ndarray]:
+def _parabola(rates: np.ndarray, losses: np.ndarray, optimum: Optimum) -> tuple[np.ndarray, np.ndarray]:
     """Its points over the best rate and the two beside it; none where the best is at an end."""
-    if not inside:
+    if not optimum.inside:
         return np.array([]), np.array([])
-    best = int(losses.argmin())
+    best = int(np.clip(abs(np.log(rates / optimum.rate)).argmin(), 1, len(rates) - 2))
     around, x = slice(best - 1, best + 2), np.geomspace(rates[best - 1], rates[best + 1], FINE)
     return x, np.polyval(np.polyfit(np.log(rates[around]), losses[around], 2), np.log(x))
-
-
-def _searched(record: xr.Dataset) -> xr.DataArray:
-    return -measures.search_score(record).mean("tuning_seed")
 
 
 def differences(axes: style.Axes, of: xr.Dataset) -> None:

@@ -1,9 +1,9 @@
-"""What contests on text train: networks on texts, and how the optimizers that learn them are compared."""
+"""What contests train: networks on texts and on images, and how the optimizers that learn them are compared."""
 
 from dataclasses import dataclass
 from typing import Any
 
-from kadam.lab.records.profiles import Checked, Contestants, Fields, Shape, check_choice, check_rivals, require
+from kadam.lab.records.profiles import BASELINES, Checked, Contestants, Fields, Shape, check_choice, check_rivals, require
 
 LITTLE = Shape(width=32, layers=1, heads=2)
 SMALL = Shape(width=64, layers=2, heads=2)
@@ -98,6 +98,7 @@ GPU: Fields = {"evaluations": 4, "compiler": "inductor", "device": "cuda"}
 
 # The fewest steps of the comparison with which it still means something: half of those for which the optima were sought.
 LEAST = 1200
+HALF: Fields = {**SIX_A_WEIGHT, **GPU, "tuning_steps": LEAST, "steps": LEAST}
 
 
 def close_searches(**methods: Any) -> dict[str, Config]:
@@ -112,3 +113,63 @@ def close_searches(**methods: Any) -> dict[str, Config]:
         # Of the comparisons the one at the optima.
         "paper": Once(settings=(LARGE_REVIEWS,), rates=FOUR, seeds=8, **with_all, **SIX_A_WEIGHT, **GPU),
     }
+
+
+NETWORKS = ("batch norm", "no norm")
+
+
+@dataclass(frozen=True)
+class OnImages(Contestants):
+    """What a contest on images trains; the defaults are the laptop profile. After its rise the learning rate falls to 0."""
+
+    weight_decay: float = 0.05  # of AdamW alone
+    rates: tuple[float, ...] = (4e-3, 1.6e-2)  # Adam's in the search; other methods' are a factor times these
+    steps: int = 20
+    batch: int = 64  # images
+    smoothing: float = 0.0  # of labels
+    train: int = 1024  # images
+    validation: int = 500
+    test: int = 500
+    pixels: int = 16  # images are averaged down to so many a side
+    flip: bool = True
+    shift: int = 2
+    cutout: int = 4
+    width: int = 4  # channels of the first block
+    depth: int = 1  # convolutions a block
+    precision: str = "float32"
+    images: str = "real"  # "real", or "embedded" for scikit-learn's digits
+
+    def check(self) -> None:
+        super().check()
+        require(self.evaluations <= self.steps, f"evaluations must be at most steps, {self.steps}, got {self.evaluations}")
+
+    @property
+    def networks(self) -> tuple[str, ...]:
+        return NETWORKS
+
+    @property
+    def baselines(self) -> tuple[str, ...]:
+        return BASELINES
+
+
+@dataclass(frozen=True)
+class Chosen(OnImages):
+    """The same with some networks and baselines alone: a class of its own, since a record is named by all fields there are."""
+
+    networks: tuple[str, ...] = NETWORKS
+    baselines: tuple[str, ...] = BASELINES
+
+    def check(self) -> None:
+        super().check()
+        require("Adam" in self.baselines, f"baselines must hold Adam, with which all is compared, got {self.baselines!r}")
+        check_rivals(self.baselines)
+        require(bool(self.networks), "networks must hold one or more, got none")
+        for name in self.networks:
+            check_choice("networks", name, NETWORKS)
+
+
+# Images, how they change, and the network: of the three profiles other than the laptop's.
+FEW_IMAGES: Fields = {"batch": 16, "train": 128, "validation": 64, "test": 64, "pixels": 8, "shift": 1, "cutout": 2, "width": 2}
+MORE_IMAGES: Fields = {"train": 16384, "validation": 3200, "test": 4000, "width": 16}
+ALL_IMAGES: Fields = {"batch": 512, "train": 45000, "validation": 5000, "test": 10000, "pixels": 32, "cutout": 8, "width": 64}
+GPU_IMAGES: Fields = {"smoothing": 0.1, "precision": "bfloat16", "compiler": "inductor", "device": "cuda"}

@@ -28,11 +28,11 @@ VOCABULARY = {"shakespeare": 65, "reviews": 256}  # of the real texts
 MEASURES = ("loss", "train_loss", "update_rms", "max_update", "spikes")
 
 
-def contest_on_text(title: str, config: Config, **how: Any) -> Contest:
-    """Who competes, and how; ``how``: further fields of :class:`Contest`."""
+def contest_on_text(title: str, config: Config, kind: type[Contest] = Contest, **how: Any) -> Contest:
+    """Who competes, and how; ``how``: further fields of the ``kind`` of contest, and ``methods`` where not all compete."""
     networks = tuple(setting.name for setting in config.settings)
-    methods = tuple(optimizers.methods(config.ks, config.strategies, chosen=config.baselines))
-    return Contest(title, DATA, networks, methods, config.tuning_steps, MEASURES, load=Inputs.of, config=config, **how)
+    methods = how.pop("methods", None) or tuple(optimizers.methods(config.ks, config.strategies, chosen=config.baselines))
+    return kind(title, DATA, networks, methods, config.tuning_steps, MEASURES, load=Inputs.of, config=config, **how)
 
 
 def arithmetic(contest: Contest) -> Arithmetic:
@@ -85,7 +85,7 @@ class Inputs:
 
     def training(self, piece: Piece, steps: int, trial: Trial) -> LanguageModelling:
         """A run from its start, its seed one for the weights and one for the batches."""
-        config, make = self.config, optimizer(self.config, piece, trial)
+        config, make = trial.applied(self.config), optimizer(self.config, piece, trial)
         initialisation, order = np.random.SeedSequence(trial.seed).generate_state(2).tolist()
         begin = functools.partial(Unrepeated, steps=steps) if isinstance(config, Once) else Windows
         batches = begin(self.text(piece.network).train, batch=config.batch, context=config.context, seed=order)

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -27,6 +27,11 @@ class Trial(NamedTuple):
 
     rate: float  # peak learning rate
     seed: int
+    changes: tuple[tuple[str, float], ...] = ()  # the fields of the configuration that are others in this run
+
+    def applied(self, config: Any) -> Any:
+        """The configuration of this run."""
+        return replace(config, **dict(self.changes)) if self.changes else config
 
 
 def crossed(rates: Sequence[float], seeds: Sequence[int]) -> list[Trial]:

@@ -21,7 +21,8 @@ MEMORIES = {"Adam, beta1 = 0.5": 0.5, "Adam, beta1 = 0.7": 0.7}  # Adam whose mo
 # Parts of NAdam: its look-ahead at a constant momentum; without look-ahead, a momentum whose decay warms up as NAdam's; and
 # NAdam's weights of gradient and momentum, which are kept to a sum of one.
 NADAMS_PARTS = ("NAdam, constant momentum", "Adam, warm momentum", "Adam, weights of NAdam")
-RIVALS = (*BASELINES, *MEMORIES, *NADAMS_PARTS)
+RIDGE = "Adam, L2"  # Adam whose decay is a term of the loss, where AdamW's acts on the weights
+RIVALS = (*BASELINES, *MEMORIES, *NADAMS_PARTS, RIDGE)
 PAIR = re.compile(r"Adam (0|0\.\d+), (0|0\.\d+)")  # Adam with other betas
 ORIGINS = ("real", "embedded")  # of data: as its authors publish it, or the stand-in that ships with the package
 

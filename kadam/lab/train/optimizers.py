@@ -10,7 +10,7 @@ from torch.nn import Parameter
 from torch.optim.optimizer import Optimizer
 
 from kadam.decay import STRATEGIES, Decay, check_stage_count, check_strategy
-from kadam.lab.records.profiles import BASELINES, MEMORIES, RIVALS, betas_of, check_rivals
+from kadam.lab.records.profiles import BASELINES, MEMORIES, RIDGE, RIVALS, betas_of, check_rivals
 from kadam.optim import KAdam
 
 # The learning rates that a method is tried at are Adam's times this factor. Lion's sign moves every weight by a whole learning
@@ -58,14 +58,15 @@ def rates(method: str, adams: Sequence[float]) -> list[float]:
 
 
 def optimizer(method: str, params: Iterable[Parameter], *, lr: float, decay: Decay, weight_decay: float) -> Optimizer:
-    """The optimizer of this name. ``weight_decay`` is AdamW's; the others have none. ``decay``: of all but Lion, SGD and
-    those that are named by their betas.
+    """The optimizer of this name. ``weight_decay``: of AdamW and with L2; the others have none. ``decay``: of all but Lion, SGD
+    and those that are named by their betas.
     """
     k, strategy = stages_of(method)
     common: dict[str, Any] = {"lr": lr, "betas": betas_of(method) or (MEMORIES.get(method, decay.gamma), decay.beta)}
     makers: dict[str, Callable[[], Optimizer]] = {
         "Adam": lambda: torch.optim.Adam(params, **common),
         "AdamW": lambda: torch.optim.AdamW(params, **common, weight_decay=weight_decay),
+        RIDGE: lambda: torch.optim.Adam(params, **common, weight_decay=weight_decay),
         "NAdam": lambda: _resuming_exactly(torch.optim.NAdam(params, **common)),
         "NAdam, constant momentum": lambda: _resuming_exactly(torch.optim.NAdam(params, **common, momentum_decay=AT_ONCE)),
         "Adam, warm momentum": lambda: Blend(params, **common, decay=warm_momentum, share=lambda gamma, t: 1.0),

@@ -1,0 +1,44 @@
+"""Is the lead of 4-Adam meta on images more than chance among many?
+
+In the contest ``cifar`` it was ahead of Adam after the fact, one method of 26. Here it is named beforehand: on fresh seeds, all
+closely tuned, beside NAdam and Adam with shorter memories.
+"""
+
+from pathlib import Path
+
+import xarray as xr
+
+from kadam.chapters.contest.comparisons import TUNED
+from kadam.chapters.contest.confirm.config import PROFILES
+from kadam.chapters.contest.contest import Contest
+from kadam.chapters.contest.images import IMAGE_UNITS, arithmetic, contest_on_images, hold
+from kadam.chapters.contest.settings import OnImages
+from kadam.chapters.contest.trials import interpolated
+from kadam.lab.records.record import recorded, with_units
+from kadam.lab.train.arithmetic import Arithmetic
+
+
+def announcement(config: OnImages, jobs: int) -> str:
+    """The plan and an estimate from a few steps on this machine."""
+    return contest(config).announcement(jobs)
+
+
+def contest(config: OnImages) -> Contest:
+    """Who competes, and how."""
+    return contest_on_images("confirm", config, comparisons=(TUNED,), tuned=interpolated)
+
+
+def plan(config: OnImages) -> Arithmetic:
+    """What a run computes."""
+    return arithmetic(contest(config))
+
+
+def pilot(config: OnImages) -> float:
+    """The seconds that all runs take here, one after another, from a few steps."""
+    return contest(config).pilot()
+
+
+@recorded("confirm", PROFILES)
+def run(config: OnImages, *, checkpoint: Path | None = None, jobs: int = 1) -> xr.Dataset:
+    """Every method's search and its comparison; see :meth:`Contest.hold` for the dimensions."""
+    return with_units(hold(contest(config), checkpoint=checkpoint, jobs=jobs), IMAGE_UNITS)

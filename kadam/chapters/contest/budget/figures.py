@@ -34,7 +34,7 @@ def budget(record: xr.Dataset) -> style.Figure:
         above.set(title=network, xlabel="trials", xlim=(1, of.sizes["trials"]))
         above.set_ylim(top=float(of.isel(trials=min(FIRST, of.sizes["trials"]) - 1).max()))
         above.xaxis.set_major_locator(MaxNLocator(integer=True))
-        differences(below, record.sel(network=[network]), labelled=False)
+        differences(below, record.sel(network=[network]))
         below.sharey(all_axes[1, 0])
     all_axes[0, 0].set_ylabel(f"best {looks.label(record, 'validation')}")
     all_axes[1, 0].set_ylabel("ahead of Adam (nats)")

@@ -264,13 +264,12 @@ RIVALS: dict[str, claims.Measure] = {
 def causes(record: xr.Dataset) -> style.Figure:
     """Iterations to the middle target against C, the memory of momentum, and the size of the update; a mark for each pair."""
     figure, grid = style.panels(2, len(AXES), height=5.0, sharey="row", sharex="col")
-    levels = level_names(record)
-    C = np.array([float(on(record, name).coefficient.mean()) for name in levels])
+    C = np.array([float(on(record, name).coefficient.mean()) for name in level_names(record)])
     colours = [style.MEASURED, *style.along_curve(C).to_rgba(C)]  # on the normal curve C changes
     for row, (choice, title) in zip(grid, TITLES.items(), strict=True):
         for axes, (place, label, ticks) in zip(row, AXES, strict=True):
             x, y = place(claims.arrivals(record, choice)), reached(record, choice)
-            for name, colour, marker in zip([NORMAL, *levels], colours, MARKERS, strict=False):
+            for name, colour, marker in zip([NORMAL, *level_names(record)], colours, MARKERS, strict=False):
                 of, pairs = np.flatnonzero(record.curve == name), "normal curve" if name == NORMAL else f"${name}$"
                 axes.plot(x[of], y[of], marker, ms=3.5, mfc="none", color=colour, label=pairs)
             axes.set_xlabel(label if choice == "tuned" else "")

@@ -25,8 +25,9 @@ def parts(record: xr.Dataset) -> style.Figure:
     figure, all_axes = looks.by_network(record, height=3.0, sharey=True)
     for axes, network in zip(all_axes, record.network.values, strict=True):
         optima.differences(axes, record.sel(network=[network]))
+        axes.get_legend().remove()
     all_axes[0].set_ylabel(f"ahead of Adam ({scale(record).difference})")
-    return figure
+    return style.with_legend(figure, all_axes[0], ncols=2)
 
 
 @said

@@ -26,7 +26,7 @@ def parts(record: xr.Dataset) -> style.Figure:
     for axes, network in zip(all_axes, record.network.values, strict=True):
         optima.differences(axes, record.sel(network=[network]))
     all_axes[0].set_ylabel(f"ahead of Adam ({scale(record).difference})")
-    return style.with_legend(figure, all_axes[0], loc="outside lower center", ncols=2)
+    return style.with_legend(figure, all_axes[0], ncols=2)
 
 
 @said

@@ -36,7 +36,8 @@ def run(config: Config, *, checkpoint: Path | None = None, jobs: int = 1) -> xr.
         "every": ("setting", [setting.every for setting in config.settings]),
     }
     device = {"device": f"{device_name()}, 1 thread"} | devices.described(config.device)
-    return with_units(xr.Dataset(values, coords).assign_attrs(device), UNITS)
+    data = {"data": "none: random tokens", "data_sha256": "", "data_origin": "none"}
+    return with_units(xr.Dataset(values, coords).assign_attrs(data | device), UNITS)
 
 
 def _seconds(setting: Setting, config: Config) -> tuple[NDArray[np.float64], int]:

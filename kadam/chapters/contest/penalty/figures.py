@@ -43,7 +43,7 @@ def strengths(record: xr.Dataset) -> style.Figure:
     last.axhline(0, color=style.GUIDE, lw=0.8)
     last.set_xticks(range(len(names)), [name.replace(", ", "\n") for name in names], fontsize=7)
     last.set(xlim=(-0.6, len(names) - 0.4), title="AdamW ahead (nats)")
-    last.legend(fontsize=7)
+    last.legend(fontsize=7, loc="upper left")
     return style.with_legend(figure, all_axes[0], ncols=3)
 
 

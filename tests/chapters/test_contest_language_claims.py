@@ -338,7 +338,7 @@ def test_curves_are_compared_early_and_at_the_end():
 def test_unstable_runs_are_told():
     found = made(Lion={EQUAL: 5.0, TUNED: 2.0})
     found.diverged_at.loc[{"optimizer": "2-Adam repeat", "comparison": EQUAL, "seed": 0, "network": "a"}] = 60.0
-    found.max_update.loc[{"optimizer": "Adam", "comparison": TUNED, "network": "b", "evaluation": 50}] = 2.5
+    found.max_update.loc[{"optimizer": "Adam", "comparison": EQUAL, "network": "b", "evaluation": 50}] = 2.5
     said = figures.updates_said(found, methods=METHODS)
     assert "1 of 144 runs diverged" in said
     assert said.endswith("at the loss of a guess or above: `Lion`.")

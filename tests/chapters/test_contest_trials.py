@@ -119,7 +119,7 @@ def test_the_size_is_that_of_the_runs_that_did_not_diverge():
 
 
 def test_every_rate_is_tried_with_every_seed_and_rates_come_in_the_order_of_the_comparisons():
-    assert crossed([0.2, 0.4], [5, 6]) == [(0.2, 5), (0.2, 6), (0.4, 5), (0.4, 6)]
+    assert crossed([0.2, 0.4], [5, 6]) == [Trial(0.2, 5), Trial(0.2, 6), Trial(0.4, 5), Trial(0.4, 6)]
     rates = peak_rates(searched(), searched().accuracy, EQUAL)
     assert rates.comparison.values.tolist() == list(COMPARISONS)
 

@@ -46,7 +46,7 @@ def angles_said(record: xr.Dataset) -> str:
     found, times = late(record), lengths(record).mean("gamma")
     near = abs(found - 1) <= NEAR
     told = "; ".join(
-        f"at {way}, which lasts {float(times.sel(way=way)):.1f} times, in {of_all(near.sel(way=way), 'cases')}, at "
+        f"at {way} ({float(times.sel(way=way)):.1f} times to equilibrium) in {of_all(near.sel(way=way), 'cases')}, "
         f"{span(found.sel(way=way), '.2f')} of it"
         for way in steady(found).way.values
     )
@@ -54,9 +54,9 @@ def angles_said(record: xr.Dataset) -> str:
     adamw, adamc = (span(falling.sel(way=way), ".2f") for way in FALLING)
     long = settled(record).where(lengths(record) > PATIENCE).sel(way=steady(found).way)
     return (
-        f"In the last quarter of a run the angle is within {NEAR:.0%} of the law's {told}. Times after which it stays so near, "
-        f"where it does and a run is longer than {PATIENCE:g}: {span(long, '.1f')}. As the rate falls the angle ends at "
-        f"{adamw} of the law's under AdamW and at {adamc} under AdamC."
+        f"In the last quarter of a run the angle is within {NEAR:.0%} of the law's {told}. It stays so near from "
+        f"{span(long, '.1f')} times to equilibrium on, where a run lasts {PATIENCE:g}. With a falling rate it ends at {adamw} "
+        f"of the law's under AdamW, at {adamc} under AdamC."
     )
 
 

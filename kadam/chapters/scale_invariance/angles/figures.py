@@ -2,7 +2,7 @@
 
 import xarray as xr
 
-from kadam.chapters.scale_invariance.angles.claims import NEAR, PATIENCE, late, lengths, settled, steady
+from kadam.chapters.scale_invariance.angles.claims import NEAR, late, lengths, steady
 from kadam.chapters.scale_invariance.angles.config import FALLING
 from kadam.report import style
 from kadam.report.sentences import of_all, said, span
@@ -46,17 +46,14 @@ def angles_said(record: xr.Dataset) -> str:
     found, times = late(record), lengths(record).mean("gamma")
     near = abs(found - 1) <= NEAR
     told = "; ".join(
-        f"at {way} ({float(times.sel(way=way)):.1f} times to equilibrium) in {of_all(near.sel(way=way), 'cases')}, "
-        f"{span(found.sel(way=way), '.2f')} of it"
+        f"of {float(times.sel(way=way)):.1f} in {of_all(near.sel(way=way), 'cases')}, {span(found.sel(way=way), '.2f')} of it"
         for way in steady(found).way.values
     )
     falling = late(record, 0.1)
     adamw, adamc = (span(falling.sel(way=way), ".2f") for way in FALLING)
-    long = settled(record).where(lengths(record) > PATIENCE).sel(way=steady(found).way)
     return (
-        f"In the last quarter of a run the angle is within {NEAR:.0%} of the law's {told}. It stays so near from "
-        f"{span(long, '.1f')} times to equilibrium on, where a run lasts {PATIENCE:g}. With a falling rate it ends at {adamw} "
-        f"of the law's under AdamW, at {adamc} under AdamC."
+        f"In the last quarter of a run the angle is within {NEAR:.0%} of the law's, by the length of the run in times to "
+        f"equilibrium: {told}. With a falling rate it ends at {adamw} of the law's under AdamW, at {adamc} under AdamC."
     )
 
 

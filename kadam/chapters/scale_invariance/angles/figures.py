@@ -37,7 +37,9 @@ def angles(record: xr.Dataset) -> style.Figure:
 def _lines(axes: style.Axes, x: xr.DataArray, y: xr.DataArray, colour: str, label: str) -> None:
     """A line a weight."""
     for i, weight in enumerate(y.weight.values):
-        axes.plot(x, y.sel(weight=weight), color=colour, lw=0.8, label=label if i == 0 else None)
+        axes.plot(
+            x, y.sel(weight=weight), color=colour, lw=0.8, label=label.replace("eta = ", r"$\eta$ = ") if i == 0 else None
+        )
 
 
 @said

@@ -52,8 +52,8 @@ class KAdam(Optimizer):
     ``stages``, which may be assigned between steps; other programs count in ``k``, which is not read.
 
     With k >= 2 the update keeps a size near one even close to a minimum, so a constant learning rate does not settle: let a
-    schedule take it down, from a quarter of Adam's ``lr``. Over a tuned Adam stages gain little or nothing (chapters 6 and 7 of
-    the book), so we recommend k = 1.
+    schedule take it down, from a quarter of Adam's ``lr``. Two stages gain little or nothing over a tuned Adam, and four no
+    more than a smaller ``beta1`` or NAdam (chapters 6 and 7 of the book), so we recommend k = 1.
 
     State of a parameter: ``step`` (a scalar tensor), ``exp_avg`` and ``exp_avg_sq`` of stage 1 under AdamW's names, so that an
     AdamW state dict loads, then ``exp_avg_2``, ``exp_avg_sq_2``, ... of the stages 2..k, shaped as the parameter, in its dtype

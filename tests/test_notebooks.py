@@ -55,7 +55,7 @@ def test_a_chapter_has_its_idea_in_ten_lines_that_run_alone_with_the_core(path, 
     lines = [line for line in source.splitlines() if line]
     imports = [line for line in lines if re.match("(from|import) ", line)]
     assert len(lines) - len(imports) <= 10
-    assert max(map(len, lines)) <= 110, "it would be cut off on the page"
+    assert max(map(len, lines)) <= 86, "it would be cut off on the page"
     own = [line for line in imports if "kadam" in line]
     assert not [line for line in own if re.search("kadam.(lab|report|chapters)", line)]
     assert {line.split()[1] for line in imports if line not in own} <= {"numpy", "torch", "itertools", "warnings"}

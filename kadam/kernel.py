@@ -41,7 +41,7 @@ def execute(notebook: nbformat.NotebookNode, aside: Path, parameters: Mapping[st
     """
     config = Config({"KernelManager": {"transport": "ipc", "ip": sockets}})
     kernel: dict[str, Any] = {"kernel_name": "python3", "kernel_manager_class": OwnKernel, "config": config}
-    shown = "--InlineBackend.figure_formats=set()"  # a figure knows by itself how it is shown
+    shown = "--InlineBackend.figure_formats=set()"  # what comes first says how a figure is shown
     options = ["--log-level=CRITICAL", shown, f"--IPKernelApp.exec_lines={FIRST}"]
     quiet: dict[str, Any] = {"progress_bar": False, "extra_arguments": options}
     try:

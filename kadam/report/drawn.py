@@ -1,5 +1,6 @@
-"""What a figure draws, as a table that a reader can take along: every point of every curve, dot, bar and map."""
+"""What a figure gives a page: its picture, and a table of every point of every curve, dot, bar and map, to take along."""
 
+import base64
 import csv
 import io
 from collections.abc import Iterator
@@ -82,8 +83,26 @@ def _parts(held: Container) -> list[Any]:
     return [part for one in held if one is not None for part in (one if isinstance(one, tuple) else (one,))]
 
 
+HEAVY = 150_000  # bytes of an SVG above which a page shows a PNG instead, with so many dots per inch
+SHARP = 200  # twice the pixels of the column
+
+
+def picture(figure: Figure) -> dict[str, str]:
+    """By kind: SVG, which stays sharp at every size, or PNG where that would be heavy. Equal figures give equal bytes."""
+    drawn = _printed(figure, "svg", metadata={"Date": None})
+    if len(drawn) <= HEAVY:
+        return {"image/svg+xml": drawn.decode()}
+    return {"image/png": base64.b64encode(_printed(figure, "png", dpi=SHARP)).decode()}
+
+
+def _printed(figure: Figure, form: str, **settings: Any) -> bytes:
+    with plt.rc_context({"svg.hashsalt": "kadam"}), io.BytesIO() as file:  # so that names in it do not change
+        figure.savefig(file, format=form, bbox_inches="tight", **settings)
+        return file.getvalue()
+
+
 def publish(shell: Any) -> None:
-    """In a notebook's kernel, given its shell: every figure that a cell leaves open gives its table, and says what drew it."""
+    """In a notebook's kernel, given its shell: a figure that a cell leaves open gives picture, table, and what drew it."""
 
     def tell() -> None:
         for number in plt.get_fignums():
@@ -91,3 +110,4 @@ def publish(shell: Any) -> None:
             shell.display_pub.publish({"text/csv": as_csv(figure)}, {"drawn by": figure.get_gid() or ""})
 
     shell.events.register("post_execute", tell)
+    shell.display_formatter.mimebundle_formatter.for_type(Figure, picture)

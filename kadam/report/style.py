@@ -1,8 +1,6 @@
 """Figure style as values: one width, one dictionary of colours and of axes, so that a colour or a side means one thing."""
 
-import base64
 import functools
-import io
 import textwrap
 from collections.abc import Callable, Sequence
 from typing import Any, ParamSpec
@@ -14,7 +12,7 @@ from matplotlib import colormaps
 from matplotlib.axes import Axes as Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import LinearSegmentedColormap, ListedColormap, TwoSlopeNorm
-from matplotlib.figure import Figure as AnyFigure
+from matplotlib.figure import Figure as Figure
 from numpy.typing import NDArray
 
 from kadam.report.once import judging
@@ -48,8 +46,6 @@ ALONG_CURVE = LinearSegmentedColormap.from_list(
 )
 
 WIDTH = 7.6  # inches: the text column of the book
-HEAVY = 150_000  # bytes of an SVG above which a page shows a PNG instead, with so many dots per inch
-SHARP = 200  # twice the pixels of the column
 
 BASE: Any = {
     "figure.dpi": 150,
@@ -84,21 +80,6 @@ R_MED = r"$R_{\mathrm{med}}$"
 TIME = r"time $n\eta$"
 
 
-class Figure(AnyFigure):
-    """A figure that a notebook shows as SVG, which stays sharp at every size, or as PNG where that would be heavy."""
-
-    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
-        drawn = self._printed("svg", metadata={"Date": None})
-        if len(drawn) <= HEAVY:
-            return {"image/svg+xml": drawn.decode()}
-        return {"image/png": base64.b64encode(self._printed("png", dpi=SHARP)).decode()}
-
-    def _printed(self, form: str, **settings: Any) -> bytes:
-        with plt.rc_context({"svg.hashsalt": "kadam"}), io.BytesIO() as file:  # so that names in it do not change
-            self.savefig(file, format=form, bbox_inches="tight", **settings)
-            return file.getvalue()
-
-
 def styled(draw: Callable[P, Figure]) -> Callable[P, Figure]:
     """Decorate a function that draws a record so that it draws in this style and labels stand-in data; its name is the ``gid``.
 
@@ -126,7 +107,7 @@ def styled(draw: Callable[P, Figure]) -> Callable[P, Figure]:
 def panels(rows: int, columns: int, *, height: float, ylabel: str = "", **options: Any) -> tuple[Figure, Any]:
     """A figure as wide as the text, ``height`` inches high, and its axes; ``ylabel``: of those on the left."""
     size = (WIDTH, height)
-    figure, axes = plt.subplots(rows, columns, figsize=size, layout="constrained", FigureClass=Figure, **options)
+    figure, axes = plt.subplots(rows, columns, figsize=size, layout="constrained", **options)
     plt.setp(figure.axes[::columns], ylabel=ylabel)
     return figure, axes
 
@@ -197,7 +178,7 @@ def shades(count: int) -> NDArray[np.float64]:
     return np.asarray(NUMBERS(np.linspace(0, 1, count)))
 
 
-def _label_stand_in(figure: AnyFigure, drawn: Sequence[Any]) -> None:
+def _label_stand_in(figure: Figure, drawn: Sequence[Any]) -> None:
     """Say on a figure that says nothing itself where a record that it was drawn from was made of stand-in data."""
     if figure.get_supxlabel():
         return

@@ -69,8 +69,12 @@ def test_a_map_is_told_by_the_middles_of_its_cells(draw):
 
 def test_a_kernel_publishes_the_table_of_every_open_figure_and_what_drew_it():
     published, hooks = [], {}
-    events = SimpleNamespace(register=hooks.__setitem__)
-    drawn.publish(SimpleNamespace(events=events, display_pub=SimpleNamespace(publish=lambda *told: published.append(told))))
+    shell = SimpleNamespace(
+        events=SimpleNamespace(register=hooks.__setitem__),
+        display_pub=SimpleNamespace(publish=lambda *told: published.append(told)),
+        display_formatter=SimpleNamespace(mimebundle_formatter=SimpleNamespace(for_type=hooks.__setitem__)),
+    )
+    drawn.publish(shell)
     hooks["post_execute"]()
     assert published == []
 
@@ -83,3 +87,14 @@ def test_a_kernel_publishes_the_table_of_every_open_figure_and_what_drew_it():
     figure = line()
     hooks["post_execute"]()
     assert published == [({"text/csv": drawn.as_csv(figure)}, {"drawn by": f"{__name__}.line"})]
+    assert hooks[plt.Figure] is drawn.picture
+
+
+def test_a_light_picture_is_sharp_at_every_size_and_a_heavy_one_is_made_of_points(monkeypatch):
+    figure, axes = plt.subplots()
+    axes.plot([1, 2], [3, 4])
+    (light,) = drawn.picture(figure).items()
+    assert light[0] == "image/svg+xml"
+    assert drawn.picture(figure) == dict([light])
+    monkeypatch.setattr(drawn, "HEAVY", len(light[1]) - 1)
+    assert list(drawn.picture(figure)) == ["image/png"]

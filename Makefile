@@ -104,7 +104,7 @@ check: lint types
 # Where the browser is missing the tests fail here; elsewhere they are skipped.
 browser: export KADAM_BROWSER := 1
 browser: $(BROWSER) smoke-book
-	$(BIN)/python -m pytest tests/browser
+	$(BIN)/python -m pytest tests/browser $(PARALLEL)
 
 # Each library is installed here, so where one is missing its tests fail; elsewhere they are skipped.
 clients: export KADAM_CLIENTS := 1

@@ -158,11 +158,7 @@ def within_time(command: Sequence[str], seconds: float) -> int | None:
         return process.wait(timeout=seconds)
     except subprocess.TimeoutExpired:
         process.send_signal(signal.SIGTERM)
-        try:
-            process.wait(timeout=RESERVE)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+        end(process, RESERVE)
         return None
     finally:
         if process.poll() is None:  # this command was interrupted itself

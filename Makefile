@@ -1,7 +1,8 @@
 # make book          the environment, every experiment at the laptop profile, and the book in _build/html
 # make serve         the book in a browser, at an address of this machine alone
 # make pdf           the book as one PDF, printed by an installed chromium
-# make test          everything that CI checks
+# make test          what every change has to pass
+# make exhaustive    the tests that show at length, or on more cases, what others show; CI runs them too
 # make check         lint, types, and the tests of theory and optimizer: for every edit
 # make lint          ruff: what reads wrong, and how it is laid out
 # make types         what mypy finds in the types
@@ -35,7 +36,7 @@ CLIENTS := .venv/.clients
 BROWSER := .venv/.browser
 KADAM := $(BIN)/python -m kadam
 
-.PHONY: help env dev book test check lint types unit browser clients fuzz notebooks smoke-book sphinx-book links validate update-smoke records paper serve pdf bench gpu gpu-pack lock clean
+.PHONY: help env dev book test exhaustive check lint types unit browser clients fuzz notebooks smoke-book sphinx-book links validate update-smoke records paper serve pdf bench gpu gpu-pack lock clean
 
 help:
 	@sed -n 's/^# \(make .*\)/\1/p' "$(strip $(MAKEFILE_LIST))"
@@ -89,19 +90,22 @@ types: dev
 	$(BIN)/mypy
 
 # Tests and smoke notebooks keep their records apart from the user's own.
-unit check browser clients fuzz notebooks smoke-book sphinx-book links validate update-smoke: export KADAM_CACHE := $(CURDIR)/.cache
+unit exhaustive check browser clients fuzz notebooks smoke-book sphinx-book links validate update-smoke: export KADAM_CACHE := $(CURDIR)/.cache
 
 # The processes share the cores, so each computes in one thread.
-unit check clients notebooks: export OMP_NUM_THREADS := 1
+unit exhaustive check clients notebooks: export OMP_NUM_THREADS := 1
 PARALLEL := -n auto --maxprocesses 4
 
 unit: dev
-	$(BIN)/python -m pytest tests $(PARALLEL)
+	$(BIN)/python -m pytest tests -m "not exhaustive" $(PARALLEL)
+
+exhaustive: dev
+	$(BIN)/python -m pytest tests -m exhaustive $(PARALLEL)
 
 check: lint types
 	$(BIN)/python -m pytest tests/theory tests/optim tests/test_decay.py tests/test_advice.py $(PARALLEL)
 
-# Where the browser is missing the tests fail here; elsewhere they are skipped.
+# Elsewhere these tests are skipped; here they fail where the browser is missing.
 browser: export KADAM_BROWSER := 1
 browser: $(BROWSER) smoke-book
 	$(BIN)/python -m pytest tests/browser $(PARALLEL)

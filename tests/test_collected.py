@@ -71,6 +71,12 @@ def test_no_test_is_switched_off(word):
     assert [path.name for path, text in SOURCES.items() if word in text and path.name != Path(__file__).name] == []
 
 
+def test_few_tests_are_left_to_the_exhaustive_run_and_of_what_has_cases_some_are_quick():
+    together = "".join(SOURCES.values())
+    assert 5 < together.count("\n@exhaustive\n") < 20
+    assert re.findall(r"quick=(?:\(\)|\[\])", together.replace(SOURCES[Path(__file__)], "")) == []
+
+
 def test_this_run_collected_what_its_files_hold(request):
     """All functions of every file that this run was asked for, unless it was asked for some of them by name."""
     option = request.config.option

@@ -25,7 +25,7 @@ ACTIONS = {
     "actions/deploy-pages@v5",
 }
 RUNS = {
-    ("ci", "tests"): ["make test"],
+    ("ci", "tests"): ["make test", "make exhaustive"],
     ("ci", "address"): [],
     ("ci", "book"): ["make book"],
     ("ci", "deploy"): [],
@@ -40,6 +40,8 @@ CONDITIONS = {
     ("ci", "deploy"): FROM_MAIN,
 }
 ADDRESS = {("ci", "book"): {"KADAM_BASEURL": "${{ needs.address.outputs.base_url }}"}}
+
+MARK = "exhaustive"  # of the tests that `make test` leaves out
 
 # What `make test` consists of: a part's name, and words of its command.
 PARTS = {
@@ -153,10 +155,19 @@ def test_make_test_runs_every_part(stand):
     assert result.returncode == 0, result.stderr
     assert [part for part, words in PARTS.items() if not any(words in line for line in asked)] == []
     (unit,) = [line for line in asked if PARTS["unit tests"] in line]
-    assert not re.search(r"--(ignore|deselect|collect-only|co\b)| -[km] ", unit.partition(" tests")[2])
+    left_out = unit.partition(" tests")[2].replace(f" -m not {MARK}", "")
+    assert not re.search(r"--(ignore|deselect|collect-only|co\b)| -[km] ", left_out)
     (notebooks,) = [line for line in asked if PARTS["notebooks"] in line]
     assert notebooks.endswith(" notebooks/smoke")
     assert "lax" not in notebooks
+
+
+def test_make_exhaustive_runs_what_make_test_leaves_out(stand):
+    result, asked = stand.make("exhaustive")
+    assert result.returncode == 0, result.stderr
+    (unit,) = [line for line in asked if PARTS["unit tests"] in line]
+    assert f" -m {MARK} " in unit
+    assert stand.make("exhaustive", fail="-m pytest")[0].returncode != 0
 
 
 @pytest.mark.parametrize("part", PARTS)
@@ -197,8 +208,9 @@ def test_make_book_computes_and_builds(stand):
     assert stand.make("book", fail="-m kadam")[0].returncode != 0
 
 
-@pytest.mark.parametrize(("browser", "commands"), [("", ["make test"]), ("chromium", ["make test", "make browser"])])
-def test_the_script_of_ci_is_make_test_and_make_browser_where_there_is_one_and_fails_with_them(stand, browser, commands):
+@pytest.mark.parametrize(("browser", "more"), [("", []), ("chromium", ["make browser"])])
+def test_the_script_of_ci_runs_all_tests_and_those_of_a_browser_where_there_is_one_and_fails_with_them(stand, browser, more):
+    commands = ["make test", "make exhaustive", *more]
     script = stand.folder / ".ci" / "run"
     script.parent.mkdir()
     shutil.copyfile(ROOT / ".ci" / "run", script)

@@ -14,6 +14,7 @@ T = TypeVar("T")
 
 LEVEL = 0.95
 MOST_PAIRS = 16  # a test of so many goes through 2^15 ways to flip signs, in 4 MB
+ALIKE = 1e-9  # relative difference of values that a run in float64 may give otherwise on another machine: they count as equal
 ROUNDING = 1e-12  # of the largest difference: two sums of differences that are closer count as equal
 
 
@@ -118,10 +119,18 @@ def without_each(judge: Callable[[xr.Dataset], T], dataset: xr.Dataset, dim: str
 
 
 def ranks_last(values: ArrayLike) -> NDArray[np.float64]:
-    """Ranks 1, 2, ... from the smallest value; ties share their mean rank, and NaN ("never") ranks after everything else."""
-    ranked = _never_last(real_array("values", values))
-    _, place, count = np.unique(ranked, return_inverse=True, return_counts=True)
-    return (np.cumsum(count) - (count - 1) / 2)[place.ravel()]
+    """Ranks 1, 2, ... from the smallest value; ties share their mean rank, and NaN ("never") ranks after everything else.
+
+    Values that differ by rounding alone are ties: which of them is larger, another machine would decide anew.
+    """
+    ranked = _never_last(real_array("values", values)).ravel()
+    order = np.argsort(ranked, kind="stable")
+    rises = ~np.isclose(ranked[order[1:]], ranked[order[:-1]], rtol=ALIKE, atol=0)
+    place = np.concatenate([[0], np.cumsum(rises)])[: len(order)]
+    count = np.bincount(place)
+    ranks = np.empty(len(order))
+    ranks[order] = (np.cumsum(count) - (count - 1) / 2)[place]
+    return ranks
 
 
 def _never_last(values: ArrayLike) -> NDArray[np.float64]:

@@ -1,6 +1,6 @@
 """A real browser for the tests in this folder: the chromium that is installed, driven by playwright.
 
-Where either is missing these tests are skipped, but for ``make browser``, which installs the one and wants the other.
+Without ``make browser``, which installs the one and wants the other, these tests are skipped.
 """
 
 import shutil

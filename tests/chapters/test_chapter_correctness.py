@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from tiers import cases, exhaustive
 
 from kadam import chapters
 from kadam.chapters.speed.correctness import claims, config, figures
@@ -64,7 +65,7 @@ def told(record):
     return {name: tuple(int(record[n].sel(function=name)) for n in correctness.OUTCOMES) for name in names}
 
 
-@pytest.mark.parametrize("processes", [1, 2])
+@pytest.mark.parametrize("processes", cases((1, 2), quick=(2,)))
 def test_the_tests_of_a_device_are_counted_by_function_and_failures_are_named(checkout, processes):
     record = correctness.run(replace(GPU, processes=processes))
     assert record.function.values.tolist() == sorted(record.function.values)
@@ -89,6 +90,7 @@ def test_the_tests_of_a_device_are_counted_by_function_and_failures_are_named(ch
     assert [row[:4] for row in figures.file_table(record).rows] == [("test_cuda", "3", "1", "1"), ("test_kadam", "0", "1", "0")]
 
 
+@exhaustive
 def test_what_is_no_result_is_an_error_and_never_a_record_of_nothing(checkout):
     with pytest.raises(ValueError, match=r"pytest ended with status 5 and no results: (.|\n)*deselected"):
         correctness.run(replace(GPU, words="no_such_test"))

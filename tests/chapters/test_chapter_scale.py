@@ -10,6 +10,7 @@ import torch
 import xarray as xr
 from click.testing import CliRunner
 from matplotlib.figure import Figure
+from tiers import exhaustive
 
 from kadam import KAdam, chapters, cli
 from kadam.chapters.scale.engine import claims, config, figures
@@ -83,6 +84,7 @@ def test_without_dask_its_ways_are_left_out(monkeypatch):
     assert engine.ways(SMOKE) == ["here", "processes"]
 
 
+@exhaustive
 def test_a_cluster_of_this_machine_computes_sweeps_in_its_own_processes():
     dasked = dataclasses.replace(SMOKE, workers=1, dask=True)
     with cluster.local(dasked.workers):

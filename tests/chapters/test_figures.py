@@ -10,6 +10,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from overlaps import faults
 from recorded import drawn, figures, looks_of, read, shown
+from tiers import exhaustive
 
 from kadam import chapters
 from kadam.lab.records import committed
@@ -74,6 +75,7 @@ def test_every_figure_draws_what_its_legend_names_in_the_recorded_colour(on_page
             assert heights == pytest.approx([place[2] for place in recorded[f][label]], rel=1e-3), (f, label)
 
 
+@exhaustive
 def test_no_words_of_a_figure_collide_and_none_are_cut_off(on_page):
     for name, figure in on_page[1].items():
         assert not faults(figure), name

@@ -15,6 +15,7 @@ import distributed
 import long_sweep
 import pytest
 from click.testing import CliRunner
+from tiers import exhaustive
 
 from kadam import chapters
 from kadam.cli import commands
@@ -82,6 +83,7 @@ def kill_after(steps, folder, victim):
     victim.kill()
 
 
+@exhaustive
 def test_the_worker_that_is_left_makes_up_for_one_that_is_killed(tmp_path, address, undisturbed):
     with worker(address, tmp_path) as victim:
         with distributed.Client(address, set_as_default=False) as client:
@@ -94,6 +96,7 @@ def test_the_worker_that_is_left_makes_up_for_one_that_is_killed(tmp_path, addre
     assert steps_taken(tmp_path) < 1.5 * TOTAL
 
 
+@exhaustive
 def test_after_the_scheduler_is_killed_the_same_command_goes_on(tmp_path, address, undisturbed):
     with scheduler(tmp_path) as (boss, doomed), worker(doomed, tmp_path), sweep(tmp_path, "--scheduler", doomed) as process:
         kill_after(TOTAL // 3, tmp_path, boss)
@@ -110,6 +113,7 @@ def test_after_the_scheduler_is_killed_the_same_command_goes_on(tmp_path, addres
     assert steps_taken(tmp_path) - before <= TOTAL - len(done) * long_sweep.STEPS
 
 
+@exhaustive
 def test_an_experiment_on_a_cluster_gives_the_bits_of_one_process(address, smoke_records):
     for name in ("generalization", "meta"):
         result = CliRunner().invoke(commands, ["run", name, "--profile", "smoke", "--scheduler", address])
@@ -122,6 +126,7 @@ def end_worker(piece, progress):
     os._exit(1)
 
 
+@exhaustive
 def test_a_piece_that_takes_its_workers_with_it_is_named(tmp_path):
     cloudpickle.register_pickle_by_value(sys.modules[__name__])
     with (
@@ -201,6 +206,7 @@ def documented_configuration():
     return page.split("```yaml\n")[1].split("```")[0]
 
 
+@exhaustive
 def test_slurm_jobs_as_the_book_describes_them_compute_the_same_bits(tmp_path, slurm, undisturbed):
     with sweep(tmp_path / "long", "--cluster", "slurm", "--jobs", "2", env=slurm, cwd=tmp_path) as process:
         _, complaints = process.communicate(timeout=120)
@@ -211,6 +217,7 @@ def test_slurm_jobs_as_the_book_describes_them_compute_the_same_bits(tmp_path, s
     assert all("#SBATCH --gres=gpu:1" in job and "--nthreads 1" in job for job in jobs)
 
 
+@exhaustive
 def test_a_slurm_job_that_is_not_described_is_an_error_that_names_the_file(tmp_path, slurm, monkeypatch):
     environment = {**slurm, "DASK_CONFIG": str(tmp_path / "empty")}
     with sweep(tmp_path / "long", "--cluster", "slurm", env=environment) as process:

@@ -15,6 +15,7 @@ import long_sweep
 import pytest
 import xarray as xr
 from click.testing import CliRunner
+from tiers import cases, exhaustive
 
 from kadam import chapters
 from kadam.cli import commands
@@ -72,6 +73,7 @@ def those_left(processes, seconds):
     return {pid for pid in processes if lives(pid)}
 
 
+@exhaustive
 def test_a_sweep_that_is_killed_again_and_again_ends_with_the_same_bits(tmp_path, undisturbed):
     """In two processes, then in one; each goes on with what the others left, and two processes end it."""
     rng, total = random.Random(), len(long_sweep.PIECES) * long_sweep.STEPS
@@ -147,7 +149,7 @@ def test_an_experiment_that_is_killed_goes_on(smoke_records):
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="looks for processes in /proc")
-@pytest.mark.parametrize(("number", "everyone"), [(signal.SIGTERM, False), (signal.SIGINT, True)])
+@pytest.mark.parametrize(("number", "everyone"), [(signal.SIGTERM, False), pytest.param(signal.SIGINT, True, marks=exhaustive)])
 def test_an_interrupted_command_says_one_line_and_leaves_no_process_and_no_half_file(smoke_records, number, everyone):
     """SIGTERM as a batch system sends it, SIGINT as a terminal does, to all processes."""
     process = kadam("meta", 2, start_new_session=True, preexec_fn=hear_the_keyboard)
@@ -206,6 +208,7 @@ def test_an_interrupt_that_strikes_in_a_destructor_is_not_lost():
     assert time.monotonic() - begin < 15
 
 
+@exhaustive
 def test_two_runs_of_one_experiment_at_once_compute_it_once(smoke_records):
     process = kadam("radius", 1)
     while not list(Path(os.environ["KADAM_CACHE"]).rglob("*.lock")):
@@ -223,6 +226,7 @@ def small_files(largest):
     return lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (largest, largest))
 
 
+@exhaustive
 def test_a_full_disk_stops_a_run_with_a_clear_error_and_it_goes_on_later(smoke_records):
     output, complaints = kadam("radius", 1, preexec_fn=small_files(9000)).communicate()
     assert output == ""
@@ -235,7 +239,7 @@ def test_a_full_disk_stops_a_run_with_a_clear_error_and_it_goes_on_later(smoke_r
     assert_is("radius", smoke_records)
 
 
-@pytest.mark.parametrize("fails", range(8))
+@pytest.mark.parametrize("fails", cases(range(8), quick=(0, 5, 6)))
 def test_whichever_write_fails_nothing_is_lost_and_nothing_half_written_is_read(fails, tmp_path, monkeypatch):
     from kadam.chapters.growth import run as growth
 

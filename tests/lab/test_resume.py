@@ -6,6 +6,7 @@ import sys
 import numpy as np
 import pytest
 import xarray as xr
+from tiers import cases
 
 from kadam import chapters
 from kadam.lab.engine.progress import Progress
@@ -17,6 +18,9 @@ STATEFUL = ("NAdam", "LaProp", "Lion", "3-Adam meta")  # methods of a contest th
 
 # Pieces of these follow a differential equation: they keep no state on the way, and begin again.
 WITHOUT_STATE = ("trajectories", "orders", "race")
+
+# Of every kind of loop one: an ensemble, a network beside its probes, a contest, a differential equation, convex losses.
+QUICK = ("growth", "invariance", "optimum", "orders", "box")
 
 
 class Killed(BaseException):
@@ -70,7 +74,7 @@ def picked(steps):
 
 @one_thread()
 @pytest.mark.filterwarnings("ignore::ResourceWarning")
-@pytest.mark.parametrize("name", chapters.NAMES)
+@pytest.mark.parametrize("name", cases(chapters.NAMES, quick=QUICK))
 def test_a_second_run_in_two_processes_gives_the_bits_of_the_kept_one_and_so_do_stopped_pieces(
     name, smoke_records, sweeps, tmp_path
 ):

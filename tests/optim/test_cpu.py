@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from problems import assert_same_bits, dense_parameters, gradients, owned, parameters, random, run
 from test_kadam import moments
+from tiers import exhaustive
 from torch.nn import Parameter
 
 from kadam import KAdam
@@ -376,6 +377,7 @@ print(len(_share.stats.cache_hits), len(_share.stats.cache_misses))
 """
 
 
+@exhaustive
 def test_what_one_process_compiled_another_finds_on_disk(tmp_path):
     pytest.importorskip("numba")
     command, environment = [sys.executable, "-c", FIRST_STEP], {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)}

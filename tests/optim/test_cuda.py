@@ -11,6 +11,7 @@ import pytest
 import torch
 from numpy.testing import assert_allclose
 from problems import DEVICES, gradients, parameters, random
+from tiers import cases
 
 from kadam.decay import Decay
 from kadam.optim import cuda
@@ -28,7 +29,7 @@ PAIRS = [(0.9, 0.999), (0.5, 0.9), (0.0, 0.99), (0.9, 0.0), (0.99, 0.9999), (0.0
 HYPER = {"lr": LR, "eps": EPS, "weight_decay": WEIGHT_DECAY, "maximize": False}
 SAME_BITS = {"rtol": 0, "atol": 0}
 
-every_k = pytest.mark.parametrize("k", [1, 2, 3, 8])
+every_k = pytest.mark.parametrize("k", cases((1, 2, 3, 8), quick=(1, 2, 3)))
 
 
 def load(name):
@@ -429,7 +430,7 @@ def compiled(k, dtype, tmp_path, monkeypatch, capsys, stochastic=False):
     return ptx, capsys.readouterr().out
 
 
-@pytest.mark.parametrize("k", [1, 2, 8])  # a loop over stages that the compiler unrolls: none, one, and most registers
+@pytest.mark.parametrize("k", cases((1, 2, 8), quick=(8,)))  # a loop that is unrolled: not at all, once, and most registers
 def test_compiled_for_hopper_it_moves_128_bits_at_a_time_and_spills_nothing(k, tmp_path, monkeypatch, capsys):
     ptx, log = compiled(k, torch.float32, tmp_path, monkeypatch, capsys)
     vectors = cuda.BLOCK // (4 * 32 * cuda.OPTIONS["num_warps"])  # a thread and tensor

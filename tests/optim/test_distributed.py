@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from distributed_worker import CASES, PATIENCE
+from tiers import exhaustive
 
 WORKER = Path(__file__).parents[1].joinpath("distributed_worker.py")
 RANKS = (0, 1)
@@ -57,6 +58,7 @@ def failure(case, rank, folder):
     return f"did not finish this case; it said:\n{(folder / f'output-{rank}').read_text()}"
 
 
+@exhaustive
 @pytest.mark.parametrize("case", CASES)
 def test_two_processes_agree_with_one(case, folder):
     failures = {rank: text for rank in RANKS if (text := failure(case, rank, folder))}

@@ -18,6 +18,7 @@ from test_cuda import fused, interpreted  # noqa: F401
 from test_features import path  # noqa: F401
 from test_gpu_steps import device, on_this_device  # noqa: F401
 from test_kadam import LR, PAIRS, adopting, array, by_reference, moments, snapshot
+from tiers import exhaustive
 from torch._subclasses import FakeTensorMode
 from torch.nn import Parameter
 
@@ -381,7 +382,13 @@ print(bool((weight == weight[0]).all()) and optimizer.state[weight]["step"].item
 """
 
 
-@pytest.mark.parametrize("program", [IN_THREADS, BESIDE_A_KERNEL], ids=["one optimizer", "a kernel of the user's"])
+@pytest.mark.parametrize(
+    "program",
+    [
+        pytest.param(IN_THREADS, id="one optimizer"),
+        pytest.param(BESIDE_A_KERNEL, id="a kernel of the user's", marks=exhaustive),
+    ],
+)
 def test_two_threads_of_python_do_not_end_the_process(program):
     """pytorch#8149, numba#8563: a segmentation fault, and numba's own abort."""
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)

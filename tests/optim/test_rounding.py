@@ -10,6 +10,7 @@ import torch
 from problems import gradients, owned, parameters, run
 from test_cuda import compiled
 from test_features import path  # noqa: F401
+from tiers import cases
 from torch.nn import Parameter
 
 from kadam import KAdam
@@ -103,7 +104,7 @@ def test_replicas_stay_equal_runs_go_on_exactly_and_the_global_generator_is_left
         assert torch.equal(p, q)
 
 
-@pytest.mark.parametrize("k", [1, 2, 8])
+@pytest.mark.parametrize("k", cases((1, 2, 8), quick=(2,)))
 def test_compiled_for_hopper_it_spills_two_registers_at_most(k, tmp_path, monkeypatch, capsys):
     ptx, log = compiled(k, BF16, tmp_path, monkeypatch, capsys, stochastic=True)
     assert "mul.hi" in ptx or "mul.wide.u32" in ptx  # the generator's products

@@ -80,6 +80,12 @@ def test_what_never_comes_ranks_last_and_equals_share_a_rank():
     assert_array_equal(ranks_last([np.inf, NAN, -np.inf]), [2.5, 2.5, 1])
 
 
+def test_what_differs_by_rounding_alone_is_equal():
+    assert_array_equal(ranks_last([0.3, 0.1 + 0.2, 2.0, 0.3 * (1 + 1e-7)]), [1.5, 1.5, 4, 3])
+    assert_array_equal(ranks_last([]), [])
+    assert rank_agreement([0.3, 0.1 + 0.2, 2.0], [1, 2, 3]) == rank_agreement([0.3, 0.3, 2.0], [1, 2, 3])
+
+
 SMALL = arrays(np.float64, (2, 12), elements=st.integers(-3, 3).map(float))  # with many equal values
 
 

@@ -1,0 +1,41 @@
+"""The figure of pairs of betas on images, each at its own best rate, with what it shows in words, and tables of the numbers."""
+
+import xarray as xr
+
+from kadam.chapters.contest.maps import draw_map, draw_shares, grid, order_in_words, share_table
+from kadam.chapters.contest.pairs import pairs, shares
+from kadam.report import style
+from kadam.report.sentences import said, span
+from kadam.report.table import Table, table
+
+__all__ = ["factorial", "factorial_said", "gamma_table", "share_table"]
+
+
+@style.styled
+def factorial(record: xr.Dataset) -> style.Figure:
+    """The loss of every pair at its own rate, and what orders it."""
+    figure, (left, right) = style.panels(1, 2, height=3.1, width_ratios=(1.5, 0.8))
+    draw_map(left, grid(record))
+    draw_shares(right, record)
+    return figure
+
+
+@said
+def factorial_said(record: xr.Dataset) -> str:
+    """The same, and whether accuracies are ordered alike."""
+    of = shares(record, score="accuracy").mean("seed")
+    return (
+        f"{order_in_words(record)} Ranked by accuracy instead, the largest share, {float(of.max()):.0%}, is that of "
+        f"{of.idxmax('quantity').item()}."
+    )
+
+
+def gamma_table(record: xr.Dataset) -> Table:
+    """For every gamma the means over seeds, from the lowest to the highest among the values of beta."""
+    of = pairs(record).mean("seed")
+    of["rate"] = "optimizer", record.peak_rate.squeeze().sel(optimizer=of.optimizer).values
+    forms = {"loss": ".3f", "accuracy": ".1f", "rate": ".2g"}
+    rows = [
+        (f"{gamma:g}", *(span(one[name].values, form) for name, form in forms.items())) for gamma, one in of.groupby("gamma")
+    ]
+    return table(("gamma", "test loss (nats)", "test accuracy (%)", "best rate"), rows)

@@ -286,8 +286,8 @@ QUESTIONS = (
         ("D-7v", "D-7w", "D-6y"),
         by=("D-7v", "D-6y"),
         yes="yes, on text: {D-7v}; and on images: {D-6y}. Longer runs on text: {D-7w}",
-        some="no, not alone: {D-7v.held} of {D-7v.of} cases hold on text, {D-7v}, and {D-6y.held} of {D-6y.of} on images, {D-6y}. "
-        "Longer runs on text: {D-7w}",
+        some="it depends: {D-7v.held} of {D-7v.of} cases hold on text, and {D-6y.held} of {D-6y.of} on images. "
+        "On text: {D-7v}; on images: {D-6y}. Longer runs on text: {D-7w}",
         no="no, neither on text: {D-7v}; nor on images: {D-6y}. Longer runs on text: {D-7w}",
         figure="fig-language-factorial",
     ),

@@ -2,7 +2,7 @@
 
 import xarray as xr
 
-from kadam.chapters.contest.maps import draw_map, draw_shares, grid, order_in_words, share_table
+from kadam.chapters.contest.maps import LABELS, draw_map, draw_shares, grid, order_in_words, share_table
 from kadam.chapters.contest.pairs import pairs, shares
 from kadam.report import style
 from kadam.report.sentences import said, span
@@ -22,12 +22,19 @@ def factorial(record: xr.Dataset) -> style.Figure:
 
 @said
 def factorial_said(record: xr.Dataset) -> str:
-    """The same, and whether accuracies are ordered alike."""
-    of = shares(record, score="accuracy").mean("seed")
+    """The same, and whether pairs inside the region, and accuracies, are ordered alike."""
+    inside, accuracy = (_largest(shares(record, **how)) for how in ({"inside": True}, {"score": "accuracy"}))
     return (
-        f"{order_in_words(record)} Ranked by accuracy instead, the largest share, {float(of.max()):.0%}, is that of "
-        f"{of.idxmax('quantity').item()}."
+        f"{order_in_words(record)} Of the pairs with $C > 0$ alone the largest shares are {inside}; of all, ranked by accuracy "
+        f"instead, {accuracy}."
     )
+
+
+def _largest(of: xr.DataArray) -> str:
+    """The two largest shares, mean over seeds, in words."""
+    mean = of.mean("seed")
+    first = mean.sortby(mean, ascending=False)[:2]
+    return " and ".join(f"{float(share):.0%} for {LABELS[share['quantity'].item()]}" for share in first)
 
 
 def gamma_table(record: xr.Dataset) -> Table:

@@ -197,6 +197,7 @@ def test_no_paper_profile_takes_longer_than_five_minutes_of_the_chip_by_arithmet
         "lookahead",
         "budget",
         "confirm",
+        "factorial_images",
         "penalty",
     }
     assert all(seconds is None or 0 < seconds < 60 for seconds in least.values())  # launches cost several times as much

@@ -68,6 +68,7 @@ CATALOGUE = {
         Experiment("scale_invariance.angles", "05-scale-invariance"),
         Experiment("contest.cifar", "06-cifar"),
         Experiment("contest.confirm", "06-cifar"),
+        Experiment("contest.factorial_images", "06-cifar"),
         Experiment("contest.language", "07-language"),
         Experiment("contest.optimum", "07-language"),
         Experiment("contest.memory", "07-language"),

@@ -1,4 +1,4 @@
-"""Chapter 7: pairs of betas, each at its own rate, in short runs and long ones; both sides of what is claimed."""
+"""Chapters 6 and 7: pairs of betas, each at its own rate, in short runs and long ones; both sides of what is claimed."""
 
 from dataclasses import replace
 
@@ -7,8 +7,16 @@ import pytest
 import xarray as xr
 
 from kadam import chapters
+from kadam.chapters.contest import maps, settings
+from kadam.chapters.contest.contest import LATER_SEEDS, betas
 from kadam.chapters.contest.factorial import claims, config, figures, run
+from kadam.chapters.contest.factorial_images import config as on_images
+from kadam.chapters.contest.factorial_images import figures as image_figures
+from kadam.chapters.contest.factorial_images import run as image_run
+from kadam.chapters.contest.pairs import QUANTITIES, pairs
+from kadam.chapters.contest.trials import interpolated
 from kadam.lab.records.profiles import betas_of
+from kadam.report.statistics import equal_groups
 
 YES, PARTLY, NO, NOT_RUN = "reproduced", "partly", "not reproduced", "not run at this profile"
 GAMMAS, BETAS = (0.0, 0.9, 0.95), (0.7, 0.95, 0.999)
@@ -17,8 +25,8 @@ GAMMAS, BETAS = (0.0, 0.9, 0.95), (0.7, 0.95, 0.999)
 @pytest.fixture(scope="module")
 def made():
     """A record of nine pairs and NAdam, with three in long runs; losses 1 to 9 in the order of gamma, then of beta."""
-    methods = config.methods(GAMMAS, BETAS)
-    gamma, beta = run.betas(methods)
+    methods = settings.methods(GAMMAS, BETAS)
+    gamma, beta = betas(methods)
     rng, seeds = np.random.default_rng(0), np.arange(5)
 
     def part(names, losses, prefix):
@@ -42,8 +50,21 @@ def made():
     )
 
 
+@pytest.fixture(scope="module")
+def seen(made):
+    """The same of images: no long runs, and accuracies that fall from 90% as beta grows, whatever the losses."""
+    short = made[[name for name in made.data_vars if not name.startswith(claims.LONG)]].drop_vars(
+        "long_optimizer", errors="ignore"
+    )
+    accuracy = (0.9 - 0.5 * made.beta.fillna(1) + 0 * made.loss).transpose(*made.loss.dims)
+    search = (made.search_loss * 0.1).assign_attrs(made.search_loss.attrs)
+    return short.assign(accuracy=accuracy, search_accuracy=search).assign_attrs(
+        experiment="factorial_images", score="loss", classes=10
+    )
+
+
 def judged(record):
-    return {claim.id: claim for claim in chapters.claims("factorial", record, leave_out=False)}
+    return {claim.id: claim for claim in chapters.claims(record.attrs["experiment"], record, leave_out=False)}
 
 
 def with_losses(record, losses):
@@ -56,8 +77,10 @@ def test_methods_are_every_pair_by_its_betas_with_the_default_as_adam():
     names = config.PROFILES["cpu"].baselines
     assert len(names) == len(set(names)) == 37
     assert {"Adam", "NAdam", "Adam 0.95, 0.95"} <= set(names)
-    gamma, beta = run.betas(names)
-    assert {(g, b) for g, b in zip(gamma, beta, strict=True) if g == g} == {(g, b) for g in config.GAMMAS for b in config.BETAS}
+    gamma, beta = betas(names)
+    assert {(g, b) for g, b in zip(gamma, beta, strict=True) if g == g} == {
+        (g, b) for g in settings.GAMMAS for b in settings.BETAS
+    }
     assert all(betas_of(name) == (g, b) for name, g, b in zip(names, gamma, beta, strict=True) if name not in ("Adam", "NAdam"))
     assert set(config.PROFILES["cpu"].long) <= set(names)
 
@@ -88,15 +111,15 @@ def test_long_runs_have_the_seeds_of_the_short_ones_and_rates_of_their_own(smoke
         ([1, 2, 3, 1.1, 2.1, 3.1, 1.2, 2.2, 3.2], (False, False, False, True)),  # by beta
     ],
 )
-def test_gamma_orders_the_losses_or_does_not(made, losses, cases):
-    claim = judged(with_losses(made, losses))["D-7v"]
-    assert tuple(claim.cases.values()) == cases
-    assert "by chance 25%" in claim.measured
+def test_gamma_orders_the_losses_or_does_not(made, seen, losses, cases):
+    for claim in (judged(with_losses(made, losses))["D-7v"], judged(with_losses(seen, losses))["D-6y"]):
+        assert tuple(claim.cases.values()) == cases
+        assert "by chance 25%" in claim.measured
 
 
 def test_groups_by_c_are_as_large_as_those_by_gamma(made):
-    of = claims.pairs(made)
-    groups = claims.equal_groups(of.C.values, 3)
+    of = pairs(made)
+    groups = equal_groups(of.C.values, 3)
     assert np.bincount(groups).tolist() == [3, 3, 3]
     assert set(groups[of.gamma.values == 0]) == {2}  # where C is infinite
 
@@ -123,7 +146,7 @@ def test_on_too_few_seeds_nothing_is_decided(smoke_records):
 
 
 def test_the_map_shows_each_pairs_mean_loss_and_where_updates_may_grow(made):
-    of = figures.grid(made)
+    of = maps.grid(made)
     assert float(of.loss.sel(gamma=0.9, beta=0.999)) == pytest.approx(6, abs=1e-2)
     assert (of.stable.sel(gamma=0.9) > 0).values.tolist() == [False, True, True]
     axes = figures.factorial(made).axes
@@ -136,4 +159,25 @@ def test_the_words_name_the_best_pair_and_what_becomes_of_it(made):
     assert "the lowest loss is $(\\gamma, \\beta) = (0, 0.7)$; the place is 6 for the defaults and 10 for NAdam" in told
     assert "is first, still first" in told
     assert [row[0] for row in figures.pair_table(made).rows] == ["0.95, 0.95", "0.9, 0.999", "0, 0.7"]
-    assert [row[0] for row in figures.share_table(made).rows] == list(claims.QUANTITIES)
+    assert [row[0] for row in figures.share_table(made).rows] == list(QUANTITIES)
+
+
+def test_on_images_the_loss_decides_and_accuracy_stands_beside_it(seen, smoke_records):
+    assert judged(seen)["D-6z"].verdict == YES  # the best accuracy of the search is at an end
+    told = image_figures.factorial_said(seen)
+    assert "the lowest loss is $(\\gamma, \\beta) = (0, 0.7)$" in told
+    assert "ranked by accuracy instead, 100% for $\\beta$ and" in told
+    assert image_figures.gamma_table(seen).rows[2][::2] == ("0.95", "40.1 to 55.0")
+    record = smoke_records["factorial_images"]
+    for score, decides in ((-record.search_loss, True), (record.search_accuracy, False)):
+        rates = interpolated(record.tried, score.mean("tuning_seed")).astype("float32")
+        assert bool((rates == record.peak_rate.squeeze()).all()) == decides
+    assert record.guess.values == pytest.approx(np.log(10))
+
+
+def test_pairs_on_images_are_those_of_text_in_the_network_of_the_contest_with_seeds_of_their_own():
+    cpu, text = on_images.PROFILES["cpu"], config.PROFILES["cpu"]
+    assert image_run.contest(cpu).methods == run.short(text).methods
+    assert cpu.seeds == text.seeds
+    used = range(cpu.seed, cpu.seed + LATER_SEEDS + cpu.seeds)
+    assert not {*used} & {*range(text.seed, text.seed + LATER_SEEDS + text.seeds)}

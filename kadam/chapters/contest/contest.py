@@ -11,6 +11,7 @@ import xarray as xr
 from torch.optim.optimizer import Optimizer
 
 from kadam.chapters.contest.comparisons import ADAM, COMPARISONS, overall
+from kadam.chapters.contest.settings import DEFAULT
 from kadam.chapters.contest.trials import (
     Piece,
     Runs,
@@ -28,9 +29,11 @@ from kadam.lab.data.configured import configured
 from kadam.lab.data.sources import DataError, Described, describe
 from kadam.lab.engine.progress import Progress
 from kadam.lab.engine.sweep import computed_s, one_thread, sweep
+from kadam.lab.records.profiles import betas_of
 from kadam.lab.train import devices, optimizers, stopwatch
 from kadam.lab.train.arithmetic import TRAINING, Arithmetic, Size, bytes_a_step
 from kadam.lab.train.training import Training, parameter_count
+from kadam.theory.arguments import Array
 
 SEARCH, COMPARISON = "search", "comparison"  # the two phases
 
@@ -72,6 +75,7 @@ class Contest:
     config: Any  # has rates (Adam's in the search), equal_rate, tuning_seeds, seeds, seed, steps, evaluations and device
     comparisons: tuple[str, ...] = COMPARISONS
     tuned: Tuned = best_tried  # how the tuned rates follow from the search
+    score: str = "loss"  # or "accuracy": by which the search judges
 
     @property
     def pieces(self) -> list[Piece]:
@@ -129,7 +133,7 @@ class Contest:
         seeds = self.later_seeds
         search = trained(SEARCH, {p: crossed(optimizers.rates(p.method, config.rates), tuning_seeds) for p in self.pieces})
         found = self._found(search, tuning_seeds)
-        score = found.accuracy.fillna(0) if "accuracy" in found else -found.loss.fillna(np.inf)
+        score = found.accuracy.fillna(0) if self.score == "accuracy" else -found.loss.fillna(np.inf)
         rates = peak_rates(found, score, config.equal_rate, self.tuned).sel(comparison=list(self.comparisons))
         trials = {p: crossed(rates.sel(network=p.network, optimizer=p.method).values.tolist(), seeds) for p in self.pieces}
         comparison = trained(COMPARISON, trials)
@@ -185,6 +189,12 @@ def stages(methods: tuple[str, ...]) -> dict[str, Any]:
     """Each method's k (0: no k-Adam) and strategy, as coordinates."""
     k, strategy = zip(*map(optimizers.stages_of, methods), strict=True)
     return {"k": ("optimizer", list(k)), "strategy": ("optimizer", list(strategy))}
+
+
+def betas(methods: tuple[str, ...]) -> Array:
+    """gamma and beta of every method, NaN where a method is no pair, (2, methods)."""
+    known = {ADAM: DEFAULT}
+    return np.array([betas_of(name) or known.get(name, (np.nan, np.nan)) for name in methods]).T
 
 
 def optimizer(config: Any, piece: Piece, trial: Trial) -> Callable[[Any], Optimizer]:

@@ -26,7 +26,8 @@ MEASURES = ("loss", "accuracy", "train_loss", "update_rms")
 def contest_on_images(title: str, config: OnImages, **how: Any) -> Contest:
     """Who competes, and how; ``how``: further fields of :class:`Contest`."""
     methods = tuple(optimizers.methods(config.ks, config.strategies, chosen=config.baselines))
-    return Contest(title, "images", config.networks, methods, config.steps, MEASURES, load=Inputs.of, config=config, **how)
+    what: dict[str, Any] = {"load": Inputs.of, "config": config, "score": "accuracy"} | how
+    return Contest(title, "images", config.networks, methods, config.steps, MEASURES, **what)
 
 
 def arithmetic(contest: Contest) -> Arithmetic:
@@ -47,7 +48,7 @@ def hold(contest: Contest, *, checkpoint: Path | None, jobs: int) -> xr.Dataset:
     dataset = contest.hold(checkpoint=checkpoint, jobs=jobs)
     splits = Inputs.of(contest.config, dataset.attrs["data_sha256"]).splits
     sizes = {f"{name}_images": len(part) for name, part in splits._asdict().items()}
-    dataset.attrs |= {"classes": splits.train.classes, "pixels": splits.train.images.shape[1], **sizes}
+    dataset.attrs |= {"classes": splits.train.classes, "pixels": splits.train.images.shape[1], "score": contest.score, **sizes}
     return dataset
 
 

@@ -39,8 +39,8 @@ POINTS, NATS = SCALES.values()
 
 
 def scale(dataset: xr.Dataset) -> Scale:
-    """Points of accuracy where the record has it, else nats of loss."""
-    return POINTS if "accuracy" in dataset else NATS
+    """What the record says that its search judged by, else points of accuracy where the record has it, or nats of loss."""
+    return SCALES[dataset.attrs.get("score") or ("accuracy" if "accuracy" in dataset else "loss")]
 
 
 @once

@@ -173,3 +173,23 @@ FEW_IMAGES: Fields = {"batch": 16, "train": 128, "validation": 64, "test": 64, "
 MORE_IMAGES: Fields = {"train": 16384, "validation": 3200, "test": 4000, "width": 16}
 ALL_IMAGES: Fields = {"batch": 512, "train": 45000, "validation": 5000, "test": 10000, "pixels": 32, "cutout": 8, "width": 64}
 GPU_IMAGES: Fields = {"smoothing": 0.1, "precision": "bfloat16", "compiler": "inductor", "device": "cuda"}
+
+# Pairs of betas: the axes of a map on which all of them stand, equal ones and unstable ones among them.
+DEFAULT = (0.9, 0.999)  # gamma and beta, PyTorch's beta1 and beta2
+
+Pair = tuple[float, float]
+
+
+def method(pair: Pair) -> str:
+    """The name of Adam with this gamma and beta; "Adam" at the defaults."""
+    return "Adam" if pair == DEFAULT else f"Adam {pair[0]:g}, {pair[1]:g}"
+
+
+def methods(gammas: tuple[float, ...], betas: tuple[float, ...]) -> tuple[str, ...]:
+    """Every pair, and NAdam at the defaults."""
+    return (*(method((gamma, beta)) for gamma in gammas for beta in betas), "NAdam")
+
+
+GAMMAS = (0.0, 0.5, 0.7, 0.9, 0.95, 0.98)
+BETAS = (0.7, 0.9, 0.95, 0.98, 0.99, 0.999)
+ALL_PAIRS, FOUR_PAIRS = methods(GAMMAS, BETAS), methods((0.5, 0.9), (0.9, 0.999))

@@ -1,20 +1,13 @@
 """What is claimed of pairs of betas at their best rates, and how a record decides it."""
 
-from collections.abc import Mapping
-
-import numpy as np
 import xarray as xr
 
 from kadam.chapters.contest import judges
-from kadam.chapters.contest.comparisons import TUNED, overall
-from kadam.chapters.contest.measures import ended
-from kadam.report.ledger import Cases, Claims, Criterion, Finding, on_enough_seeds
-from kadam.report.once import once
-from kadam.report.statistics import LEVEL, Interval, equal_groups, mean_interval, rank_agreement, share_between
-from kadam.theory import stability
+from kadam.chapters.contest.pairs import HERE, alone, in_words, losses, memory_alone
+from kadam.report.ledger import BEFORE, Cases, Claims, Criterion, Finding, on_enough_seeds
+from kadam.report.statistics import LEVEL, mean_interval, rank_agreement
 
 LONG = "long_"  # before the names of what belongs to the long runs
-MEMORY = "gamma"
 
 
 def long_runs(dataset: xr.Dataset) -> xr.Dataset:
@@ -22,45 +15,6 @@ def long_runs(dataset: xr.Dataset) -> xr.Dataset:
     mine = dataset[[name for name in dataset.data_vars if str(name).startswith(LONG)] + ["guess"]]
     names = {*mine.data_vars, *mine.dims, *mine.coords}
     return mine.rename({name: str(name).removeprefix(LONG) for name in names if str(name).startswith(LONG)})
-
-
-def losses(dataset: xr.Dataset) -> xr.DataArray:
-    """The test loss at the end of every method at its own rate. Dimensions: optimizer, seed."""
-    return ended(dataset).sel(comparison=TUNED).isel(network=0).transpose("optimizer", "seed")
-
-
-@once
-def pairs(dataset: xr.Dataset) -> xr.Dataset:
-    """Of every pair the test loss, (optimizer, seed), and what might order it, (optimizer, seed) or (optimizer,)."""
-    rms = overall(dataset.update_rms).sel(comparison=TUNED).isel(network=0).transpose("optimizer", "seed")
-    of = xr.Dataset({"loss": losses(dataset), "rms of u": rms}).isel(optimizer=np.flatnonzero(dataset.gamma.notnull()))
-    coefficient = stability.coefficient(beta=of.beta.values, gamma=of.gamma.values)
-    stable = stability.is_stable(beta=of.beta.values, gamma=of.gamma.values)
-    return of.assign(C=("optimizer", coefficient), stable=("optimizer", stable)).reset_coords([MEMORY, "beta"])
-
-
-QUANTITIES = (MEMORY, "C", "beta", "rms of u")
-
-
-@once
-def shares(dataset: xr.Dataset, *, inside: bool = False) -> xr.DataArray:
-    """Share of the variance of the ranks of the loss that lies between groups of pairs. Dimensions: quantity, seed.
-
-    Each quantity forms as many groups, of equally many pairs, as there are values of gamma, so that it may order the losses in
-    any way, and not only up or down. ``inside``: of the pairs with C > 0 alone.
-    """
-    of = pairs(dataset)
-    groups = len(np.unique(of.gamma))
-    of = of.isel(optimizer=np.flatnonzero(of.C > 0)) if inside else of
-    seeds = [of.isel(seed=i) for i in range(of.sizes["seed"])]
-    found = [[share_between(one.loss.values, equal_groups(one[name].values, groups)) for one in seeds] for name in QUANTITIES]
-    return xr.DataArray(found, {"quantity": list(QUANTITIES), "seed": dataset.seed.values})
-
-
-def by_chance(dataset: xr.Dataset) -> float:
-    """The share that groups without meaning have on average."""
-    of = pairs(dataset)
-    return (len(np.unique(of.gamma)) - 1) / (of.sizes["optimizer"] - 1)
 
 
 def agreement(dataset: xr.Dataset) -> xr.DataArray:
@@ -75,23 +29,6 @@ def agreement_of_means(dataset: xr.Dataset) -> float:
     """The same of the losses' means over seeds."""
     early, late = losses(dataset).mean("seed"), losses(long_runs(dataset)).mean("seed")
     return rank_agreement(early.sel(optimizer=late.optimizer.values).values, late.values)
-
-
-def in_words(of: Interval, form: str = ".0%") -> str:
-    return f"{of.mean:{form}} ({of.low:{form}} to {of.high:{form}})"
-
-
-@on_enough_seeds
-def _memory_alone(dataset: xr.Dataset, *, least: float, beyond: float) -> Finding:
-    """Whether gamma has so large a share, and a larger one than each of the others."""
-    of = shares(dataset)
-    told = "; ".join(f"{name} {in_words(mean_interval(of.sel(quantity=name).values))}" for name in QUANTITIES)
-    memory = of.sel(quantity=MEMORY, drop=True)
-    more = {f"more than {name}": mean_interval((memory - of.sel(quantity=name)).values) for name in QUANTITIES[1:]}
-    held: Mapping[str, bool] = {f"at least {least:.0%}": bool(memory.mean() >= least)}
-    return f"share of the variance of ranks between groups: {told}; by chance {by_chance(dataset):.0%}", Cases(
-        {**held, **{name: bool(one.low > beyond) for name, one in more.items()}}
-    )
 
 
 @on_enough_seeds
@@ -110,18 +47,13 @@ def _inside(dataset: xr.Dataset) -> Finding:
     return "; ".join(f"{name} runs: {words}" for name, (words, _) in found.items()), Cases(held)
 
 
-HERE = "asked here: is it only memory?"
-ALONE = (
-    f"share of the variance of the losses' ranks between groups of equal gamma at least {{least:.0%}}, mean over seeds, and "
-    f"larger than between as many groups by C, by beta and by the rms of u: {LEVEL:.0%} interval over seeds above {{beyond:g}}"
-)
 AGREE = f"Kendall's tau of the mean losses at least {{least:g}}, and its {LEVEL:.0%} interval over seeds above {{beyond:g}}"
 
 TESTS: Claims = {
     ("D-7v", HERE): (
         "The memory of momentum alone, gamma, orders the test loss of pairs of betas on text, each at its interpolated rate",
-        Criterion(ALONE, least=0.75, beyond=0),
-        _memory_alone,
+        alone(BEFORE),
+        memory_alone,
     ),
     ("D-7w", "asked here: does the ranking of short runs last?"): (
         "Longer runs, tuned anew, rank pairs of betas on text as short ones do",

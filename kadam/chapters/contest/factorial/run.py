@@ -7,15 +7,13 @@ them. The long runs have their own search, and the seeds of the short ones.
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import xarray as xr
 
 from kadam.chapters.contest.comparisons import TUNED
-from kadam.chapters.contest.contest import Contest
-from kadam.chapters.contest.factorial.config import DEFAULT, PROFILES, Pairs
+from kadam.chapters.contest.contest import Contest, betas
+from kadam.chapters.contest.factorial.config import PROFILES, Pairs
 from kadam.chapters.contest.texts import TEXT_UNITS, contest_on_text, hold
 from kadam.chapters.contest.trials import interpolated
-from kadam.lab.records.profiles import betas_of
 from kadam.lab.records.record import recorded, with_units
 
 LONG = "long_"  # before the names of what belongs to the long runs
@@ -36,12 +34,6 @@ def long(config: Pairs) -> Contest:
     steps = config.long_steps
     longer = replace(config, baselines=config.long, rates=config.long_rates, tuning_steps=steps, steps=steps)
     return contest_on_text("factorial, long", longer, comparisons=(TUNED,), tuned=interpolated)
-
-
-def betas(methods: tuple[str, ...]) -> np.ndarray:
-    """gamma and beta of every method, NaN where a method is no pair, (2, methods)."""
-    known = {"Adam": DEFAULT}
-    return np.array([betas_of(name) or known.get(name, (np.nan, np.nan)) for name in methods]).T
 
 
 @recorded("factorial", PROFILES)

@@ -11,8 +11,10 @@ import xarray as xr
 from matplotlib import colormaps
 from matplotlib.axes import Axes as Axes
 from matplotlib.cm import ScalarMappable
-from matplotlib.colors import LinearSegmentedColormap, ListedColormap, TwoSlopeNorm
+from matplotlib.colors import LinearSegmentedColormap, ListedColormap, TwoSlopeNorm, to_rgb
 from matplotlib.figure import Figure as Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import NullLocator
 from numpy.typing import NDArray
 
 from kadam.report.once import judging
@@ -29,11 +31,14 @@ FOURTH = "#E69F00"  # a fourth and a fifth thing told apart
 FIFTH = "#56B4E9"
 GUIDE = "#888888"  # grid, level curves, remarks
 UNSTABLE = "#B2182B"  # a pair, or a run with it, outside of the region
+STABLE = "#2166AC"  # one that is well, as if inside
 REST = "#cccccc"  # what is left
 
 # Methods: Adam and its near relatives are black and differ by line or marker; SGD has the one hue that no strategy has.
 ADAM, SIGNS, SGD = MEASURED, GUIDE, PAPER
 STRATEGIES = {"repeat": FIFTH, "inverse_exp": EXACT, "scaled": CORRECTED, "root": SECOND, "meta": FOURTH}
+
+MARKS = dict(zip(STRATEGIES, "vos^D", strict=True))  # so that strategies are told apart in print as well
 
 GROWTH_MAP = "YlOrRd"  # how fast updates may grow
 SIZE_MAP = "Purples"  # how large anything else is
@@ -46,6 +51,7 @@ ALONG_CURVE = LinearSegmentedColormap.from_list(
 )
 
 WIDTH = 7.6  # inches: the text column of the book
+NAME = 0.07  # of the height of a panel: what a name beside a line takes
 
 BASE: Any = {
     "figure.dpi": 150,
@@ -95,6 +101,7 @@ def styled(draw: Callable[P, Figure]) -> Callable[P, Figure]:
             with judging():
                 figure = draw(*args, **kwargs)
             _label_stand_in(figure, args)
+            _drop_minor_ticks(figure)
             figure.set_gid(f"{draw.__module__}.{draw.__name__}")
             return figure
         finally:
@@ -116,6 +123,25 @@ def with_legend(figure: Figure, axes: Axes, **legend: Any) -> Figure:
     """The figure with one legend for all panels, of what is drawn in ``axes``; above them unless ``loc`` says otherwise."""
     figure.legend(*axes.get_legend_handles_labels(), **{"loc": "outside upper center", **legend})
     return figure
+
+
+def name_lines(axes: Axes) -> None:
+    """The name of each line beside its end, in its colour, moved apart where they would meet; call it after limits are set."""
+    ends = [(_end(axes, line), line) for line in axes.get_lines() if not str(line.get_label()).startswith("_")]
+    height = -np.inf
+    for (x, y), line in sorted(ends, key=lambda end: end[0][1]):
+        height = max(y, height + NAME)
+        dark = 0.75 * np.array(to_rgb(line.get_color()))  # thin strokes need more contrast than lines
+        words: Any = {"xytext": (6, 0), "textcoords": "offset points", "va": "center", "fontsize": 8, "color": dark}
+        axes.annotate(str(line.get_label()), (x, height), xycoords="axes fraction", **words)
+
+
+def _end(axes: Axes, line: Line2D) -> tuple[float, float]:
+    """Where a line ends, as shares of the panel."""
+    axes.autoscale_view()
+    points = (axes.transScale + axes.transLimits).transform(line.get_xydata())
+    x, y = points[np.isfinite(points).all(1)][-1]
+    return float(x), float(y)
 
 
 def rate_axis(axes: Axes, rates: Sequence[float], label: str = "learning rate") -> None:
@@ -176,6 +202,14 @@ def name_along_curve(figure: Figure, scale: ScalarMappable, axes: Any) -> None:
 def shades(count: int) -> NDArray[np.float64]:
     """Colours of so many numbers in their order, the first one the darkest, none of them pale. (count, 4)"""
     return np.asarray(NUMBERS(np.linspace(0, 1, count)))
+
+
+def _drop_minor_ticks(figure: Figure) -> None:
+    """Of a logarithmic axis over two powers of ten or more: marks without a number, and half of the time of a layout."""
+    for axis in (axis for axes in figure.axes for axis in (axes.xaxis, axes.yaxis) if axis.get_scale() == "log"):
+        low, high = sorted(axis.get_view_interval())
+        if high >= 100 * low:
+            axis.set_minor_locator(NullLocator())
 
 
 def _label_stand_in(figure: Figure, drawn: Sequence[Any]) -> None:

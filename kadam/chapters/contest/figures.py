@@ -25,7 +25,7 @@ def advantage(record: xr.Dataset) -> style.Figure:
     for j, (comparison, (colour, marker, name)) in enumerate(looks.COMPARED.items()):
         found = np.stack(gain(record, comparison, list(methods.values())))
         for i, axes in enumerate(all_axes):
-            looks.bars(axes, np.arange(len(methods)) + 0.18 * (j - 1), found[..., i], marker, colour, name)
+            looks.bars(axes, np.arange(len(methods)) + 0.18 * (j - 1), found[..., i], marker=marker, color=colour, label=name)
     for axes in all_axes:
         axes.axhline(0, color=style.GUIDE, lw=0.8)
         axes.set_xticks(range(len(methods)), list(methods), fontsize=7)
@@ -65,7 +65,7 @@ def stages(record: xr.Dataset) -> style.Figure:
             first, last = (network == networks(record)[place] for place in (0, -1))
             axes.set(title=comparison if first else "", xlabel="$k$ (1 is Adam)" if last else "")
         row[0].set_ylabel(f"{network}:\n{looks.label(record)}")
-        looks.end_at_a_guess(row[0], record, network)
+        row[0].set_ylim(top=looks.limits(record, network, record.optimizer.values[record.k >= 1].tolist())[1])
     return style.with_legend(figure, all_axes[0, 0], ncols=5)
 
 
@@ -79,11 +79,11 @@ def stages_said(record: xr.Dataset) -> str:
 def _against_k(axes: style.Axes, of: xr.DataArray) -> None:
     """``of``: the scores of one network in one comparison, (optimizer, seed)."""
     ks = sorted({int(k) for k in of.k.values if k >= 1})
-    for j, (strategy, colour) in enumerate((s, looks.colour_of(s)) for s in dict.fromkeys(of.strategy.values[of.k.values > 1])):
+    for j, strategy in enumerate(dict.fromkeys(of.strategy.values[of.k.values > 1])):
         mine = by_k(of, strategy)
         x, found = np.searchsorted(ks, mine.k) + 0.08 * (j - 2), np.array(mean_interval(mine))
-        looks.bars(axes, x, found, "o", colour)
-        axes.plot(x, found[0], color=colour, lw=1, label=strategy)
+        looks.bars(axes, x, found, **looks.of_strategy(strategy))
+        axes.plot(x, found[0], lw=1, ms=4, label=strategy, **looks.of_strategy(strategy))
     axes.set_xticks(range(len(ks)), list(map(str, ks)))
 
 
@@ -104,6 +104,7 @@ def stage_table(record: xr.Dataset, *comparisons: str) -> Table:
 def rates(record: xr.Dataset) -> style.Figure:
     """The score in the search, a column a network: against the learning rate above, against the size of a step below."""
     columns, found, drawn = len(networks(record)), looks.searched(record), looks.of_methods(record)
+    drawn[ADAM]["lw"] = 2  # what the others are compared with
     figure, all_axes = style.panels(2, columns, height=5.6, sharey="col", squeeze=False)
     size = record.tried * record.search_update_rms.mean("tuning_seed")
     size_label = textwrap.fill("size of a step: learning rate × rms of $u$", 100 // columns)
@@ -181,10 +182,10 @@ def ranking(record: xr.Dataset) -> style.Figure:
         of = _ranked(record, network)[::-1]
         mean, low, high = mean_interval(of)
         for i, k in enumerate(of.k.values):
-            colour = style.GUIDE if k < 1 else style.ADAM if k == 1 else looks.colour_of(str(of.strategy.values[i]))
+            colour = style.GUIDE if k < 1 else style.ADAM if k == 1 else looks.of_strategy(str(of.strategy.values[i]))["color"]
             reach = np.nan_to_num([[mean[i] - low[i]], [high[i] - mean[i]]])
             axes.errorbar(mean[i], i, xerr=reach, fmt="D" if k == 1 else "o", ms=4 if k == 1 else 3, lw=1, color=colour)
-        axes.set_yticks(range(of.sizes["optimizer"]), of.optimizer.values, fontsize=6)
+        axes.set_yticks(range(of.sizes["optimizer"]), of.optimizer.values, fontsize=7)
         axes.set_xlabel(looks.label(record))
     return figure
 

@@ -17,14 +17,14 @@ COMPARED = {
     MATCHED: (style.SECOND, "^", "updates as large as Adam's"),
 }
 BASELINE_LINES = {
-    "Adam": (style.ADAM, "-"),
-    "AdamW": (style.ADAM, "--"),
-    "NAdam": (style.ADAM, "-."),
-    "LaProp": (style.ADAM, ":"),
-    "Lion": (style.SIGNS, "-"),
-    "SGD": (style.SGD, "--"),
+    "Adam": (style.ADAM, "-", "."),
+    "AdamW": (style.ADAM, "--", "."),
+    "NAdam": (style.ADAM, "-.", "d"),
+    "LaProp": (style.ADAM, ":", "."),
+    "Lion": (style.SIGNS, "-", "."),
+    "SGD": (style.SGD, "--", "."),
 }
-NEW_LINE = (style.GUIDE, ":")  # of a baseline that is not listed yet
+NEW_LINE = (style.GUIDE, ":", ".")  # of a baseline that is not listed yet
 LARGEST = 0.05  # the largest size of a step that is drawn: beyond, nothing is learnt
 VISIBLE = 0.5  # of the way from the best loss to a guess: what is worse lies beyond the axis
 
@@ -32,6 +32,7 @@ VISIBLE = 0.5  # of the way from the best loss to a guess: what is worse lies be
 BOTTOM, TOP = 0.02, 0.98
 
 Look = dict[str, Any]
+LINE: Look = {"lw": 1}
 
 
 def label(record: xr.Dataset, of: str = "test") -> str:
@@ -63,10 +64,10 @@ def shades(record: xr.Dataset) -> dict[int, Any]:
 
 
 def of_methods(record: xr.Dataset) -> dict[str, Look]:
-    """Baselines in black, grey and red, told apart by their line; k = 2 in the colours of the strategies."""
+    """Baselines in black, grey and red, told apart by their line; k = 2 in the colours and with the marks of the strategies."""
     lines = {name: BASELINE_LINES.get(name, NEW_LINE) for name in baselines(record)}
-    found: dict[str, Look] = {name: {"color": colour, "ls": line, "marker": "."} for name, (colour, line) in lines.items()}
-    return found | {method: {"color": colour_of(strategy), "marker": "o"} for strategy, method in two_stages(record).items()}
+    found: dict[str, Look] = {name: dict(zip(("color", "ls", "marker"), line, strict=True)) for name, line in lines.items()}
+    return found | {method: of_strategy(strategy) for strategy, method in two_stages(record).items()}
 
 
 def baselines(record: xr.Dataset) -> list[str]:
@@ -74,8 +75,8 @@ def baselines(record: xr.Dataset) -> list[str]:
     return list(record.optimizer.values[record.k.values < 2].tolist())
 
 
-def colour_of(strategy: str) -> str:
-    return style.STRATEGIES.get(strategy, style.REST)
+def of_strategy(strategy: str) -> Look:
+    return {"color": style.STRATEGIES.get(strategy, style.REST), "marker": style.MARKS.get(strategy, "X")}
 
 
 def by_network(record: xr.Dataset, *, height: float, **options: Any) -> tuple[style.Figure, list[style.Axes]]:
@@ -109,15 +110,15 @@ def limits(record: xr.Dataset, network: str, methods: Sequence[str]) -> tuple[No
     return None, top if np.isfinite(top) else None
 
 
-def bars(axes: style.Axes, x: np.ndarray, of: np.ndarray, marker: str, colour: Any, label: str | None = None) -> None:
+def bars(axes: style.Axes, x: np.ndarray, of: np.ndarray, *, label: str | None = None, **look: Any) -> None:
     """Means with their intervals; ``of``: mean, low and high, (3, n)."""
     mean, low, high = of
-    axes.errorbar(x, mean, np.nan_to_num([mean - low, high - mean]), fmt=marker, ms=4, lw=1, color=colour, label=label)
+    axes.errorbar(x, mean, np.nan_to_num([mean - low, high - mean]), ls="", ms=4, lw=1, label=label, **look)
 
 
 def search_line(axes: style.Axes, x: xr.DataArray, of: xr.DataArray, look: Look, edge: float, label: str | None = None) -> None:
     """The score in the search; a cross at the edge where nothing was learnt, far right where no size is known."""
-    axes.plot(x, of, lw=1, ms=3, label=label, **look)
+    axes.plot(x, of, ms=3, label=label, **LINE | look)
     lost = x.values[np.isnan(of.values)]
     crosses(axes, np.nan_to_num(lost, nan=np.inf) if label else np.full(len(lost), 0.8 * LARGEST), look, edge)
 

@@ -27,8 +27,8 @@ def optima(record: xr.Dataset) -> style.Figure:
         for method, look in looks_of(record).items():
             _search(above, of.sel(optimizer=[method]), look, _in_signs(method))
         above.set(xscale="log", title=network, xlabel="learning rate")
-        differences(below, of)
         below.sharey(all_axes[1, 0])
+        differences(below, of)
     all_axes[0, 0].set_ylabel(looks.label(record, "validation"))
     all_axes[1, 0].set_ylabel(f"ahead of Adam ({scale(record).difference})")
     figure.legend(*all_axes[1, 0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
@@ -57,8 +57,8 @@ def _methods(record: xr.Dataset) -> list[str]:
     return list(record.optimizer.values.tolist())
 
 
-# Of Adam with other decay rates, the darker the nearer to Adam itself, which is black; a method with more stages has its
-# strategy's colour and a diamond.
+# Of Adam with other decay rates, the darker the nearer to Adam itself, which is black; a method with more than two stages is
+# a hollow mark of its strategy.
 OTHERS = tuple({"color": shade, "marker": marker} for shade, marker in zip(style.shades(4)[:0:-1], "s^v", strict=True))
 
 
@@ -68,7 +68,7 @@ def looks_of(record: xr.Dataset) -> dict[str, looks.Look]:
     own = {name for name in known if name in (ADAM, "NAdam") or name in two_stages(record).values()}
     found = {}
     for name, k, strategy in zip(_methods(record), record.k.values, record.strategy.values, strict=True):
-        staged = {"color": looks.colour_of(strategy), "marker": "D"}
+        staged = looks.of_strategy(strategy) | {"mfc": "white"}
         found[name] = known[name] if name in own else staged if k > 1 else next(others)
     return found
 
@@ -79,8 +79,8 @@ def _search(axes: style.Axes, of: xr.Dataset, look: looks.Look, label: str) -> N
     losses = -measures.search_score(of).mean("tuning_seed").values.squeeze()
     optimum = interpolated_optimum(rates, losses)
     x, y = _parabola(rates, losses, optimum)
-    axes.plot(rates, -sign * losses, lw=0, ms=4, color=look["color"], marker=look["marker"])
-    axes.plot(x, -sign * y, lw=1, color=look["color"], ls=look.get("ls", "-"), label=label)
+    axes.plot(x, -sign * y, lw=1, color=look["color"], ls=look.get("ls", "-"))
+    axes.plot(rates, -sign * losses, ms=4, label=label, **look | {"ls": ""})
     best = optimum.rate, -sign * optimum.value
     axes.plot(*best, "*", ms=9, color=look["color"], markeredgecolor="white", markeredgewidth=0.5)
 
@@ -100,7 +100,8 @@ def differences(axes: style.Axes, of: xr.Dataset) -> None:
     for j, name in enumerate(compared):
         colour, marker, label = looks.COMPARED[name]
         found = np.stack(mean_interval(lead(of, name, others)))[..., 0]
-        looks.bars(axes, np.arange(len(others)) + 0.2 * (j - (len(compared) - 1) / 2), found, marker, colour, label)
+        places = np.arange(len(others)) + 0.2 * (j - (len(compared) - 1) / 2)
+        looks.bars(axes, places, found, marker=marker, color=colour, label=label)
     axes.axhline(0, color=style.GUIDE, lw=0.8)
     axes.set_xticks(range(len(others)), [_in_lines(_in_signs(name)) for name in others], fontsize=7)
 

@@ -1,14 +1,14 @@
-"""How Adam and the equations look in the chapter's figures and tables."""
+"""How Adam and the equations look in the chapter's figures and tables: each has a colour and a line."""
 
 from typing import Any
 
 from kadam.report import style
 
 LOOKS: dict[str, dict[str, Any]] = {
-    "adam": {"color": style.MEASURED, "label": "Adam"},
-    "paper": {"color": style.PAPER, "label": "paper's equation"},
-    "second": {"color": style.EXACT, "label": "half-step flow"},
-    "classical": {"color": style.GUIDE, "label": "classical limit"},
-    "integral": {"color": style.SECOND, "label": "Heredia's integrals"},
+    "adam": {"color": style.MEASURED, "ls": "", "marker": ".", "label": "Adam"},
+    "paper": {"color": style.PAPER, "ls": "--", "label": "paper's equation"},
+    "second": {"color": style.EXACT, "ls": "-", "label": "half-step flow"},
+    "classical": {"color": style.GUIDE, "ls": ":", "label": "classical limit"},
+    "integral": {"color": style.SECOND, "ls": "-.", "label": "Heredia's integrals"},
 }
 WORDS = {flow: look["label"] for flow, look in LOOKS.items()}

@@ -247,9 +247,9 @@ def speed_table(record: xr.Dataset) -> Table:
 
 # What might tell a pair's speed: where it lies on an axis, whose name, and whose ticks where it is logarithmic.
 AXES: tuple[tuple[Callable[[xr.DataArray], xr.DataArray], str, tuple[float, ...]], ...] = (
-    (lambda of: of.coefficient, r"$C(\beta,\gamma)$", ()),
+    (lambda of: of.coefficient, style.C_LABEL, ()),
     (memory, MEMORY, MEMORIES),
-    (lambda of: of.rms_u.mean("seed"), f"size of the update, {style.RMS}", (0.2, 0.3, 0.5)),
+    (lambda of: of.rms_u.mean("seed"), f"size of the update, {style.RMS}", (0.2, 0.5, 1)),
 )
 
 # What might tell speed, over the pairs with C > 0: rank correlations.

@@ -136,15 +136,15 @@ def errors(record: xr.Dataset) -> style.Figure:
     """The ratio of the measured slope to each law, point by point, on the fixed batch."""
     figure, axes = style.panels(1, 1, height=2.9)
     outside, window = record.isel(point=record.rate_discrete.values > LOOSE), record.attrs["one_e_fold"]
-    for law, (colour, _, label) in LAWS.items():
+    for law, (colour, line, label) in LAWS.items():
         ratio = outside.slope.sel(setting="fixed") / outside[f"rate_{law}"]
         axes.fill_between(outside.rate_discrete, ratio.min("seed"), ratio.max("seed"), color=colour, alpha=0.2, lw=0)
-        axes.plot(outside.rate_discrete, ratio.mean("seed"), "o-", ms=3, color=colour, label=label)
+        axes.plot(outside.rate_discrete, ratio.mean("seed"), f"o{line}", ms=3, color=colour, label=label)
     axes.axhline(1, color=style.MEASURED, lw=0.8)
     axes.axvline(window, color=style.GUIDE, lw=0.6, ls=":")
     axes.annotate("a factor $e$ in the window", (window, 1), xytext=(3, 38), textcoords="offset points")
-    axes.set(xlabel="exact rate (per step)", ylabel="measured slope / law")
-    axes.legend()
+    axes.set(xlabel="exact rate (per step)", ylabel="measured slope / law", xlim=(0, float(outside.rate_discrete.max())))
+    style.name_lines(axes)
     return figure
 
 

@@ -19,18 +19,19 @@ OFFSETS = {
     "SignSGD": {"square": (6, 4)},
     "RMSprop": {"square": (6, -12)},
     "Adam default": {"corner": (6, -11), "logarithmic": (7, -3)},
-    "language models": {"corner": (-80, -3), "logarithmic": (-63, -3)},
+    "language models": {"corner": (-65, -13), "logarithmic": (-70, -3)},
     "Transformer": {"corner": (-58, -3), "logarithmic": (7, -3)},
     "equal betas": {"corner": (-46, -13), "logarithmic": (-20, -14)},
     "momentum 0.97": {"corner": (-52, 6), "logarithmic": (-52, 7)},
-    "momentum 0.98": {"corner": (-30, -14), "logarithmic": (7, -5)},
+    "momentum 0.98": {"corner": (-38, -14), "logarithmic": (7, -5)},
     "default swapped": {"corner": (-76, -3), "logarithmic": (-72, -3)},
 }
 
-# Of the maps: title, where the axes begin, and the level curves of C that are drawn.
+# Of the maps: title, where the axes begin, the level curves of C that are drawn, and at which beta C is written on those with
+# C > 0 and on the others.
 WINDOWS = {
-    "square": ("the whole square", -0.02, [0.2, 0.5, 1, 2]),
-    "corner": ("its corner near (1, 1)", 0.85, [-0.1, -0.05, 0.05, 0.1, 0.2]),
+    "square": ("the whole square", -0.02, [0.2, 0.5, 1, 2], (0.75, 0.75)),
+    "corner": ("its corner near (1, 1)", 0.85, [-0.1, -0.05, 0.05, 0.1, 0.2], (0.9, 0.87)),
 }
 
 # Of the map of silence: the shares, in percent, whose contours are drawn.
@@ -80,8 +81,8 @@ def _pairs(chosen: xr.DataArray) -> str:
 def region(record: xr.Dataset) -> style.Figure:
     """The (gamma, beta) plane and its corner: growth rate, boundaries, level curves of C, the normal curve, known pairs."""
     figure, both = style.panels(1, 2, height=4.1, ylabel=style.BETA_LABEL)
-    for axes, (window, (title, low, levels)) in zip(both, WINDOWS.items(), strict=True):
-        shading = _map(axes, record.sel(window=window), levels)
+    for axes, (window, (title, low, levels, written)) in zip(both, WINDOWS.items(), strict=True):
+        shading = _map(axes, record.sel(window=window), levels, written)
         _boundaries(axes, record)
         axes.plot(record.normal_gamma, record.normal_beta, ":", color=style.MEASURED, label="normal curve through Adam")
         axes.set(xlim=(low, 1), ylim=(low, 1), xlabel=style.GAMMA_LABEL, title=title)
@@ -111,8 +112,8 @@ def region_said(record: xr.Dataset) -> str:
 def corner(record: xr.Dataset) -> style.Figure:
     """Where people train, alone, with the axes in PyTorch's names: the picture of the front page."""
     figure, axes = style.panels(1, 1, height=3.4, ylabel=r"$\beta_2$")
-    _, low, _ = WINDOWS["corner"]
-    shading = _map(axes, record.sel(window="corner"), [])
+    _, low, *_ = WINDOWS["corner"]
+    shading = _map(axes, record.sel(window="corner"))
     _boundaries(axes, record, r"\beta_2", r"\beta_1")
     axes.set(xlim=(low, 1), ylim=(low, 1), xlabel=r"$\beta_1$")
     _mark(axes, record, "corner")
@@ -124,7 +125,7 @@ def corner(record: xr.Dataset) -> style.Figure:
 def silences(record: xr.Dataset) -> style.Figure:
     """Outside of the exact region, from which share of silent steps on independent gradients make large updates: contours."""
     figure, both = style.panels(1, 2, height=3.9, ylabel=style.BETA_LABEL)
-    for axes, (window, (title, low, _)) in zip(both, WINDOWS.items(), strict=True):
+    for axes, (window, (title, low, *_)) in zip(both, WINDOWS.items(), strict=True):
         side = np.linspace(max(low, 1e-3), 1, 400, endpoint=False)
         share = 100 * stability.critical_silence(beta=side[:, None], gamma=side)
         shading = {"cmap": f"{style.GROWTH_MAP}_r", "vmin": 0, "vmax": 100, "alpha": 0.6}
@@ -156,13 +157,15 @@ def _boundaries(axes: style.Axes, record: xr.Dataset, beta: str = r"\beta", gamm
     axes.plot(record.boundary_gamma, record.boundary_continuous, "--", color=style.PAPER, label=paper)
 
 
-def _map(axes: style.Axes, window: xr.Dataset, levels: Sequence[float]) -> Any:
-    """Growth rates as colours, which are given back, and level curves of C."""
+def _map(axes: style.Axes, window: xr.Dataset, levels: Sequence[float] = (), written: tuple[float, float] = (0, 0)) -> Any:
+    """Growth rates as colours, which are given back, and level curves of C, named where beta is as ``written``."""
     place, growing = (window.map_gamma, window.map_beta), window.rate_discrete.where(window.rate_discrete > 0)
     C = window.coefficient.where(np.isfinite(window.coefficient))
     if levels:
         lines = axes.contour(*place, C, levels=levels, colors=style.GUIDE, linewidths=0.6, linestyles="solid")
-        axes.clabel(lines, fontsize=6, fmt="$C = %g$")
+        heights = [written[C <= 0] for C in levels]
+        places = [(1 / (1 + (1 / beta - 1 + C) / 2), beta) for C, beta in zip(levels, heights, strict=True)]
+        axes.clabel(lines, fontsize=7, fmt="$C = %g$", manual=places)
     return axes.pcolormesh(*place, growing, cmap=style.GROWTH_MAP, vmin=0, vmax=0.1, rasterized=True)
 
 
@@ -197,13 +200,13 @@ def boundaries(record: xr.Dataset) -> style.Figure:
     gap.plot(place, height, "o", color=style.MEASURED)
     gap.annotate(words, (place, height), xytext=(0, 5), textcoords="offset points", ha="center")
     gap.set(xlabel=style.GAMMA_LABEL, ylabel=r"$\gamma/(2-\gamma)-\gamma^2$", title=r"gap in $\beta$", ylim=(0, 0.105))
-    gamma = 1 - np.geomspace(1e-3, 0.5, 200)
+    gamma = 1 - np.geomspace(1e-3, 0.98, 200)
     corner.plot(1 - gamma, 1 - stability.boundary(gamma), color=style.EXACT, label="exact")
     corner.plot(1 - gamma, 1 - stability.boundary(gamma, time="continuous"), "--", color=style.PAPER, label="the paper's")
     _mark(corner, record, "logarithmic", lambda rate: 1 - rate)
     corner.text(6e-3, 3e-1, "unstable", color=style.GUIDE)
     corner.text(4e-1, 2e-3, "stable", color=style.GUIDE)
-    corner.set(xscale="log", yscale="log", xlim=(0.6, 8e-4), ylim=(0.6, 6e-4), title="the corner, logarithmic")
+    corner.set(xscale="log", yscale="log", xlim=(1, 8e-4), ylim=(1, 6e-4), title="the corner, logarithmic")
     corner.set(xlabel=r"$1-\gamma$  (1 / memory of the momentum)", ylabel=r"$1-\beta$  (1 / memory of $v$)")
     corner.legend(loc=(0.3, 0.02))
     return figure
@@ -278,7 +281,7 @@ def runs(record: xr.Dataset) -> style.Figure:
     edges = np.linspace(0, 1, 41) + 1e-9  # a ratio of 1 belongs to the last bin
     axes.hist(record.sequence_ratio, edges, color=style.REST, label="Adam, its bound")
     axes.hist(
-        record.last_stage_ratio, edges, histtype="step", lw=1.4, color=style.EXACT, label="$k$-Adam, bound of its last stage"
+        record.last_stage_ratio, edges, histtype="step", lw=1.4, color=style.SECOND, label="$k$-Adam, bound of its last stage"
     )
     axes.axvline(1, color=style.MEASURED, lw=0.8)
     axes.set(xlabel=f"largest {style.UPDATE} of a sequence / its bound", ylabel="sequences", xlim=(-0.02, 1.06))

@@ -13,6 +13,7 @@ from kadam.report import style
 from kadam.report.sentences import listed, said, span
 from kadam.report.table import Table, table
 
+MARKERS = dict(zip(claims.ALARMS, "oDs^", strict=True))
 COLOURS = dict(zip(claims.ALARMS, (style.EXACT, style.FIFTH, style.CORRECTED, style.FOURTH), strict=True))
 SHOWN = ("monitor", "gradient norm", "loss")  # alarms of the story
 
@@ -85,7 +86,7 @@ def shares(record: xr.Dataset) -> style.Figure:
         share, blind = ([float(x.sel(alarm=name, network=n, situation=s)) for n, s in cases] for x in (announced, chance))
         axes.hlines(at, blind, share, color=COLOURS[name], lw=1.2)
         axes.plot(blind, at, "|", color=COLOURS[name], ms=7)
-        axes.plot(share, at, "o", color=COLOURS[name], ms=5, label=name)
+        axes.plot(share, at, MARKERS[name], color=COLOURS[name], ms=5, label=name)
     counts = claims.counts(record)
     labels = [f"{n}: {s}\n({int(counts.sel(network=n, situation=s))} spikes)" for n, s in cases]
     axes.set(yticks=range(len(cases)), yticklabels=labels, xlim=(-0.03, 1.03), xlabel="share of spikes announced")

@@ -18,8 +18,8 @@ from kadam.theory import box as theory
 
 # Of each setting: colour, line and words.
 LINES = {
-    "SignGD": (COLOURS["SignGD"], "-", "SignGD"),
-    "equal": (COLOURS["equal"], "-", "AdamW, both 0.95"),
+    "SignGD": (COLOURS["SignGD"], "--", "SignGD"),
+    "equal": (COLOURS["equal"], "-.", "AdamW, both 0.95"),
     "Adam": (COLOURS["Adam"], "-", "AdamW, default"),
     "2-Adam inverse_exp": (COLOURS["2-Adam inverse_exp"], "-", "2-Adam, inverse_exp"),
     "2-Adam meta": (COLOURS["2-Adam meta"], "-", "2-Adam, meta"),

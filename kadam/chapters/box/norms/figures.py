@@ -11,10 +11,10 @@ from kadam.report.sentences import of_all, said, span
 from kadam.report.table import Table, table
 
 DESCENTS = {
-    "l_inf": (COLOURS["SignGD"], r"$\ell_\infty$: SignGD"),
-    "l_2": (COLOURS["l_2"], r"$\ell_2$: normalised gradient"),
-    "AdamW, equal": (COLOURS["equal"], "AdamW, both 0.95"),
-    "AdamW, default": (COLOURS["Adam"], "AdamW, default"),
+    "l_inf": (COLOURS["SignGD"], "--", r"$\ell_\infty$: SignGD"),
+    "l_2": (COLOURS["l_2"], "-", r"$\ell_2$: normalised gradient"),
+    "AdamW, equal": (COLOURS["equal"], "-.", "AdamW, both 0.95"),
+    "AdamW, default": (COLOURS["Adam"], "-", "AdamW, default"),
 }
 
 
@@ -50,9 +50,9 @@ def losses(record: xr.Dataset) -> style.Figure:
     largest = record.isel(dimension=-1).median("seed")
     titles = {"axes": "curvature along the axes", "rotated": "the same in a random basis"}
     for axes, basis in zip(both, record.basis.values, strict=True):
-        for descent, (colour, label) in DESCENTS.items():
+        for descent, (colour, line, label) in DESCENTS.items():
             one = largest.sel(basis=basis, descent=descent)
-            axes.plot(record.step, one.loss, color=colour, label=label)
+            axes.plot(record.step, one.loss, line, color=colour, label=label)
             if descent.startswith("l_"):
                 axes.plot(record.step, one.bound, ":", color=colour, lw=1)
         axes.set(xscale="log", yscale="log", ylim=(1e-6, 1e3), xlabel="step", title=titles[str(basis)])

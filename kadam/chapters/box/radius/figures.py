@@ -4,7 +4,6 @@ import itertools
 
 import numpy as np
 import xarray as xr
-from matplotlib.ticker import ScalarFormatter
 
 from kadam.chapters.box.looks import COLOURS
 from kadam.chapters.box.pairs import ENDS
@@ -16,14 +15,14 @@ from kadam.report.selection import selected
 from kadam.report.sentences import listed, of_all, said, span
 from kadam.report.table import Table, table
 
-# Of each setting: colour and words.
+# Of each setting: colour, line and words.
 LINES = {
-    "equal": (COLOURS["equal"], "AdamW, both 0.95"),
-    "short": (COLOURS["short"], "AdamW, (0.9, 0.99)"),
-    "Adam": (COLOURS["Adam"], "AdamW, default"),
-    "2-Adam": (COLOURS["2-Adam inverse_exp"], "2-Adam, inverse_exp"),
-    "above": (COLOURS["above"], "AdamW, (0.95, 0.93)"),
-    "unstable": (COLOURS["unstable"], "AdamW, (0.99, 0.95)"),
+    "equal": (COLOURS["equal"], "-.", "AdamW, both 0.95"),
+    "short": (COLOURS["short"], "-", "AdamW, (0.9, 0.99)"),
+    "Adam": (COLOURS["Adam"], "-", "AdamW, default"),
+    "2-Adam": (COLOURS["2-Adam inverse_exp"], "-", "2-Adam, inverse_exp"),
+    "above": (COLOURS["above"], "-", "AdamW, (0.95, 0.93)"),
+    "unstable": (COLOURS["unstable"], "--", "AdamW, (0.99, 0.95)"),
 }
 SHOWN = ("equal", "Adam", "2-Adam", "unstable")  # over the steps
 MARKERS = {"equal": "o", "2-Adam": "^", "short": "v", "Adam": "s"}
@@ -41,8 +40,8 @@ def paths(record: xr.Dataset, *, batches: str = "full batch") -> style.Figure:
     for column, decay in zip(grid.T, record.weight_decay.values, strict=True):
         for axes, middle, label in zip(column, middles, labels, strict=True):
             for setting in SHOWN:
-                colour, words = LINES[setting]
-                axes.plot(record.step, middle.sel(setting=setting, weight_decay=decay), color=colour, label=words)
+                colour, line, words = LINES[setting]
+                axes.plot(record.step, middle.sel(setting=setting, weight_decay=decay), line, color=colour, label=words)
             axes.set(xscale="log", yscale="log", xlabel="step", ylabel=label)
             axes.label_outer()
         column[0].set_title(rf"$\lambda = {decay:g}$")
@@ -50,7 +49,7 @@ def paths(record: xr.Dataset, *, batches: str = "full batch") -> style.Figure:
         for setting in np.intersect1d(SHOWN, record.setting.values[np.isfinite(record.radius)]):
             column[1].axhline(float(record.radius.sel(setting=setting)), ls=":", lw=0.8, color=LINES[setting][0])
     grid[1, 0].set(ylim=(0.3, 20), yticks=[0.5, 1, 2, 5, 10, 20])
-    grid[1, 0].yaxis.set_major_formatter(ScalarFormatter())
+    grid[1, 0].yaxis.set_major_formatter("{x:g}")
     grid[1, 0].yaxis.minorticks_off()
     return style.with_legend(figure, grid[0, 0], ncols=4, fontsize=8)
 
@@ -89,7 +88,7 @@ def window(record: xr.Dataset) -> style.Figure:
         for setting, marker in MARKERS.items():
             one = record.isel(kept=-1).sel(batches=batches, setting=setting)
             excess, outside = xr.broadcast(excesses.sel(setting=setting).clip(LEAST), (one["size"] - 1).clip(LEAST))
-            colour, words = LINES[setting]
+            colour, _, words = LINES[setting]
             axes.plot(excess.values.ravel(), outside.values.ravel(), marker, ms=4, alpha=0.7, color=colour, label=words)
         axes.axvline(1, color=style.GUIDE, lw=0.8)
         axes.set(xscale="log", yscale="log", xlabel="window excess at the last rate", title=str(batches), ylim=(LEAST / 2, 20))
@@ -131,7 +130,7 @@ def averages(record: xr.Dataset) -> style.Figure:
     figure, both = style.panels(1, 2, height=3.4, sharey=True, ylabel="mean of $u^2$ over all steps")
     for axes, batches in zip(both, record.batches.values, strict=True):
         for setting in BOUNDED:
-            colour, words = LINES[setting]
+            colour, _, words = LINES[setting]
             one = record.sel(batches=batches, setting=setting)
             x, y = one.update_bound.values.ravel(), one.update_square.values.ravel()
             axes.plot(x, y, MARKERS[setting], ms=2, mew=0, alpha=0.5, color=colour, label=words)

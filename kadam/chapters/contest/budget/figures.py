@@ -31,11 +31,11 @@ def budget(record: xr.Dataset) -> style.Figure:
         of = curves(record).sel(network=network)
         for method, look in looks_of(record).items():
             above.plot(of.trials, of.sel(optimizer=method), lw=1.2, ms=3, label=method, **look)
-        above.set(title=network, xlabel="trials", xlim=(1, of.sizes["trials"]))
+        above.set(title=network, xlabel="trials", xlim=(1, of.sizes["trials"] + 0.5))
         above.set_ylim(top=float(of.isel(trials=min(FIRST, of.sizes["trials"]) - 1).max()))
         above.xaxis.set_major_locator(MaxNLocator(integer=True))
-        differences(below, record.sel(network=[network]))
         below.sharey(all_axes[1, 0])
+        differences(below, record.sel(network=[network]))
     all_axes[0, 0].set_ylabel(f"best {looks.label(record, 'validation')}")
     all_axes[1, 0].set_ylabel("ahead of Adam (nats)")
     return style.with_legend(figure, all_axes[0, 0], ncols=5)

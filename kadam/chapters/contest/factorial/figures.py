@@ -30,7 +30,7 @@ def _ranks(axes: style.Axes, record: xr.Dataset) -> None:
     """A line a pair from its place in short runs to its place in long ones; the lowest loss is on top."""
     early, late = _places(record)
     for name, first, last in zip(early.optimizer.values, early.values, late.values, strict=True):
-        colour = style.PAPER if name == "Adam" else style.EXACT
+        colour = style.ADAM if name == "Adam" else style.GUIDE
         axes.plot([0, 1], [first, last], color=colour, marker="o", ms=4)
         beside: dict[str, Any] = {"xytext": (6, 0), "textcoords": "offset points", "va": "center", "annotation_clip": False}
         axes.annotate(pair_of(record, name), (1, last), fontsize=7, **beside)

@@ -45,29 +45,29 @@ def basin(record: xr.Dataset) -> style.Figure:
     """How wide the range of good learning rates is, by k and strategy, and of the baselines; Adam's as a line."""
     figure, all_axes = looks.by_network(record, height=2.7, ylabel="basin of good rates\n(powers of ten)", sharey=True)
     others = [name for name in looks.baselines(record) if name != ADAM]
-    ks, colours = [k for k in looks.shades(record) if k > 1], [looks.colour_of(name) for name in two_stages(record)]
+    ks = [k for k in looks.shades(record) if k > 1]
     for axes, network in zip(all_axes, networks(record), strict=True):
         of = measures.basin(record).sel(network=network)
         adam = of.sel(optimizer=ADAM)
         axes.axhline(float(adam.width), color=style.MEASURED, lw=1, ls=":" if adam.cut else "-")
-        for j, (strategy, colour) in enumerate(zip(two_stages(record), colours, strict=True)):
+        for j, strategy in enumerate(two_stages(record)):
             for i in range(len(ks)):
-                _dot(axes, i + 0.12 * (j - 2), by_k(of, strategy).isel(optimizer=i + 1), "o", colour)
+                _dot(axes, i + 0.12 * (j - 2), by_k(of, strategy).isel(optimizer=i + 1), looks.of_strategy(strategy))
         for i, name in enumerate(others, len(ks)):
-            _dot(axes, i, of.sel(optimizer=name), "D", style.MEASURED)
+            _dot(axes, i, of.sel(optimizer=name), {"color": style.ADAM, "marker": "d"})
         axes.set_xticks(range(len(ks) + len(others)), [f"$k = {k}$" for k in ks] + others, fontsize=7)
     all_axes[0].set_ylim(bottom=0)
-    for strategy, colour in zip(two_stages(record), colours, strict=True):
-        all_axes[0].plot([], [], "o", ms=4, color=colour, label=strategy)
+    for strategy in two_stages(record):
+        all_axes[0].plot([], [], ls="", ms=4, label=strategy, **looks.of_strategy(strategy))
     all_axes[0].plot([], [], color=style.MEASURED, lw=1, label="Adam")
     cut = "at least so wide: the search ends"
     all_axes[0].plot([], [], "o:", ms=4, lw=1, color=style.MEASURED, markerfacecolor="white", label=cut)
     return style.with_legend(figure, all_axes[0], ncols=4)
 
 
-def _dot(axes: style.Axes, x: float, of: xr.Dataset, marker: str, colour: str) -> None:
+def _dot(axes: style.Axes, x: float, of: xr.Dataset, look: looks.Look) -> None:
     """Hollow where the search ends before the basin does."""
-    axes.plot(x, float(of.width), marker, ms=4, color=colour, markerfacecolor="white" if of.cut else colour)
+    axes.plot(x, float(of.width), ms=4, markerfacecolor="white" if of.cut else look["color"], **look)
 
 
 @said

@@ -12,8 +12,8 @@ from kadam.report.sentences import listed, said
 from kadam.report.statistics import mean_interval
 
 LOOKS: dict[str, looks.Look] = {
-    DECAYED: {"color": style.EXACT, "marker": "o"},
-    PENALISED: {"color": style.PAPER, "marker": "s", "ls": "--"},
+    DECAYED: {"color": style.ADAM, "marker": "o"},
+    PENALISED: {"color": style.ADAM, "marker": "s", "ls": "--", "mfc": "white"},
 }
 
 
@@ -39,7 +39,7 @@ def strengths(record: xr.Dataset) -> style.Figure:
     for j, (on, of) in enumerate(leads(record).items()):
         found = np.stack(mean_interval(of.transpose("network", "seed")))
         colour, marker = ((style.MEASURED, "o"), (style.SECOND, "^"))[j]
-        looks.bars(last, np.arange(len(names)) + 0.2 * (j - 0.5), found, marker, colour, on)
+        looks.bars(last, np.arange(len(names)) + 0.2 * (j - 0.5), found, marker=marker, color=colour, label=on)
     last.axhline(0, color=style.GUIDE, lw=0.8)
     last.set_xticks(range(len(names)), [name.replace(", ", "\n") for name in names], fontsize=7)
     last.set(xlim=(-0.6, len(names) - 0.4), title="AdamW ahead (nats)")

@@ -9,7 +9,7 @@ import xarray as xr
 from kadam.chapters.continuous_time.flows import BOTH, FLOWS
 from kadam.chapters.continuous_time.looks import LOOKS
 from kadam.report import style
-from kadam.report.sentences import said, span
+from kadam.report.sentences import listed, said, span
 from kadam.report.table import Table, table
 
 # Cases whose median weight is shown too, and of which flow.
@@ -27,12 +27,14 @@ def errors(record: xr.Dataset) -> style.Figure:
         slopes = {"paper": 1.0, "second": 1.5 if case == "crowd" else 2.0}
         for flow in FLOWS:
             if bool(one.error.sel(flow=flow).notnull().any()):
-                axes.plot(one.eta, one.error.sel(flow=flow), "s:" if flow == "classical" else "o-", ms=3, **LOOKS[flow])
+                axes.plot(one.eta, one.error.sel(flow=flow), marker="s" if flow == "classical" else "o", ms=3, **LOOKS[flow])
                 if flow in slopes:
                     _slope_guide(axes, one.sel(flow=flow), slopes[flow])
         if case in MEDIANS:
-            axes.plot(one.eta, one["median"].sel(flow=MEDIANS[case]), "o--", ms=3, color=style.CORRECTED, label="median weight")
+            axes.plot(one.eta, one["median"].sel(flow=MEDIANS[case]), "^-.", ms=3, color=style.CORRECTED, label="median weight")
         axes.set(yscale="log", title=TITLES.get(case, case))
+        drawn = listed(f"{slope:g}" for flow, slope in slopes.items() if one.error.sel(flow=flow).notnull().any())
+        axes.annotate(f"thin: slope {drawn}", (0.98, 0.03), xycoords="axes fraction", fontsize=7, ha="right")
         style.rate_axis(axes, list(one.eta.values))
     plt.setp(all_axes[0, :2], xlabel="")
     handles = {label: h for axes in all_axes.flat for h, label in zip(*axes.get_legend_handles_labels(), strict=True)}
@@ -46,7 +48,6 @@ def _slope_guide(axes: style.Axes, one: xr.Dataset, slope: float) -> None:
     eta = one.eta.values
     line = float(one.error[0]) * (eta / eta[0]) ** slope
     axes.plot(eta, line, lw=0.7, color=style.GUIDE, zorder=0)
-    axes.annotate(f"slope {slope:g}", (eta[1], line[1]), xytext=(4, -14), textcoords="offset points", fontsize=7, ha="right")
 
 
 @said

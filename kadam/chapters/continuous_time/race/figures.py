@@ -22,7 +22,7 @@ def race(record: xr.Dataset) -> style.Figure:
         one = errors.sel(case=case)
         cost = record.cost.sel(case=case).isel(seed=0)
         for flow in one.flow.values:
-            axes.plot(cost.sel(flow=flow), one.sel(flow=flow), "o-", ms=4, **LOOKS[flow])
+            axes.plot(cost.sel(flow=flow), one.sel(flow=flow), marker="o", ms=4, **LOOKS[flow])
         eta = float(record.eta.sel(case=case).isel(seed=0))
         axes.axhline(1, lw=0.8, ls=":", color=style.GUIDE)
         axes.set(xscale="log", yscale="log", xlabel="gradients a step of Adam", title=f"{title}, {eta:g}")
@@ -30,28 +30,10 @@ def race(record: xr.Dataset) -> style.Figure:
         axes.set_xticks(ticks, ticks)
         axes.set_xticks([], minor=True)
         axes.set_xlim(ticks[0] / 1.2, ticks[-1] * 6)
-    for axes, case in zip(both, TITLES, strict=True):
-        _names(axes, errors.sel(case=case).isel(substeps=-1), record.cost.sel(case=case).isel(seed=0, substeps=-1))
+    for axes in both:
+        style.name_lines(axes)
     both[0].annotate("one learning rate", (record.cost.min(), 1), xytext=(0, 3), textcoords="offset points", fontsize=7)
     return figure
-
-
-def _names(axes: style.Axes, errors: xr.DataArray, costs: xr.DataArray) -> None:
-    """The name of each flow beside the last point of its line, moved apart where they would meet."""
-    low, high = np.log10(axes.get_ylim())
-    least, place = (high - low) / 15, -np.inf
-    for flow in errors.sortby(errors).flow.values:
-        height = np.log10(float(errors.sel(flow=flow)))
-        place = max(height, place + least)
-        axes.annotate(
-            LOOKS[flow]["label"],
-            (float(costs.sel(flow=flow)), 10**height),
-            xytext=(float(costs.sel(flow=flow)) * 1.2, 10**place),
-            textcoords="data",
-            color=LOOKS[flow]["color"],
-            fontsize=8,
-            va="center",
-        )
 
 
 @said

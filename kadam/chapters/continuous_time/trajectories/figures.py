@@ -1,11 +1,13 @@
 """The figures of chapter 3, each with what it shows in sentences, except the one of the orders."""
 
 from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 import xarray as xr
 from matplotlib.colors import LogNorm
 from matplotlib.patches import Rectangle
+from matplotlib.ticker import MaxNLocator
 
 from kadam.chapters.continuous_time.flows import BOTH
 from kadam.chapters.continuous_time.looks import LOOKS, WORDS
@@ -16,7 +18,7 @@ from kadam.report.sentences import listed, of_all, said, span
 from kadam.report.table import Table, table
 from kadam.theory import stability
 
-SETTINGS = {"full batch": "o-", "minibatches": "s--"}
+SETTINGS: dict[str, Any] = {"full batch": {"marker": "o"}, "minibatches": {"marker": "s", "mfc": "white"}}
 
 LONG_MEMORY = 0.8  # the beta from which on the second moment remembers at least five steps
 
@@ -51,9 +53,10 @@ def weights(record: xr.Dataset) -> style.Figure:
     time = np.arange(record.sizes["shown_step"]) * record.attrs["shown_eta"]
     for axes, name, paths in zip(all_axes.flat, record.name.values, record.shown.transpose("weight", ...), strict=False):
         for curve in record.curve.values:
-            axes.plot(time, paths.sel(curve=curve), "." if curve == "adam" else "-", ms=2.5, lw=1.1, **LOOKS[curve])
-        axes.set_title(name, fontsize=6.5)
-        axes.tick_params(labelsize=6)
+            axes.plot(time, paths.sel(curve=curve), ms=2.5, lw=1.1, **LOOKS[curve])
+        axes.set_title(name, fontsize=7)
+        axes.tick_params(labelsize=7)
+        axes.yaxis.set_major_locator(MaxNLocator(3))
     for axes in all_axes[-1]:
         axes.set_xlabel(style.TIME, fontsize=7)
     return style.with_legend(figure, all_axes[0, 0], ncols=3)
@@ -87,10 +90,11 @@ def squares(record: xr.Dataset) -> style.Figure:
         axes.set(yscale="log", xlabel=style.TIME, title=WORDS[flow])
         longer.plot(shares.long_step, shares.sel(flow=flow), **LOOKS[flow])
     both[1].sharey(both[0])
+    both[1].tick_params(labelleft=False)
     both[0].set_ylabel("mean square over all weights")
     longer.set(xlabel="step", ylabel="distance to Adam / Adam's to its start", title="the longer run", ylim=(0, None))
     for axes in (both[0], longer):
-        axes.legend(fontsize=6.5, loc="lower right")
+        axes.legend(fontsize=7, loc="lower right")
     return figure
 
 
@@ -146,7 +150,7 @@ def betas(record: xr.Dataset) -> style.Figure:
 def _write_cells(axes: style.Axes, errors: xr.DataArray) -> None:
     for (i, j), value in np.ndenumerate(errors.values):
         text = f"{value:.1g}" if value < 1 else ">1"
-        axes.text(j, i, text, ha="center", va="center", fontsize=6, color="white" if value > 0.05 else "black")
+        axes.text(j, i, text, ha="center", va="center", fontsize=7, color="white" if value > 0.05 else "black")
         if not stability.is_stable(beta=errors.beta[i].item(), gamma=errors.gamma[j].item()):
             axes.add_patch(Rectangle((j - 0.46, i - 0.46), 0.92, 0.92, fill=False, ec=style.UNSTABLE, lw=1.2))
 
@@ -169,19 +173,19 @@ def betas_said(record: xr.Dataset) -> str:
 def noise(record: xr.Dataset) -> style.Figure:
     """The errors with one batch and with minibatches; and the squared error of the paper's equation for several p."""
     figure, (errors, exponents) = style.panels(1, 2, height=3.3)
-    for setting, line in SETTINGS.items():
+    for setting, look in SETTINGS.items():
         for flow in BOTH:
             one = noise_errors(record).sel(setting=setting, flow=flow)
-            errors.plot(one.eta, one, line, ms=4, **LOOKS[flow] | {"label": f"{WORDS[flow]}, {setting}"})
+            errors.plot(one.eta, one, ms=4, **look | LOOKS[flow] | {"label": f"{WORDS[flow]}, {setting}"})
     errors.set(yscale="log", ylabel="error of the path", title="gradient noise")
     style.rate_axis(errors, list(record.noise_eta.values))
     errors.set_ylim(float(record.noise_error.min()) / 3)
-    errors.legend(fontsize=6.5, loc="lower right")
+    errors.legend(fontsize=7, loc="lower right")
     looks = zip(np.linspace(6, 1, record.sizes["p"]), style.shades(record.sizes["p"])[::-1], record.p.values, strict=True)
     for width, shade, p in looks:
         exponents.plot(record.p_step[1:], record.p_mse.sel(p=p)[1:], lw=width, color=shade, label=f"$p = {p:g}$")
     exponents.set(yscale="log", xlabel="step", ylabel="mean square over all weights", title="exponent $p$, paper's equation")
-    exponents.legend(fontsize=6.5)
+    exponents.legend(fontsize=7)
     return figure
 
 

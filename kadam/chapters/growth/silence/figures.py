@@ -8,7 +8,7 @@ from kadam.report import style
 from kadam.report.sentences import said
 from kadam.theory import stability
 
-COLOURS = (style.EXACT, style.CORRECTED, style.FOURTH)  # of the pairs outside
+COLOURS, MARKERS = (style.EXACT, style.CORRECTED, style.FOURTH), "o^s"  # of the pairs outside
 DRAWN = (0.6, 1.2, 1.45)  # silences of the rows on the right, in critical ones, at the first pair
 
 
@@ -29,10 +29,10 @@ def tails(record: xr.Dataset) -> style.Figure:
 def _draw_exponents(axes: style.Axes, record: xr.Dataset) -> None:
     measured, silent, faint = claims.measured_exponents(record), claims.shares(record), claims.shares(record, "faint")
     share = np.linspace(0.005, 0.999, 500)
-    for colour, pair in zip(COLOURS, _outside(record), strict=False):
+    for colour, marker, pair in zip(COLOURS, MARKERS, _outside(record), strict=False):
         predicted = stability.silence_tail(share, beta=float(record.beta[pair]), gamma=float(record.gamma[pair]))
         axes.plot(share, predicted, color=colour, lw=1)
-        for layer, of, mark in (("embedding", silent, "o"), ("head", faint, "x")):
+        for layer, of, mark in (("embedding", silent, marker), ("head", faint, "x")):
             name = claims.names(record)[pair] if layer == "embedding" else None
             at, exponent = (x.sel(layer=layer).isel(pair=pair) for x in (of, measured))
             axes.plot(at, exponent, mark, ms=3, mew=0.7, color=colour, label=name)

@@ -1,5 +1,8 @@
 """The figure of chapter 5 on angles at a realistic decay, with the numbers that it shows."""
 
+import re
+from typing import Any
+
 import xarray as xr
 
 from kadam.chapters.scale_invariance.angles.claims import NEAR, late, lengths, steady
@@ -8,8 +11,7 @@ from kadam.report import style
 from kadam.report.sentences import of_all, said, span
 from kadam.report.table import Table, table
 
-COLOURS = (style.CORRECTED, style.EXACT, style.SECOND)  # of constant rates
-FALLS = dict(zip(FALLING, (style.PAPER, style.FOURTH), strict=True))
+FALLS = dict(zip(FALLING, (style.ADAM, style.SECOND), strict=True))
 
 
 @style.styled
@@ -19,11 +21,11 @@ def angles(record: xr.Dataset) -> style.Figure:
     figure, (above, below) = style.panels(2, len(gammas), height=5.0, sharey=True, ylabel="angle / law", squeeze=False)
     rates = steady(mean).way.values
     for one, two, gamma in zip(above, below, gammas, strict=True):
-        for way, colour in zip(rates, COLOURS, strict=False):
+        for way, colour in zip(rates, style.shades(len(rates)), strict=True):
             _lines(one, record.window / record.time.sel(way=way, gamma=gamma), mean.sel(way=way, gamma=gamma), colour, way)
         for way, colour in FALLS.items():
             _lines(two, record.window, mean.sel(way=way, gamma=gamma), colour, way)
-        one.set(yscale="log", title=rf"$\gamma$ = {gamma:g}", xlabel=r"steps $\cdot\, 2\eta\lambda$")
+        one.set(yscale="log", title=rf"$\gamma = {gamma:g}$", xlabel=r"steps $\cdot\, 2\eta\lambda$")
         two.set(yscale="log", xlabel="steps")
         for axes in (one, two):
             axes.axhspan(1 / (1 + NEAR), 1 + NEAR, color=style.GUIDE, alpha=0.25, lw=0)
@@ -34,12 +36,11 @@ def angles(record: xr.Dataset) -> style.Figure:
     return figure
 
 
-def _lines(axes: style.Axes, x: xr.DataArray, y: xr.DataArray, colour: str, label: str) -> None:
+def _lines(axes: style.Axes, x: xr.DataArray, y: xr.DataArray, colour: Any, label: str) -> None:
     """A line a weight."""
     for i, weight in enumerate(y.weight.values):
-        axes.plot(
-            x, y.sel(weight=weight), color=colour, lw=0.8, label=label.replace("eta = ", r"$\eta$ = ") if i == 0 else None
-        )
+        name = re.sub(r"eta = (\S+)", r"$\\eta = \1$", label) if i == 0 else None
+        axes.plot(x, y.sel(weight=weight), color=colour, lw=0.8, label=name)
 
 
 @said

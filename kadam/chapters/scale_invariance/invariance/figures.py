@@ -19,12 +19,12 @@ from kadam.theory import invariance as theory
 
 MARKERS = ("o", "s", "^")  # of the kinds of batch
 COLOURS = (style.FIFTH, style.SECOND, style.CORRECTED, style.FOURTH, style.MEASURED)  # of the weights: no law's
-PARTS = {
-    "start": (style.REST, "start"),
-    "kept": (style.PAPER, f"{style.SQUARE}, the paper's law"),
-    "momentum": (style.EXACT, f"momentum, from {style.SQUARE}"),
-    "unequal": (style.SECOND, "unequal $v$"),
-    "changing": (style.CORRECTED, "changing $v$"),
+PARTS = {  # colour, hatching and words
+    "start": (style.REST, "", "start"),
+    "kept": (style.PAPER, "////", f"{style.SQUARE}, the paper's law"),
+    "momentum": (style.EXACT, "", f"momentum, from {style.SQUARE}"),
+    "unequal": (style.SECOND, "", "unequal $v$"),
+    "changing": (style.CORRECTED, "....", "changing $v$"),
 }
 
 CLOSE, TURNED = 0.15, 0.1  # how near to 1 a ratio counts as near: of growths, and of angles
@@ -118,9 +118,9 @@ def norms(record: xr.Dataset, *, weight: str = "hidden", gamma: float = USUAL) -
     for row, weight_decay in zip(all_axes, record.weight_decay.values[[0, -1]], strict=True):
         for axes, setting in zip(row, record.setting.values, strict=True):
             one = selected(record, setting=setting, weight=weight, gamma=gamma, weight_decay=weight_decay).isel(seed=0)
-            axes.plot(steps, one.norm, color=style.MEASURED, lw=2, label="measured")
-            axes.plot(steps, one.norm_corrected, "--", color=style.EXACT, label="law with the cross term")
-            axes.plot(steps, one.norm_paper, color=style.PAPER, label="paper's law")
+            axes.plot(steps, one.norm_corrected, color=style.EXACT, lw=4, alpha=0.5, label="law with the cross term")
+            axes.plot(steps, one.norm, color=style.MEASURED, lw=1, label="measured")
+            axes.plot(steps, one.norm_paper, "--", color=style.PAPER, label="paper's law")
             axes.set_title(rf"{setting}, $\lambda = {weight_decay:g}$")
         row[0].set(ylabel=style.NORM, ylim=(0, None))
     plt.setp(all_axes[-1], xlabel="step")
@@ -214,9 +214,10 @@ def causes(record: xr.Dataset) -> style.Figure:
     shares, names = usual(record).parts.mean("seed"), [name.replace("olution", ".") for name in record.weight.values]
     for axes, setting in zip(all_axes, record.setting.values, strict=True):
         above, below = np.zeros(len(names)), np.zeros(len(names))
-        for part, (colour, label) in PARTS.items():
+        for part, (colour, hatch, label) in PARTS.items():
             share = shares.sel(setting=setting, part=part).values
-            axes.bar(names, share, 0.7, bottom=np.where(share > 0, above, below), color=colour, label=label)
+            bottom = np.where(share > 0, above, below)
+            axes.bar(names, share, 0.7, bottom=bottom, fc=colour, hatch=hatch, ec="white", lw=0.5, label=label)
             above, below = above + np.maximum(share, 0), below + np.minimum(share, 0)
         axes.tick_params("x", rotation=60)
         axes.axhline(0, color=style.MEASURED, lw=0.6)

@@ -1,5 +1,8 @@
 """The figures of chapter 5 on the second normalisation, each with the numbers that it shows."""
 
+import re
+from typing import Any
+
 import matplotlib.pyplot as plt
 import numpy as np
 import xarray as xr
@@ -12,19 +15,19 @@ from kadam.report.selection import selected
 from kadam.report.sentences import listed, of_all, said, span
 from kadam.report.table import Table, table
 
-HISTORIES = {
-    "|u|^2": (style.EXACT, "--", f"from {style.SQUARE}"),
-    "|g/sqrt(v)|^2": (style.CORRECTED, "-.", r"from $|g/\sqrt{v}|^2$"),
-    "constant": (style.GUIDE, ":", f"from a constant {style.SQUARE}"),
+HISTORIES: dict[str, tuple[dict[str, Any], str]] = {
+    "|u|^2": ({"color": style.EXACT, "lw": 4, "alpha": 0.5}, f"from {style.SQUARE}"),
+    "|g/sqrt(v)|^2": ({"color": style.CORRECTED, "ls": "-."}, r"from $|g/\sqrt{v}|^2$"),
+    "constant": ({"color": style.GUIDE, "ls": ":"}, f"from a constant {style.SQUARE}"),
 }
 RULES = {
-    "1% larger": (style.GUIDE, "-"),
-    "law's norm": (style.EXACT, "--"),
+    "1% larger": (style.MEASURED, "-"),
+    "law's norm": (style.EXACT, "-"),
     "constant norm": (style.GUIDE, ":"),
     "paper's norm": (style.PAPER, "--"),
-    "2-Adam": (style.CORRECTED, "-"),
-    "2-Adam, paper's rate": (style.PAPER, "-"),
-    "one v": (style.SECOND, "-"),
+    "2-Adam": (style.CORRECTED, "o-"),
+    "2-Adam, paper's rate": (style.PAPER, "s-"),
+    "one v": (style.SECOND, "^-"),
 }
 SHOWN_CHANGES = ["none", "loss / 10", "loss x 10"]
 NETWORKS = {
@@ -85,9 +88,9 @@ def histories(record: xr.Dataset, *, weight: str = "query") -> style.Figure:
     steps = np.arange(record.sizes["step"]) * int(record.attrs["every"])
     for axes, change in zip(all_axes.flat, record.change.values, strict=True):
         one = selected(record, change=change, weight=weight).isel(seed=0)
-        axes.plot(steps, one.norm, color=style.MEASURED, lw=2, label="measured")
-        for history, (colour, line, label) in HISTORIES.items():
-            axes.plot(steps, one.norm_predicted.sel(history=history), line, color=colour, label=label)
+        for history, (look, label) in HISTORIES.items():
+            axes.plot(steps, one.norm_predicted.sel(history=history), label=label, **look)
+        axes.plot(steps, one.norm, color=style.MEASURED, lw=1, label="measured")
         axes.axvline(int(record.attrs["change"]), color=style.GUIDE, lw=0.6)
         axes.set(yscale="log", title=f"change: {_in_signs(change)}")
         _plain_powers(axes)
@@ -137,7 +140,7 @@ def directions(record: xr.Dataset) -> style.Figure:
     since = np.arange(record.sizes["since"]) * int(record.attrs["every"]) + 1
     for axes, change in zip(all_axes, SHOWN_CHANGES, strict=True):
         for rule, (colour, line) in RULES.items():
-            axes.plot(since, apart.sel(change=change, rule=rule), line, color=colour, label=rule)
+            axes.plot(since, apart.sel(change=change, rule=rule), line, ms=3, color=colour, label=re.sub(r"\bv$", "$v$", rule))
         axes.axvline(int(record.attrs["horizon"]), color=style.GUIDE, lw=0.6)
         axes.set(
             xscale="log", yscale="log", ylim=(2e-3, 4), xlabel="steps since the change", title=f"change: {_in_signs(change)}"

@@ -1,5 +1,7 @@
 """The figure of chapter 5 on the steady ratio of gradient and weight, with the numbers that it shows."""
 
+import re
+
 import xarray as xr
 
 from kadam.chapters.scale_invariance.steady.claims import over
@@ -7,7 +9,8 @@ from kadam.report import style
 from kadam.report.sentences import of_all, said, span
 from kadam.report.table import Table, table
 
-COLOURS = (style.EXACT, style.MEASURED, style.SECOND, style.CORRECTED)  # of the kinds of gradients
+# Of the kinds of gradients: colour, marker, its filling.
+LOOKS = ((style.EXACT, "v", None), (style.MEASURED, "o", None), (style.SECOND, "^", None), (style.CORRECTED, "D", "none"))
 NEAR = 0.05  # how near to 1 a ratio counts as near
 
 
@@ -18,16 +21,28 @@ def ratios(record: xr.Dataset) -> style.Figure:
     base = float(record.without_momentum)
     for axes, method in zip(panels, record.descent.values, strict=True):
         one = record.sel(descent=method).mean("seed") / base
-        for kind, colour in zip(record.gradients.values, COLOURS, strict=True):
+        for kind, (colour, marker, fill) in zip(record.gradients.values, LOOKS, strict=True):
             axes.plot(record.gamma, one.gradient_law.sel(gradients=kind), color=colour, lw=1)
-            axes.plot(record.gamma, one.gradient_ratio.sel(gradients=kind), "o", ms=4, color=colour, label=str(kind))
+            axes.plot(
+                record.gamma,
+                one.gradient_ratio.sel(gradients=kind),
+                marker,
+                ms=5,
+                mfc=fill or colour,
+                color=colour,
+                label=_in_signs(kind),
+            )
         axes.axhline(1, color=style.PAPER, ls="--", lw=1, label="without momentum")
-        axes.set(yscale="log", title=str(method))
+        axes.set(yscale="log", title=_in_signs(method))
         style.against_gamma(axes, record.gamma.values)
     panels[0].set_ylabel(r"$|s|/|W|$ over $\sqrt{2\lambda/\eta}$")
     panels[0].set_yticks([0.5, 1, 2, 4], ["0.5", "1", "2", "4"])
     panels[0].set_yticks([], minor=True)
     return style.with_legend(figure, panels[0], ncols=5, fontsize=7)
+
+
+def _in_signs(name: str) -> str:
+    return re.sub(r"(-?[\d.]+|\bv\b)", r"$\1$", name)
 
 
 @said

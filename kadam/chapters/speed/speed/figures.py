@@ -55,8 +55,13 @@ def _against_foreach(record: xr.Dataset) -> str:
 
 
 def per_step(record: xr.Dataset) -> xr.DataArray:
-    """Median seconds per step by case, way and k; of torch's AdamW, which has no stages, only k = 1."""
-    return record.seconds.median("round").where(~record.way.str.startswith("torch") | (record.k == 1))
+    """Median seconds per step by case, way and k."""
+    return _with_stages(record.seconds.median("round"))
+
+
+def _with_stages(values: xr.DataArray) -> xr.DataArray:
+    """Of torch's AdamW, which has no stages, only k = 1."""
+    return values.where(~values.way.str.startswith("torch") | (values.k == 1))
 
 
 @style.styled
@@ -108,7 +113,7 @@ def small_said(record: xr.Dataset) -> str:
 def memory(record: xr.Dataset) -> style.Figure:
     """Memory that a step takes beyond weights, gradients and state, against k."""
     figure, axes = style.panels(1, 1, height=3.4)
-    _by_k(axes, record.peak / 2**20, ylabel="peak beyond the state (MiB)")
+    _by_k(axes, _with_stages(record.peak) / 2**20, ylabel="peak beyond the state (MiB)")
     axes.set_yscale("linear")
     return _with_legend(figure, axes)
 

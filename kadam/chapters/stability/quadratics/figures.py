@@ -23,7 +23,7 @@ COLUMNS: tuple[tuple[str, str, int, float], ...] = (
     ("threshold\n÷ 100", "base", 1, THRESHOLD / 100),
 )
 GROWN = f"red: once the gradient falls silent, the update grows {FACTOR:g}-fold", style.UNSTABLE
-LOOKS = "green: after training, the loss is below the threshold", style.CORRECTED
+LOOKS = "blue: after training, the loss is below the threshold", style.STABLE
 
 
 @style.styled

@@ -9,7 +9,7 @@ from kadam.report import style
 from kadam.report.sentences import said
 from kadam.report.table import Table, table
 
-COLOURS = dict(zip(EXCESSES, (style.EXACT, style.PAPER), strict=True))
+LOOKS = dict(zip(EXCESSES, ((style.EXACT, "o"), (style.PAPER, "s")), strict=True))
 PAIRS = dict(zip(SITUATIONS, (style.EXACT, style.SECOND, style.MEASURED), strict=True))
 WAYS = {"undone": undone, "avoided": avoided}
 
@@ -24,12 +24,12 @@ def causes(record: xr.Dataset) -> style.Figure:
         left.plot(one.silence, one.returned, "o", ms=4, color=colour, label=name)
     left.axhline(0.5, ls=":", color=style.GUIDE)
     left.set(yscale="log", xlabel="steps of silence", ylabel="loss at the return", title="constructed")
-    left.legend(fontsize=6.5, loc="upper left")
+    left.legend(fontsize=7, loc="upper left")
     places = np.arange(len(SITUATIONS))
     for axes, (word, measure) in zip(right, WAYS.items(), strict=True):
-        for shift, (excess, colour) in zip((-0.15, 0.15), COLOURS.items(), strict=True):
+        for shift, (excess, (colour, marker)) in zip((-0.15, 0.15), LOOKS.items(), strict=True):
             mean, low, high = measure(record, excess)
-            axes.errorbar(mean, places + shift, xerr=(mean - low, high - mean), fmt="o", ms=4, color=colour, label=excess)
+            axes.errorbar(mean, places + shift, xerr=(mean - low, high - mean), fmt=marker, ms=4, color=colour, label=excess)
         axes.axvline(0, color=style.GUIDE, lw=0.8)
         axes.set(title=word, xlabel="share of spikes", ylim=(len(SITUATIONS) - 0.5, -0.5))
         axes.set_yticks(

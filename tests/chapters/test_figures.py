@@ -6,7 +6,6 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from overlaps import faults
 from recorded import drawn, figures, looks_of, read, shown
@@ -76,13 +75,26 @@ def test_every_figure_draws_what_its_legend_names_in_the_recorded_colour(on_page
 
 
 @exhaustive
-def test_no_words_of_a_figure_collide_and_none_are_cut_off(on_page):
+def test_every_figure_can_be_read(on_page):
     for name, figure in on_page[1].items():
         assert not faults(figure), name
-        figure.set(dpi=50, layout_engine="none")
-        canvas = FigureCanvasAgg(figure)
-        canvas.draw()
-        assert len(np.unique(np.asarray(canvas.buffer_rgba()).view(np.uint32))) > 20, name
+
+
+def share_late(axes):
+    """Two small panels that have limits already when the second takes over those of the first."""
+    first, second = (axes.figure.add_axes((x, 0.3, 0.1, 0.1)) for x in (0.3, 0.6))
+    first.plot([0, 1])
+    second.plot([0, 5])
+    assert first.get_ylim()[1] < 5 < second.get_ylim()[1]
+    second.sharey(first)
+    return second
+
+
+def differ_in_hue(axes):
+    """Two lines as dark as each other."""
+    for height, colour in ((0.1, style.PAPER), (0.2, style.EXACT)):
+        (line,) = axes.plot([0, 1], [height, height], color=colour, label=f"at {height}")
+    return line
 
 
 @pytest.mark.parametrize(
@@ -94,9 +106,12 @@ def test_no_words_of_a_figure_collide_and_none_are_cut_off(on_page):
             lambda axes: axes.plot([0, 1], [0.8, 0.92], label="above") and axes.legend(loc="upper right", frameon=False),
             "the legend over above",
         ),
+        (lambda axes: axes.annotate("tiny", (0.1, 0.1), fontsize=6), "'tiny' is small"),
+        (share_late, "0 to 5 beyond the y axis"),
+        (differ_in_hue, "only a hue tells 'at 0.1' from 'at 0.2'"),
     ],
 )
-def test_words_that_collide_are_found(spoil, fault):
+def test_what_cannot_be_read_is_found(spoil, fault):
     @style.styled
     def draw():
         figure, axes = style.panels(1, 1, height=3)
@@ -107,7 +122,7 @@ def test_words_that_collide_are_found(spoil, fault):
     figure = draw()
     assert not faults(figure)
     spoil(figure.axes[0]).set_in_layout(False)
-    assert fault in faults(figure)
+    assert any(found.startswith(fault) for found in faults(figure))
     plt.close(figure)
 
 

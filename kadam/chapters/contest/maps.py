@@ -21,13 +21,13 @@ def grid(record: xr.Dataset) -> xr.Dataset:
 def draw_map(axes: style.Axes, of: xr.Dataset) -> None:
     """The loss as a colour and a number, and a line between the pairs inside the exact region and those outside."""
     loss, stable = of.loss.transpose("beta", "gamma"), of.stable.transpose("beta", "gamma").values > 0
-    axes.imshow(loss, origin="lower", cmap="viridis_r", aspect="auto")
+    axes.imshow(loss, origin="lower", cmap=style.SIZE_MAP, aspect="auto")
     middle = float(loss.min() + loss.max()) / 2
     for i, j in np.ndindex(*loss.shape):
         shade = "white" if loss.values[i, j] > middle else style.MEASURED
-        axes.text(j, i, f"{loss.values[i, j]:.2f}", ha="center", va="center", fontsize=6, color=shade)
+        axes.text(j, i, f"{loss.values[i, j]:.2f}", ha="center", va="center", fontsize=7, color=shade)
     ends, edges = stable.sum(1) - 0.5, np.arange(len(stable) + 1) - 0.5
-    axes.plot(np.repeat(ends, 2), np.repeat(edges, 2)[1:-1], color=style.PAPER, lw=2, clip_on=False)
+    axes.plot(np.repeat(ends, 2), np.repeat(edges, 2)[1:-1], color=style.EXACT, lw=2, clip_on=False)
     axes.set_xticks(range(loss.sizes["gamma"]), [f"{x:g}" for x in loss.gamma.values])
     axes.set_yticks(range(loss.sizes["beta"]), [f"{x:g}" for x in loss.beta.values])
     axes.set(xlabel=style.GAMMA_LABEL, ylabel=style.BETA_LABEL, title="test loss (nats), each tuned")
@@ -38,7 +38,7 @@ def draw_shares(axes: style.Axes, record: xr.Dataset) -> None:
     found = shares(record).sel(quantity=list(QUANTITIES))
     mean, low, high = mean_interval(found.values)
     at = np.arange(len(QUANTITIES))
-    axes.bar(at, mean, yerr=np.nan_to_num([mean - low, high - mean]), color=style.FIFTH, error_kw={"lw": 1})
+    axes.bar(at, mean, yerr=np.nan_to_num([mean - low, high - mean]), color=style.REST, error_kw={"lw": 1})
     axes.axhline(by_chance(record), color=style.GUIDE, lw=1, ls="--")
     axes.set_xticks(at, [LABELS[name] for name in QUANTITIES], fontsize=7)
     axes.set(ylim=(0, 1), ylabel="share of the variance of ranks", title="what orders it")

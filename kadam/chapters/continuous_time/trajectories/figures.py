@@ -54,7 +54,7 @@ def weights(record: xr.Dataset) -> style.Figure:
     for axes, name, paths in zip(all_axes.flat, record.name.values, record.shown.transpose("weight", ...), strict=False):
         for curve in record.curve.values:
             axes.plot(time, paths.sel(curve=curve), ms=2.5, lw=1.1, **LOOKS[curve])
-        axes.set_title(name, fontsize=7)
+        axes.set_title(name.replace(".weight", ""), fontsize=7)
         axes.tick_params(labelsize=7)
         axes.yaxis.set_major_locator(MaxNLocator(3))
     for axes in all_axes[-1]:
@@ -93,8 +93,8 @@ def squares(record: xr.Dataset) -> style.Figure:
     both[1].tick_params(labelleft=False)
     both[0].set_ylabel("mean square over all weights")
     longer.set(xlabel="step", ylabel="distance to Adam / Adam's to its start", title="the longer run", ylim=(0, None))
-    for axes in (both[0], longer):
-        axes.legend(fontsize=7, loc="lower right")
+    for axes, place in ((both[0], "lower right"), (longer, "upper left")):
+        axes.legend(fontsize=7, loc=place)
     return figure
 
 

@@ -84,7 +84,7 @@ def _path(axes: style.Axes, mean: xr.DataArray) -> None:
     axes.set(xscale="log", xlim=(1.15 * float(mean.level.max()), float(mean.level.min()) / 1.15))
     axes.set_title(str(mean.layer.values), fontsize=7.5)
     plain_ticks(axes.xaxis, mean.level.values)
-    axes.tick_params(labelsize=6.5)
+    axes.tick_params(labelsize=7)
     _ratio_axis(axes)
 
 
@@ -195,7 +195,7 @@ def scales(record: xr.Dataset) -> style.Figure:
         axes.axhline(0, color=style.GUIDE, lw=0.8)
         axes.set_xticks(range(record.sizes["scale"]), [f"{scale:g}" for scale in record.scale.values])
         axes.set(xlabel="size of the initial weights", title=network)
-        axes.legend(fontsize=6.5, ncols=2, loc="best", columnspacing=0.8, handlelength=1.2)
+        axes.legend(fontsize=7, ncols=2, loc="best", columnspacing=0.8, handlelength=1.2)
     return figure
 
 

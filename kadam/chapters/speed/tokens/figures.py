@@ -1,20 +1,16 @@
-"""The figures and tables on how fast text is learnt, from a record of one machine."""
+"""The tables on how fast text is learnt, from a record of one machine, and what they say."""
 
 from typing import Any
 
 import xarray as xr
 
 from kadam.chapters.speed import drawing
-from kadam.chapters.speed.drawing import TIME, optimizer_table
-from kadam.chapters.speed.measures import cases, over_plain, step_over
+from kadam.chapters.speed.drawing import optimizer_table
+from kadam.chapters.speed.measures import over_plain, step_over
 from kadam.chapters.speed.tokens.claims import arithmetic
 from kadam.chapters.speed.tokens.config import FUSED
-from kadam.report import style
 from kadam.report.sentences import said, span
 from kadam.report.table import Table
-
-# Colour, marker and line of the networks, in the record's order.
-LINES = ((style.EXACT, "o-"), (style.CORRECTED, "s--"), (style.SECOND, "^:"))
 
 
 def medians(record: xr.Dataset) -> dict[str, Any]:
@@ -36,22 +32,6 @@ def loop_table(record: xr.Dataset) -> Table:
     """Both loops, where a step's time goes, the share of the machine's arithmetic and the kernel of attention."""
     kernel = record.attention.str.lower().str.replace("_", " ")
     return drawing.loop_table(record, arithmetic=arithmetic(record), attention=kernel)
-
-
-@style.styled
-def cost(record: xr.Dataset) -> style.Figure:
-    """Time of a step over Adam's against k with the strategy that was varied; crosses: torch's fused Adam."""
-    figure, axes = style.panels(1, 1, height=3.0)
-    over = step_over(record)
-    staged = over.sel(optimizer=(record.k >= 1) & ~record.optimizer.str.endswith("meta")).sortby("k")
-    for name, (colour, line) in zip(cases(record), LINES, strict=False):
-        axes.plot(staged.k, staged.sel(setting=name), line, color=colour, label=name)
-        axes.plot(1, over.sel(setting=name, optimizer=FUSED), "x", color=colour)
-    axes.plot([], [], "x", color=style.GUIDE, label="torch's fused Adam")
-    axes.axhline(1, color=style.GUIDE, ls="--", lw=1)
-    drawing.by_k(axes, staged.k.values, TIME, float(staged.max()))
-    axes.legend()
-    return figure
 
 
 @said

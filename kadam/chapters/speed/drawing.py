@@ -1,12 +1,10 @@
-"""What the figures and tables on how fast networks train share, from a record of one machine."""
+"""What the tables on how fast networks train share, from a record of one machine."""
 
-from collections.abc import Iterable
 from typing import Any
 
 import xarray as xr
 
 from kadam.chapters.speed.measures import cases, over_plain, shares, state, step_over
-from kadam.report import style
 from kadam.report.table import Table, table
 
 TIME, STATE = "time of a step / Adam's", "bytes of state / of weights"
@@ -43,8 +41,3 @@ def optimizer_table(record: xr.Dataset) -> Table:
     times = {TIME: over} if over.ndim == 1 else {f"step / Adam's: {one[over.dims[0]].item()}": one for one in over}
     rows = zip(record.optimizer.values, *(one.values for one in times.values()), state(record).values, strict=True)
     return table(("optimizer", *times, STATE), rows, digits=("", *[".2f"] * len(times), ".1f"))
-
-
-def by_k(axes: style.Axes, ks: Iterable[int], label: str, largest: float) -> None:
-    """Axes of something that depends on k, from 0 to a little above the largest."""
-    axes.set(xlabel="$k$", ylabel=label, ylim=(0, 1.1 * largest), xticks=sorted({int(k) for k in ks}))

@@ -23,15 +23,8 @@ def ratios(record: xr.Dataset) -> style.Figure:
         one = record.sel(descent=method).mean("seed") / base
         for kind, (colour, marker, fill) in zip(record.gradients.values, LOOKS, strict=True):
             axes.plot(record.gamma, one.gradient_law.sel(gradients=kind), color=colour, lw=1)
-            axes.plot(
-                record.gamma,
-                one.gradient_ratio.sel(gradients=kind),
-                marker,
-                ms=5,
-                mfc=fill or colour,
-                color=colour,
-                label=_in_signs(kind),
-            )
+            found, look = one.gradient_ratio.sel(gradients=kind), {"color": colour, "mfc": fill or colour}
+            axes.plot(record.gamma, found, marker, ms=5, label=_in_signs(kind), **look)
         axes.axhline(1, color=style.PAPER, ls="--", lw=1, label="without momentum")
         axes.set(yscale="log", title=_in_signs(method))
         style.against_gamma(axes, record.gamma.values)

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import numpy as np
 import xarray as xr
 
 from kadam.chapters.speed import drawing
@@ -41,7 +42,7 @@ def cost(record: xr.Dataset) -> style.Figure:
         height = float(over.sel(optimizer=name))
         axes.axhline(height, color=style.GUIDE, ls=":", lw=1)
         axes.annotate(name, (10, height), xytext=(0, 3 if above else -11), textcoords="offset points", ha="right")
-    drawing.by_k(axes, record.k[staged].values, TIME, float(over.max()))
+    axes.set(xlabel="$k$", ylabel=TIME, ylim=(0, 1.1 * float(over.max())), xticks=np.unique(record.k[staged]))
     return figure
 
 

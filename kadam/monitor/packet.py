@@ -54,7 +54,7 @@ def measured(
     order, rows = tables([r for r in readings if r is not None])
     there = [there[i] for i in order]
     members = [r for i in there if (r := readings[i]) is not None]
-    counts, fills = [len(r.weight) for r in members], [r.fill for r in members]
+    counts, fills = [r.shape[0] for r in members], [r.fill for r in members]
     scalars = [numbers([getattr(r, name) for r in members], device) for name in ("step", "age", "lr")]
     fill = torch.stack([numbers([each[j] for each in fills], device) for j in (0, 1)])
     risk, begin = (numbers(each, device) for each in ([critical[i] for i in there], [float(r.first) for r in members]))

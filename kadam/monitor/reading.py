@@ -33,18 +33,23 @@ class Kind(NamedTuple):
 
 
 class Reading(NamedTuple):
-    """One parameter after a step; tensors are this process's share, (rows, columns), complex numbers as two reals."""
+    """One parameter after a step; tensors are this process's share as it lies in memory, complex numbers as two reals."""
 
     kind: Kind
     weight: Tensor
     momentum: Tensor
     second: Tensor
     gradient: Tensor
+    shape: tuple[int, int]  # rows and columns
     step: Number  # that this parameter has made
     age: Number  # of the last stage: from where its bias corrections count
     lr: Number
     first: int = -1  # the number, in the whole parameter, of the first row here; -1 where these are not rows of it
     more: tuple[Number, ...] = ()  # NAdam: the factors of gradient and momentum, lr and what of the weight is in the gradient
+
+    @property
+    def tensors(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        return self.weight, self.momentum, self.second, self.gradient
 
     @property
     def fill(self) -> tuple[Any, Any]:
@@ -136,11 +141,12 @@ def read(optimizer: Optimizer, group: Group, kind: Kind, param: Tensor) -> Readi
         return None  # a scaler skipped the first
     start = _number(state.get(f"step_start_{kind.stages}", 0.0)) if kind.stages > 1 else 0.0
     more = _nadams(group, state, step) if kind.form == "nadam" else ()
-    tensors = [_local(t, param) for t in (param, *map(state.__getitem__, names), gradient)]
-    first = _first_row(param, _real_shape(tensors[0]))
-    weight, momentum, second, gradient = _rows(tensors)
+    weight, momentum, second, gradient = (
+        _real(_local(t, param)) for t in (param, *map(state.__getitem__, names), gradient)
+    )
+    shape, first = _table_shape(weight.shape), _first_row(param, weight.shape)
     age, lr = _age(step, start), _number(group["lr"])
-    return Reading(kind, weight, momentum, second, gradient, step, age, lr, first, more)
+    return Reading(kind, weight, momentum, second, gradient, shape, step, age, lr, first, more)
 
 
 def _age(step: Number, start: Number) -> Number:
@@ -200,23 +206,30 @@ def _first_row(param: Any, shape: torch.Size) -> int:
     return compute_local_shape_and_global_offset(param.shape, param.device_mesh, param.placements)[1][0]
 
 
-def _rows(tensors: list[Tensor]) -> list[Tensor]:
-    """All as (rows, columns), without a copy where they lie in memory as the first one does.
+def views(reading: Reading) -> list[Tensor]:
+    """Its tensors as (rows, columns), without a copy where they lie in memory as the weight does.
 
     Within a row the order of elements means nothing, so a tensor with channels last is read in the order it lies in.
     """
-    if tensors[0].is_complex():
-        tensors = [torch.view_as_real(t.resolve_conj()) for t in tensors]
-    shape = tensors[0].shape
-    rows = _row_count(shape)
-    if rows != 1 and len(shape) > 2 and not tensors[0].is_contiguous():
-        order = (0, *sorted(range(1, len(shape)), key=tensors[0].stride, reverse=True))
+    tensors, weight = reading.tensors, reading.weight
+    if reading.shape[0] > 1 and weight.dim() > 2 and not weight.is_contiguous():
+        order = (0, *sorted(range(1, weight.dim()), key=weight.stride, reverse=True))
         tensors = [t.permute(order) for t in tensors]
-    return [t.reshape(rows, -1) if shape.numel() else t.reshape(0, 1) for t in tensors]
+    return [t.reshape(reading.shape) for t in tensors]
+
+
+def _real(tensor: Tensor) -> Tensor:
+    return torch.view_as_real(tensor.resolve_conj()) if tensor.is_complex() else tensor
 
 
 def _real_shape(tensor: Tensor) -> torch.Size:
     return torch.Size((*tensor.shape, 2)) if tensor.is_complex() else tensor.shape
+
+
+def _table_shape(shape: torch.Size) -> tuple[int, int]:
+    """Rows and columns."""
+    rows = _row_count(shape)
+    return (rows, shape.numel() // rows) if shape.numel() else (0, 1)
 
 
 def _row_count(shape: torch.Size) -> int:

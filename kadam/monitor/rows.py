@@ -1,16 +1,22 @@
 """Sums over the rows of parameters: computed block by block, so that temporaries stay small, and gathered by layer.
 
-Rows of one length are measured together, whatever parameter they are of: a network has few lengths.
+Rows of one length are measured together, whatever parameter they are of: a network has few lengths. On a CPU with numba the
+kernel measures all rows of a large model in one pass instead.
 """
 
+import importlib
 import math
+import warnings
 from collections.abc import Iterator, Sequence
+from functools import cache
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import Parameter
 
-from kadam.monitor.reading import WIDE, Kind, Number, Reading, corrections
+from kadam.monitor.reading import WIDE, Kind, Number, Reading, corrections, views
 
 # Elements of a block. On a CPU its temporaries stay in the cache; on a GPU they are some hundred megabytes at most.
 BLOCK, LARGE_BLOCK = {"cpu": 2**17}, 2**22
@@ -18,9 +24,16 @@ BLOCK, LARGE_BLOCK = {"cpu": 2**17}, 2**22
 # A reading of fewer elements is copied beside others, a larger one is measured where it lies.
 SMALL = 2**15
 
+# From so many weights on there is the kernel. In a first process it takes some three seconds to compile, in a later one half a
+# second to load, and it saves some four nanoseconds a weight and measurement.
+LARGE = 2**19
+
 # Lines of a table of rows. All are sums but the last, which is a maximum.
 SUMS = ("size", "update", "momentum", "weight", "second", "above", "silent", "along", "outside")
 LINE = {name: i for i, name in enumerate((*SUMS, "largest"))}
+
+
+PLAIN = {Tensor, Parameter}  # not subclasses, whose elements may lie elsewhere
 
 
 class Piece(NamedTuple):
@@ -42,43 +55,76 @@ def tables(readings: list[Reading]) -> tuple[list[int], Tensor]:
     size: elements; update, momentum, weight: sums of squares; second: sum; above: how many |u| > 1; silent: how many gradients
     are zero; along: weight times update; outside: how many weights are larger than 1/weight_decay; largest: of |u|.
     """
-    buckets = _buckets(readings)
-    each = [_finished([readings[i] for i in together]) for together in buckets]
-    return [i for together in buckets for i in together], torch.cat(each, 1)
+    able = {i for i, r in enumerate(readings) if _can_pass_once(r)}
+    once = able if sum(readings[i].weight.numel() for i in able) >= LARGE and _kernel() else set()
+    buckets: dict[Any, list[int]] = {}
+    for i, r in enumerate(readings):
+        types = r.weight.dtype, r.momentum.dtype, r.gradient.dtype
+        key = (r.kind, types, True) if i in once else (r.kind, types, r.shape[1], i if r.more else None)
+        buckets.setdefault(key, []).append(i)
+    each = [_finished([readings[i] for i in together], together[0] in once) for together in buckets.values()]
+    return [i for together in buckets.values() for i in together], torch.cat(each, 1)
 
 
-def _finished(readings: list[Reading]) -> Tensor:
-    """Sums of squares in place of norms, and updates to scale; in float64 where the device has it, as squares may vanish."""
+def _finished(readings: list[Reading], once: bool) -> Tensor:
+    """Readings of one kind, by the kernel or of one length; updates to scale."""
     scale, floor = _per_row(readings)
-    table = _measured(readings, scale, floor).to(WIDE.get(readings[0].weight.device.type, torch.float64))
+    table = (_passed_once if once else _measured)(readings, scale, floor)
     if isinstance(scale, Tensor) and scale.dim():
         scale = scale[:, 0].to(table.dtype)
-    for name in ("update", "along", "largest"):
-        table[LINE[name]] *= scale
-    table[1:4].square_()
-    table[0] = readings[0].weight.shape[1]
+    table[LINE["update"]] *= scale**2
+    table[LINE["along"]] *= scale
+    table[LINE["largest"]] *= scale
     return table
 
 
-def _buckets(readings: list[Reading]) -> list[list[int]]:
-    """Numbers of readings that may lie in one table: rows of one length, of one kind, dtype and device."""
-    buckets: dict[Any, list[int]] = {}
-    for i, r in enumerate(readings):
-        alone = i if r.more else None
-        key = (r.weight.shape[1], r.kind, r.weight.dtype, r.momentum.dtype, r.gradient.dtype, alone)
-        buckets.setdefault(key, []).append(i)
-    return list(buckets.values())
+def _can_pass_once(r: Reading) -> bool:
+    """Whether the kernel knows such an update, and finds its numbers by their addresses."""
+    dtype = r.weight.dtype
+    return (
+        r.kind.form in ("adam", "amsgrad")
+        and dtype in (torch.float32, torch.float64)
+        and all(type(t) in PLAIN and t.is_cpu and t.dtype is dtype and t.is_contiguous() and not t.is_neg() for t in r.tensors)
+    )
+
+
+def _passed_once(readings: list[Reading], scale: Number, floor: Number) -> Tensor:
+    """The table of these readings by the kernel."""
+    places = np.array([list(map(Tensor.data_ptr, r.tensors)) for r in readings])
+    shapes = np.array([r.shape for r in readings])
+    table = np.empty((shapes[:, 0].sum(), len(LINE)))
+    real = np.float32 if readings[0].weight.dtype is torch.float32 else np.float64
+    each = (np.full(len(table), np.ravel(x), real) for x in (scale, floor))
+    _kernel().fill(places, shapes, *each, real(readings[0].kind.box), table)
+    return torch.from_numpy(table).T
+
+
+@cache
+def _kernel() -> Any:
+    """The module of numba's kernel, where numba is there."""
+    try:
+        return importlib.import_module("kadam.monitor.kernel")
+    except Exception as error:
+        if not (isinstance(error, ImportError) and error.name == "numba"):  # it is there and does not work
+            warnings.warn(f"numba cannot be used ({error}): the monitor measures without it", stacklevel=2)
+        return None
 
 
 def _measured(readings: list[Reading], scale: Number, floor: Number) -> Tensor:
-    """The table of these readings in the precision of their moments, before it is finished, block by block."""
-    rows = sum(len(r.weight) for r in readings)
+    """The table of these readings, which are of one length, block by block: updates not yet to scale.
+
+    Norms are found in the precision of the moments, and squared where there is float64 in that: squares may vanish.
+    """
+    rows = sum(r.shape[0] for r in readings)
     table = torch.empty(len(LINE), rows, dtype=_wide(readings[0]), device=readings[0].weight.device)
     row = 0
     for piece in _blocks(readings):
         here = slice(row, row := row + len(piece.weight))
         each = (x[here] if isinstance(x, Tensor) and x.dim() else x for x in (scale, floor))
         _fill(table[:, here], piece, readings[0], *each)
+    table = table.to(WIDE.get(table.device.type, torch.float64))
+    table[1:4].square_()
+    table[0] = readings[0].shape[1]
     return table
 
 
@@ -89,8 +135,8 @@ def _per_row(readings: list[Reading]) -> tuple[Number, Number]:
         return corrections(kind, ages[0])
     device = readings[0].weight.device
     age = numbers(ages, device)
-    counts = torch.tensor([len(r.weight) for r in readings], device=device)
-    rows = sum(len(r.weight) for r in readings)
+    counts = torch.tensor([r.shape[0] for r in readings], device=device)
+    rows = sum(r.shape[0] for r in readings)
     each = (x.repeat_interleave(counts, output_size=rows)[:, None] for x in map(_vector, corrections(kind, age), [age] * 2))
     scale, floor = (x.to(_wide(readings[0])) for x in each)
     return scale, floor
@@ -118,9 +164,8 @@ def _blocks(readings: list[Reading]) -> Iterator[Piece]:
             yield _joined(waiting)
             waiting, held = [], 0
         if not small:
-            rows = max(1, limit // r.weight.shape[1])
-            whole = len(r.weight) <= rows
-            yield from [Piece(*_tensors(r))] if whole else map(Piece, *(t.split(rows) for t in _tensors(r)))
+            rows = max(1, limit // r.shape[1])
+            yield from map(Piece, *(t.split(rows) for t in views(r)))
         else:
             waiting.append(r)
             held += r.weight.numel()
@@ -128,14 +173,10 @@ def _blocks(readings: list[Reading]) -> Iterator[Piece]:
         yield _joined(waiting)
 
 
-def _tensors(r: Reading) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    return r.weight, r.momentum, r.second, r.gradient
-
-
 def _joined(readings: list[Reading]) -> Piece:
     if len(readings) == 1:
-        return Piece(*_tensors(readings[0]))
-    return Piece(*map(torch.cat, zip(*map(_tensors, readings), strict=True)))
+        return Piece(*views(readings[0]))
+    return Piece(*map(torch.cat, zip(*map(views, readings), strict=True)))
 
 
 def _fill(table: Tensor, piece: Piece, reading: Reading, scale: Number, floor: Number) -> None:

@@ -43,7 +43,7 @@ class Slot:
 
     def rows(self, reading: Reading | None, device: torch.device) -> Tensor:
         """The memory of as many rows as there are now; another number begins anew."""
-        count = 0 if reading is None else len(reading.weight)
+        count = 0 if reading is None else reading.shape[0]
         if reading is not None and self.pending is not None:
             self.memory, self.pending = self.pending["rows"].T.to(device, copy=True), None
         if self.memory is None or (reading is not None and self.memory.shape[1] != count):

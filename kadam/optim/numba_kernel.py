@@ -8,22 +8,15 @@ point: no reassociation, so results repeat bit for bit and do not depend on the 
 
 import math
 import os
-from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, nullcontext
 from threading import Lock
 from typing import Any
 
 import numba
 import numpy as np
-from numba.core import cgutils, types
-from numba.extending import intrinsic
 from numpy.typing import NDArray
 
-try:
-    import fcntl
-except ImportError:  # no such locks here
-    fcntl = None  # type: ignore[assignment]
+from kadam.compiled import first_alone, kept, pointer, strict
 
 Array = NDArray[Any]
 
@@ -34,31 +27,6 @@ SHORT, LONG = 128, 16_384
 MOST_STAGES_IN_SHORT = 4
 ALIGN = 16  # elements; shares begin at multiples of it, so that no two threads write to one cache line
 SMALL = 32_768  # elements below which waking other threads costs more than they bring
-
-STRICT: Any = {"nogil": True, "error_model": "numpy"}
-strict: Callable[..., Any] = numba.njit(**STRICT)
-
-
-def kept(**options: Any) -> Callable[..., Any]:
-    """The same for what is launched, whose machine code is kept on disk for the next process, if it may be written anywhere."""
-
-    def compile(function: Callable[..., Any]) -> Any:
-        try:
-            return numba.njit(**STRICT, **options, cache=True)(function)
-        except RuntimeError:  # neither beside this file nor in the user's own cache
-            return numba.njit(**STRICT, **options)(function)
-
-    return compile
-
-
-@intrinsic  # type: ignore[untyped-decorator]
-def _pointer(typing_context: Any, address: Any) -> Any:
-    """An address as a pointer."""
-
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        return builder.inttoptr(arguments[0], cgutils.voidptr_t)
-
-    return types.voidptr(address), generate
 
 
 @strict
@@ -101,13 +69,13 @@ def _stretch(p_at, g_at, moments_at, start, stop, stages, scalars, scratch):  # 
     """Elements start..stop of one parameter, block by block."""
     lr, keep, eps, factor = scalars[0], scalars[1], scalars[2], scalars[3]
     k, dtype, block = len(stages), scratch.dtype, len(scratch)
-    p, g = numba.carray(_pointer(p_at), stop, dtype), numba.carray(_pointer(g_at), stop, dtype)
+    p, g = numba.carray(pointer(p_at), stop, dtype), numba.carray(pointer(g_at), stop, dtype)
     for a in range(start, stop, block):
         b = min(a + block, stop)
         u = scratch[: b - a]
         for i in range(k):
-            m = numba.carray(_pointer(moments_at[2 * i]), stop, dtype)[a:b]
-            v = numba.carray(_pointer(moments_at[2 * i + 1]), stop, dtype)[a:b]
+            m = numba.carray(pointer(moments_at[2 * i]), stop, dtype)[a:b]
+            v = numba.carray(pointer(moments_at[2 * i + 1]), stop, dtype)[a:b]
             s = stages[i]
             stage = (s[0], s[1], s[2], s[3], s[4])
             if k == 1:
@@ -143,22 +111,6 @@ def _shares(addresses, sizes, rows, stages, scalars, threads):  # type: ignore[n
         _share(addresses, sizes, rows, stages, scalars, thread, threads)
 
 
-_ready: set[Any] = set()  # versions of the kernel that have been compiled, or loaded, in this process
-
-
-@contextmanager
-def _alone() -> Iterator[None]:
-    """No other process compiles meanwhile: two that keep different versions at once can leave one under the other's name."""
-    path = _share.stats.cache_path
-    if fcntl is None or not path:
-        yield
-        return
-    os.makedirs(path, exist_ok=True)
-    with open(os.path.join(path, "kadam.lock"), "w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
-
-
 _one_launch = Lock()  # one of numba's threading layers dies of two launches at once
 _forked = False  # and another one of a launch in a child of fork
 _layer = ""  # which one this process has; numba says it after the first launch
@@ -183,10 +135,8 @@ def launch(addresses: Array, sizes: Array, rows: Array, stages: Array, scalars: 
     """
     given = (addresses, sizes, rows, stages, scalars)
     in_one = threads == 1 or _forked or sizes.sum() < SMALL
-    version = (scalars.dtype, in_one)
-    with nullcontext() if version in _ready else _alone():
+    with first_alone(_share, (scalars.dtype, in_one)):
         _launch(given, threads, in_one)
-    _ready.add(version)
 
 
 def _launch(given: tuple[Any, ...], threads: int, in_one: bool) -> None:

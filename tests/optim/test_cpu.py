@@ -389,11 +389,11 @@ def test_processes_take_turns_at_the_first_launch_of_a_version_and_not_after(mon
     """numba keeps the versions of a kernel in files that it numbers: two processes at once may give one number twice."""
     pytest.importorskip("numba")
     fcntl = pytest.importorskip("fcntl")
-    from kadam.optim import numba_kernel
+    from kadam import compiled
 
     locked = []
-    monkeypatch.setattr(numba_kernel, "_ready", set())
-    monkeypatch.setattr(numba_kernel.fcntl, "flock", lambda file, how: locked.append((Path(file.name).name, how)))
+    monkeypatch.setattr(compiled, "_ready", set())
+    monkeypatch.setattr(compiled.fcntl, "flock", lambda file, how: locked.append((Path(file.name).name, how)))
     for dtype, number in ((torch.float32, 1), (torch.float32, 1), (torch.float64, 2)):
         run(KAdam([Parameter(random(3).to(dtype))], fused=True), [[random(3).to(dtype)]])
         assert locked == [("kadam.lock", fcntl.LOCK_EX)] * number
@@ -401,7 +401,7 @@ def test_processes_take_turns_at_the_first_launch_of_a_version_and_not_after(mon
 
 def test_a_kernel_that_can_be_kept_nowhere_is_compiled_all_the_same(monkeypatch):
     numba = pytest.importorskip("numba")
-    from kadam.optim import numba_kernel
+    from kadam import compiled
 
     def njit(*, cache=False, **options):
         if cache:
@@ -409,6 +409,6 @@ def test_a_kernel_that_can_be_kept_nowhere_is_compiled_all_the_same(monkeypatch)
         return lambda function: (function, options)
 
     monkeypatch.setattr(numba, "njit", njit)
-    function, options = numba_kernel.kept(parallel=True)(len)
+    function, options = compiled.kept(parallel=True)(len)
     assert function is len
     assert options["parallel"]

@@ -14,6 +14,9 @@ try:
 except ImportError:  # no such locks here
     fcntl = None  # type: ignore[assignment]
 
+if numba.config.DISABLE_JIT:
+    raise RuntimeError("NUMBA_DISABLE_JIT is set")
+
 STRICT: Any = {"nogil": True, "error_model": "numpy"}
 strict: Callable[..., Any] = numba.njit(**STRICT)
 

@@ -81,7 +81,7 @@ class Rule:
         level, swing, calm = (levels[:, :, L[name]] for name in ("level", "swing", "calm"))
         width = np.maximum(math.log(self.threshold), SWINGS * swing)
         with np.errstate(invalid="ignore"):
-            change = np.where(known[:, None], np.nan_to_num(x - level, nan=0.0, posinf=50.0, neginf=-50.0), 0.0)
+            change = np.where(known[:, None] & ~np.isnan(x), x - level, 0.0).clip(-50.0, 50.0)
         high = change > width
         settled = new & (step - first >= self.settle) & (count >= 10)
         fires = settled & high.any(1) & (out == 0)

@@ -51,8 +51,9 @@ def _largest(bits, mask):  # type: ignore[no-untyped-def]
 
 
 @kept()
-def _fill(places, shapes, scales, floors, box, u, bits, table):  # type: ignore[no-untyped-def]
+def _fill(places, shapes, numbers, u, bits, table):  # type: ignore[no-untyped-def]
     row, mask = 0, np.iinfo(bits.dtype).max
+    floor, least, box = numbers
     for t in range(len(places)):
         rows, columns = shapes[t]
         w = numba.carray(pointer(places[t, 0]), rows * columns, u.dtype)
@@ -63,19 +64,20 @@ def _fill(places, shapes, scales, floors, box, u, bits, table):  # type: ignore[
             table[row], u[BLOCK] = 0, 0
             for b in range(a, a + columns, BLOCK):
                 c = min(b + BLOCK, a + columns)
-                _update(u[: c - b], m[b:c], v[b:c], floors[row])
-                _add(table[row], u[: c - b], w[b:c], m[b:c], v[b:c], g[b:c], 1 / scales[row], box)
+                _update(u[: c - b], m[b:c], v[b:c], floor)
+                _add(table[row], u[: c - b], w[b:c], m[b:c], v[b:c], g[b:c], least, box)
                 bits[BLOCK] = max(bits[BLOCK], _largest(bits[: c - b], mask))
             table[row, 0], table[row, 9] = columns, u[BLOCK]
             row += 1
 
 
-def fill(places: Array, shapes: Array, scales: Array, floors: Array, box: Any, table: Array) -> None:
-    """The table (all rows, 10) of some readings, its columns those of :data:`kadam.monitor.rows.LINE`; updates not yet to scale.
+def fill(real: Any, places: Array, shapes: Array, numbers: tuple[float, float, float], table: Array) -> None:
+    """The table (all rows, 10) of some readings, its columns in the order of :data:`kadam.monitor.rows.LINE`.
 
     ``places``: int64 (readings, 4), addresses of weight, momentum, second moment and gradient, behind each of which lie
-    ``shapes``: int64 (readings, 2), so many rows and columns of the dtype of ``scales`` and ``floors``: (all rows,), and ``box``.
+    ``shapes``: int64 (readings, 2), so many rows and columns of the type ``real``. ``numbers``: the floor, the box, and between
+    them the size of what is 1 when updates are brought to scale, which they are not yet.
     """
-    u = np.empty(BLOCK + 1, scales.dtype)  # of a block, and the largest so far in its row
-    with first_alone(_fill, u.dtype):
-        _fill(places, shapes, scales, floors, box, u, u.view(f"i{u.itemsize}"), table)
+    u = np.empty(BLOCK + 1, real)  # of a block, and the largest so far in its row
+    with first_alone(_fill, real):
+        _fill(places, shapes, tuple(map(real, numbers)), u, u.view(f"i{u.itemsize}"), table)

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from kadam.monitor.reading import Reading
+from kadam.monitor.reading import Reading, widest
 from kadam.monitor.rows import LINE, SUMS, numbers, tables
 
 # What a row remembers: logarithms of its usual momentum and root of the second moment, over how many active measurements;
@@ -48,25 +48,24 @@ def measured(
 ) -> tuple[Tensor, list[Tensor]]:
     """The packet (layers, fields), and what the rows remember now. A layer that was not stepped has zeros."""
     there = [i for i, r in enumerate(readings) if r is not None]
-    packet = torch.zeros(len(readings), len(FIELDS), device=device, dtype=numbers([0.0], device).dtype)
+    packet = torch.zeros(len(readings), len(FIELDS), device=device, dtype=widest(device))
     if not there:
         return packet, memories
     order, rows = tables([r for r in readings if r is not None])
     there = [there[i] for i in order]
     members = [r for i in there if (r := readings[i]) is not None]
-    counts, fills = [r.shape[0] for r in members], [r.fill for r in members]
-    scalars = [numbers([getattr(r, name) for r in members], device) for name in ("step", "age", "lr")]
-    fill = torch.stack([numbers([each[j] for each in fills], device) for j in (0, 1)])
-    risk, begin = (numbers(each, device) for each in ([critical[i] for i in there], [float(r.first) for r in members]))
+    counts = [r.shape[0] for r in members]
+    scalars = [(r.step, r.age, r.lr, *r.fill, critical[i], float(r.first)) for i, r in zip(there, members, strict=True)]
+    step, age, lr, *fill, risk, begin = (numbers(each, device) for each in zip(*scalars, strict=True))
     layer = torch.repeat_interleave(torch.tensor(counts).to(device, non_blocking=True), output_size=rows.shape[1])
     now = (rows[_MOMENTS] / rows[0]).log_()
     now[0] /= 2
     now[1] *= _powers(members, layer, device)
-    now -= fill.log()[:, layer]
+    now -= torch.stack(fill).log_().index_select(1, layer)
     old = torch.cat([memories[i] for i in there], 1).to(rows.dtype)
-    memory, grown, fallen = _remember(rows, now, old, scalars[0][layer], rate)
+    memory, grown, fallen = _remember(rows, now, old, step.index_select(0, layer), rate)
     some = _reduced(rows, memory, grown, fallen, layer, risk, begin)
-    packet[torch.tensor(there).to(device, non_blocking=True)] = torch.cat([some, torch.stack(scalars)]).T
+    packet[torch.tensor(there).to(device, non_blocking=True)] = torch.cat([some, torch.stack([step, age, lr])]).T
     memories = list(memories)
     for i, one in zip(there, memory.to(memories[there[0]].dtype).split(counts, 1), strict=True):
         memories[i] = one
@@ -110,7 +109,7 @@ def _remember(rows: Tensor, now: Tensor, old: Tensor, step: Tensor, rate: float)
 def _reduced(rows: Tensor, memory: Tensor, grown: Tensor, fallen: Tensor, layer: Tensor, risk: Tensor, begin: Tensor) -> Tensor:
     """(fields but for step, age and lr, layers). ``begin``: of each layer the number of its first row here, or -1."""
     layers, update = len(risk), rows[LINE["update"]]
-    at_risk = (memory[M["silence"]] > risk[layer]).to(rows.dtype)
+    at_risk = (memory[M["silence"]] > risk.index_select(0, layer)).to(rows.dtype)
     more = torch.stack([torch.ones_like(update), at_risk, update * grown, update * fallen])
     sums = rows.new_zeros(len(ADDED), layers).index_add_(1, layer, torch.cat([rows[:-1], more]))
     peaks = torch.stack([rows[LINE["largest"]], update / rows[LINE["size"]]])
@@ -118,7 +117,7 @@ def _reduced(rows: Tensor, memory: Tensor, grown: Tensor, fallen: Tensor, layer:
     if not rows.shape[1]:
         return torch.cat([sums, most, rows.new_zeros(len(TOP) - 1, layers)])
     numbered = torch.arange(rows.shape[1], device=rows.device)
-    candidates = torch.where(peaks[1] >= most[1][layer], numbered, -1)
+    candidates = torch.where(peaks[1] >= most[1].index_select(0, layer), numbered, -1)
     top = torch.full((layers,), -1, device=rows.device).scatter_reduce_(0, layer, candidates, "amax").clip_(0)
     first = torch.full((layers,), rows.shape[1], device=rows.device).scatter_reduce_(0, layer, numbered, "amin")
     since = torch.where(memory[M["awake"]] > 0, memory[M["since"]], memory[M["active"]])

@@ -15,8 +15,7 @@ from kadam.decay import Decay, stages
 
 Group = dict[str, Any]
 Number = float | Tensor  # on the host, or on a device without dimensions
-
-WIDE = {"mps": torch.float32}  # by device, where it has no float64: in which sums over rows are kept
+Piece = tuple[Tensor, ...]  # weight, momentum, second moment, gradient
 
 # Slices of a parameter along its first dimension are its rows if they have so many elements; else it is one row.
 LEAST_ROW = 16
@@ -48,7 +47,7 @@ class Reading(NamedTuple):
     more: tuple[Number, ...] = ()  # NAdam: the factors of gradient and momentum, lr and what of the weight is in the gradient
 
     @property
-    def tensors(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    def tensors(self) -> Piece:
         return self.weight, self.momentum, self.second, self.gradient
 
     @property
@@ -141,9 +140,7 @@ def read(optimizer: Optimizer, group: Group, kind: Kind, param: Tensor) -> Readi
         return None  # a scaler skipped the first
     start = _number(state.get(f"step_start_{kind.stages}", 0.0)) if kind.stages > 1 else 0.0
     more = _nadams(group, state, step) if kind.form == "nadam" else ()
-    weight, momentum, second, gradient = (
-        _real(_local(t, param)) for t in (param, *map(state.__getitem__, names), gradient)
-    )
+    weight, momentum, second, gradient = (_real(_local(t, param)) for t in (param, *map(state.__getitem__, names), gradient))
     shape, first = _table_shape(weight.shape), _first_row(param, weight.shape)
     age, lr = _age(step, start), _number(group["lr"])
     return Reading(kind, weight, momentum, second, gradient, shape, step, age, lr, first, more)
@@ -168,7 +165,7 @@ def _number(value: Any) -> Number:
     if isinstance(value, Tensor):
         if value.device.type == "cpu":
             return value.item()
-        return value.detach().reshape(()).to(WIDE.get(value.device.type, torch.float64))
+        return value.detach().reshape(()).to(widest(value.device))
     return float(value)
 
 
@@ -181,6 +178,11 @@ def _nadams(group: Group, state: dict[str, Any], step: Number) -> tuple[Number, 
     sign = -1.0 if group.get("maximize") else 1.0
     a = (1 - now) / (1 - product)
     return (a * sign, then / (1 - product * then), a * coupled, _number(group["lr"]))
+
+
+def widest(device: torch.device) -> torch.dtype:
+    """In which sums over rows are kept."""
+    return torch.float32 if device.type == "mps" else torch.float64  # of which it has none
 
 
 # Views
@@ -206,16 +208,17 @@ def _first_row(param: Any, shape: torch.Size) -> int:
     return compute_local_shape_and_global_offset(param.shape, param.device_mesh, param.placements)[1][0]
 
 
-def views(reading: Reading) -> list[Tensor]:
+def views(reading: Reading) -> Piece:
     """Its tensors as (rows, columns), without a copy where they lie in memory as the weight does.
 
     Within a row the order of elements means nothing, so a tensor with channels last is read in the order it lies in.
     """
-    tensors, weight = reading.tensors, reading.weight
+    tensors: Any = reading.tensors
+    weight = reading.weight
     if reading.shape[0] > 1 and weight.dim() > 2 and not weight.is_contiguous():
         order = (0, *sorted(range(1, weight.dim()), key=weight.stride, reverse=True))
         tensors = [t.permute(order) for t in tensors]
-    return [t.reshape(reading.shape) for t in tensors]
+    return tuple(t.reshape(reading.shape) for t in tensors)
 
 
 def _real(tensor: Tensor) -> Tensor:

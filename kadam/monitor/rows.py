@@ -8,15 +8,15 @@ import importlib
 import math
 import warnings
 from collections.abc import Iterator, Sequence
-from functools import cache
-from typing import Any, NamedTuple
+from functools import cache, partial
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import Parameter
 
-from kadam.monitor.reading import WIDE, Kind, Number, Reading, corrections, views
+from kadam.monitor.reading import Kind, Number, Piece, Reading, corrections, views, widest
 
 # Elements of a block. On a CPU its temporaries stay in the cache; on a GPU they are some hundred megabytes at most.
 BLOCK, LARGE_BLOCK = {"cpu": 2**17}, 2**22
@@ -32,20 +32,7 @@ LARGE = 2**19
 SUMS = ("size", "update", "momentum", "weight", "second", "above", "silent", "along", "outside")
 LINE = {name: i for i, name in enumerate((*SUMS, "largest"))}
 
-
 PLAIN = {Tensor, Parameter}  # not subclasses, whose elements may lie elsewhere
-
-
-class Piece(NamedTuple):
-    """Some rows of some readings of one length, together."""
-
-    weight: Tensor
-    momentum: Tensor
-    second: Tensor
-    gradient: Tensor
-
-    def columns(self, start: int, stop: int) -> "Piece":
-        return Piece(*(t[:, start:stop] for t in self))
 
 
 def tables(readings: list[Reading]) -> tuple[list[int], Tensor]:
@@ -56,26 +43,29 @@ def tables(readings: list[Reading]) -> tuple[list[int], Tensor]:
     are zero; along: weight times update; outside: how many weights are larger than 1/weight_decay; largest: of |u|.
     """
     able = {i for i, r in enumerate(readings) if _can_pass_once(r)}
-    once = able if sum(readings[i].weight.numel() for i in able) >= LARGE and _kernel() else set()
+    once = able if sum(readings[i].weight.numel() for i in able) >= LARGE else set()
     buckets: dict[Any, list[int]] = {}
     for i, r in enumerate(readings):
-        types = r.weight.dtype, r.momentum.dtype, r.gradient.dtype
-        key = (r.kind, types, True) if i in once else (r.kind, types, r.shape[1], i if r.more else None)
+        length = None if i in once and _kernel(r.weight.dtype) else r.shape[1]
+        age, alone = None if isinstance(r.age, Tensor) else r.age, i if r.more else None
+        key = (length, r.kind, age, r.weight.dtype, r.momentum.dtype, r.gradient.dtype, alone)
         buckets.setdefault(key, []).append(i)
-    each = [_finished([readings[i] for i in together], together[0] in once) for together in buckets.values()]
+    each = [_finished([readings[i] for i in together], key[0] is None) for key, together in buckets.items()]
     return [i for together in buckets.values() for i in together], torch.cat(each, 1)
 
 
 def _finished(readings: list[Reading], once: bool) -> Tensor:
-    """Readings of one kind, by the kernel or of one length; updates to scale."""
+    """The table of some of one kind, updates to scale."""
     scale, floor = _per_row(readings)
     table = (_passed_once if once else _measured)(readings, scale, floor)
-    if isinstance(scale, Tensor) and scale.dim():
+    if isinstance(scale, Tensor):
         scale = scale[:, 0].to(table.dtype)
-    table[LINE["update"]] *= scale**2
-    table[LINE["along"]] *= scale
-    table[LINE["largest"]] *= scale
+    for name, power in (("update", 2), ("along", 1), ("largest", 1)):
+        table[LINE[name]] *= scale**power
     return table
+
+
+# In one pass, by the kernel
 
 
 def _can_pass_once(r: Reading) -> bool:
@@ -83,31 +73,37 @@ def _can_pass_once(r: Reading) -> bool:
     dtype = r.weight.dtype
     return (
         r.kind.form in ("adam", "amsgrad")
+        and not isinstance(r.age, Tensor)
         and dtype in (torch.float32, torch.float64)
-        and all(type(t) in PLAIN and t.is_cpu and t.dtype is dtype and t.is_contiguous() and not t.is_neg() for t in r.tensors)
+        and set(map(type, r.tensors)) <= PLAIN
+        and all(t.is_cpu and t.dtype is dtype and t.is_contiguous() and not t.is_neg() for t in r.tensors)
     )
 
 
-def _passed_once(readings: list[Reading], scale: Number, floor: Number) -> Tensor:
-    """The table of these readings by the kernel."""
+def _passed_once(readings: list[Reading], scale: Any, floor: Any) -> Tensor:
+    """The table of some of one dtype and age."""
     places = np.array([list(map(Tensor.data_ptr, r.tensors)) for r in readings])
     shapes = np.array([r.shape for r in readings])
     table = np.empty((shapes[:, 0].sum(), len(LINE)))
-    real = np.float32 if readings[0].weight.dtype is torch.float32 else np.float64
-    each = (np.full(len(table), np.ravel(x), real) for x in (scale, floor))
-    _kernel().fill(places, shapes, *each, real(readings[0].kind.box), table)
+    _kernel(readings[0].weight.dtype)(places, shapes, (floor, 1 / scale, readings[0].kind.box), table)
     return torch.from_numpy(table).T
 
 
 @cache
-def _kernel() -> Any:
-    """The module of numba's kernel, where numba is there."""
+def _kernel(dtype: torch.dtype) -> Any:
+    """numba's for this dtype, compiled by its first launch; nothing where numba is not there or does not work."""
+    real = np.float64 if dtype is torch.float64 else np.float32
     try:
-        return importlib.import_module("kadam.monitor.kernel")
+        kernel = partial(importlib.import_module("kadam.monitor.kernel").fill, real)
+        kernel(np.empty((0, 4), np.int64), np.empty((0, 2), np.int64), (0.0, 1.0, 1.0), np.empty((0, len(LINE))))
+        return kernel
     except Exception as error:
-        if not (isinstance(error, ImportError) and error.name == "numba"):  # it is there and does not work
+        if not (isinstance(error, ImportError) and error.name == "numba"):
             warnings.warn(f"numba cannot be used ({error}): the monitor measures without it", stacklevel=2)
         return None
+
+
+# Block by block
 
 
 def _measured(readings: list[Reading], scale: Number, floor: Number) -> Tensor:
@@ -119,39 +115,32 @@ def _measured(readings: list[Reading], scale: Number, floor: Number) -> Tensor:
     table = torch.empty(len(LINE), rows, dtype=_wide(readings[0]), device=readings[0].weight.device)
     row = 0
     for piece in _blocks(readings):
-        here = slice(row, row := row + len(piece.weight))
-        each = (x[here] if isinstance(x, Tensor) and x.dim() else x for x in (scale, floor))
+        here = slice(row, row := row + len(piece[0]))
+        each = (x[here] if isinstance(x, Tensor) else x for x in (scale, floor))
         _fill(table[:, here], piece, readings[0], *each)
-    table = table.to(WIDE.get(table.device.type, torch.float64))
+    table = table.to(widest(table.device))
     table[1:4].square_()
     table[0] = readings[0].shape[1]
     return table
 
 
 def _per_row(readings: list[Reading]) -> tuple[Number, Number]:
-    """``scale`` and ``floor``: one number each where all readings are of one age, else one a row, (rows, 1)."""
+    """``scale`` and ``floor``: numbers as all are of one age, or, where a device counts the steps, one a row, (rows, 1)."""
     kind, ages = readings[0].kind, [r.age for r in readings]
-    if len(readings) == 1 or (not any(isinstance(a, Tensor) for a in ages) and len(set(ages)) == 1):
+    if not isinstance(ages[0], Tensor):
         return corrections(kind, ages[0])
-    device = readings[0].weight.device
-    age = numbers(ages, device)
-    counts = torch.tensor([r.shape[0] for r in readings], device=device)
-    rows = sum(r.shape[0] for r in readings)
-    each = (x.repeat_interleave(counts, output_size=rows)[:, None] for x in map(_vector, corrections(kind, age), [age] * 2))
-    scale, floor = (x.to(_wide(readings[0])) for x in each)
+    device, counts = ages[0].device, [r.shape[0] for r in readings]
+    row = torch.repeat_interleave(torch.tensor(counts).to(device, non_blocking=True), output_size=sum(counts))
+    each = (torch.as_tensor(x, device=device).expand(len(ages)) for x in corrections(kind, numbers(ages, device)))
+    scale, floor = (x[row][:, None].to(_wide(readings[0])) for x in each)
     return scale, floor
-
-
-def _vector(value: Number, like: Tensor) -> Tensor:
-    return value if isinstance(value, Tensor) else torch.full_like(like, value)
 
 
 def numbers(values: Sequence[Number], device: torch.device) -> Tensor:
     """A vector on the device of numbers that are there or on the host; nothing waits."""
-    wide = WIDE.get(device.type, torch.float64)
     if not any(isinstance(value, Tensor) for value in values):
-        return torch.tensor(values, dtype=wide).to(device, non_blocking=True)
-    return torch.stack([torch.as_tensor(value, dtype=wide).to(device, non_blocking=True) for value in values])
+        return torch.as_tensor(np.array(values, float), dtype=widest(device)).to(device, non_blocking=True)
+    return torch.stack([torch.as_tensor(value, dtype=widest(device)).to(device, non_blocking=True) for value in values])
 
 
 def _blocks(readings: list[Reading]) -> Iterator[Piece]:
@@ -165,7 +154,7 @@ def _blocks(readings: list[Reading]) -> Iterator[Piece]:
             waiting, held = [], 0
         if not small:
             rows = max(1, limit // r.shape[1])
-            yield from map(Piece, *(t.split(rows) for t in views(r)))
+            yield from zip(*(t.split(rows) for t in views(r)), strict=True)
         else:
             waiting.append(r)
             held += r.weight.numel()
@@ -175,17 +164,17 @@ def _blocks(readings: list[Reading]) -> Iterator[Piece]:
 
 def _joined(readings: list[Reading]) -> Piece:
     if len(readings) == 1:
-        return Piece(*views(readings[0]))
-    return Piece(*map(torch.cat, zip(*map(views, readings), strict=True)))
+        return views(readings[0])
+    return tuple(map(torch.cat, zip(*map(views, readings), strict=True)))
 
 
 def _fill(table: Tensor, piece: Piece, reading: Reading, scale: Number, floor: Number) -> None:
     """The table of one block; a row that is longer than a block is measured in parts."""
-    limit = BLOCK.get(piece.weight.device.type, LARGE_BLOCK)
-    length = piece.weight.shape[1]
-    _sum(table, piece.columns(0, limit) if length > limit else piece, reading, scale, floor)
-    for i in range(limit, length, limit):
-        _sum(part := torch.empty_like(table), piece.columns(i, i + limit), reading, scale, floor)
+    limit = BLOCK.get(table.device.type, LARGE_BLOCK)
+    first, *others = zip(*(t.split(limit, 1) for t in piece), strict=True)
+    _sum(table, first, reading, scale, floor)
+    for other in others:
+        _sum(part := torch.empty_like(table), other, reading, scale, floor)
         table[1:4] = torch.hypot(table[1:4], part[1:4])
         table[4:-1] += part[4:-1]
         torch.maximum(table[-1], part[-1], out=table[-1])
@@ -202,7 +191,7 @@ def _sum(table: Tensor, piece: Piece, reading: Reading, scale: Number, floor: Nu
     kind, wide = reading.kind, _wide(reading)
     weight, momentum, second, gradient = (t if t.dtype is wide else t.to(wide) for t in piece)
     _, update, momenta, weights, seconds, above, silent, along, outside, largest = table
-    u = _update(kind, reading.more, Piece(weight, momentum, second, gradient), scale, floor)
+    u = _update(kind, reading.more, (weight, momentum, second, gradient), scale, floor)
     for x, line in ((u, update), (momentum, momenta), (weight, weights)):
         torch.linalg.vector_norm(x, 2, 1, out=line)
     torch.sum(second, 1, out=seconds)
@@ -222,9 +211,7 @@ def _sum(table: Tensor, piece: Piece, reading: Reading, scale: Number, floor: Nu
 
 def _count_above(x: Tensor, least: Number, bound: Tensor, found: Tensor, work: Tensor) -> None:
     """How many of each row are larger in size; ``bound`` is not below the largest, and a host may see there are none."""
-    if x.device.type == "cpu" and not bool(
-        (bound > (least[:, 0] if isinstance(least, Tensor) and least.dim() else least)).any()
-    ):
+    if x.device.type == "cpu" and not bool((bound > (least[:, 0] if isinstance(least, Tensor) else least)).any()):
         found.zero_()
     else:
         sizes = x if work is x else torch.abs(x, out=work)
@@ -233,13 +220,14 @@ def _count_above(x: Tensor, least: Number, bound: Tensor, found: Tensor, work: T
 
 def _update(kind: Kind, more: tuple[Number, ...], piece: Piece, scale: Number, floor: Number) -> Tensor:
     """u without its scale; a new tensor."""
-    bottom = piece.second.clone() if kind.form == "adamax" else piece.second.sqrt()
+    weight, momentum, second, gradient = piece
+    bottom = second.clone() if kind.form == "adamax" else second.sqrt()
     if isinstance(floor, Tensor) or floor:
         bottom.add_(floor)
     if not more:
-        return torch.div(piece.momentum, bottom, out=bottom)
+        return torch.div(momentum, bottom, out=bottom)
     a, b, coupled, lr = more
-    top = a * piece.gradient + b * piece.momentum
+    top = a * gradient + b * momentum
     if not isinstance(coupled, Tensor) and coupled == 0:
         return top.div_(bottom)
-    return (top + coupled * piece.weight).div_(bottom - coupled * lr * scale)
+    return (top + coupled * weight).div_(bottom - coupled * lr * scale)

@@ -187,13 +187,13 @@ def test_the_package_and_its_core_stay_small():
     }
     assert sum(lines.values()) <= 31_800
     assert rooms["lab"] <= 4_500
-    assert rooms["monitor"] <= 1_350
+    assert rooms["monitor"] <= 1_440
     core = [
         n
         for name, n in lines.items()
         if name.split(".")[1:2] and name.split(".")[1] in ("decay", "advice", "flat", "compiled", "monitor", "theory", "optim")
     ]
-    assert sum(core) <= 6_200
+    assert sum(core) <= 6_220
 
 
 def function_lengths(tree: ast.AST) -> list[int]:

@@ -5,6 +5,7 @@ import gc
 import math
 import pickle
 import re
+import sys
 import warnings
 from pathlib import Path
 
@@ -67,8 +68,20 @@ def stages_of(hyper):
     return stages(Decay.from_betas(betas), k, hyper.get("strategy", "inverse_exp"))
 
 
+@pytest.fixture
+def passed(monkeypatch):
+    """Every model is large enough for the kernel, which must be there; the shapes of what it takes are noted."""
+    pytest.importorskip("numba")
+    taken, once = [], rows._passed_once
+    monkeypatch.setattr(rows, "LARGE", 0)
+    monkeypatch.setattr(rows, "_passed_once", lambda readings, *more: taken.extend(readings) or once(readings, *more))
+    return taken
+
+
 @pytest.mark.parametrize("name", ADAMS)
-def test_the_update_is_that_of_the_reference(name):
+@pytest.mark.parametrize("way", ["by blocks", "in one pass"])
+def test_the_update_is_that_of_the_reference(name, way, request):
+    taken = request.getfixturevalue("passed") if way == "in one pass" else []
     cls, hyper = ADAMS[name]
     optimizer, monitor = made(cls, **hyper)
     steps = gradients(owned(optimizer), 7)
@@ -81,6 +94,7 @@ def test_the_update_is_that_of_the_reference(name):
         assert layers["above_one"][i] == np.mean(np.abs(u) > 1)
         after = param.detach().numpy()
         assert layers["update_to_weight"][i] == pytest.approx(LR * np.linalg.norm(u) / np.linalg.norm(after), rel=1e-12)
+    assert len(taken) == (7 * len(SHAPES) if way == "in one pass" else 0)
 
 
 MOVED = {
@@ -172,6 +186,63 @@ def test_blocks_do_not_change_the_numbers(monkeypatch, width):
         feed(optimizer, gradients(owned(optimizer), 3))
         found.append(monitor.measurement.packet)
     np.testing.assert_allclose(*found, rtol=1e-9, atol=1e-12)
+
+
+MIXED = {
+    "AdamW": (torch.optim.AdamW, {"weight_decay": 0.5}),
+    "amsgrad": (torch.optim.AdamW, {"amsgrad": True, "betas": (0.5, 0.6)}),
+    "KAdam": (KAdam, {"k": 2, "eps": 1e-3}),
+}
+
+
+@pytest.mark.parametrize("name", MIXED)
+@pytest.mark.parametrize(("dtype", "rel"), [(torch.float32, 1e-5), (torch.float64, 1e-12)])
+def test_one_pass_measures_what_blocks_do(name, dtype, rel, passed, monkeypatch):
+    """In layers of all lengths, silent and late ones and such with numbers that are none; others it leaves to the blocks."""
+    shapes, cls, found = [*SHAPES, (5, 300), (1, 1300), (1300,), (0, 3), (4, 20)], MIXED[name][0], []
+    for large in (0, math.inf):
+        monkeypatch.setattr(rows, "LARGE", large)
+        params = [Parameter(2 * random(*shape, seed=i).to(dtype)) for i, shape in enumerate(shapes)]
+        params += [Parameter(random(6, 8, 3, 3).to(memory_format=torch.channels_last)), Parameter(random(3, 20).bfloat16())]
+        optimizer = cls([{"params": params[:3]}, {"params": params[3:], "lr": 0.1}], lr=LR, **MIXED[name][1])
+        monitor, steps = StabilityMonitor(optimizer, every=1), gradients(params, 4)
+        for n, step in enumerate(steps):
+            step[2][0, ::3] = 0
+            step[3].mul_(n < 2)
+            step[4][0, 3] = math.nan if n == 3 else 1
+            step[6] = step[6] if n else None
+        feed(optimizer, steps)
+        found.append(monitor.measurement.packet)
+    np.testing.assert_allclose(*found, rtol=rel, atol=rel)
+    assert np.isnan(found[0]).any()
+    assert len(passed) == 4 * len(shapes) - 1
+
+
+def test_a_small_model_asks_for_no_kernel_and_where_numba_is_not_blocks_measure_a_large_one(passed, monkeypatch):
+    def packet(large):
+        monkeypatch.setattr(rows, "LARGE", large)
+        optimizer, monitor = made(torch.optim.AdamW)
+        feed(optimizer, gradients(owned(optimizer), 2))
+        return monitor.measurement.packet
+
+    rows._kernel.cache_clear()
+    small = packet(sum(math.prod(shape) for shape in SHAPES) + 1)
+    assert rows._kernel.cache_info().currsize == 0
+    monkeypatch.setitem(sys.modules, "numba", None)
+    for name in ("kadam.monitor.kernel", "kadam.compiled"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    np.testing.assert_array_equal(packet(0), small)
+    rows._kernel.cache_clear()
+
+    def import_module(name):
+        raise RuntimeError("no LLVM")
+
+    monkeypatch.setattr(rows.importlib, "import_module", import_module)
+    with pytest.warns(UserWarning, match="numba cannot be used .no LLVM.: the monitor measures without it") as told:
+        np.testing.assert_array_equal(packet(0), small)
+    assert len(told) == 1
+    assert passed == []
+    rows._kernel.cache_clear()
 
 
 # What made it large: replays of both causes, and quiet ones

@@ -153,6 +153,8 @@ def test_the_page_on_this_repository_names_files_and_folders_that_exist():
     assert {
         "theory/",
         "optim/",
+        "monitor/",
+        "compiled.py",
         "lab/",
         "report/",
         "chapters/",

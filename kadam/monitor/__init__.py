@@ -5,6 +5,7 @@ module         what it holds
 =============  ==================================================================================================
 ``reading``    what each optimizer keeps of a parameter, and how that makes an update
 ``rows``       sums over rows, block by block
+``kernel``     these sums in one pass over memory, by numba
 ``packet``     what rows remember; all of a measurement as one array
 ``ruler``      the numbers that are shown, and theory's beside them
 ``diagnosis``  when an update is unusual, and why

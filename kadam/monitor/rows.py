@@ -26,7 +26,7 @@ SMALL = 2**15
 
 # From so many weights on there is the kernel. In a first process it takes some three seconds to compile, in a later one half a
 # second to load, and it saves some four nanoseconds a weight and measurement.
-LARGE = 2**19
+LARGE: float = 2**19
 
 # Lines of a table of rows. All are sums but the last, which is a maximum.
 SUMS = ("size", "update", "momentum", "weight", "second", "above", "silent", "along", "outside")
@@ -210,8 +210,8 @@ def _sum(table: Tensor, piece: Piece, reading: Reading, scale: Number, floor: Nu
 
 
 def _count_above(x: Tensor, least: Number, bound: Tensor, found: Tensor, work: Tensor) -> None:
-    """How many of each row are larger in size; ``bound`` is not below the largest, and a host may see there are none."""
-    if x.device.type == "cpu" and not bool((bound > (least[:, 0] if isinstance(least, Tensor) else least)).any()):
+    """How many of each row are larger in size; ``bound`` is not below any number, and a host may see there are none."""
+    if x.device.type == "cpu" and bool((bound <= (least[:, 0] if isinstance(least, Tensor) else least)).all()):
         found.zero_()
     else:
         sizes = x if work is x else torch.abs(x, out=work)

@@ -85,9 +85,6 @@ def one_pass_kernel() -> ModuleType | None:
 @cache
 def _import_kernel() -> ModuleType | None:
     try:
-        if importlib.import_module("numba").config.DISABLE_JIT:
-            warnings.warn("NUMBA_DISABLE_JIT is set: fused steps go without numba", stacklevel=2)
-            return None
         return importlib.import_module("kadam.optim.numba_kernel")
     except Exception as error:
         if not (isinstance(error, ImportError) and error.name == "numba"):  # it is there and does not work

@@ -10,7 +10,7 @@ from kadam.chapters.speed.looking.run import run
 
 def record(look):
     """Steps of one second in every round, and measurements of ``look``."""
-    settings = config.SETTINGS
+    settings = config.PROFILES["laptop"].settings
     seconds = np.ones((len(settings), 2, 3)) * np.array([1.0, look])[:, None]
     coords = {"setting": [s.name for s in settings], "part": ["step", "look"]}
     numbers = {name: ("setting", [1] * len(settings)) for name in ("weights", "tokens")}
@@ -18,7 +18,9 @@ def record(look):
     return xr.Dataset({"seconds": (("setting", "part", "round"), seconds), **numbers, "every": every}, coords)
 
 
-@pytest.mark.parametrize(("look", "held"), [(0.049, [True, True, True]), (0.051, [False, False, True]), (0.21, [False] * 3)])
+@pytest.mark.parametrize(
+    ("look", "held"), [(0.049, [True] * 5), (0.051, [False, False, True, False, True]), (0.21, [False] * 5)]
+)
 def test_the_share_is_of_all_steps_up_to_the_next_measurement(look, held):
     (_, criterion, judge), *none = claims.TESTS.values()
     assert none == []

@@ -452,7 +452,7 @@ kernel.launch = launch
 @pytest.mark.parametrize(
     ("environment", "before", "message"),
     [
-        ({"NUMBA_DISABLE_JIT": "1"}, "", "NUMBA_DISABLE_JIT is set: fused steps go without numba"),
+        ({"NUMBA_DISABLE_JIT": "1"}, "", r"numba cannot be imported \(NUMBA_DISABLE_JIT is set\): fused steps go without it"),
         ({}, BROKEN, "numba's kernel cannot be compiled or started .*no threading layer.*: fused steps go without it"),
     ],
     ids=["disabled", "broken"],

@@ -1,8 +1,13 @@
 """What the monitor costs: a training step of a transformer, and a measurement right after it, in paired rounds of one thread.
 
-It runs only when asked (``kadam bench monitor``). Tokens are random: what they are changes no time.
+It runs only when asked (``kadam bench monitor``). Tokens are random: what they are changes no time. Where numba is not
+installed, only what goes without it is measured.
 """
 
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +22,7 @@ from kadam.lab.records.record import device_name, recorded, with_units
 from kadam.lab.train import devices, stopwatch
 from kadam.lab.train.ensemble import keep_freed_memory
 from kadam.lab.train.gpt import Gpt
-from kadam.monitor import StabilityMonitor
+from kadam.monitor import StabilityMonitor, rows
 
 NEVER = 2**40  # steps between two measurements of a monitor that measures when asked
 
@@ -26,14 +31,15 @@ NEVER = 2**40  # steps between two measurements of a monitor that measures when 
 def run(config: Config, *, checkpoint: Path | None = None, jobs: int = 1) -> xr.Dataset:
     """Seconds of a step and of a measurement, by setting and round."""
     keep_freed_memory()
+    settings = [setting for setting in config.settings if find_spec("numba") or not setting.numba or config.device != "cpu"]
     with one_thread():
-        found = [_seconds(setting, config) for setting in config.settings]
-    coords = {"setting": [setting.name for setting in config.settings], "part": ["step", "look"]}
+        found = [_seconds(setting, config) for setting in settings]
+    coords = {"setting": [setting.name for setting in settings], "part": ["step", "look"]}
     values = {
         "seconds": (("setting", "part", "round"), np.stack([seconds for seconds, _ in found])),
         "weights": ("setting", [weights for _, weights in found]),
-        "tokens": ("setting", [setting.batch * setting.context for setting in config.settings]),
-        "every": ("setting", [setting.every for setting in config.settings]),
+        "tokens": ("setting", [setting.batch * setting.context for setting in settings]),
+        "every": ("setting", [setting.every for setting in settings]),
     }
     device = {"device": f"{device_name()}, 1 thread"} | devices.described(config.device)
     data = {"data": "none: random tokens", "data_sha256": "", "data_origin": "none"}
@@ -59,8 +65,19 @@ def _seconds(setting: Setting, config: Config) -> tuple[NDArray[np.float64], int
         optimizer.step()
 
     steps = {"step": step, "look": monitor.measure}
-    found = stopwatch.paired(steps, rounds=config.rounds, repeats=1, device=config.device)
+    with nullcontext() if setting.numba else without_the_kernel():
+        found = stopwatch.paired(steps, rounds=config.rounds, repeats=1, device=config.device)
     return np.stack(list(found.values())), sum(p.numel() for p in model.parameters())
+
+
+@contextmanager
+def without_the_kernel() -> Iterator[None]:
+    """Measurements of the monitor as if numba were not installed."""
+    before, rows.LARGE = rows.LARGE, math.inf
+    try:
+        yield
+    finally:
+        rows.LARGE = before
 
 
 UNITS = {

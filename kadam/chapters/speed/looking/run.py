@@ -5,10 +5,9 @@ installed, only what goes without it is measured.
 """
 
 import math
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
 from importlib.util import find_spec
 from pathlib import Path
+from unittest.mock import patch
 
 import numpy as np
 import torch
@@ -65,19 +64,9 @@ def _seconds(setting: Setting, config: Config) -> tuple[NDArray[np.float64], int
         optimizer.step()
 
     steps = {"step": step, "look": monitor.measure}
-    with nullcontext() if setting.numba else without_the_kernel():
+    with patch.object(rows, "LARGE", rows.LARGE if setting.numba else math.inf):  # no model is large enough for the kernel
         found = stopwatch.paired(steps, rounds=config.rounds, repeats=1, device=config.device)
     return np.stack(list(found.values())), sum(p.numel() for p in model.parameters())
-
-
-@contextmanager
-def without_the_kernel() -> Iterator[None]:
-    """Measurements of the monitor as if numba were not installed."""
-    before, rows.LARGE = rows.LARGE, math.inf
-    try:
-        yield
-    finally:
-        rows.LARGE = before
 
 
 UNITS = {

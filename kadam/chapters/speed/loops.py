@@ -14,6 +14,7 @@ from kadam.lab.engine.sweep import one_thread
 from kadam.lab.records.record import device_name
 from kadam.lab.train import devices, stopwatch
 from kadam.lab.train.ensemble import keep_freed_memory
+from kadam.lab.train.replay import Replay
 from kadam.lab.train.training import Training
 
 LOOPS = ("ours", "plain")
@@ -70,16 +71,20 @@ def repeated(action: Counted, limit: int) -> stopwatch.Step:
 
 
 def prefixes(training: Training) -> dict[str, Counted]:
-    """A step up to the end of each part."""
+    """A step up to the end of each part, each captured as the whole step is."""
+    batches, (to_loss, to_gradient) = training.batches, (Replay(training.params[0].device) for _ in range(2))
 
-    def forward(n: int) -> Tensor:
-        return training.loss(training.batches[n])
+    def loss(batch: Any) -> Tensor:
+        return training.loss(batch).detach()
 
-    def backward(n: int) -> None:
-        forward(n).backward()
+    def gradient(batch: Any) -> Tensor:
         training.model.zero_grad()
+        found = training.loss(batch)
+        found.backward()
+        return found.detach()
 
-    return dict(zip(PARTS, (training.batches.__getitem__, forward, backward, training.step), strict=True))
+    ends = (lambda n: to_loss(loss, batches[n]), lambda n: to_gradient(gradient, batches[n]))
+    return dict(zip(PARTS, (batches.__getitem__, *ends, training.step), strict=True))
 
 
 def state_bytes(training: Training) -> float:

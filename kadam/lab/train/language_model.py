@@ -32,11 +32,9 @@ class TextNetwork(Network):
 class LanguageModelling(Training):
     """A network that learns to predict the next token. ``largest``: of every step, the largest |u| of all weights, (steps,)."""
 
+    SEEN = (*Training.SEEN, "largest")
     STATE = (*Training.STATE, "largest")
-
-    def __init__(self, *arguments: Any, initialisation: int) -> None:
-        super().__init__(*arguments, initialisation=initialisation)
-        self.largest = self.series()
+    largest: Tensor
 
     def loss(self, batch: Tensor) -> Tensor:
         """Mean cross-entropy (nats a token) of predicting batch[:, 1:] from batch[:, :-1]; (batch, context + 1)."""
@@ -51,10 +49,9 @@ class LanguageModelling(Training):
         total = torch.stack([len(part) * self.loss(part).double() for part in parts]).sum()
         return {"loss": float(total) / len(data)}
 
-    def watch(self, n: int, rate: float) -> None:
+    def watch(self, rate: Any) -> tuple[Tensor, ...]:
         norms, largest = moved(self.before, self.params)
-        self.keep_square(n, norms, rate)
-        self.largest[n] = largest / rate
+        return self.mean_square(norms, rate), largest / rate
 
     def watched(self, begin: int, end: int) -> dict[str, float]:
         """The largest update and the number of spikes in the training loss besides."""

@@ -221,7 +221,7 @@ def test_a_capture_that_fails_is_told_once_and_calls_go_on_without(device, unrep
 def test_elsewhere_a_replay_is_a_call():
     given, one = (torch.ones(2), [torch.ones(1)]), Replay(torch.device("cpu"))
     assert [one(lambda *of: of, *given)[i] is given[i] for i in (0, 1)] == [True, True]
-    assert one.described == captured([xr.Dataset()]) == {}
+    assert one.described == captured([one.described]) == {}
 
 
 @pytest.mark.parametrize("setting", growth.SETTINGS)
@@ -231,7 +231,7 @@ def test_growth_is_replayed_with_all_that_is_seen_of_it(setting, device, tmp_pat
     piece = next(piece for piece in growth.pieces(config) if piece[0] == setting)
     theirs = unreplayed(lambda: train(piece, Progress(lambda done: None)))
     ours = train(piece, Progress(lambda done: None))
-    assert captured([ours, ours])["captured"] == f"yes, after {WARM_UP} steps of each run"
+    assert captured([ours.attrs, ours.attrs])["captured"] == f"yes, after {WARM_UP} steps of each run"
 
     def stop(done):
         if done == STOP:

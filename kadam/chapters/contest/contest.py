@@ -149,7 +149,7 @@ class Contest:
         dataset["parameters"] = "network", [parameter_count(inputs.network(name)) for name in self.networks]
         seconds = round(sum(phase.attrs["computed_s"] for phase in phases), 3)
         dataset.attrs = {"computed_s": seconds, "steps": config.steps, "equal_rate": config.equal_rate}
-        dataset.attrs |= describe(data) | devices.described(config.device) | captured(phases)
+        dataset.attrs |= describe(data) | devices.described(config.device) | captured(phase.attrs for phase in phases)
         return dataset.assign_coords(stages(self.methods)).assign_coords(evaluation=marks(config.steps, config.evaluations))
 
     def train(self, sha256: str, phase: str, trials: Trials, piece: Piece, progress: Progress) -> xr.Dataset:
@@ -176,7 +176,7 @@ class Contest:
             jobs=jobs,
         )
         together = side_by_side(results, self.networks, self.methods)
-        return together.assign_attrs(computed_s=computed_s(results), **captured(results.values()))
+        return together.assign_attrs(computed_s=computed_s(results), **captured(of.attrs for of in results.values()))
 
     def _found(self, search: xr.Dataset, seeds: list[int]) -> xr.Dataset:
         """What the search gave at the end of each run. Dimensions: network, optimizer, rate, tuning_seed."""

@@ -61,7 +61,7 @@ def run(config: Config, *, checkpoint: Path | None = None, jobs: int = 1) -> xr.
     dataset["parameter"] = [name for name, _ in character_model(config, text, config.seed).named_parameters()]
     start = fit_start(config.steps)
     fitted = {"computed_s": computed_s(results), "fit_start": start, "one_e_fold": 1 / (config.steps - start)}
-    dataset.attrs = fitted | describe(text) | devices.described(config.device) | captured(results.values())
+    dataset.attrs = fitted | describe(text) | devices.described(config.device) | captured(of.attrs for of in results.values())
     return with_units(dataset, UNITS)
 
 

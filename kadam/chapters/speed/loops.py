@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from kadam.lab.data.sources import Described, describe
-from kadam.lab.engine.sweep import one_thread
+from kadam.lab.engine.sweep import captured, one_thread
 from kadam.lab.records.record import device_name
 from kadam.lab.train import devices, stopwatch
 from kadam.lab.train.ensemble import keep_freed_memory
@@ -35,10 +35,11 @@ class Bench:
     def measured(self, parts: Sequence[Part], *named: str) -> xr.Dataset:
         """What the parts find in one thread; ``named``: fields of the configuration that the record carries as attributes."""
         with one_thread():
-            dataset = xr.merge([part(self) for part in parts], join="exact")
+            found = [part(self) for part in parts]
         device = {"device": f"{device_name()}, 1 thread"} | devices.described(self.config.device)
         fields = {name: getattr(self.config, name) for name in named}
-        return dataset.assign_attrs(**fields, **describe(self.data), **device)
+        how = captured(part.attrs for part in found)
+        return xr.merge(found, join="exact").assign_attrs(**fields, **describe(self.data), **device, **how)
 
     def seconds(self, groups: Mapping[str, Mapping[str, stopwatch.Step]]) -> NDArray[np.float64]:
         """Seconds a call, (groups, ways, rounds); all groups have the same ways."""
@@ -61,7 +62,8 @@ class Bench:
         (seconds,) = self.seconds({"": {name: self.step(one.step) for name, one in trainings.items()}})
         state = [state_bytes(one) for one in trainings.values()]
         values = {"step_s": (("optimizer", "round"), seconds), "state_bytes": ("optimizer", state)}
-        return xr.Dataset(values, coords={"optimizer": list(trainings)})
+        how = captured(one.replay.described for one in trainings.values())
+        return xr.Dataset(values, {"optimizer": list(trainings)}, how)
 
 
 def repeated(action: Counted, limit: int) -> stopwatch.Step:

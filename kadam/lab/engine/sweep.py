@@ -74,9 +74,9 @@ def computed_s(results: Mapping[Any, xr.Dataset]) -> float:
     return round(sum(result.attrs["computed_s"] for result in results.values()), 3)
 
 
-def captured(results: Iterable[xr.Dataset]) -> dict[str, str]:
-    """The attribute by which these say how a GPU took their steps, each way once; none where none says it."""
-    ways = dict.fromkeys(result.attrs["captured"] for result in results if "captured" in result.attrs)
+def captured(several: Iterable[Mapping[str, Any]]) -> dict[str, str]:
+    """The attribute by which these attributes say how a GPU took steps, each way once; none where none says it."""
+    ways = dict.fromkeys(attributes["captured"] for attributes in several if "captured" in attributes)
     return {"captured": "; ".join(ways)} if ways else {}
 
 

@@ -84,7 +84,7 @@ def test_the_same_command_goes_on_with_the_steps_that_it_began_with(told, monkey
 def test_without_time_left_a_slice_is_named_and_not_run(told):
     told.takes |= {"growth": 10.0, "optimum": 1.0}
     (line,) = gpu.run(gpu.RESERVE + 55, "cpu", slices=TRIED)
-    assert line.startswith("optimum (rates on text): left out")
+    assert line == f"optimum (rates on text): {gpu.NO_TIME}"
     assert [command[1] for command in told.commands] == ["growth"]
 
 
@@ -124,7 +124,7 @@ def test_what_compiles_ahead_is_waited_for_or_ended(seconds):
     ("lacking", "message"),
     [
         ("device", "no CUDA GPU is here"),
-        ("memory", "the GPU has 8 GB, the slices need 40 GB"),
+        ("memory", "the GPU has 8 GB, the slices need 96 GB"),
         ("triton", "Triton is not installed"),
         ("compiler", "no C compiler is here"),
         ("data", "growth needs real data and found embedded excerpt of tiny Shakespeare"),

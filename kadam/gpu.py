@@ -197,5 +197,7 @@ def _check_gpu() -> None:
         raise GPUError(f"the GPU has {memory / 1e9:.0f} GB, the slices need {LEAST_MEMORY / 1e9:.0f} GB")
     if importlib.util.find_spec("triton") is None:
         raise GPUError("Triton is not installed, with which the CUDA step is compiled; it comes with torch for Linux")
-    if not any(map(shutil.which, (os.environ.get("CC", "cc"), "gcc", "clang"))):
-        raise GPUError("no C compiler is here (cc, gcc or clang, or $CC), which Triton needs at its first launch")
+    named = os.environ.get("CC")
+    if not any(map(shutil.which, [named] if named else ["gcc", "clang"])):
+        there = f"at $CC, {named}" if named else "here (gcc or clang, or another that $CC names)"
+        raise GPUError(f"no C compiler is {there}, which Triton needs at its first launch")

@@ -1,6 +1,7 @@
 """Training steps that are replayed: on a GPU by CUDA graphs, on the CPU by a stand-in that knows as little as a graph does."""
 
 import functools
+import warnings
 from dataclasses import replace
 from importlib import import_module
 
@@ -245,6 +246,18 @@ def test_growth_is_replayed_with_all_that_is_seen_of_it(setting, device, tmp_pat
 
 
 if torch.cuda.is_available():
+
+    @pytest.mark.gpu
+    @pytest.mark.parametrize("begun", [on_text, on_images])
+    def test_steps_that_are_replayed_never_wait_for_the_device(begun):
+        training = taken(begun("cuda", "Adam"), end=WARM_UP + 1)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # it warns that it is a prototype
+            torch.cuda.set_sync_debug_mode("error")
+        try:
+            taken(training, WARM_UP + 1)
+        finally:
+            torch.cuda.set_sync_debug_mode("default")
 
     @pytest.mark.gpu
     def test_a_compiled_step_is_captured(unreplayed):

@@ -1,5 +1,6 @@
 """Networks that learn to predict the next token of a text."""
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -60,17 +61,20 @@ class LanguageModelling(Training):
         return super().watched(begin, end) | more
 
 
+def in_lists(tensor: Tensor) -> bool:
+    """Whether a move of such tensors is measured in lists of them."""
+    return tensor.is_cuda
+
+
 def moved(before: list[Tensor], after: list[Tensor]) -> tuple[list[Tensor], Tensor]:
     """The norm of every tensor's move, and the largest move of all weights; what was before is lost.
 
     A processor goes tensor by tensor, each still in the cache, a GPU through all of them in a few launches.
     """
-    if before[0].is_cuda:
+    if in_lists(before[0]):
         torch._foreach_sub_(before, after)
-        norms = list(torch._foreach_norm(before))
-        torch._foreach_abs_(before)
-        return norms, torch.stack(torch._foreach_max(before)).max()
-    norms, ends = [], list[Tensor]()
+        return list(torch._foreach_norm(before)), torch.stack(torch._foreach_norm(before, math.inf)).max()
+    norms, ends = list[Tensor](), list[Tensor]()
     for x, p in zip(before, after, strict=True):
         norms.append(torch.linalg.vector_norm(x.sub_(p)))
         ends += torch.aminmax(x)

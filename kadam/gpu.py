@@ -16,13 +16,17 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from kadam import chapters
+from kadam.chapters.speed.speed.config import PROFILES as SPEED
 from kadam.lab.records import files, profiles
 from kadam.lab.records.cache import cache_folder
 from kadam.notebooks import say
 
 PROFILE = {"cuda": "paper", "cpu": "smoke"}  # cpu: a rehearsal
 RESERVE = 15.0  # seconds for the last record, and to stop
-LEAST_MEMORY = 40e9  # bytes: torch's fused AdamW and k = 8 at the largest size that is timed, with room
+NO_TIME = "no time was left"
+# Bytes: of the largest tensor that is timed weights, gradients and moments lie there twice, under torch's fused AdamW (16 a
+# weight) and with k = 8 (72 a weight); and room beside them.
+LEAST_MEMORY = 88.0 * max(SPEED["paper"].sizes) + 8e9
 
 
 class GPUError(ValueError):
@@ -105,7 +109,7 @@ def _done(one: Slice, device: str, budget: Budget, left: tuple[Slice, ...]) -> s
     except OutOfTime as error:
         return str(error)
     if not chapters.request(one.name, PROFILE[device], steps=steps).path.exists() and budget.left <= 0:
-        return "no time was left"
+        return NO_TIME
     length = "" if steps is None else f", {steps:,} steps"
     say(f"{one.name}: {one.what}{length}; {max(budget.left, 0):.0f} s left")
     command = [sys.executable, "-m", "kadam", "run", one.name, "--profile", PROFILE[device], "--jobs", "1"]
@@ -132,6 +136,8 @@ def chosen_steps(one: Slice, device: str, seconds: Callable[[], float]) -> int |
     kept = cache_folder() / "gpu" / wanted.path.with_suffix(".steps").name
     if kept.exists():
         return int(kept.read_text())
+    if seconds() <= 0:
+        raise OutOfTime(NO_TIME)
     full, least = wanted.config, min(least, wanted.config.steps)
     pilot = experiment.part("run").pilot
     most = pilot(full)
@@ -191,5 +197,7 @@ def _check_gpu() -> None:
         raise GPUError(f"the GPU has {memory / 1e9:.0f} GB, the slices need {LEAST_MEMORY / 1e9:.0f} GB")
     if importlib.util.find_spec("triton") is None:
         raise GPUError("Triton is not installed, with which the CUDA step is compiled; it comes with torch for Linux")
-    if not any(map(shutil.which, (os.environ.get("CC", "cc"), "gcc", "clang"))):
-        raise GPUError("no C compiler is here (cc, gcc or clang, or $CC), which Triton needs at its first launch")
+    named = os.environ.get("CC")
+    if not any(map(shutil.which, [named] if named else ["gcc", "clang"])):
+        there = f"at $CC, {named}" if named else "here (gcc or clang, or another that $CC names)"
+        raise GPUError(f"no C compiler is {there}, which Triton needs at its first launch")

@@ -187,19 +187,9 @@ def test_no_paper_profile_takes_longer_than_five_minutes_of_the_chip_by_arithmet
     having = [name for name in chapters.NAMES if "paper" in chapters.find(name).profiles]
     assert set(chapters.NAMES) - set(having) == {"language", "radius"}
     least = {name: chapters.arithmetic(name, "paper")["least_s"] for name in having}
-    assert {name for name, seconds in least.items() if seconds} == {
-        "growth",
-        "silence",
-        "generalization",
-        "cifar",
-        "optimum",
-        "memory",
-        "lookahead",
-        "budget",
-        "confirm",
-        "factorial_images",
-        "penalty",
-    }
+    on_gpu = [name for name in having if getattr(chapters.find(name).part("config").PROFILES["paper"], "device", "") == "cuda"]
+    assert [name for name, seconds in least.items() if seconds] == on_gpu
+    assert len(on_gpu) > 10
     assert all(seconds is None or 0 < seconds < 60 for seconds in least.values())  # launches cost several times as much
 
 

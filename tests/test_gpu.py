@@ -84,7 +84,7 @@ def test_the_same_command_goes_on_with_the_steps_that_it_began_with(told, monkey
 def test_without_time_left_a_slice_is_named_and_not_run(told):
     told.takes |= {"growth": 10.0, "optimum": 1.0}
     (line,) = gpu.run(gpu.RESERVE + 55, "cpu", slices=TRIED)
-    assert line.startswith("optimum (rates on text): left out")
+    assert line == f"optimum (rates on text): {gpu.NO_TIME}"
     assert [command[1] for command in told.commands] == ["growth"]
 
 
@@ -124,9 +124,10 @@ def test_what_compiles_ahead_is_waited_for_or_ended(seconds):
     ("lacking", "message"),
     [
         ("device", "no CUDA GPU is here"),
-        ("memory", "the GPU has 8 GB, the slices need 40 GB"),
+        ("memory", "the GPU has 8 GB, the slices need 96 GB"),
         ("triton", "Triton is not installed"),
         ("compiler", "no C compiler is here"),
+        ("named compiler", "no C compiler is at .CC, /nowhere/cc, which Triton needs"),
         ("data", "growth needs real data and found embedded excerpt of tiny Shakespeare"),
     ],
 )
@@ -135,7 +136,8 @@ def test_what_is_missing_is_one_line_before_anything_starts(told, monkeypatch, l
     memory = 8e9 if lacking == "memory" else 140e9
     monkeypatch.setattr(torch.cuda, "get_device_properties", lambda _: SimpleNamespace(total_memory=memory))
     monkeypatch.setattr(gpu.importlib.util, "find_spec", lambda name: None if lacking == "triton" else name)
-    monkeypatch.setattr(gpu.shutil, "which", lambda name: None if lacking == "compiler" else name)
+    monkeypatch.setattr(gpu.shutil, "which", lambda name: None if lacking == "compiler" or name == "/nowhere/cc" else name)
+    monkeypatch.setenv("CC", "/nowhere/cc" if lacking == "named compiler" else "")
     with pytest.raises(GPUError, match=message):
         gpu.run(400, "cuda", slices=TRIED)
     assert told.commands == []

@@ -3,7 +3,6 @@
 import importlib
 import json
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -148,10 +147,11 @@ def test_on_a_gpu_every_test_must_pass_and_there_must_be_many(record, changes, v
 
 
 def test_the_tests_that_a_profile_names_are_there_and_a_change_of_the_step_makes_another_record():
-    tests = Path(__file__).parents[1] / "optim"
-    assert all((tests / f"{name}.py").is_file() for one in config.PROFILES.values() for name in one.files)
+    assert all(
+        (correctness.ROOT / correctness.path_of(name)).is_file() for one in config.PROFILES.values() for name in one.files
+    )
     depends = files_of(chapters.find("correctness").module_name("run"))
-    assert {PACKAGE / "optim" / f"{name}.py" for name in ("cuda", "steps", "update")} <= depends
+    assert {PACKAGE / f"{name}.py" for name in ("optim/cuda", "optim/steps", "optim/update", "lab/train/replay")} <= depends
     assert all(importlib.import_module(name) for name in correctness.TESTED)
     assert "correctness" not in chapters.NAMES + chapters.MEASURED  # neither run with all nor shown by a page
     assert claims.TESTS

@@ -90,6 +90,18 @@ def test_the_record_holds_every_way_k_and_round(record):
     assert record.attrs["profile"] == "smoke"
 
 
+def test_on_a_gpu_a_step_is_replayed_too_where_its_state_fits_beside_the_others():
+    paper = config.PROFILES["paper"]
+    on_gpu = {size: list(speed.ways(paper, size, 8)) for size in paper.sizes}
+    assert [config.REPLAYED in found for found in on_gpu.values()] == [True, True, False]
+    assert not any(set(found) - set(speed.ways_on("cuda")) for found in on_gpu.values())
+    assert config.REPLAYED not in speed.ways(config.PROFILES["laptop"], 10, 8)
+    made = ways.optimizer(config.REPLAYED, 2, [(3,)], "cpu")
+    assert made.param_groups[0]["fused"]
+    ways.step_of(config.REPLAYED, made)()
+    assert [state["step"] for state in made.state.values()] == [1]
+
+
 @pytest.mark.parametrize(
     ("bad", "message"),
     [({"sizes": ()}, "sizes"), ({"ks": (0,)}, "ks"), ({"device": "tpu"}, "device.*'tpu'"), ({"rounds": 0}, "rounds.*0")],

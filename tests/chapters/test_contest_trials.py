@@ -149,6 +149,7 @@ TRIALS = [Trial(1.0, 0), Trial(2.0, 1), Trial(3.0, 2)]
 def pretended(trial, log, diverges=None):
     # A run whose loss at step n is rate * n and whose squares are (rate * n)**2; log holds every step that is taken.
     run = SimpleNamespace(losses=torch.full((STEPS,), NAN), squares=torch.full((STEPS,), NAN))
+    run.replay = SimpleNamespace(described={"captured": "yes"})
 
     def step(n):
         log.append((trial.seed, n))
@@ -210,6 +211,7 @@ def test_runs_go_on_from_their_state(stop, diverges, tmp_path):
     states.save(went(runs(log, diverges), end=stop), tmp_path / "state")
     again = went(states.load_into(runs(log, diverges), tmp_path / "state"), start=stop)
     xr.testing.assert_identical(again.dataset(), whole.dataset())
+    assert whole.dataset().attrs == {"captured": "yes"}
     assert len(log) == len(set(log)) == (3 * STEPS if diverges is None else 3 * STEPS - 3)
 
 

@@ -10,6 +10,7 @@ from problems import random
 
 from kadam.lab.data.images import Arrays, Images, load_images
 from kadam.lab.data.labelled import Augmentation, Batches, Counts, Labelled, Seeds, split
+from kadam.lab.data.windows import uploaded
 
 N, HEIGHT, WIDTH = 24, 6, 8
 SEEDS = Seeds(1, 2, 3)
@@ -215,13 +216,14 @@ def test_the_digits_are_split_at_their_own_size():
     assert np.array_equal(np.concatenate([parts.train.labels, parts.validation.labels]), digits.train_labels)
 
 
-@pytest.mark.parametrize("on_gpu", [True, False])
-def test_what_is_drawn_goes_to_a_gpu_from_memory_that_stays_in_its_place(on_gpu):
-    asked, device = [], SimpleNamespace(is_cuda=on_gpu, device="there")
+@pytest.mark.parametrize("kind", ["cuda", "cpu"])
+def test_what_is_drawn_goes_to_a_gpu_from_memory_that_stays_in_its_place(kind, monkeypatch):
+    asked, device = [], SimpleNamespace(type=kind)
 
     def drawn(kind):
         to = lambda device, *, non_blocking: asked.append((kind, device, non_blocking))  # noqa: E731
         return SimpleNamespace(to=to, pin_memory=lambda: drawn("pinned"))
 
-    Batches._uploaded(SimpleNamespace(labels=device), drawn("pageable"))
-    assert asked == [("pinned" if on_gpu else "pageable", "there", True)]
+    monkeypatch.setattr(torch, "from_numpy", drawn)
+    uploaded("pageable", device)
+    assert asked == [("pinned" if kind == "cuda" else "pageable", device, True)]

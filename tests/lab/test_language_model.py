@@ -90,7 +90,9 @@ def test_a_schedule_that_cannot_be_is_refused(change, message):
         Schedule(10, **change)
 
 
-def test_what_is_watched_of_a_step_is_its_move_in_units_of_the_learning_rate():
+@pytest.mark.parametrize("in_lists", [False, True], ids=["tensor by tensor", "in lists, as on a GPU"])
+def test_what_is_watched_of_a_step_is_its_move_in_units_of_the_learning_rate(in_lists, monkeypatch):
+    monkeypatch.setattr(lab, "in_lists", lambda tensor: in_lists)
     training, squares, largest = begun(method="2-Adam meta"), [], []
     for n in range(STEPS):
         before = weights(training.model)

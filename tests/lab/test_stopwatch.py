@@ -1,6 +1,7 @@
 """The timer: what it counts, and that it waits for every kind of device."""
 
 import itertools
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -19,24 +20,43 @@ def told(monkeypatch):
         monkeypatch.setattr(module, "synchronize", lambda *device, kind=kind: events.append((kind, *map(str, device))))
     times = itertools.count(100, 6)
     monkeypatch.setattr(stopwatch.time, "perf_counter", lambda: (events.append("clock"), float(next(times)))[1])
+    stream = SimpleNamespace(cuda_stream=7)
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda device: stream)
+
+    class Event:
+        def __init__(self, enable_timing):
+            self.timed = enable_timing
+
+        def record(self, on):
+            events.append("event" if self.timed and on is stream else "event without a time")
+
+        def synchronize(self):
+            events.append("waited")
+
+        def elapsed_time(self, end):
+            return 6000.0 if end is not self else 0.0  # milliseconds
+
+    monkeypatch.setattr(torch.cuda, "Event", Event)
     return events
 
 
-@pytest.mark.parametrize(
-    ("device", "waited"),
-    [
-        ("cpu", []),
-        ("meta", []),
-        ("cuda", [("cuda", "cuda")]),
-        ("cuda:1", [("cuda", "cuda:1")]),
-        (torch.device("cuda", 1), [("cuda", "cuda:1")]),
-        ("mps", [("mps",)]),
-    ],
-)
+@pytest.mark.parametrize(("device", "waited"), [("cpu", []), ("meta", []), ("mps", [("mps",)])])
 def test_the_clock_runs_from_an_idle_device_to_an_idle_device(told, device, waited):
     results = iter("abc")
     assert stopwatch.timed(lambda: told.append("call") or next(results), repeats=3, device=device) == ("c", 2.0)
     assert told == [*waited, "clock", "call", "call", "call", *waited, "clock"]
+
+
+@pytest.mark.parametrize("device", ["cuda", "cuda:1", torch.device("cuda", 1)])
+def test_a_gpu_times_itself_from_when_it_is_idle(told, device):
+    results = iter("abc")
+    assert stopwatch.timed(lambda: told.append("call") or next(results), repeats=3, device=device) == ("c", 2.0)
+    assert told == [("cuda", str(device)), "event", "call", "call", "call", "event", "waited"]
+
+
+def test_the_hosts_own_seconds_end_before_the_device_is_done(told):
+    assert stopwatch.host_seconds(lambda: told.append("call"), repeats=3, device="cuda") == 2
+    assert told == [("cuda", "cuda"), "clock", "call", "call", "call", "clock", ("cuda", "cuda")]
 
 
 def test_seconds_are_those_of_one_call(told):

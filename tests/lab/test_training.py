@@ -173,8 +173,9 @@ def test_the_square_of_lions_move_is_one():
     training = begun(method="Lion")
     for i, p in enumerate(training.params):
         p.grad = random(*p.shape, seed=i)
-    training.move(2)
-    assert_allclose(training.squares[2], 1, rtol=1e-6)
+    training.pace(2)
+    (square,) = training.move()
+    assert_allclose(square, 1, rtol=1e-6)
 
 
 def test_the_batches_loss_is_that_before_the_step():
@@ -248,10 +249,11 @@ def test_bfloat16_keeps_the_weights_in_float32():
 
 
 def test_a_run_inherits_no_gradient_from_one_that_was_stopped():
+    first = copied(taken(begun(method="SGD"), 1).model.state_dict())
     stopped = begun()
     stopped.loss(stopped.batches[0]).backward()
     assert stopped.params[0].grad is not None
-    assert begun().params[0].grad is None
+    assert same(taken(begun(method="SGD"), 1).model.state_dict(), first)
 
 
 @pytest.mark.parametrize("method", ["Adam", "NAdam", "LaProp", "Lion", "2-Adam meta"])

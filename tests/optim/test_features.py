@@ -203,7 +203,7 @@ def test_a_beta_of_zero_needs_no_logarithm():
 
 
 def train(step, optimizer, model):
-    for x in random(10, 4, 5):
+    for x in random(10, 4, 5).to(owned(optimizer)[0].device):
         step(model, optimizer, x)
     return optimizer
 
@@ -216,23 +216,26 @@ def training_step(model, optimizer, x):
     return loss
 
 
-def network(**hyper):
+def network(device, lr, **hyper):
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        model = nn.Sequential(nn.Linear(5, 7), nn.Tanh(), nn.Linear(7, 3)).double()
-    return KAdam(model.parameters(), weight_decay=0.1, **hyper), model
+        model = nn.Sequential(nn.Linear(5, 7), nn.Tanh(), nn.Linear(7, 3)).double().to(device)
+    lr = lr.to(device) if isinstance(lr, torch.Tensor) else lr
+    return KAdam(model.parameters(), lr=lr, weight_decay=0.1, **hyper), model
 
 
+@every_device
 @pytest.mark.parametrize(
     "hyper", [{"k": 1, "lr": 0.01}, {"k": 2, "lr": torch.tensor(0.01)}, {"k": 3, "lr": 0.01, "foreach": False}], ids=str
 )
-def test_a_compiled_training_step_trains_the_same(hyper):
+def test_a_compiled_training_step_trains_the_same(hyper, device):
     torch._dynamo.reset()
+    backend = "aot_eager" if device == "cpu" else "inductor"
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # torch's own, on importing its compiler,
         warnings.filterwarnings("ignore", message="The .grad attribute of a Tensor that is not a leaf")  # and on compiling
-        compiled = train(torch.compile(training_step, backend="aot_eager"), *network(**hyper))
-    eager = train(training_step, *network(**hyper))
+        compiled = train(torch.compile(training_step, backend=backend), *network(device, **hyper))
+    eager = train(training_step, *network(device, **hyper))
     for p, q in zip(owned(compiled), owned(eager), strict=True):
         torch.testing.assert_close(p, q, rtol=1e-7, atol=1e-9)
         assert compiled.state[p]["step"] == 10
@@ -274,9 +277,10 @@ def test_a_step_start_that_overflows_is_not_counted(path):  # noqa: F811
     torch.testing.assert_close(owned(optimizer), parameters(), rtol=0, atol=0)
 
 
+@every_device
 @pytest.mark.parametrize("fused", [True, None])
-def test_under_torchs_grad_scaler_an_infinite_gradient_skips_the_step(fused):
-    scaler, weight = torch.amp.GradScaler("cpu", init_scale=8.0), Parameter(random(3).float())
+def test_under_torchs_grad_scaler_an_infinite_gradient_skips_the_step(fused, device):
+    scaler, weight = torch.amp.GradScaler(device, init_scale=8.0), Parameter(random(3).float().to(device))
     optimizer, before = KAdam([weight], lr=LR, fused=fused), weight.detach().clone()
     assert optimizer._step_supports_amp_scaling is (fused is True)
     for factor, moved in ((float("inf"), False), (1.0, True)):

@@ -41,6 +41,17 @@ def test_the_optimizer_steps_on_the_gpus_way_as_by_the_for_loop(k, maximize, on_
         assert ours.state[p]["step"] == 4
 
 
+def test_one_fused_stage_over_many_tensors_is_torchs_fused_adamw(on_this_device):
+    """As many as ResNet-18 has, of up to a few blocks of the kernel, each with its own row of the table."""
+    sizes = [1 + 97 * i % 5003 for i in range(62)]
+    made = [[torch.nn.Parameter(random(n, seed=n).float().to(on_this_device)) for n in sizes] for _ in range(2)]
+    hyper = {"lr": LR, "weight_decay": 0.1, "fused": True}
+    ours, theirs = KAdam(made[0], k=1, **hyper), torch.optim.AdamW(made[1], **hyper)
+    for optimizer in (ours, theirs):
+        run(optimizer, gradients(made[1], 2))
+    torch.testing.assert_close(made[0], made[1], rtol=1e-5, atol=1e-6)
+
+
 def test_a_scaler_on_the_gpus_way_unscales_and_skips_without_counting(on_this_device):
     (ours, theirs), history = pair(on_this_device)
     for grads, overflow in zip(history, (0.0, 1.0, 0.0, 1.0), strict=True):

@@ -1,7 +1,7 @@
 """A contest of optimizers, whatever they train: a search for learning rates, then comparisons with other seeds."""
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -28,7 +28,7 @@ from kadam.decay import Decay
 from kadam.lab.data.configured import configured
 from kadam.lab.data.sources import DataError, Described, describe
 from kadam.lab.engine.progress import Progress
-from kadam.lab.engine.sweep import computed_s, one_thread, sweep
+from kadam.lab.engine.sweep import captured, computed_s, one_thread, sweep
 from kadam.lab.records.profiles import betas_of
 from kadam.lab.train import devices, optimizers, stopwatch
 from kadam.lab.train.arithmetic import TRAINING, Arithmetic, Size, bytes_a_step
@@ -140,15 +140,16 @@ class Contest:
         compared = unfolded(comparison, xr.Variable("comparison", list(self.comparisons)), xr.Variable("seed", seeds))
         searched = found.rename({name: f"search_{name}" for name in found.data_vars if name != "tried"})
         dataset = xr.merge([searched, compared, rates.rename("peak_rate")])
-        return self.described(dataset, data, search.attrs["computed_s"] + comparison.attrs["computed_s"])
+        return self.described(dataset, data, (search, comparison))
 
-    def described(self, dataset: xr.Dataset, data: Described, seconds: float) -> xr.Dataset:
-        """A record with what is known of its networks, methods and data; ``seconds``: that it took."""
+    def described(self, dataset: xr.Dataset, data: Described, phases: Sequence[xr.Dataset]) -> xr.Dataset:
+        """A record with what is known of its networks, methods and data, and how its phases were computed."""
         config, inputs = self.config, self.load(self.config, data.sha256)
         dataset = dataset.astype(np.float32)
         dataset["parameters"] = "network", [parameter_count(inputs.network(name)) for name in self.networks]
-        dataset.attrs = {"computed_s": round(seconds, 3), "steps": config.steps, "equal_rate": config.equal_rate}
-        dataset.attrs |= describe(data) | devices.described(config.device)
+        seconds = round(sum(phase.attrs["computed_s"] for phase in phases), 3)
+        dataset.attrs = {"computed_s": seconds, "steps": config.steps, "equal_rate": config.equal_rate}
+        dataset.attrs |= describe(data) | devices.described(config.device) | captured(phase.attrs for phase in phases)
         return dataset.assign_coords(stages(self.methods)).assign_coords(evaluation=marks(config.steps, config.evaluations))
 
     def train(self, sha256: str, phase: str, trials: Trials, piece: Piece, progress: Progress) -> xr.Dataset:
@@ -174,7 +175,8 @@ class Contest:
             checkpoint=None if checkpoint is None else checkpoint / phase,
             jobs=jobs,
         )
-        return side_by_side(results, self.networks, self.methods).assign_attrs(computed_s=computed_s(results))
+        together = side_by_side(results, self.networks, self.methods)
+        return together.assign_attrs(computed_s=computed_s(results), **captured(of.attrs for of in results.values()))
 
     def _found(self, search: xr.Dataset, seeds: list[int]) -> xr.Dataset:
         """What the search gave at the end of each run. Dimensions: network, optimizer, rate, tuning_seed."""

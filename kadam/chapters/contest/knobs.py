@@ -51,7 +51,7 @@ class Search(Contest):
         dataset = xr.merge([ends.rename({name: f"search_{name}" for name in ends.data_vars}), compared, self._tried()])
         dataset["chosen"] = best
         dataset["peak_rate"] = chosen(dataset).sel(knob="rate", drop=True).expand_dims(comparison=[TUNED])
-        dataset = self.described(dataset, data, search.attrs["computed_s"] + comparison.attrs["computed_s"])
+        dataset = self.described(dataset, data, (search, comparison))
         return dataset.assign_coords(stages(self.methods)).assign_coords(evaluation=marks(config.steps, config.evaluations))
 
     def _tried(self) -> xr.Dataset:

@@ -91,8 +91,9 @@ class Runs(Stateful):
             self.tables[name][self.i, mark - 1] = value
 
     def dataset(self) -> xr.Dataset:
-        """The tables. Dimensions: trial, evaluation."""
-        return xr.Dataset({name: (("trial", "evaluation")[: table.ndim], table) for name, table in self.tables.items()})
+        """The tables, and how a GPU took the steps. Dimensions: trial, evaluation."""
+        tables = {name: (("trial", "evaluation")[: table.ndim], table) for name, table in self.tables.items()}
+        return xr.Dataset(tables, attrs=self.current.replay.described if self.current else {})
 
 
 def marks(steps: int, evaluations: int) -> list[int]:

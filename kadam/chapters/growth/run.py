@@ -18,12 +18,13 @@ from kadam.chapters.growth.config import LEAST, PROFILES, Config
 from kadam.decay import Decay
 from kadam.lab.data.sources import Text, configured_text, describe
 from kadam.lab.engine.progress import Progress
-from kadam.lab.engine.sweep import computed_s, one_thread, sweep
+from kadam.lab.engine.sweep import captured, computed_s, one_thread, sweep
 from kadam.lab.records.record import recorded, with_units
 from kadam.lab.train import devices, probes, stopwatch
 from kadam.lab.train.arithmetic import Arithmetic, of_ensembles
 from kadam.lab.train.ensemble import Ensemble
 from kadam.lab.train.networks import next_token_loss
+from kadam.lab.train.replay import Replay
 from kadam.lab.train.tasks import character_model, character_size, text_batches
 from kadam.theory import stability
 from kadam.theory.arguments import Array
@@ -60,7 +61,7 @@ def run(config: Config, *, checkpoint: Path | None = None, jobs: int = 1) -> xr.
     dataset["parameter"] = [name for name, _ in character_model(config, text, config.seed).named_parameters()]
     start = fit_start(config.steps)
     fitted = {"computed_s": computed_s(results), "fit_start": start, "one_e_fold": 1 / (config.steps - start)}
-    dataset.attrs = fitted | describe(text) | devices.described(config.device)
+    dataset.attrs = fitted | describe(text) | devices.described(config.device) | captured(of.attrs for of in results.values())
     return with_units(dataset, UNITS)
 
 
@@ -113,17 +114,20 @@ def train_piece(config: Config, text: Text, beta: Array, gamma: Array, piece: Pi
     ensemble = Ensemble(models, next_token_loss, decays, lr=config.eta, eps=PYTORCH_EPS if setting == "eps" else 0.0)
     head = list(ensemble.params).index("head.weight")
     batches = [text_batches(config, text, seed, fixed=setting != "fresh") for seed in seeds]
-    seen: dict[str, list[torch.Tensor]] = {"max_update": [], "max_parameter": [], "max_absent": [], "loss": []}
-    for _ in progress.over(config.steps, {"ensemble": ensemble, "batches": batches, "seen": seen}):
-        batch = [next(one) for one in batches]
+    replay = Replay(devices.chosen(config.device))
+
+    def step(batch: list[torch.Tensor]) -> tuple[torch.Tensor, ...]:
         loss = ensemble.step(*batch)
         size, place = probes.max_update(ensemble.updates)
         character = ensemble.updates["head.weight"].abs().argmax(1) // config.width
         next_ones = torch.stack(batch)[:, :, 1:].flatten(1).repeat_interleave(len(points), 0)
         asked = (character[:, None] == next_ones).any(1)  # compared, since torch.isin waits for the device
-        absent = (place == head) & ~asked
-        for name, value in zip(seen, (size, place, absent, loss), strict=True):
-            seen[name].append(value)
+        return size, place, (place == head) & ~asked, loss
+
+    seen: dict[str, list[torch.Tensor]] = {"max_update": [], "max_parameter": [], "max_absent": [], "loss": []}
+    for _ in progress.over(config.steps, {"ensemble": ensemble, "batches": batches, "seen": seen}):
+        for values, value in zip(seen.values(), replay(step, [next(one) for one in batches]), strict=True):
+            values.append(value)
     arrays = {name: torch.stack(values).cpu().numpy().astype(np.float32) for name, values in seen.items()}
     variables = {name: (("iteration", "member"), of) for name, of in arrays.items()}
     iterations = np.arange(config.steps)
@@ -134,7 +138,7 @@ def train_piece(config: Config, text: Text, beta: Array, gamma: Array, piece: Pi
         "point": np.tile(points, len(seeds)),
     }
     variables["loss"] = ("loss_iteration", "member"), arrays["loss"][::LOSS_EVERY]
-    return xr.Dataset(variables, coords | {name: ("member", of) for name, of in member.items()})
+    return xr.Dataset(variables, coords | {name: ("member", of) for name, of in member.items()}, replay.described)
 
 
 def _decays(beta: Array, gamma: Array) -> list[tuple[Decay]]:

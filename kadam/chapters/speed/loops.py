@@ -10,10 +10,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from kadam.lab.data.sources import Described, describe
-from kadam.lab.engine.sweep import one_thread
+from kadam.lab.engine.sweep import captured, one_thread
 from kadam.lab.records.record import device_name
 from kadam.lab.train import devices, stopwatch
 from kadam.lab.train.ensemble import keep_freed_memory
+from kadam.lab.train.replay import Replay
 from kadam.lab.train.training import Training
 
 LOOPS = ("ours", "plain")
@@ -34,10 +35,11 @@ class Bench:
     def measured(self, parts: Sequence[Part], *named: str) -> xr.Dataset:
         """What the parts find in one thread; ``named``: fields of the configuration that the record carries as attributes."""
         with one_thread():
-            dataset = xr.merge([part(self) for part in parts], join="exact")
+            found = [part(self) for part in parts]
         device = {"device": f"{device_name()}, 1 thread"} | devices.described(self.config.device)
         fields = {name: getattr(self.config, name) for name in named}
-        return dataset.assign_attrs(**fields, **describe(self.data), **device)
+        how = captured(part.attrs for part in found)
+        return xr.merge(found, join="exact").assign_attrs(**fields, **describe(self.data), **device, **how)
 
     def seconds(self, groups: Mapping[str, Mapping[str, stopwatch.Step]]) -> NDArray[np.float64]:
         """Seconds a call, (groups, ways, rounds); all groups have the same ways."""
@@ -60,7 +62,8 @@ class Bench:
         (seconds,) = self.seconds({"": {name: self.step(one.step) for name, one in trainings.items()}})
         state = [state_bytes(one) for one in trainings.values()]
         values = {"step_s": (("optimizer", "round"), seconds), "state_bytes": ("optimizer", state)}
-        return xr.Dataset(values, coords={"optimizer": list(trainings)})
+        how = captured(one.replay.described for one in trainings.values())
+        return xr.Dataset(values, {"optimizer": list(trainings)}, how)
 
 
 def repeated(action: Counted, limit: int) -> stopwatch.Step:
@@ -70,16 +73,20 @@ def repeated(action: Counted, limit: int) -> stopwatch.Step:
 
 
 def prefixes(training: Training) -> dict[str, Counted]:
-    """A step up to the end of each part."""
+    """A step up to the end of each part, each captured as the whole step is."""
+    batches, (to_loss, to_gradient) = training.batches, (Replay(training.params[0].device) for _ in range(2))
 
-    def forward(n: int) -> Tensor:
-        return training.loss(training.batches[n])
+    def loss(batch: Any) -> Tensor:
+        return training.loss(batch).detach()
 
-    def backward(n: int) -> None:
-        forward(n).backward()
+    def gradient(batch: Any) -> Tensor:
         training.model.zero_grad()
+        found = training.loss(batch)
+        found.backward()
+        return found.detach()
 
-    return dict(zip(PARTS, (training.batches.__getitem__, forward, backward, training.step), strict=True))
+    ends = (lambda n: to_loss(loss, batches[n]), lambda n: to_gradient(gradient, batches[n]))
+    return dict(zip(PARTS, (batches.__getitem__, *ends, training.step), strict=True))
 
 
 def state_bytes(training: Training) -> float:

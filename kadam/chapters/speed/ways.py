@@ -1,5 +1,6 @@
 """Ways to take a step of an optimizer, the networks that it is taken on, and what memory has to do with it."""
 
+import functools
 import gc
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -11,7 +12,8 @@ import torch
 from torch.nn import Parameter
 from torch.optim import AdamW, Optimizer
 
-from kadam.chapters.speed.speed.config import TORCH
+from kadam.chapters.speed.speed.config import REPLAYED, TORCH
+from kadam.lab.train.replay import Replay
 from kadam.lab.train.stopwatch import Step
 from kadam.optim import KAdam
 from kadam.optim.cpu import chain_only
@@ -56,12 +58,14 @@ def optimizer(way: str, k: int, shapes: Sequence[Shape], device: str) -> Optimiz
 
 def step_of(way: str, made: Optimizer) -> Step:
     """Its step, under the circumstances in which this way is what its name says."""
+    replay = Replay(made.param_groups[0]["params"][0].device)
 
-    def step() -> None:
+    def step() -> tuple[()]:
         with chain_only() if way == "chained" else nullcontext():
             made.step()
+        return ()
 
-    return step
+    return functools.partial(replay, step) if way == REPLAYED else step
 
 
 def scaling(elements: int, device: str) -> tuple[Step, float]:

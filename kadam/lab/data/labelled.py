@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from kadam.lab.data.images import Images, channel_statistics, standardised
+from kadam.lab.data.windows import uploaded
 
 
 class Seeds(NamedTuple):
@@ -139,11 +140,7 @@ class Batches:
         rows, columns = (np.arange(side) + shifts[:, i, None] for i, side in enumerate((self.height, self.width)))
         columns = np.where(flips[:, None] == 1, columns[:, ::-1], columns)
         drawn = (order, rows, columns, centres - change.cutout // 2)
-        return [self._uploaded(torch.from_numpy(part)) for part in drawn]
-
-    def _uploaded(self, drawn: Tensor) -> Tensor:
-        """On the device, without waiting for it, for which a GPU wants memory that stays in its place."""
-        return (drawn.pin_memory() if self.labels.is_cuda else drawn).to(self.labels.device, non_blocking=True)
+        return [uploaded(part, self.labels.device) for part in drawn]
 
     def _hole(self, corners: Tensor) -> Tensor:
         """Which pixels are cut out, (batch, height, width)."""

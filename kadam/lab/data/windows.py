@@ -1,6 +1,7 @@
 """Batches of windows of a text on its device: random ones to learn from, evenly spaced ones to evaluate on."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -11,6 +12,12 @@ from kadam.lab.data.text import Corpus
 
 # So many batches' places are drawn at once.
 BLOCK = 1024
+
+
+def uploaded(drawn: NDArray[Any], device: torch.device) -> Tensor:
+    """On the device, without waiting for it, for which a GPU wants memory that stays in its place."""
+    there = torch.from_numpy(drawn)
+    return (there.pin_memory() if device.type == "cuda" else there).to(device, non_blocking=True)
 
 
 class Windows:
@@ -41,10 +48,7 @@ class Windows:
 
     def _draw(self, block: int) -> Tensor:
         """The same on the device."""
-        starts = torch.from_numpy(self._places(block))
-        if self.windows.is_cuda:
-            starts = starts.pin_memory()
-        return starts.to(self.windows.device, non_blocking=True)
+        return uploaded(self._places(block), self.windows.device)
 
 
 class Unrepeated(Windows):

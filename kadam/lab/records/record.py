@@ -34,7 +34,7 @@ SCHEMA = 2
 SAVING = ("h5netcdf", "h5py")
 
 # Attributes that say where, when and how fast a result was computed; two equal results may differ in them.
-CIRCUMSTANCES = ("date", "commit", "versions", "device", "wall_time_s", "computed_s", "cost_paper", "cost_second")
+CIRCUMSTANCES = ("date", "commit", "versions", "device", "captured", "wall_time_s", "computed_s", "cost_paper", "cost_second")
 
 
 Run = Callable[..., xr.Dataset]  # of an experiment: run(config, *, checkpoint: Path | None = None, jobs: int = 1)

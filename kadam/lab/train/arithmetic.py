@@ -1,7 +1,7 @@
 """What a run computes and moves, from its configuration alone: its least time on a GPU, before anything is computed."""
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import torch
@@ -36,6 +36,11 @@ class Arithmetic:
     operations: float | None = None
     moved: float | None = None
     precision: str | None = None
+
+    def __add__(self, other: "Arithmetic") -> "Arithmetic":
+        """Of both, where all is counted and they have one precision."""
+        sums = {name: getattr(self, name) + getattr(other, name) for name in ("steps", "runs", "operations", "moved")}
+        return replace(self, **sums, weights=max(self.weights or 0, other.weights or 0))
 
     @property
     def least_s(self) -> float | None:

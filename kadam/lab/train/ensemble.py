@@ -12,6 +12,7 @@ from torch.func import functional_call, vmap
 
 from kadam.decay import Decay
 from kadam.lab.engine.state import Stateful
+from kadam.lab.train import replay
 from kadam.optim.update import StageAtStep, kadam_update
 
 # Added to sqrt(v) where the theory takes eps = 0: it turns 0/0 (a parameter that no gradient has reached) into 0 and
@@ -28,7 +29,8 @@ class Ensemble(Stateful):
     their own, which :meth:`step` is given in the models' order. ``decays``: for every member its stages, all of one length k.
     ``loss(model, batch)`` returns a scalar; a batch is a tensor or tuples of them. The update is the optimizer's own.
     ``lr``: for all or one a member; its product with the attribute ``pace``, 1 unless it is set before a step, is taken.
-    ``weight_decay``: decoupled, one number a member; none by default.
+    ``weight_decay``: decoupled, one number a member; none by default. A GPU counts the steps itself, so that they may be
+    captured and replayed, all at one ``pace``.
 
     Attributes: ``params``, name -> (E, ...) tensors, moved in place by :meth:`step`; ``updates``, name -> (E, size)
     tensors, the last step's u^(k) by which they moved, in units of the learning rate; ``gradients``, name -> (E, size).
@@ -55,13 +57,14 @@ class Ensemble(Stateful):
         if not models or len(decays) % len(models):
             raise ValueError(f"models must be one or more with equally many of the {len(decays)} members, got {len(models)}")
         keep_freed_memory()
-        self.eps, self.steps, self.pace = max(eps, TINY), 0, 1.0
+        self.eps, self.pace = max(eps, TINY), 1.0
         self._each = len(decays) // len(models)  # members of a model
         weights = zip(*(one.named_parameters() for one in models), strict=True)
         self.params = {of[0][0]: self._together(*(p.detach() for _, p in of)) for of in weights}
         self.updates: dict[str, Tensor] = {}
         self.gradients: dict[str, Tensor] = {}
         device = next(models[0].parameters()).device
+        self.steps: Any = 0 if replay.graphs(device) is None else torch.zeros((), dtype=torch.float64, device=device)
         betas = torch.tensor([[stage.betas for stage in stages] for stages in decays], dtype=torch.float64, device=device)
         self._betas = [(stage[:, :1], stage[:, 1:]) for stage in betas.unbind(1)]  # of each stage, each (E, 1)
         self._moments = {

@@ -1,5 +1,6 @@
 """Networks that learn to predict the next token of a text."""
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,11 +33,9 @@ class TextNetwork(Network):
 class LanguageModelling(Training):
     """A network that learns to predict the next token. ``largest``: of every step, the largest |u| of all weights, (steps,)."""
 
+    SEEN = (*Training.SEEN, "largest")
     STATE = (*Training.STATE, "largest")
-
-    def __init__(self, *arguments: Any, initialisation: int) -> None:
-        super().__init__(*arguments, initialisation=initialisation)
-        self.largest = self.series()
+    largest: Tensor
 
     def loss(self, batch: Tensor) -> Tensor:
         """Mean cross-entropy (nats a token) of predicting batch[:, 1:] from batch[:, :-1]; (batch, context + 1)."""
@@ -51,10 +50,9 @@ class LanguageModelling(Training):
         total = torch.stack([len(part) * self.loss(part).double() for part in parts]).sum()
         return {"loss": float(total) / len(data)}
 
-    def watch(self, n: int, rate: float) -> None:
+    def watch(self, rate: Any) -> tuple[Tensor, ...]:
         norms, largest = moved(self.before, self.params)
-        self.keep_square(n, norms, rate)
-        self.largest[n] = largest / rate
+        return self.mean_square(norms, rate), largest / rate
 
     def watched(self, begin: int, end: int) -> dict[str, float]:
         """The largest update and the number of spikes in the training loss besides."""
@@ -63,17 +61,20 @@ class LanguageModelling(Training):
         return super().watched(begin, end) | more
 
 
+def in_lists(tensor: Tensor) -> bool:
+    """Whether a move of such tensors is measured in lists of them."""
+    return tensor.is_cuda
+
+
 def moved(before: list[Tensor], after: list[Tensor]) -> tuple[list[Tensor], Tensor]:
     """The norm of every tensor's move, and the largest move of all weights; what was before is lost.
 
     A processor goes tensor by tensor, each still in the cache, a GPU through all of them in a few launches.
     """
-    if before[0].is_cuda:
+    if in_lists(before[0]):
         torch._foreach_sub_(before, after)
-        norms = list(torch._foreach_norm(before))
-        torch._foreach_abs_(before)
-        return norms, torch.stack(torch._foreach_max(before)).max()
-    norms, ends = [], list[Tensor]()
+        return list(torch._foreach_norm(before)), torch.stack(torch._foreach_norm(before, math.inf)).max()
+    norms, ends = list[Tensor](), list[Tensor]()
     for x, p in zip(before, after, strict=True):
         norms.append(torch.linalg.vector_norm(x.sub_(p)))
         ends += torch.aminmax(x)

@@ -11,6 +11,7 @@ from torch.optim.optimizer import Optimizer
 
 from kadam.decay import STRATEGIES, Decay, check_stage_count, check_strategy
 from kadam.lab.records.profiles import BASELINES, MEMORIES, RIDGE, RIVALS, betas_of, check_rivals
+from kadam.lab.train import replay
 from kadam.optim import KAdam
 
 # The learning rates that a method is tried at are Adam's times this factor. Lion's sign moves every weight by a whole learning
@@ -78,6 +79,18 @@ def optimizer(method: str, params: Iterable[Parameter], *, lr: float, decay: Dec
     if method in MEMORIES or betas_of(method):
         method = "Adam"
     return makers[method]() if method in makers else KAdam(params, **common, k=k, strategy=strategy)
+
+
+def counting_on_device(optimizer: Optimizer, device: torch.device) -> str:
+    """Where steps can be captured let it count them, and read its rates, on the device; why it cannot, empty where it can."""
+    if replay.graphs(device) is None:
+        return ""
+    if not all("capturable" in group for group in optimizer.param_groups):
+        return f"{type(optimizer).__name__} counts its steps on the host"
+    for group in optimizer.param_groups:
+        group["capturable"] = True
+        group["lr"] = torch.as_tensor(group["lr"], dtype=group["params"][0].dtype, device=device)
+    return ""
 
 
 def _resuming_exactly(nadam: torch.optim.NAdam) -> torch.optim.NAdam:

@@ -15,6 +15,8 @@ from torch.optim.optimizer import Optimizer
 from kadam.lab.engine.state import Stateful
 from kadam.lab.records.profiles import PRECISIONS, check_choice
 from kadam.lab.train import devices
+from kadam.lab.train.optimizers import counting_on_device
+from kadam.lab.train.replay import Replay
 from kadam.lab.train.schedule import Schedule
 
 Forward = Callable[[Tensor], Tensor]
@@ -60,31 +62,39 @@ class Network(ABC):
 
 
 class Training(Stateful, ABC):
-    """A network that learns: :meth:`step` for n = 0, 1, ... Nothing in a step waits for the device.
+    """A network that learns: :meth:`step` for n = 0, 1, ... Nothing in a step waits for the device, and a GPU replays it.
 
     ``batches[n]``: batch n. ``losses``: of every step, before it, (steps,). ``squares``: of every step, the mean over all
     weights of u^2, where a step moves a weight by -(its learning rate) u, decay included, (steps,).
     """
 
-    STATE: ClassVar[tuple[str, ...]] = ("model", "optimizer", "losses", "squares")
+    SEEN: ClassVar[tuple[str, ...]] = ("losses", "squares")  # of every step, in the order of what ``learn`` returns
+    STATE: ClassVar[tuple[str, ...]] = ("model", "optimizer", *SEEN)
+    losses: Tensor
+    squares: Tensor
 
     def __init__(self, network: Network, optimizer: Maker, batches: Any, schedule: Schedule, *, initialisation: int) -> None:
         self.network, self.batches, self.schedule = network, batches, schedule
         self.model, self.forward = network.build()
         self.model.train()
         self.model.reset(initialisation)
-        self.model.zero_grad()  # it may be left from a run that was stopped
         parameters = list(self.model.parameters())
         self.params: list[Tensor] = list(parameters)
         self.weights = sum(p.numel() for p in parameters)
         self.optimizer = optimizer(parameters)
         self.rates = [group["lr"] for group in self.optimizer.param_groups]
         self.before = [torch.empty_like(p) for p in self.params]
-        self.losses, self.squares = (self.series() for _ in range(2))
+        for name in self.SEEN:
+            setattr(self, name, torch.full((schedule.steps,), math.nan, device=self.params[0].device))
+        self.replay = self._replay()
 
-    def series(self) -> Tensor:
-        """Room for one number a step."""
-        return torch.full((self.schedule.steps,), math.nan, device=self.params[0].device)
+    def _replay(self) -> Replay:
+        device = self.params[0].device
+        return Replay(device, counting_on_device(self.optimizer, device))
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        super().load_state_dict(state)
+        self.replay = self._replay()  # whatever was captured goes on elsewhere in memory
 
     @abstractmethod
     def loss(self, batch: Any) -> Tensor:
@@ -96,30 +106,41 @@ class Training(Stateful, ABC):
 
     def step(self, n: int) -> None:
         """Step n: batch n, its gradient, and a move by the learning rate of that step."""
-        loss = self.loss(self.batches[n])
-        loss.backward()
-        self.losses[n] = loss.detach()
-        self.move(n)
+        self.pace(n)
+        for name, value in zip(self.SEEN, self.replay(self.learn, self.batches[n]), strict=True):
+            getattr(self, name)[n] = value
 
-    @torch.no_grad()
-    def move(self, n: int) -> None:
-        """Step the optimizer by the gradient that is there, forget it, and watch the move."""
-        torch._foreach_copy_(self.before, self.params)
+    def pace(self, n: int) -> None:
+        """The learning rates from now on are those of step n."""
         factor = self.schedule(n)
         for group, rate in zip(self.optimizer.param_groups, self.rates, strict=True):
-            group["lr"] = rate * factor
+            if isinstance(group["lr"], Tensor):
+                group["lr"].fill_(rate * factor)
+            else:
+                group["lr"] = rate * factor
+
+    def learn(self, batch: Any) -> tuple[Tensor, ...]:
+        """Step by the gradient of a batch; its loss before, and what is watched of the move."""
+        self.optimizer.zero_grad()  # of the step before, of a run that was stopped, or of a capture
+        loss = self.loss(batch)
+        loss.backward()
+        return loss.detach(), *self.move()
+
+    @torch.no_grad()
+    def move(self) -> tuple[Tensor, ...]:
+        """Step the optimizer by the gradient that is there; what is watched of the move."""
+        torch._foreach_copy_(self.before, self.params)
         self.optimizer.step()
-        self.optimizer.zero_grad()
-        self.watch(n, self.rates[0] * factor)
+        return self.watch(self.optimizer.param_groups[0]["lr"])
 
-    def watch(self, n: int, rate: float) -> None:
-        """Keep what is watched of step n, at this learning rate, in which ``params`` moved away from ``before``."""
+    def watch(self, rate: Any) -> tuple[Tensor, ...]:
+        """What is watched of a step, at this learning rate, in which ``params`` moved away from ``before``."""
         torch._foreach_sub_(self.before, self.params)
-        self.keep_square(n, torch._foreach_norm(self.before), rate)
+        return (self.mean_square(torch._foreach_norm(self.before), rate),)
 
-    def keep_square(self, n: int, norms: Sequence[Tensor], rate: float) -> None:
-        """Keep the mean of u^2, given the norm of every tensor's move."""
-        self.squares[n] = torch.stack(list(norms)).square().sum() / (self.weights * rate**2)
+    def mean_square(self, norms: Sequence[Tensor], rate: Any) -> Tensor:
+        """The mean of u^2, given the norm of every tensor's move."""
+        return torch.stack(list(norms)).square().sum() / (self.weights * rate**2)
 
     def watched(self, begin: int, end: int) -> dict[str, float]:
         """What was seen from step ``begin`` up to ``end``; waits for the device."""

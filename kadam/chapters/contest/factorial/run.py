@@ -12,9 +12,10 @@ import xarray as xr
 from kadam.chapters.contest.comparisons import TUNED
 from kadam.chapters.contest.contest import Contest, betas
 from kadam.chapters.contest.factorial.config import PROFILES, Pairs
-from kadam.chapters.contest.texts import TEXT_UNITS, contest_on_text, hold
+from kadam.chapters.contest.texts import TEXT_UNITS, arithmetic, contest_on_text, hold
 from kadam.chapters.contest.trials import interpolated
 from kadam.lab.records.record import recorded, with_units
+from kadam.lab.train.arithmetic import Arithmetic
 
 LONG = "long_"  # before the names of what belongs to the long runs
 
@@ -34,6 +35,11 @@ def long(config: Pairs) -> Contest:
     steps = config.long_steps
     longer = replace(config, baselines=config.long, rates=config.long_rates, tuning_steps=steps, steps=steps)
     return contest_on_text("factorial, long", longer, comparisons=(TUNED,), tuned=interpolated)
+
+
+def plan(config: Pairs) -> Arithmetic:
+    """What a run computes."""
+    return arithmetic(short(config)) + arithmetic(long(config))
 
 
 @recorded("factorial", PROFILES)

@@ -76,9 +76,9 @@ def train_piece(config: Config, text: Text, piece: Piece, progress: Progress) ->
     exceeded = torch.zeros(len(decays), len(LAYERS), len(text.vocabulary), len(LEVELS), dtype=torch.int32, device=levels.device)
     counts: dict[str, Tensor] = {"exceeded": exceeded}
     seen: dict[str, list[Tensor]] = {"gradient": [], "loss": []}
-    for _ in progress.over(config.steps, {"ensemble": ensemble, "batches": batches, "counts": counts, "seen": seen}):
+    for n in progress.over(config.steps, {"ensemble": ensemble, "batches": batches, "counts": counts, "seen": seen}):
         loss = ensemble.step(next(batches))
-        if ensemble.steps > config.skip:
+        if n >= config.skip:
             counts["exceeded"] = counts["exceeded"] + (rows(ensemble.updates, config.width)[..., None] > levels)
             seen["gradient"].append(rows(ensemble.gradients, config.width))
             seen["loss"].append(loss)

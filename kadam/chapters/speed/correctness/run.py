@@ -1,4 +1,4 @@
-"""Whether the step on a GPU computes what it should: the repository's tests of it, run by pytest, counted.
+"""Whether the step on a GPU computes what it should: the repository's tests of it and of replays, run by pytest, counted.
 
 The tests are no part of the package, so that a checkout is needed. On the CPU a few of them run in Triton's interpreter, and
 show that the way from here to the counts works.
@@ -27,7 +27,7 @@ from kadam.lab.train import devices
 ROOT = PACKAGE.parent  # of the checkout
 
 # What is tested: a change of it, or of what it imports, makes another record.
-TESTED = ("kadam.optim", "kadam.optim.cuda", "kadam.optim.steps")
+TESTED = ("kadam.optim", "kadam.optim.cuda", "kadam.optim.steps", "kadam.lab.train.training", "kadam.chapters.growth.run")
 
 # The end of an answer that is no result of tests, and of a failure, in a message and in a record.
 SHOWN_CHARACTERS, SHOWN_FAILURES = 400, 20
@@ -69,7 +69,7 @@ def _counted(outcomes: Iterable[Outcome]) -> xr.Dataset:
 
 def _outcomes(config: Config) -> list[Outcome]:
     """``ValueError`` where no checkout is, or where pytest gives no results."""
-    files = [f"tests/optim/{name}.py" for name in config.files]
+    files = [path_of(name) for name in config.files]
     if missing := [name for name in files if not (ROOT / name).is_file()]:
         raise ValueError(
             f"{ROOT / missing[0]}: no such tests; they are no part of the package, so run this in a checkout of it"
@@ -91,6 +91,11 @@ def _outcomes(config: Config) -> list[Outcome]:
             said = (done.stdout + done.stderr).strip()[-SHOWN_CHARACTERS:]
             raise ValueError(f"pytest ended with status {done.returncode} and no results: {said}")
         return list(_read(report))
+
+
+def path_of(name: str) -> str:
+    """Where the tests of a name stand in the checkout."""
+    return f"tests/{name if '/' in name else f'optim/{name}'}.py"
 
 
 def _options(config: Config) -> list[str]:

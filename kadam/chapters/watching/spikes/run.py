@@ -10,6 +10,7 @@ Beside it stands a constructed run whose loss jumps by silence for certain: a we
 """
 
 import functools
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -26,9 +27,10 @@ from kadam.lab.engine.state import Stateful
 from kadam.lab.engine.sweep import computed_s, sweep
 from kadam.lab.records.record import recorded, with_units
 from kadam.lab.train import devices
+from kadam.lab.train.arithmetic import Arithmetic, of_ensembles
 from kadam.lab.train.ensemble import Ensemble, member_losses
 from kadam.lab.train.networks import next_token_loss
-from kadam.lab.train.tasks import character_model, text_batches
+from kadam.lab.train.tasks import character_model, character_size, text_batches
 from kadam.theory import stability
 from kadam.theory.arguments import Array
 
@@ -51,6 +53,14 @@ def run(config: Config, *, checkpoint: Path | None = None, jobs: int = 1) -> xr.
     dataset.attrs = {"settle": config.settle, "fineness": FINENESS, "computed_s": computed_s(results)}
     dataset.attrs |= describe(text) | devices.described(config.device)
     return with_units(dataset, UNITS)
+
+
+def plan(config: Config) -> Arithmetic:
+    """What a run computes: training, and with every step losses at the weights without excesses."""
+    situations, of = config.seeds * len(SITUATIONS), character_size(config)
+    trained = of_ensembles(of, runs=situations * len(CUTS), steps=config.steps, precision=config.dtype)
+    undone = float(situations * len(UNDONE) * config.steps * of.operations)
+    return replace(trained, operations=(trained.operations or 0.0) + undone)
 
 
 def train(config: Config, text: Text, piece: tuple[int], progress: Progress) -> xr.Dataset:

@@ -37,16 +37,17 @@ from kadam.report.table import table
 # What turns pages into html; another version of one makes the html anew.
 TOOLS = (
     "jupyter-book",
+    "math-core",
     "myst-nb",
     "pydata-sphinx-theme",
     "rocrate",
     "sphinx",
     "sphinx-book-theme",
-    "sphinx-mathjax-offline",
     "sphinx-notfound-page",
     "sphinx-proof",
     "sphinx-sitemap",
     "sphinxext-opengraph",
+    "ziamath",
 )
 
 PENDING = "known when it is done"  # stands on the machine page for the seconds of the html, until it is

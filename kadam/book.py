@@ -197,13 +197,14 @@ def with_badge(notebook: Notebook, page: Page, used: Mapping[str, xr.Dataset], g
     mine = {} if page.shows_every else used
     shown = {key: record for key, record in mine.items() if record.attrs["experiment"] in page.experiments()}
     for record in shown.values():
-        files.copy(Path(record.encoding["source"]), generated / "{experiment}-{profile}.nc".format(**record.attrs))
+        _offered(record, generated)
     write(generated / page.source.name, page.source.read_text())
     source = f" · {{download}}`this page's source <../generated/{page.source.name}>`"
     if page.shows_every:
         source = f"computed from every record, which [the machine page](../status.md) lists{source}"
     badge = nbformat.v4.new_markdown_cell(badge_of(shown, folder="../generated", after=source), id="badge")
-    marked = with_data_apart(with_words_apart(notebook), generated)
+    by_hash = {record.attrs["sha256"]: record for record in mine.values()}
+    marked = with_links_below(with_words_apart(notebook), generated, by_hash)
     for cell in marked.cells:
         tags = cell.metadata.setdefault("tags", [])
         if "injected-parameters" in tags:
@@ -240,8 +241,8 @@ def with_words_apart(notebook: Notebook) -> Notebook:
     return apart
 
 
-def with_data_apart(notebook: Notebook, generated: Path) -> Notebook:
-    """A copy in which a line below each figure leads to the table of what it draws, and names the function that draws it."""
+def with_links_below(notebook: Notebook, generated: Path, records: Mapping[str, xr.Dataset]) -> Notebook:
+    """A copy in which a line below each figure leads to what it is made of. ``records``: by their hash."""
     apart = nbformat.from_dict(notebook)
     cells = []
     for cell in apart.cells:
@@ -251,11 +252,36 @@ def with_data_apart(notebook: Notebook, generated: Path) -> Notebook:
             cell.outputs = [output for output in cell.outputs if output not in tables]
             name = cell.metadata["mystnb"]["figure"]["name"]
             write(generated / f"{name}.csv", tables[0].data[DRAWN])
-            line = f"{{download}}`its points as CSV <../generated/{name}.csv>` · drawn by `{tables[0].metadata['drawn by']}`"
+            links = [f"[data as CSV](../generated/{name}.csv)"]
+            for picture in (
+                output.data["image/svg+xml"] for output in cell.outputs if "image/svg+xml" in output.get("data", {})
+            ):
+                write(generated / f"{name}.svg", picture)
+                links.append(f"[SVG](../generated/{name}.svg)")
+            line = " · ".join([*_made_by(tables[0].metadata, generated, records), *links])
             below = f":::{{div}} kadam-figure-links\n{line}\n:::"
             cells.append(nbformat.v4.new_markdown_cell(below, id=f"{cell.id}-data"))
     apart.cells = cells
     return apart
+
+
+def _made_by(told: Mapping[str, Any], generated: Path, records: Mapping[str, xr.Dataset]) -> list[str]:
+    """Of a figure: what draws it, and each record that it draws, with the command that computes that again."""
+    module, _, function = told["drawn by"].rpartition(".")
+    found = [f"[source](../../{module.replace('.', '/')}.py) of `{function}`"]
+    for one in told["records"]:
+        name, again = f"record {one['experiment']}, {one['profile']}", command(one["experiment"], one["profile"])
+        known = records.get(one["sha256"])
+        link = name if known is None else f"[{name}](../generated/{_offered(known, generated)})"
+        found.append(f"{link}, rerun by `{again}`")
+    return found
+
+
+def _offered(record: xr.Dataset, generated: Path) -> str:
+    """The name of a record's file, once it lies beside the book."""
+    name = "{experiment}-{profile}.nc".format(**record.attrs)
+    files.copy(Path(record.encoding["source"]), generated / name)
+    return name
 
 
 def badge_of(shown: Mapping[str, xr.Dataset], *, folder: str = "generated", after: str = "") -> str:

@@ -1,9 +1,10 @@
-"""The pages of the smoke book in a real browser: nothing is thrown, fetched from elsewhere, heavy or wider than the screen.
+"""The pages of the smoke book in a real browser: nothing is thrown, fetched from elsewhere, heavy, wider than screen or paper.
 
 And axe finds no breach of WCAG 2.2, levels A and AA, in the light on a wide screen and in the dark on a narrow one.
 """
 
 import os
+import subprocess
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -33,6 +34,14 @@ def address(name):
     return needed(os.environ.get("KADAM_BROWSER") and path.exists() and path.as_uri(), "make browser, which builds the book")
 
 
+PAPER = 657  # pixels between the margins of a printed page
+
+# What would be cut off at a width: all that is seen and reaches farther, but for the parts of a drawing.
+CUT = """width => [...document.querySelectorAll(".bd-article *:not(svg *, .hidden, .hidden *)")]
+    .filter(one => one.checkVisibility() && one.getBoundingClientRect().right > width + 1)
+    .map(one => `${one.tagName} ${one.className}: ${one.textContent.slice(0, 60)}`)"""
+
+
 def weight(urls):
     """The bytes of the files at these addresses; but for the first page's, figures are left out."""
     files = {Path(unquote(urlsplit(url).path)) for url in urls if url.startswith("file:")}
@@ -51,6 +60,19 @@ def test_a_page_breaks_no_rule_of_accessibility_and_fits_its_screen(visit, axe, 
     page.evaluate(axe)
     found = page.evaluate(ASKED)["violations"]
     assert [(one["id"], node["html"], node["failureSummary"]) for one in found for node in one["nodes"]] == []
+    if screen == "light, wide":
+        page.emulate_media(media="print")
+        page.set_viewport_size({"width": PAPER, "height": 900})
+        assert page.evaluate(CUT, PAPER) == []
+
+
+def test_a_page_is_printed_as_the_book_is_with_its_headings_as_an_outline(tmp_path):
+    rule = "printed: ; $(CHROMIUM) $(PRINT) --print-to-pdf=$(PDF) $(PAGE)"
+    given = [f"PDF={tmp_path / 'page.pdf'}", f"PAGE={address('notation')}"]
+    subprocess.run(["make", "--eval", rule, "printed", *given], cwd=ROOT, check=True, capture_output=True, timeout=200)
+    printed = (tmp_path / "page.pdf").read_bytes()
+    assert b"/Title (Notation)" in printed
+    assert b"/Title (One translator)" in printed
 
 
 @pytest.mark.parametrize("name", ["intro", "safe-betas", "notebooks/01-stability-region"])

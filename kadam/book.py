@@ -250,31 +250,27 @@ def with_links_below(notebook: Notebook, generated: Path, records: Mapping[str, 
         tables = [output for output in cell.get("outputs", []) if DRAWN in output.get("data", {})]
         if tables:
             cell.outputs = [output for output in cell.outputs if output not in tables]
-            name = cell.metadata["mystnb"]["figure"]["name"]
-            write(generated / f"{name}.csv", tables[0].data[DRAWN])
-            links = [f"[data as CSV](../generated/{name}.csv)"]
-            for picture in (
-                output.data["image/svg+xml"] for output in cell.outputs if "image/svg+xml" in output.get("data", {})
-            ):
-                write(generated / f"{name}.svg", picture)
-                links.append(f"[SVG](../generated/{name}.svg)")
-            line = " · ".join([*_made_by(tables[0].metadata, generated, records), *links])
-            below = f":::{{div}} kadam-figure-links\n{line}\n:::"
+            below = f":::{{div}} kadam-figure-links\n{_links(cell, tables[0], generated, records)}\n:::"
             cells.append(nbformat.v4.new_markdown_cell(below, id=f"{cell.id}-data"))
     apart.cells = cells
     return apart
 
 
-def _made_by(told: Mapping[str, Any], generated: Path, records: Mapping[str, xr.Dataset]) -> list[str]:
-    """Of a figure: what draws it, and each record that it draws, with the command that computes that again."""
+def _links(cell: Notebook, table: Notebook, generated: Path, records: Mapping[str, xr.Dataset]) -> str:
+    """Of a figure: what draws it, the records that it draws, its points and picture, and the commands that compute it again."""
+    name, told = cell.metadata["mystnb"]["figure"]["name"], table.metadata
     module, _, function = told["drawn by"].rpartition(".")
     found = [f"[source](../../{module.replace('.', '/')}.py) of `{function}`"]
     for one in told["records"]:
-        name, again = f"record {one['experiment']}, {one['profile']}", command(one["experiment"], one["profile"])
-        known = records.get(one["sha256"])
-        link = name if known is None else f"[{name}](../generated/{_offered(known, generated)})"
-        found.append(f"{link}, rerun by `{again}`")
-    return found
+        words, known = f"{one['experiment']} record", records.get(one["sha256"])
+        found.append(words if known is None else f"[{words}](../generated/{_offered(known, generated)})")
+    write(generated / f"{name}.csv", table.data[DRAWN])
+    found.append(f"[data as CSV](../generated/{name}.csv)")
+    for picture in (output.data["image/svg+xml"] for output in cell.outputs if "image/svg+xml" in output.get("data", {})):
+        write(generated / f"{name}.svg", picture)
+        found.append(f"[SVG](../generated/{name}.svg)")
+    again = " and ".join(f"`{command(one['experiment'], one['profile'])}`" for one in told["records"])
+    return " · ".join([*found, *([f"rerun: {again}"] if again else [])])
 
 
 def _offered(record: xr.Dataset, generated: Path) -> str:

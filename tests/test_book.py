@@ -206,7 +206,7 @@ def test_below_a_figure_all_that_it_is_made_of_can_be_had_and_its_cell_keeps_the
     assert linked[0].relative_to(tmp_path.parent) == Path("kadam/chapters/stability/figures.py")
     assert all(path.stat().st_size > 100 for path in linked[1:])
     assert "of `region`" in line
-    assert "rerun by `kadam run stability --profile smoke --fresh`" in line
+    assert "rerun: `kadam run stability --profile smoke --fresh`" in line
     assert (tmp_path / "generated" / "fig-it.csv").read_text().startswith("panel,title,kind,label,x,y,value\n1,")
 
 

@@ -14,13 +14,16 @@ import cited
 import light
 import published
 import pytest
+import reachable
 import yaml
 from bs4 import BeautifulSoup
+from docutils import nodes
 from fontTools.ttLib import TTFont
 from jupyter_book.config import get_final_config
 from same_book import differences, pages
 
 from kadam import book
+from kadam.report.table import table
 
 ROOT = Path(__file__).parents[1]
 CONF = runpy.run_path(str(ROOT / "book" / "conf.py"))
@@ -109,6 +112,29 @@ def test_a_style_is_left_out_only_where_nothing_can_have_its_classes():
         "@media print{.two{margin:0}.gone{margin:0}}": "@media print{.two{margin:0}}",
     }
     assert light.lighter("".join([*kept, *cut]), {"one", "two"}) == "".join([*kept, *cut.values()])
+
+
+def test_a_long_table_of_results_is_folded_and_its_columns_are_named():
+    sizes = (reachable.LONG, reachable.LONG + 1)
+    short, long = (table(("a", "b"), [(i, "<i>") for i in range(rows)])._repr_html_() for rows in sizes)
+    tree = nodes.paragraph("", "", *(nodes.raw("", html, format="html") for html in (short, long, "<p>")))
+    reachable.fold(None, tree, "page")
+    texts = [one.astext() for one in tree.children]
+    assert [texts[0], texts[2]] == [short, "<p>"]
+    folded = BeautifulSoup(texts[1], "html.parser").details
+    assert folded.summary.text == f"{sizes[1]} rows: a, b"
+    assert str(folded.table) == long
+
+
+def test_an_edited_extension_is_another_setting_by_which_sphinx_reads_all_pages_again(tmp_path):
+    settings = []
+    app = SimpleNamespace(add_config_value=lambda *setting: settings.append(setting))
+    (tmp_path / "anew.py").write_text(SMALL["book/_ext/anew.py"])
+    for text in ("a = 1", "a = 1", "a = 2"):
+        (tmp_path / "other.py").write_text(text)
+        runpy.run_path(str(tmp_path / "anew.py"))["setup"](app)
+    assert settings[0] == settings[1] != settings[2]
+    assert {rebuilds for *_, rebuilds in settings} == {"env"}
 
 
 def test_the_map_of_the_site_holds_the_pages_alone(built):

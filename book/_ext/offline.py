@@ -1,11 +1,9 @@
-"""Make the built book work from disk, with no network, a clean browser console and roles that readers of screens know.
+"""Make the built book work from disk, with no network and a clean browser console.
 
 A local Sphinx extension, loaded by ``local_extensions`` in ``_config.yml``.
 """
 
 from __future__ import annotations
-
-from typing import Any
 
 from sphinx.application import Sphinx
 from sphinx.config import Config
@@ -25,14 +23,7 @@ def configure(app: Sphinx, config: Config) -> None:
                 app.disconnect(listener.id)
 
 
-def without_deprecated_roles(app: Sphinx, page: str, template: str, context: dict[str, Any], tree: Any) -> None:
-    """A list of works is read as text: the role that docutils gives its entries was taken out of ARIA."""
-    for role in (' role="doc-biblioentry"', ' role="list"'):
-        context["body"] = context.get("body", "").replace(role, "")
-
-
 def setup(app: Sphinx) -> dict[str, bool]:
-    """Register the steps with Sphinx."""
+    """Register the step with Sphinx."""
     app.connect("config-inited", configure)
-    app.connect("html-page-context", without_deprecated_roles)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

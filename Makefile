@@ -170,10 +170,11 @@ serve:
 	@$(PYTHON) -m http.server --bind 127.0.0.1 --directory _build/html $(or $(PORT),0)
 
 # One page, printed by a browser that is installed already. Its outline is the headings.
-PRINT := --headless --no-sandbox --disable-gpu --virtual-time-budget=60000 --no-pdf-header-footer --generate-pdf-document-outline
+CHROMIUM ?= chromium
+PRINT := --headless --no-sandbox --disable-gpu --no-pdf-header-footer --generate-pdf-document-outline
 pdf: book
 	$(BIN)/jupyter-book build book --path-output _build/pdf --config _config.yml --builder singlehtml
-	chromium $(PRINT) --print-to-pdf=_build/kadam.pdf _build/pdf/_build/singlehtml/index.html
+	timeout 600 $(CHROMIUM) $(PRINT) --print-to-pdf=_build/kadam.pdf _build/pdf/_build/singlehtml/intro.html
 
 bench: env
 	$(KADAM) bench optimizer

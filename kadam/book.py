@@ -37,16 +37,17 @@ from kadam.report.table import table
 # What turns pages into html; another version of one makes the html anew.
 TOOLS = (
     "jupyter-book",
+    "math-core",
     "myst-nb",
     "pydata-sphinx-theme",
     "rocrate",
     "sphinx",
     "sphinx-book-theme",
-    "sphinx-mathjax-offline",
     "sphinx-notfound-page",
     "sphinx-proof",
     "sphinx-sitemap",
     "sphinxext-opengraph",
+    "ziamath",
 )
 
 PENDING = "known when it is done"  # stands on the machine page for the seconds of the html, until it is
@@ -196,13 +197,14 @@ def with_badge(notebook: Notebook, page: Page, used: Mapping[str, xr.Dataset], g
     mine = {} if page.shows_every else used
     shown = {key: record for key, record in mine.items() if record.attrs["experiment"] in page.experiments()}
     for record in shown.values():
-        files.copy(Path(record.encoding["source"]), generated / "{experiment}-{profile}.nc".format(**record.attrs))
+        _offered(record, generated)
     write(generated / page.source.name, page.source.read_text())
     source = f" · {{download}}`this page's source <../generated/{page.source.name}>`"
     if page.shows_every:
         source = f"computed from every record, which [the machine page](../status.md) lists{source}"
     badge = nbformat.v4.new_markdown_cell(badge_of(shown, folder="../generated", after=source), id="badge")
-    marked = with_data_apart(with_words_apart(notebook), generated)
+    by_hash = {record.attrs["sha256"]: record for record in mine.values()}
+    marked = with_links_below(with_words_apart(notebook), generated, by_hash)
     for cell in marked.cells:
         tags = cell.metadata.setdefault("tags", [])
         if "injected-parameters" in tags:
@@ -239,8 +241,8 @@ def with_words_apart(notebook: Notebook) -> Notebook:
     return apart
 
 
-def with_data_apart(notebook: Notebook, generated: Path) -> Notebook:
-    """A copy in which a line below each figure leads to the table of what it draws, and names the function that draws it."""
+def with_links_below(notebook: Notebook, generated: Path, records: Mapping[str, xr.Dataset]) -> Notebook:
+    """A copy in which a line below each figure leads to what it is made of. ``records``: by their hash."""
     apart = nbformat.from_dict(notebook)
     cells = []
     for cell in apart.cells:
@@ -248,13 +250,34 @@ def with_data_apart(notebook: Notebook, generated: Path) -> Notebook:
         tables = [output for output in cell.get("outputs", []) if DRAWN in output.get("data", {})]
         if tables:
             cell.outputs = [output for output in cell.outputs if output not in tables]
-            name = cell.metadata["mystnb"]["figure"]["name"]
-            write(generated / f"{name}.csv", tables[0].data[DRAWN])
-            line = f"{{download}}`its points as CSV <../generated/{name}.csv>` · drawn by `{tables[0].metadata['drawn by']}`"
-            below = f":::{{div}} kadam-figure-links\n{line}\n:::"
+            below = f":::{{div}} kadam-figure-links\n{_links(cell, tables[0], generated, records)}\n:::"
             cells.append(nbformat.v4.new_markdown_cell(below, id=f"{cell.id}-data"))
     apart.cells = cells
     return apart
+
+
+def _links(cell: Notebook, table: Notebook, generated: Path, records: Mapping[str, xr.Dataset]) -> str:
+    """Of a figure: what draws it, the records that it draws, its points and picture, and the commands that compute it again."""
+    name, told = cell.metadata["mystnb"]["figure"]["name"], table.metadata
+    module, _, function = told["drawn by"].rpartition(".")
+    found = [f"[source](../../{module.replace('.', '/')}.py) of `{function}`"]
+    for one in told["records"]:
+        words, known = f"{one['experiment']} record", records.get(one["sha256"])
+        found.append(words if known is None else f"[{words}](../generated/{_offered(known, generated)})")
+    write(generated / f"{name}.csv", table.data[DRAWN])
+    found.append(f"[data as CSV](../generated/{name}.csv)")
+    for picture in (output.data["image/svg+xml"] for output in cell.outputs if "image/svg+xml" in output.get("data", {})):
+        write(generated / f"{name}.svg", picture)
+        found.append(f"[SVG](../generated/{name}.svg)")
+    again = " and ".join(f"`{command(one['experiment'], one['profile'])}`" for one in told["records"])
+    return " · ".join([*found, *([f"rerun: {again}"] if again else [])])
+
+
+def _offered(record: xr.Dataset, generated: Path) -> str:
+    """The name of a record's file, once it lies beside the book."""
+    name = "{experiment}-{profile}.nc".format(**record.attrs)
+    files.copy(Path(record.encoding["source"]), generated / name)
+    return name
 
 
 def badge_of(shown: Mapping[str, xr.Dataset], *, folder: str = "generated", after: str = "") -> str:

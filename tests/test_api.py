@@ -3,10 +3,10 @@
 import importlib
 import pkgutil
 import re
-import sys
 from pathlib import Path
 from types import SimpleNamespace
 
+import docstrings
 import pytest
 from docutils import nodes
 
@@ -16,13 +16,6 @@ from kadam import theory
 ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "book" / "api.md").read_text()
 NAMED = set(re.findall(r":: (kadam[\w.]*)", PAGE))
-
-
-@pytest.fixture(scope="module")
-def docstrings():
-    sys.path.insert(0, str(ROOT / "book" / "_ext"))
-    yield importlib.import_module("docstrings")
-    sys.path.pop(0)
 
 
 def test_every_public_name_and_every_module_of_the_theory_is_on_the_page():
@@ -47,7 +40,7 @@ def resolved(name):
         ("    indented |W|^2", r"    indented \|W\|^2"),
     ],
 )
-def test_a_size_is_no_substitution(docstrings, line, set_as):
+def test_a_size_is_no_substitution(line, set_as):
     assert docstrings.with_bars(line) == set_as
 
 
@@ -61,7 +54,7 @@ def test_a_size_is_no_substitution(docstrings, line, set_as):
         ("coefficient", False),
     ],
 )
-def test_code_that_names_a_function_leads_to_it(docstrings, code, leads):
+def test_code_that_names_a_function_leads_to_it(code, leads):
     entry = SimpleNamespace(docname="api", node_id="here")
     objects = {f"kadam.theory.stability.{name}": entry for name in ("coefficient", "max_update_bound")}
     app = SimpleNamespace(

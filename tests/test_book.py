@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 import time
+from pathlib import Path
 from threading import Thread
 
 import nbformat
@@ -186,7 +187,7 @@ def test_a_page_folds_all_code_but_its_idea_and_what_draws(page, used, tmp_path)
     assert folded == [True, False, False, True]
 
 
-def test_below_a_figure_its_points_can_be_had_and_its_cell_keeps_the_picture(page, used, tmp_path):
+def test_below_a_figure_all_that_it_is_made_of_can_be_had_and_its_cell_keeps_the_picture(page, used, tmp_path):
     """As the kernel gives both; what nbval compares with has neither."""
     source = page("from kadam.chapters.stability import figures\n_ = figures.region(record)")
     text = source.source.read_text().replace("{code-cell} ipython3\nfrom", "{code-cell} ipython3\n---\n" + FIGURE + "---\nfrom")
@@ -199,8 +200,13 @@ def test_below_a_figure_its_points_can_be_had_and_its_cell_keeps_the_picture(pag
     marked = book.with_badge(executed, source, used, tmp_path / "generated").cells
     (at,) = (i for i, cell in enumerate(marked) if "outputs" in cell and cell.outputs)
     assert [set(output.data) for output in marked[at].outputs] == [{"image/svg+xml", "text/plain"}]
-    assert "../generated/fig-it.csv" in marked[at + 1].source
-    assert "kadam.chapters.stability.figures.region" in marked[at + 1].source
+    line = marked[at + 1].source.splitlines()[1]
+    linked = [(tmp_path / "generated" / target).resolve() for target in re.findall(r"\]\(([^)]+)\)", line)]
+    assert [path.name for path in linked] == ["figures.py", "stability-smoke.nc", "fig-it.csv", "fig-it.svg"]
+    assert linked[0].relative_to(tmp_path.parent) == Path("kadam/chapters/stability/figures.py")
+    assert all(path.stat().st_size > 100 for path in linked[1:])
+    assert "of `region`" in line
+    assert "rerun: `kadam run stability --profile smoke --fresh`" in line
     assert (tmp_path / "generated" / "fig-it.csv").read_text().startswith("panel,title,kind,label,x,y,value\n1,")
 
 

@@ -5,13 +5,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import origin
 import pytest
 
 ROOT = Path(__file__).parents[1]
-sys.path.insert(0, str(ROOT / "book" / "_ext"))
-
-import origin  # noqa: E402
-
 FOLDER = 'it\'s a "copy" für € $HOME'
 
 # What the book's settings say of links, as Sphinx has them once its extensions are through.

@@ -1,4 +1,4 @@
-"""What README and pages show is so: commands, examples, tables, links, labels, alt texts, and signs that MathJax can set."""
+"""What README and pages show is so: commands, examples, tables, links, labels, alt texts, and formulas that can be typeset."""
 
 import ast
 import contextlib
@@ -11,7 +11,6 @@ import sys
 import tokenize
 import tomllib
 import warnings
-from importlib.resources import files
 from pathlib import Path
 
 import click
@@ -20,6 +19,8 @@ import nbformat
 import pytest
 import torch
 import yaml
+from formulas import converted
+from math_core import LatexError
 from recipes import RECIPES, WATCHING
 from tex import rows
 
@@ -280,12 +281,6 @@ def test_no_page_says_a_thing_twice():
         assert sorted(starts) == sorted(set(starts)), name
 
 
-def known_to_mathjax():
-    """The macros and environments of the MathJax that comes with the book: the keys of its tables, whose values are signs."""
-    script = (files("sphinx-mathjax-offline") / "static/mathjax/tex-svg-full.js").read_text()
-    return set(re.findall(r'[{,](?:"\\+)?"?([A-Za-z]+\*?)"?:(?:"(?:\\[ux]|[A-Z])|\[")', script))
-
-
 def printed():
     """What notebooks print as Markdown or tables, and what the ledger says."""
     for path in (ROOT / "notebooks" / "smoke").glob("*.ipynb"):
@@ -298,20 +293,28 @@ def printed():
             yield f"{claim.statement} {claim.criterion} {claim.source}"
 
 
-def signs(text):
-    """Macros and environments in a text's formulas."""
-    formulas = re.findall(r"\$\$.*?\$\$|\$[^$\n]+\$|\{math\}.*?```", re.sub(r"(?<!`)`[^`\n$]+`(?!`)", "", text), flags=re.S)
-    for formula in formulas:
-        yield from re.findall(r"\\([A-Za-z]+)", re.sub(r"\\(begin|end)\{(\w+\*?)\}", r"\\\2 ", formula))
+def formulas_of(text):
+    """A text's formulas, and whether each stands by itself."""
+    text = re.sub(r"(?<!`)`[^`\n$]+`(?!`)", "", text)
+    for block, inline, directive in re.findall(
+        r"\$\$(.*?)\$\$|\$([^$\n]+)\$|\{math\}\n(?::[^\n]*\n)*(.*?)```", text, flags=re.S
+    ):
+        yield block or inline or directive, not inline
 
 
-def test_mathjax_knows_every_sign_of_the_pages_notebooks_and_ledger():
-    known = known_to_mathjax()
-    assert 1_000 < len(known) < 5_000
-    assert not known & {"gama", "frc", "foo", "lamda", "bigg1"}
-    used = {(name, sign) for name, text in [*PROSE.items(), *(("printed", text) for text in printed())] for sign in signs(text)}
-    assert len({sign for _, sign in used}) > 60
-    assert sorted(pair for pair in used if pair[1] not in known) == []
+def is_typeset(tex, block):
+    try:
+        return "<math" in converted(tex, block=block)
+    except LatexError:
+        return False
+
+
+def test_every_formula_of_pages_notebooks_and_ledger_can_be_typeset():
+    texts = [*PROSE.items(), *(("printed", text) for text in printed())]
+    found = {(name, *formula) for name, text in texts for formula in formulas_of(text)}
+    assert len(found) > 1_000
+    assert [formula for formula in found if not is_typeset(*formula[1:])] == []
+    assert not is_typeset(r"\gama < 1", block=False)
 
 
 def test_the_settings_of_the_book_are_read_as_they_are_meant():

@@ -2,6 +2,7 @@
 Jupyter Book."""
 
 import json
+import re
 import runpy
 import subprocess
 import sys
@@ -10,19 +11,21 @@ from types import SimpleNamespace
 from xml.etree import ElementTree
 
 import cited
+import light
+import published
 import pytest
+import reachable
 import yaml
 from bs4 import BeautifulSoup
+from docutils import nodes
+from fontTools.ttLib import TTFont
 from jupyter_book.config import get_final_config
 from same_book import differences, pages
 
 from kadam import book
+from kadam.report.table import table
 
 ROOT = Path(__file__).parents[1]
-sys.path.insert(0, str(ROOT / "book" / "_ext"))
-
-import published  # noqa: E402
-
 CONF = runpy.run_path(str(ROOT / "book" / "conf.py"))
 
 CITED = cited.files()
@@ -70,6 +73,68 @@ def test_a_page_names_its_address_description_picture_and_mark(built):
     assert said["description"] == said["og:description"] == "It says more of beta_2."
     assert said["og:site_name"].startswith("kadam: ")
     assert (built / "other" / said["icon"]).resolve() == built / "_static" / "mark.svg"
+
+
+def test_a_formula_is_set_without_a_script_in_a_font_that_holds_its_signs(built):
+    page = BeautifulSoup((built / "other" / "page.html").read_text(), "html.parser")
+    assert [str(one) for one in page.article.find_all("math")] == ["<math><msub><mi>β</mi><mn>2</mn></msub></math>"]
+    font = TTFont(built / "_static" / "formulas.woff")
+    assert {"β", "𝛽", "2", "√"} == {*map(chr, font.getBestCmap())} & {*"βγ2√", "𝛽", "𝛾"}
+    roots = font["MATH"].table.MathVariants.VertGlyphConstruction[0].MathGlyphVariantRecord
+    assert len({font["hmtx"][root.VariantGlyph][0] for root in roots}) == 1 < len(roots)
+    assert (built / "_static" / "formulas.woff").stat().st_size < 60_000
+
+
+def test_pages_load_the_icons_and_the_styles_that_they_use(built):
+    assert "fontawesome.js" not in "".join(path.read_text() for path in built.rglob("*.html"))
+    style = (built / "_static" / "styles" / "pydata-sphinx-theme.css").read_text()
+    drawn = re.search(r'\.fa-bars:before\{content:"(.)"\}', style)[1]
+    (font,) = re.findall(r'url\(([^)]*solid[^)]*)\) format\("woff"\)', style)
+    icons = TTFont(built / "_static" / "styles" / font).getBestCmap()
+    assert ord(drawn) in icons
+    assert len(icons) < 60
+    assert "fa-anchor" not in style
+    assert len(style) < 200_000
+
+
+def test_a_style_is_left_out_only_where_nothing_can_have_its_classes():
+    kept = [
+        "a:hover{color:red}",
+        ".one.two > p{margin:0}",
+        "p:not(.gone){margin:0}",
+        '[class*="gone"]{margin:0}',
+        "@page{margin:0}",
+    ]
+    cut = {
+        ".one,.gone{margin:0}": ".one{margin:0}",
+        ".one.gone{margin:0}": "",
+        "@media print{.gone{margin:0}}": "",
+        "@media print{.two{margin:0}.gone{margin:0}}": "@media print{.two{margin:0}}",
+    }
+    assert light.lighter("".join([*kept, *cut]), {"one", "two"}) == "".join([*kept, *cut.values()])
+
+
+def test_a_long_table_of_results_is_folded_and_its_columns_are_named():
+    sizes = (reachable.LONG, reachable.LONG + 1)
+    short, long = (table(("a", "b"), [(i, "<i>") for i in range(rows)])._repr_html_() for rows in sizes)
+    tree = nodes.paragraph("", "", *(nodes.raw("", html, format="html") for html in (short, long, "<p>")))
+    reachable.fold(None, tree, "page")
+    texts = [one.astext() for one in tree.children]
+    assert [texts[0], texts[2]] == [short, "<p>"]
+    folded = BeautifulSoup(texts[1], "html.parser").details
+    assert folded.summary.text == f"{sizes[1]} rows: a, b"
+    assert str(folded.table) == long
+
+
+def test_an_edited_extension_is_another_setting_by_which_sphinx_reads_all_pages_again(tmp_path):
+    settings = []
+    app = SimpleNamespace(add_config_value=lambda *setting: settings.append(setting))
+    (tmp_path / "anew.py").write_text(SMALL["book/_ext/anew.py"])
+    for text in ("a = 1", "a = 1", "a = 2"):
+        (tmp_path / "other.py").write_text(text)
+        runpy.run_path(str(tmp_path / "anew.py"))["setup"](app)
+    assert settings[0] == settings[1] != settings[2]
+    assert {rebuilds for *_, rebuilds in settings} == {"env"}
 
 
 def test_the_map_of_the_site_holds_the_pages_alone(built):

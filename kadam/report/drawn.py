@@ -16,6 +16,7 @@ from matplotlib.patches import Rectangle
 
 from kadam.report.style import Axes
 
+OF_A_RECORD = ("experiment", "profile", "sha256")
 HEAD = ("panel", "title", "kind", "label", "x", "y", "value")
 
 Row = tuple[float | str, ...]  # x, y and, where a colour tells one, a value
@@ -107,7 +108,8 @@ def publish(shell: Any) -> None:
     def tell() -> None:
         for number in plt.get_fignums():
             figure = plt.figure(number)
-            shell.display_pub.publish({"text/csv": as_csv(figure)}, {"drawn by": figure.get_gid() or ""})
+            records = [{name: one.get(name, "") for name in OF_A_RECORD} for one in getattr(figure, "drawn_from", [])]
+            shell.display_pub.publish({"text/csv": as_csv(figure)}, {"drawn by": figure.get_gid() or "", "records": records})
 
     shell.events.register("post_execute", tell)
     shell.display_formatter.mimebundle_formatter.for_type(Figure, picture)

@@ -87,7 +87,9 @@ TIME = r"time $n\eta$"
 
 
 def styled(draw: Callable[P, Figure]) -> Callable[P, Figure]:
-    """Decorate a function that draws a record so that it draws in this style and labels stand-in data; its name is the ``gid``.
+    """Decorate a function that draws a record so that it draws in this style and labels stand-in data.
+
+    The figure's ``gid`` is the function's name, its ``drawn_from`` what the records say of themselves.
 
     Only the settings named in ``BASE`` are put back: ``plt.rc_context`` would also undo what a notebook's backend sets
     when it wakes up at the first figure, and every later figure would stay invisible.
@@ -103,6 +105,7 @@ def styled(draw: Callable[P, Figure]) -> Callable[P, Figure]:
             _label_stand_in(figure, args)
             _drop_minor_ticks(figure)
             figure.set_gid(f"{draw.__module__}.{draw.__name__}")
+            figure.drawn_from = [one.attrs for one in args if isinstance(one, xr.Dataset)]  # type: ignore[attr-defined]
             return figure
         finally:
             plt.rcParams.update(before)

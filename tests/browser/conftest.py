@@ -24,6 +24,8 @@ def chromium():
 def visit(chromium):
     """Opens an address of this machine: ``visit(address, width=1200)``; the rest are settings of playwright's context.
 
+    ``visit.requested``: the addresses of all that was loaded.
+
     After the test no page may have thrown or logged an error, nor asked another machine for anything.
     """
     contexts, wrong = [], []
@@ -34,11 +36,12 @@ def visit(chromium):
         page = context.new_page()
         page.on("pageerror", lambda error: wrong.append(f"thrown: {error}"))
         page.on("console", lambda message: message.type == "error" and wrong.append(message.text))
-        page.on("request", lambda request: request.url.startswith(("file:", "data:")) or wrong.append(request.url))
+        page.on("request", lambda request: opened.requested.append(request.url))
         page.goto(address)
         return page
 
+    opened.requested = []
     yield opened
     for context in contexts:
         context.close()
-    assert wrong == []
+    assert wrong + [url for url in opened.requested if not url.startswith(("file:", "data:"))] == []

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
+import xarray as xr
 
 from kadam.report import drawn, style
 
@@ -79,14 +80,15 @@ def test_a_kernel_publishes_the_table_of_every_open_figure_and_what_drew_it():
     assert published == []
 
     @style.styled
-    def line():
+    def line(record):
         figure, axes = plt.subplots()
         axes.plot([1], [2])
         return figure
 
-    figure = line()
+    facts = {"experiment": "growth", "profile": "smoke", "sha256": "1234"}
+    figure = line(xr.Dataset(attrs={**facts, "data": "none"}))
     hooks["post_execute"]()
-    assert published == [({"text/csv": drawn.as_csv(figure)}, {"drawn by": f"{__name__}.line"})]
+    assert published == [({"text/csv": drawn.as_csv(figure)}, {"drawn by": f"{__name__}.line", "records": [facts]})]
     assert hooks[plt.Figure] is drawn.picture
 
 

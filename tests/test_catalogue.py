@@ -207,7 +207,8 @@ def test_a_page_draws_its_own_record_where_it_is_asked_to(smoke_records, monkeyp
         chapters.shown("stability", "smoke", "mine")
 
 
-def test_what_was_judged_once_is_read_again_until_record_or_code_changes(monkeypatch, smoke_records):
+def test_what_was_judged_once_is_read_again_until_record_or_code_changes(monkeypatch, smoke_records, tmp_path):
+    monkeypatch.setenv("KADAM_CACHE", str(tmp_path))  # what is judged here, no other test may read
     record = smoke_records["stability"]
     first, judged = chapters.kept("stability", record), []
     monkeypatch.setattr(chapters, "claims", lambda name, record: judged.append(name) or first)

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from tiers import exhaustive
 
 from kadam import chapters, notebooks
 
@@ -30,6 +31,7 @@ def test_a_notebook_is_executed_to_the_bytes_that_are_committed(source, executed
     assert text == (NOTEBOOKS / "smoke" / f"{source.stem}.ipynb").read_text()
 
 
+@exhaustive
 def test_pictures_are_equal_to_the_byte_too(executed, tmp_path):
     page = notebooks.Page(SOURCES[0])
     once, twice = (notebooks.as_text(executed(page, folder)) for folder in (None, tmp_path))

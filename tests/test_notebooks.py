@@ -10,6 +10,7 @@ import jupytext
 import nbformat
 import pytest
 import yaml
+from tiers import exhaustive
 
 ROOT = Path(__file__).parents[1]
 SOURCES = sorted((ROOT / "notebooks").glob("*.md"))
@@ -128,6 +129,7 @@ def test_a_smoke_notebook_is_its_sources_execution(path):
     assert executed == source
 
 
+@exhaustive
 def test_a_changed_number_in_a_smoke_notebook_is_caught(tmp_path):
     """By nbval, as `make notebooks` runs it, in the cell of that number and in no other."""
     path = tmp_path / SMOKE[0].name

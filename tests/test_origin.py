@@ -7,6 +7,7 @@ from pathlib import Path
 
 import origin
 import pytest
+from tiers import exhaustive
 
 ROOT = Path(__file__).parents[1]
 FOLDER = 'it\'s a "copy" für € $HOME'
@@ -115,5 +116,6 @@ def test_claims_are_told_in_an_archive(unpacked, monkeypatch):
     assert "not run at this profile" not in told
 
 
+@exhaustive
 def test_a_notebook_is_executed_in_an_archive(unpacked, monkeypatch):
     assert run(unpacked, "-c", NOTEBOOK, monkeypatch=monkeypatch).split() == ["True", "True"]

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 from PIL import Image
+from tiers import exhaustive
 
 from kadam import cli
 from kadam.lab.data import images
@@ -362,6 +363,7 @@ def test_pixels_that_do_not_divide_the_height_are_named(coloured, pixels):
 @pytest.mark.skipif(
     not any((REAL_FOLDER / file.name).exists() for file in data.CIFAR10.files if not file.lossy), reason="CIFAR-10 is not here"
 )
+@exhaustive
 def test_cifar10_is_what_its_data_card_says(monkeypatch):
     monkeypatch.setenv("KADAM_DATA", str(REAL_FOLDER))
     loaded = images.load_images()
@@ -381,6 +383,7 @@ LOSSY_FILE = next(file for file in data.CIFAR10.files if file.lossy)
 
 
 @pytest.mark.skipif(not (REAL_FOLDER / LOSSY_FILE.name).exists(), reason="CIFAR-10's JPEG copy is not here")
+@exhaustive
 def test_the_jpeg_copy_of_cifar10_is_what_its_data_card_says(monkeypatch, tmp_path):
     monkeypatch.setenv("KADAM_DATA", str(tmp_path))
     (tmp_path / LOSSY_FILE.name).symlink_to(REAL_FOLDER / LOSSY_FILE.name)

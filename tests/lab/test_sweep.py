@@ -11,6 +11,7 @@ import pytest
 import torch
 import xarray as xr
 from threadpoolctl import threadpool_info, threadpool_limits
+from tiers import cases, exhaustive
 
 from kadam.lab.engine.cluster import ClusterError
 from kadam.lab.engine.sweep import Work, end_with, one_thread, sweep
@@ -64,7 +65,7 @@ def test_results_come_in_order_with_their_seconds():
 
 
 @pytest.mark.filterwarnings("ignore::ResourceWarning")
-@pytest.mark.parametrize("jobs", [2, 3, 8])
+@pytest.mark.parametrize("jobs", cases((2, 3, 8), quick=(2,)))
 def test_the_number_of_processes_changes_no_bit(jobs, tmp_path):
     assert_equal(run(jobs=jobs, checkpoint=tmp_path), run())
 
@@ -79,6 +80,7 @@ def hoarding(piece, progress):
 
 
 @pytest.mark.filterwarnings("error", "ignore::ResourceWarning")
+@exhaustive
 def test_a_process_that_hoards_memory_is_replaced_and_nobody_waits_for_it(tmp_path):
     """Where the pool's remark on this is an error, as in these tests, its own thread would end, and the sweep never."""
     cloudpickle.register_pickle_by_value(sys.modules[__name__])

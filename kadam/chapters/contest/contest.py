@@ -212,6 +212,19 @@ def check_same(kind: str, found: Described, sha256: str) -> None:
         raise DataError(f"{kind}: sha256 is {found.sha256} where this piece is computed, expected {sha256}")
 
 
+def foretold(
+    contest: Callable[[Any], Contest], arithmetic: Callable[[Contest], Arithmetic]
+) -> tuple[Callable[[Any, int], str], Callable[[Any], Arithmetic], Callable[[Any], float]]:
+    """What is known of an experiment before it is run, each a function of its configuration: what it says before it starts, in
+    so many processes, with an estimate from a few steps here; what it computes; and from such steps the seconds of all runs.
+    """
+    return (
+        lambda config, jobs: contest(config).announcement(jobs),
+        lambda config: arithmetic(contest(config)),
+        lambda config: contest(config).pilot(),
+    )
+
+
 def seconds_a_step(training: Training, data: Any, *, every: float, device: str, tried: int = 20) -> float:
     """How long a step takes here in one thread, with an evaluation every so many, both after a first that is not counted."""
     limit = min(tried, training.schedule.steps)

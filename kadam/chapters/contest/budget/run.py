@@ -12,22 +12,19 @@ import numpy as np
 import xarray as xr
 
 from kadam.chapters.contest.budget.config import PROFILES, Drawn
-from kadam.chapters.contest.contest import Contest
+from kadam.chapters.contest.contest import Contest, foretold
 from kadam.chapters.contest.knobs import KNOB_UNITS, Search, Settings
 from kadam.chapters.contest.texts import TEXT_UNITS, arithmetic, contest_on_text, hold
 from kadam.lab.records.record import recorded, with_units
 from kadam.lab.train import optimizers
-from kadam.lab.train.arithmetic import Arithmetic
-
-
-def announcement(config: Drawn, jobs: int) -> str:
-    """The plan and an estimate from a few steps on this machine."""
-    return contest(config).announcement(jobs)
 
 
 def contest(config: Drawn) -> Contest:
     """Who competes, and how."""
     return contest_on_text("budget", config, Search, methods=config.methods, settings=functools.partial(drawn, config))
+
+
+announcement, plan, pilot = foretold(contest, arithmetic)
 
 
 def drawn(config: Drawn, method: str) -> Settings:
@@ -41,16 +38,6 @@ def drawn(config: Drawn, method: str) -> Settings:
 
 def _log_ends(config: Drawn, method: str) -> list[list[float]]:
     return [optimizers.rates(method, config.rates), list(config.forgets), list(config.forgets_squares)]
-
-
-def plan(config: Drawn) -> Arithmetic:
-    """What a run computes."""
-    return arithmetic(contest(config))
-
-
-def pilot(config: Drawn) -> float:
-    """The seconds that all runs take here, one after another, from a few steps."""
-    return contest(config).pilot()
 
 
 @recorded("budget", PROFILES)

@@ -10,16 +10,10 @@ from pathlib import Path
 import xarray as xr
 
 from kadam.chapters.contest.cifar.config import LEAST, PROFILES
-from kadam.chapters.contest.contest import Contest
+from kadam.chapters.contest.contest import Contest, foretold
 from kadam.chapters.contest.images import IMAGE_UNITS, arithmetic, contest_on_images, hold
 from kadam.chapters.contest.settings import OnImages
 from kadam.lab.records.record import recorded, with_units
-from kadam.lab.train.arithmetic import Arithmetic
-
-
-def announcement(config: OnImages, jobs: int) -> str:
-    """The plan and an estimate from a few steps on this machine."""
-    return contest(config).announcement(jobs)
 
 
 def contest(config: OnImages) -> Contest:
@@ -27,14 +21,7 @@ def contest(config: OnImages) -> Contest:
     return contest_on_images("cifar", config)
 
 
-def plan(config: OnImages) -> Arithmetic:
-    """What a run computes."""
-    return arithmetic(contest(config))
-
-
-def pilot(config: OnImages) -> float:
-    """The seconds that all runs take here, one after another, from a few steps."""
-    return contest(config).pilot()
+announcement, plan, pilot = foretold(contest, arithmetic)
 
 
 @recorded("cifar", PROFILES, LEAST)

@@ -10,17 +10,11 @@ import xarray as xr
 
 from kadam.chapters.contest.comparisons import TUNED
 from kadam.chapters.contest.confirm.config import PROFILES
-from kadam.chapters.contest.contest import Contest
+from kadam.chapters.contest.contest import Contest, foretold
 from kadam.chapters.contest.images import IMAGE_UNITS, arithmetic, contest_on_images, hold
 from kadam.chapters.contest.settings import OnImages
 from kadam.chapters.contest.trials import interpolated
 from kadam.lab.records.record import recorded, with_units
-from kadam.lab.train.arithmetic import Arithmetic
-
-
-def announcement(config: OnImages, jobs: int) -> str:
-    """The plan and an estimate from a few steps on this machine."""
-    return contest(config).announcement(jobs)
 
 
 def contest(config: OnImages) -> Contest:
@@ -28,14 +22,7 @@ def contest(config: OnImages) -> Contest:
     return contest_on_images("confirm", config, comparisons=(TUNED,), tuned=interpolated)
 
 
-def plan(config: OnImages) -> Arithmetic:
-    """What a run computes."""
-    return arithmetic(contest(config))
-
-
-def pilot(config: OnImages) -> float:
-    """The seconds that all runs take here, one after another, from a few steps."""
-    return contest(config).pilot()
+announcement, plan, pilot = foretold(contest, arithmetic)
 
 
 @recorded("confirm", PROFILES)

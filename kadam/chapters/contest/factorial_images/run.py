@@ -9,18 +9,12 @@ from pathlib import Path
 import xarray as xr
 
 from kadam.chapters.contest.comparisons import TUNED
-from kadam.chapters.contest.contest import Contest, betas
+from kadam.chapters.contest.contest import Contest, betas, foretold
 from kadam.chapters.contest.factorial_images.config import PROFILES
 from kadam.chapters.contest.images import IMAGE_UNITS, arithmetic, contest_on_images, hold
 from kadam.chapters.contest.settings import Chosen
 from kadam.chapters.contest.trials import interpolated
 from kadam.lab.records.record import recorded, with_units
-from kadam.lab.train.arithmetic import Arithmetic
-
-
-def announcement(config: Chosen, jobs: int) -> str:
-    """The plan and an estimate from a few steps on this machine."""
-    return contest(config).announcement(jobs)
 
 
 def contest(config: Chosen) -> Contest:
@@ -28,14 +22,7 @@ def contest(config: Chosen) -> Contest:
     return contest_on_images("factorial on images", config, comparisons=(TUNED,), tuned=interpolated, score="loss")
 
 
-def plan(config: Chosen) -> Arithmetic:
-    """What a run computes."""
-    return arithmetic(contest(config))
-
-
-def pilot(config: Chosen) -> float:
-    """The seconds that all runs take here, one after another, from a few steps."""
-    return contest(config).pilot()
+announcement, plan, pilot = foretold(contest, arithmetic)
 
 
 @recorded("factorial_images", PROFILES)

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import xarray as xr
 
-from kadam.chapters.contest.contest import Contest
+from kadam.chapters.contest.contest import Contest, foretold
 from kadam.chapters.contest.language.config import PROFILES
 from kadam.chapters.contest.settings import Config
 from kadam.chapters.contest.texts import TEXT_UNITS, arithmetic, contest_on_text, hold
@@ -18,13 +18,7 @@ from kadam.chapters.contest.trials import marks
 from kadam.decay import Decay, stages
 from kadam.lab.records.record import recorded, with_units
 from kadam.lab.train import optimizers
-from kadam.lab.train.arithmetic import Arithmetic
 from kadam.theory import stability
-
-
-def announcement(config: Config, jobs: int) -> str:
-    """The plan and an estimate from a few steps on this machine."""
-    return contest(config).announcement(jobs)
 
 
 def contest(config: Config) -> Contest:
@@ -32,9 +26,7 @@ def contest(config: Config) -> Contest:
     return contest_on_text("language", config)
 
 
-def plan(config: Config) -> Arithmetic:
-    """What a run computes."""
-    return arithmetic(contest(config))
+announcement, plan, pilot = foretold(contest, arithmetic)
 
 
 @recorded("language", PROFILES)

@@ -11,18 +11,12 @@ from pathlib import Path
 import xarray as xr
 
 from kadam.chapters.contest.comparisons import MATCHED, TUNED
-from kadam.chapters.contest.contest import Contest
+from kadam.chapters.contest.contest import Contest, foretold
 from kadam.chapters.contest.lookahead.config import PROFILES
 from kadam.chapters.contest.settings import Config
 from kadam.chapters.contest.texts import TEXT_UNITS, arithmetic, contest_on_text, hold
 from kadam.chapters.contest.trials import interpolated
 from kadam.lab.records.record import recorded, with_units
-from kadam.lab.train.arithmetic import Arithmetic
-
-
-def announcement(config: Config, jobs: int) -> str:
-    """The plan and an estimate from a few steps on this machine."""
-    return contest(config).announcement(jobs)
 
 
 def contest(config: Config) -> Contest:
@@ -30,9 +24,7 @@ def contest(config: Config) -> Contest:
     return contest_on_text("lookahead", config, comparisons=(TUNED, MATCHED), tuned=interpolated)
 
 
-def plan(config: Config) -> Arithmetic:
-    """What a run computes."""
-    return arithmetic(contest(config))
+announcement, plan, pilot = foretold(contest, arithmetic)
 
 
 @recorded("lookahead", PROFILES)

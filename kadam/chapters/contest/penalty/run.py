@@ -11,17 +11,11 @@ from pathlib import Path
 import numpy as np
 import xarray as xr
 
-from kadam.chapters.contest.contest import Contest
+from kadam.chapters.contest.contest import Contest, foretold
 from kadam.chapters.contest.knobs import KNOB_UNITS, Search, Settings
 from kadam.chapters.contest.penalty.config import PENALISED, PROFILES, Decaying
 from kadam.chapters.contest.texts import TEXT_UNITS, arithmetic, contest_on_text, hold
 from kadam.lab.records.record import recorded, with_units
-from kadam.lab.train.arithmetic import Arithmetic
-
-
-def announcement(config: Decaying, jobs: int) -> str:
-    """The plan and an estimate from a few steps on this machine."""
-    return contest(config).announcement(jobs)
 
 
 def contest(config: Decaying) -> Contest:
@@ -29,21 +23,14 @@ def contest(config: Decaying) -> Contest:
     return contest_on_text("penalty", config, Search, methods=config.methods, settings=functools.partial(grid, config))
 
 
+announcement, plan, pilot = foretold(contest, arithmetic)
+
+
 def grid(config: Decaying, method: str) -> Settings:
     """Every learning rate with every strength of a method."""
     strengths = config.penalties if method == PENALISED else config.strengths
     rate, strength = np.meshgrid(config.rates, strengths, indexing="ij")
     return {"rate": rate.ravel(), "weight_decay": strength.ravel()}
-
-
-def plan(config: Decaying) -> Arithmetic:
-    """What a run computes."""
-    return arithmetic(contest(config))
-
-
-def pilot(config: Decaying) -> float:
-    """The seconds that all runs take here, one after another, from a few steps."""
-    return contest(config).pilot()
 
 
 @recorded("penalty", PROFILES)

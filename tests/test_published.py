@@ -126,15 +126,20 @@ def test_a_long_table_of_results_is_folded_and_its_columns_are_named():
     assert str(folded.table) == long
 
 
-def test_an_edited_extension_is_another_setting_by_which_sphinx_reads_all_pages_again(tmp_path):
+def test_an_edited_extension_or_style_is_another_setting_by_which_sphinx_makes_all_pages_again(tmp_path):
+    (tmp_path / "_ext").mkdir()
+    (tmp_path / "_static").mkdir()
+    (tmp_path / "_ext" / "anew.py").write_text(SMALL["book/_ext/anew.py"])
     settings = []
-    app = SimpleNamespace(add_config_value=lambda *setting: settings.append(setting))
-    (tmp_path / "anew.py").write_text(SMALL["book/_ext/anew.py"])
-    for text in ("a = 1", "a = 1", "a = 2"):
-        (tmp_path / "other.py").write_text(text)
-        runpy.run_path(str(tmp_path / "anew.py"))["setup"](app)
-    assert settings[0] == settings[1] != settings[2]
-    assert {rebuilds for *_, rebuilds in settings} == {"env"}
+    for name, text in (("_ext/a.py", "1"), ("_ext/a.py", "1"), ("_ext/a.py", "2"), ("_static/a.css", "1")):
+        (tmp_path / name).write_text(text)
+        found = []
+        app = SimpleNamespace(add_config_value=lambda *setting, found=found: found.append(setting))
+        runpy.run_path(str(tmp_path / "_ext" / "anew.py"))["setup"](app)
+        settings.append({rebuilds: value for _, value, rebuilds in found})
+    assert settings[0] == settings[1]
+    assert [settings[1]["env"] == settings[2]["env"], settings[1]["html"] == settings[2]["html"]] == [False, True]
+    assert [settings[2]["env"] == settings[3]["env"], settings[2]["html"] == settings[3]["html"]] == [True, False]
 
 
 def test_the_map_of_the_site_holds_the_pages_alone(built):

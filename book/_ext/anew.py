@@ -1,4 +1,4 @@
-"""Make every page anew when one of the book's own extensions has changed: Sphinx looks at sources and settings alone.
+"""Make pages anew when one of the book's own extensions or styles has changed: Sphinx looks at sources and settings alone.
 
 A local Sphinx extension, loaded by ``local_extensions`` in ``_config.yml``.
 """
@@ -10,9 +10,12 @@ from pathlib import Path
 
 from sphinx.application import Sphinx
 
+HERE = Path(__file__).parent
+
 
 def setup(app: Sphinx) -> dict[str, bool]:
-    """Register a setting that says what the extensions are."""
-    sources = b"".join(path.read_bytes() for path in sorted(Path(__file__).parent.glob("*.py")))
-    app.add_config_value("kadam_extensions", hashlib.sha256(sources).hexdigest(), "env")
+    """Register settings that say what the extensions and the styles are, and what a change of either makes anew."""
+    for folder, kind, rebuilds in ((HERE, "*.py", "env"), (HERE.parent / "_static", "*", "html")):
+        content = b"".join(path.read_bytes() for path in sorted(folder.glob(kind)))
+        app.add_config_value(f"kadam_{folder.name.strip('_')}", hashlib.sha256(content).hexdigest(), rebuilds)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -114,6 +114,9 @@ def test_the_page_on_reproducing_names_the_profiles_that_there_are():
     assert re.findall(r"`(\w+)`", row)[1:] == [name for name in chapters.NAMES if "cpu" in chapters.find(name).profiles]
     lacking = [f"`{name}`" for name in chapters.NAMES if "paper" not in chapters.find(name).profiles]
     assert f"{' and '.join(lacking)} have no profile `paper`" in TEXTS["reproducing"]
+    known = {name: chapters.find(name).part("config").PROFILES.get("paper") for name in chapters.NAMES}
+    *most, last = [f"`{name}`" for name, config in known.items() if config and "device='cuda'" not in repr(config)]
+    assert f" {', '.join(most)} and {last} compute on the processor at every profile" in TEXTS["reproducing"]
     least = [name for name in chapters.NAMES if hasattr(chapters.find(name).part("config"), "LEAST")]
     assert f"of {', '.join(f'`{name}`' for name in least[:-1])} and `{least[-1]}`" in TEXTS["reproducing"]
 

@@ -14,7 +14,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from kadam import Decay
+from kadam.chapters.generalization import run as generalization
 from kadam.chapters.growth import run as growth
+from kadam.chapters.growth.silence import run as silence
 from kadam.lab.data.labelled import Augmentation, Batches, Labelled, Seeds
 from kadam.lab.data.sources import configured_text
 from kadam.lab.data.windows import Windows
@@ -225,13 +227,31 @@ def test_elsewhere_a_replay_is_a_call():
     assert one.described == captured([one.described]) == {}
 
 
-@pytest.mark.parametrize("setting", growth.SETTINGS)
-def test_growth_is_replayed_with_all_that_is_seen_of_it(setting, device, tmp_path, unreplayed):
+def growing(setting, device):
     config = replace(growth.PROFILES["smoke"], points=4, steps=STEPS, device=device, chunk=8)
-    train = functools.partial(growth.train_piece, config, configured_text(config), *stability.normal_curve(num=4))
     piece = next(piece for piece in growth.pieces(config) if piece[0] == setting)
-    theirs = unreplayed(lambda: train(piece, Progress(lambda done: None)))
-    ours = train(piece, Progress(lambda done: None))
+    return functools.partial(growth.train_piece, config, configured_text(config), *stability.normal_curve(num=4), piece)
+
+
+def silent(device):
+    config = replace(silence.PROFILES["smoke"], steps=STEPS, skip=2, device=device)
+    return functools.partial(silence.train_piece, config, configured_text(config), silence.Piece(3))
+
+
+def generalizing(device):
+    config = replace(generalization.PROFILES["smoke"], steps=STEPS, evaluations=2, device=device)
+    text, pairs = configured_text(config), generalization.settings(config)
+    return functools.partial(generalization.train_piece, config, text, pairs, (3, 0))
+
+
+ENSEMBLES = {name: functools.partial(growing, name) for name in growth.SETTINGS} | {"silent": silent, "general": generalizing}
+
+
+@pytest.mark.parametrize("begun", ENSEMBLES.values(), ids=ENSEMBLES)
+def test_ensembles_are_replayed_with_all_that_is_seen_of_them(begun, device, tmp_path, unreplayed):
+    train = begun(device)
+    theirs = unreplayed(lambda: train(Progress(lambda done: None)))
+    ours = train(Progress(lambda done: None))
     assert captured([ours.attrs, ours.attrs])["captured"] == f"yes, after {WARM_UP} steps of each run"
 
     def stop(done):
@@ -239,8 +259,8 @@ def test_growth_is_replayed_with_all_that_is_seen_of_it(setting, device, tmp_pat
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        train(piece, Progress(stop, tmp_path / "state", keep_every_s=0))
-    again = train(piece, Progress(lambda done: None, tmp_path / "state"))
+        train(Progress(stop, tmp_path / "state", keep_every_s=0))
+    again = train(Progress(lambda done: None, tmp_path / "state"))
     for one in (ours, again):
         (xr.testing.assert_equal if device == "cpu" else xr.testing.assert_allclose)(one, theirs)
 

@@ -18,12 +18,13 @@ from kadam.chapters.generalization.config import ADAM, CHOICES, NORMAL, PROFILES
 from kadam.decay import Decay
 from kadam.lab.data.sources import Text, configured_text, describe
 from kadam.lab.engine.progress import Progress
-from kadam.lab.engine.sweep import computed_s, sweep
+from kadam.lab.engine.sweep import captured, computed_s, sweep
 from kadam.lab.records.record import recorded, with_units
 from kadam.lab.train import devices, probes
 from kadam.lab.train.arithmetic import Arithmetic, of_ensembles
 from kadam.lab.train.ensemble import Ensemble
 from kadam.lab.train.networks import next_token_loss
+from kadam.lab.train.replay import Replay
 from kadam.lab.train.tasks import Batches, character_model, character_size
 from kadam.theory import stability
 from kadam.theory.arguments import Array
@@ -57,6 +58,7 @@ def run(config: Config, *, checkpoint: Path | None = None, jobs: int = 1) -> xr.
     dataset["chosen"] = xr.concat([fixed, tuned], xr.Variable("choice", list(CHOICES)))
     chosen = {"steps": config.steps, "fixed_rate": config.fixed_rate, "train_characters": len(parts.train)}
     dataset.attrs = {"computed_s": computed_s(results)} | chosen | describe(text) | devices.described(config.device)
+    dataset.attrs |= captured(of.attrs for of in results.values())
     return with_units(dataset, UNITS)
 
 
@@ -112,16 +114,22 @@ def train_piece(config: Config, text: Text, pairs: xr.Dataset, piece: Piece, pro
     evaluated = np.linspace(0, config.steps, config.evaluations + 1).round().astype(np.int64)  # steps done
     seen: dict[str, list[torch.Tensor]] = {"train_loss": [], "max_update": [], "square": [], "loss": []}
     seen["loss"].append(validation.losses(ensemble, model, windows))
+    replay = Replay(device)
+
+    def step(batch: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        losses, u = ensemble.step(batch), ensemble.updates.values()
+        squares = torch.stack([torch.linalg.vecdot(x, x) for x in u]).sum(0) / sum(x.shape[1] for x in u)
+        return losses, probes.max_update(ensemble.updates)[0], squares
+
     for n in progress.over(config.steps, {"ensemble": ensemble, "batches": batches, "seen": seen}):
-        seen["train_loss"].append(ensemble.step(next(batches)))
-        seen["max_update"].append(probes.max_update(ensemble.updates)[0])
-        squares = [torch.linalg.vecdot(u, u) for u in ensemble.updates.values()]
-        seen["square"].append(torch.stack(squares).sum(0) / sum(u.shape[1] for u in ensemble.updates.values()))
+        for name, value in zip(("train_loss", "max_update", "square"), replay(step, next(batches)), strict=True):
+            seen[name].append(value)
         if n + 1 in evaluated:
             seen["loss"].append(validation.losses(ensemble, model, windows))
     arrays = {name: torch.stack(values).cpu().numpy().astype(np.float64) for name, values in seen.items()}
     place = {"rate": np.array(config.rates)[rate], "seed": np.full(len(members), seed), "point": point}
-    return validation.summary(arrays, evaluated).assign_coords({name: ("member", of) for name, of in place.items()})
+    kept = validation.summary(arrays, evaluated).assign_coords({name: ("member", of) for name, of in place.items()})
+    return kept.assign_attrs(replay.described)
 
 
 UNITS = validation.UNITS | {

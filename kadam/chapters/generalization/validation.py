@@ -14,6 +14,7 @@ from torch.func import functional_call, vmap
 from torch.nn import functional as F
 
 from kadam.lab.data.sources import Text, random_windows
+from kadam.lab.data.windows import uploaded
 from kadam.lab.train.ensemble import Ensemble
 from kadam.lab.train.probes import spikes
 
@@ -37,7 +38,7 @@ class HeldOut:
 
     def draw(self, rng: np.random.Generator, batch: int, *, device: torch.device | str = "cpu") -> Tensor:
         """Random windows of the training part, (batch, length)."""
-        return torch.from_numpy(random_windows(self.train, batch=batch, length=self.windows.shape[1], rng=rng)).to(device)
+        return uploaded(random_windows(self.train, batch=batch, length=self.windows.shape[1], rng=rng), torch.device(device))
 
 
 def hold_out(text: Text, *, held_out: float, windows: int, context: int) -> HeldOut:

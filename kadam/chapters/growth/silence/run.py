@@ -19,12 +19,13 @@ from kadam.chapters.growth.silence.config import PROFILES, Config
 from kadam.decay import Decay
 from kadam.lab.data.sources import Text, configured_text, describe
 from kadam.lab.engine.progress import Progress
-from kadam.lab.engine.sweep import computed_s, sweep
+from kadam.lab.engine.sweep import captured, computed_s, sweep
 from kadam.lab.records.record import recorded, with_units
 from kadam.lab.train import devices
 from kadam.lab.train.arithmetic import Arithmetic, of_ensembles
 from kadam.lab.train.ensemble import Ensemble
 from kadam.lab.train.networks import next_token_loss
+from kadam.lab.train.replay import Replay
 from kadam.lab.train.tasks import character_model, character_size, text_batches
 
 LAYERS = {"embedding": "tokens.weight", "head": "head.weight"}
@@ -57,7 +58,7 @@ def run(config: Config, *, checkpoint: Path | None = None, jobs: int = 1) -> xr.
         gamma=("pair", [beta1 for beta1, _ in config.betas]),
     )
     dataset.attrs = {"counted": config.steps - config.skip, "faint": FAINT, "computed_s": computed_s(results)}
-    dataset.attrs |= describe(text) | devices.described(config.device)
+    dataset.attrs |= describe(text) | devices.described(config.device) | captured(of.attrs for of in results.values())
     return with_units(dataset, UNITS)
 
 
@@ -76,11 +77,17 @@ def train_piece(config: Config, text: Text, piece: Piece, progress: Progress) ->
     exceeded = torch.zeros(len(decays), len(LAYERS), len(text.vocabulary), len(LEVELS), dtype=torch.int32, device=levels.device)
     counts: dict[str, Tensor] = {"exceeded": exceeded}
     seen: dict[str, list[Tensor]] = {"gradient": [], "loss": []}
+    replay = Replay(levels.device)
+
+    def step(batch: Tensor) -> tuple[Tensor, ...]:
+        loss = ensemble.step(batch)
+        return rows(ensemble.updates, config.width)[..., None] > levels, rows(ensemble.gradients, config.width), loss
+
     for n in progress.over(config.steps, {"ensemble": ensemble, "batches": batches, "counts": counts, "seen": seen}):
-        loss = ensemble.step(next(batches))
+        above, gradient, loss = replay(step, next(batches))
         if n >= config.skip:
-            counts["exceeded"] = counts["exceeded"] + (rows(ensemble.updates, config.width)[..., None] > levels)
-            seen["gradient"].append(rows(ensemble.gradients, config.width))
+            counts["exceeded"] = counts["exceeded"] + above
+            seen["gradient"].append(gradient)
             seen["loss"].append(loss)
     gradient, dims = torch.stack(seen["gradient"]), ("pair", "layer", "character")
     own = gradient.square().mean(0).sqrt()  # every row's, over the steps
@@ -90,7 +97,8 @@ def train_piece(config: Config, text: Text, piece: Piece, progress: Progress) ->
             "exceeded": ((*dims, "level"), counts["exceeded"].cpu().numpy()),
             **{name: (dims, share.cpu().numpy()) for name, share in shares.items()},
             "loss": ("pair", torch.stack(seen["loss"]).mean(0).cpu().numpy()),
-        }
+        },
+        attrs=replay.described,
     )
 
 

@@ -48,7 +48,7 @@
 
   const rmsBound = (n, beta, gamma) => prefactor(n, beta, gamma) * growth(n, logRatio(beta, gamma) / 2);
   const largestRms = (beta, gamma) => // for ever
-    growthRate(beta, gamma) > 0 ? Infinity : Math.max(1, (1 - gamma) / Math.sqrt(1 - beta));
+    isOutside(beta, gamma) ? Infinity : Math.max(1, (1 - gamma) / Math.sqrt(1 - beta));
   const typicalUpdate = (gamma) => Math.sqrt((1 - gamma) / (1 + gamma));
   const criticalSilence = (beta, gamma) => (isOutside(beta, gamma) ? Math.min(beta / gamma / gamma, 1) : 1);
 

@@ -1,5 +1,7 @@
 """What the optimizer's tests share: parameters of every layout, seeded gradients, a loop that feeds them, a comparer."""
 
+import socket
+
 import pytest
 import torch
 from torch.nn import Parameter
@@ -53,3 +55,9 @@ def assert_same_bits(ours, theirs):
     for p, q in zip(owned(ours), owned(theirs), strict=True):
         assert torch.equal(p, q)
         torch.testing.assert_close(ours.state[p], theirs.state[q], rtol=0, atol=0)
+
+
+def loopback():
+    """The name of the network interface that leads to this machine alone."""
+    (name,) = {"lo", "lo0"} & {name for _, name in socket.if_nameindex()}
+    return name

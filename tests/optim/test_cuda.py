@@ -1,10 +1,15 @@
 """The Triton kernel: in Triton's interpreter on the CPU, compiled for Hopper without a GPU, and for real where there is one."""
 
 import importlib.util
+import os
 import re
+import shutil
+import subprocess
 import sys
 import warnings
 from collections import Counter
+from contextlib import nullcontext
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -410,6 +415,90 @@ if torch.cuda.is_available():
                 run.step(cuda, grads)
         finally:
             torch.cuda.set_sync_debug_mode("default")
+
+
+# What CUDA's memory checker says of it
+
+CHECKER = "compute-sanitizer"
+MEMCHECK = ("--tool", "memcheck", "--report-api-errors", "no", "--error-exitcode", "9")  # accesses alone, not torch's calls
+
+# Weights of odd sizes, each once at an odd address, and each up to the end of its memory.
+CHECKED_STEP = """
+import torch
+from kadam import KAdam
+wholes = [torch.ones(n, device="cuda") for n in (1, 17, 511, 2049, 2049 + 512) for _ in range(2)]
+weights = [torch.nn.Parameter(whole[i % 2:]) for i, whole in enumerate(wholes)]
+optimizer = KAdam(weights, k=2, fused=True)
+for weight in weights:
+    weight.grad = torch.ones_like(weight)
+{planted}
+optimizer.step()
+torch.cuda.synchronize()
+"""
+TOO_SHORT = "weights[2].grad.untyped_storage().resize_(16 * 4)"  # a gradient, by its last element
+
+
+def memory_checker():
+    """Where CUDA's toolkit has its memory checker, on the PATH or not."""
+    return shutil.which(CHECKER) or shutil.which(CHECKER, path="/usr/local/cuda/bin")
+
+
+def report_on(program, checker):
+    """The checker's exit status and report; every tensor has memory of its own, beyond which nothing may be touched."""
+    command = [checker, *MEMCHECK, sys.executable, "-c", program]
+    alone = {**os.environ, "PYTORCH_NO_CUDA_MEMORY_CACHING": "1"}
+    root = Path(cuda.__file__).parents[2]
+    done = subprocess.run(command, cwd=root, env=alone, capture_output=True, text=True, timeout=300)
+    report = done.stdout + done.stderr
+    if "Device not supported" in report:
+        pytest.skip(f"{CHECKER} does not support this device")
+    return done.returncode, report
+
+
+def assert_sound(program, checker):
+    status, report = report_on(program, checker)
+    assert status == 0, report
+    assert "ERROR SUMMARY: 0 errors" in report
+
+
+# Without the checker the test is no part of the tests that a GPU must pass, and the run names what is missing.
+checked = (
+    pytest.mark.gpu
+    if torch.cuda.is_available() and memory_checker()
+    else pytest.mark.skipif(True, reason=f"needs a CUDA device and {CHECKER}, CUDA's memory checker")
+)
+
+
+@checked
+def test_a_step_touches_no_memory_but_its_own():
+    assert_sound(CHECKED_STEP.format(planted=""), memory_checker())
+
+
+@checked
+def test_the_memory_checker_sees_a_step_beyond_its_memory():
+    status, report = report_on(CHECKED_STEP.format(planted=TOO_SHORT), memory_checker())
+    assert status != 0
+    assert "Invalid __global__ read" in report
+
+
+@pytest.mark.parametrize(
+    ("status", "said", "expected"),
+    [
+        (0, "ERROR SUMMARY: 0 errors", nullcontext()),
+        (0, "ERROR SUMMARY: 10 errors", pytest.raises(AssertionError)),
+        (9, "ERROR SUMMARY: 0 errors", pytest.raises(AssertionError)),
+        (0, "", pytest.raises(AssertionError)),
+        (1, "Device not supported", pytest.raises(pytest.skip.Exception, match=CHECKER)),
+    ],
+)
+def test_only_a_checker_that_ran_and_found_nothing_is_believed(status, said, expected, tmp_path, monkeypatch):
+    fake = tmp_path / CHECKER
+    fake.write_text(f"#!/bin/sh\necho '{said}'\nexit {status}\n")
+    fake.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    assert memory_checker() == str(fake)
+    with expected:
+        assert_sound("", memory_checker())
 
 
 # What the compiler makes of it, for Hopper; needs no GPU

@@ -1,7 +1,6 @@
 """KAdam on parameters distributed over two processes: the cases of ``distributed_worker.py``, in one pair of processes."""
 
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -9,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from distributed_worker import CASES, PATIENCE
+from problems import loopback
 from tiers import exhaustive
 
 WORKER = Path(__file__).parents[1].joinpath("distributed_worker.py")
@@ -17,8 +17,7 @@ RANKS = (0, 1)
 
 def start(rank, folder):
     """A process that speaks to the other one over the loopback interface."""
-    (loopback,) = {"lo", "lo0"} & {name for _, name in socket.if_nameindex()}
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": loopback}
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": loopback()}
     with (folder / f"output-{rank}").open("w") as output:
         command = [sys.executable, str(WORKER), str(rank), str(folder)]
         return subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, env=environment)

@@ -4,8 +4,12 @@ import copy
 
 import pytest
 import torch
-from problems import assert_same_bits, gradients, owned, parameters, random, run
+import torch.distributed as dist
+from problems import assert_same_bits, gradients, loopback, owned, parameters, random, run
 from test_cuda import LR, device, fused, interpreted  # noqa: F401
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.tensor import Replicate, Shard, distribute_tensor
+from torch.nn import Parameter
 
 from kadam import KAdam, optim
 from kadam.optim import cpu, cuda, steps  # noqa: F401
@@ -44,7 +48,7 @@ def test_the_optimizer_steps_on_the_gpus_way_as_by_the_for_loop(k, maximize, on_
 def test_one_fused_stage_over_many_tensors_is_torchs_fused_adamw(on_this_device):
     """As many as ResNet-18 has, of up to a few blocks of the kernel, each with its own row of the table."""
     sizes = [1 + 97 * i % 5003 for i in range(62)]
-    made = [[torch.nn.Parameter(random(n, seed=n).float().to(on_this_device)) for n in sizes] for _ in range(2)]
+    made = [[Parameter(random(n, seed=n).float().to(on_this_device)) for n in sizes] for _ in range(2)]
     hyper = {"lr": LR, "weight_decay": 0.1, "fused": True}
     ours, theirs = KAdam(made[0], k=1, **hyper), torch.optim.AdamW(made[1], **hyper)
     for optimizer in (ours, theirs):
@@ -83,7 +87,7 @@ def test_an_adamw_run_goes_on_on_the_gpus_way_with_a_second_stage(on_this_device
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
 def test_on_the_gpus_way_too_a_step_repeats_the_last_one_where_nothing_has_changed(dtype, on_this_device, monkeypatch):
     def made():
-        weights = [torch.nn.Parameter(random(*shape).to(on_this_device, dtype)) for shape in ((3,), (40, 60), (2, 2, 2))]
+        weights = [Parameter(random(*shape).to(on_this_device, dtype)) for shape in ((3,), (40, 60), (2, 2, 2))]
         return KAdam(weights, lr=LR, k=2, fused=True)
 
     looked = []
@@ -105,3 +109,44 @@ def test_on_the_gpus_way_too_a_step_repeats_the_last_one_where_nothing_has_chang
     looked.clear()
     ours.step()
     assert looked
+
+
+@pytest.fixture
+def mesh(on_this_device, monkeypatch):
+    """Of this device and process alone, which asks no network for others."""
+    names = {"GLOO_SOCKET_IFNAME": loopback(), "NCCL_SOCKET_IFNAME": loopback(), "LOCAL_RANK": "0"}
+    for name, value in names.items():
+        monkeypatch.setenv(name, value)
+    backend, where = ("nccl", torch.device("cuda", 0)) if on_this_device == "cuda" else ("gloo", None)
+    dist.init_process_group(backend, store=dist.HashStore(), rank=0, world_size=1, device_id=where)
+    try:
+        yield init_device_mesh(on_this_device, (1,))
+    finally:
+        dist.destroy_process_group()
+
+
+@pytest.mark.parametrize("k", [1, 3])
+def test_parameters_distributed_over_one_device_step_as_plain_ones(k, mesh, on_this_device, monkeypatch):
+    places = {(5, 3): [Shard(0)], (3, 7): [Shard(1)], (2049,): [Replicate()], (): [Replicate()]}
+    values = [random(*shape, seed=i).to(on_this_device, torch.float32) for i, shape in enumerate(places)]
+
+    def spread(tensors):
+        return [distribute_tensor(t.clone(), mesh, place) for t, place in zip(tensors, places.values(), strict=True)]
+
+    launched, launch = [], optim.cuda.fused_step_
+    monkeypatch.setattr(
+        optim.cuda, "fused_step_", lambda batch, hyper: launched.append(len(batch.params)) or launch(batch, hyper)
+    )
+    ours, theirs = (KAdam(map(Parameter, each), lr=LR, k=k, fused=True) for each in (spread(values), values))
+    for grads in gradients(values, 4):
+        for optimizer, given in ((ours, spread(grads)), (theirs, grads)):
+            for p, g in zip(owned(optimizer), given, strict=True):
+                p.grad = g
+            optimizer.step()
+    assert launched == [len(places)] * 2 * 4  # no parameter took another way
+    for p, q in zip(owned(ours), owned(theirs), strict=True):
+        assert torch.equal(p.full_tensor(), q)
+        assert ours.state[p].keys() == theirs.state[q].keys()
+        for name, value in theirs.state[q].items():
+            held = ours.state[p][name]
+            assert torch.equal(held.full_tensor() if hasattr(held, "full_tensor") else held, value), name

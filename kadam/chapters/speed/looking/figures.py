@@ -22,18 +22,12 @@ def summary(record: xr.Dataset) -> str:
 
 
 def cost(record: xr.Dataset) -> Table:
-    """Time of a step and of a measurement, and the share of the training time, a setting a row."""
+    """Time of a step and of a measurement, and the share of the training time, a setting a row; names hold the rest."""
     seconds = 1000 * record.seconds.median("round")
-    columns = (
-        record.weights,
-        record.tokens,
-        record.every,
-        *(seconds.sel(part=part) for part in ("step", "look")),
-        share(record),
-    )
+    columns = record.tokens, *(seconds.sel(part=part) for part in ("step", "look")), share(record)
     rows = list(zip(record.setting.values.tolist(), *(column.values.tolist() for column in columns), strict=True))
-    head = ("network", "weights", "tokens a step", "measured every", "step (ms)", "measurement (ms)", "share of the time")
-    return table(head, rows, digits=("", ",.0f", ",.0f", ".0f", ",.1f", ",.1f", ".1%"))
+    head = ("network", "tokens a step", "step (ms)", "measurement (ms)", "share of the time")
+    return table(head, rows, digits=("", ",.0f", ",.1f", ",.1f", ".1%"))
 
 
 @said

@@ -9,6 +9,7 @@ def of_every_strategy(id: str) -> tuple[str, ...]:
     return tuple(f"{id} {strategy}" for strategy in STRATEGIES)
 
 
+SPEED = "by what the paper tells speed along the curve is our reading: steps to a test loss"
 READING = "strategies and learning rate of the paper's Figure 4 are our reading"
 
 PAPER = (
@@ -53,6 +54,7 @@ PAPER = (
         yes="at every target loss, at one learning rate ({GT-4a.held} of {GT-4a.of}) and tuned ({D-4d.held} of {D-4d.of})",
         asked="Is a larger C faster along the normal curve?",
         figure="fig-generalization-normal",
+        unconfirmed=SPEED,
     ),
     Row(
         "P5",
@@ -60,6 +62,7 @@ PAPER = (
         "On the normal curve pairs inside are faster than pairs outside [G&T, Fig. 3]",
         ("GT-4c",),
         figure="fig-generalization-normal",
+        unconfirmed=SPEED,
     ),
     Row(
         "P6",
@@ -67,6 +70,7 @@ PAPER = (
         "|W|^2 of a scale-invariant weight is an average of |u|^2 [G&T, Section 4.2, Eqs. 10-11]",
         ("GT-5a", "GT-5b", "GT-5g", "GT-5i"),
         some="the form holds in {GT-5i.held} of {GT-5i.of} cases, the size in {GT-5a.held} of {GT-5a.of}: {GT-5a}",
+        unconfirmed="how the average weighs its terms, and the condition under which it holds, are our reading",
         why="the law as we read it leaves out the product of weight and momentum, which makes the norm grow "
         "(1+gamma)/(1-gamma) times as fast",
         asked="Does the norm of a scale-invariant weight average |u|^2?",

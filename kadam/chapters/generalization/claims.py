@@ -188,10 +188,10 @@ TESTS: Claims = {
     **dict(
         _claim(number, source, statement, choice, criterion, _at_each_target, what=what, measure=measure)
         for number, source, statement, choice, criterion, what, measure in (
-            ("GT-4a", FIGURE_3, ALONG, "fixed", MONOTONE, "rank correlation of C with speed", on_normal_curve),
-            ("D-4d", QUESTION, ALONG, "tuned", MONOTONE, "rank correlation of C with speed", on_normal_curve),
-            ("D-4e", QUESTION, OVER_ALL, "fixed", MONOTONE, "rank correlation of C with speed", speed_with),
-            ("D-4i", QUESTION, OVER_ALL, "tuned", MONOTONE, "rank correlation of C with speed", speed_with),
+            ("GT-4a", FIGURE_3, ALONG, "fixed", MONOTONE, "at one rate the rank correlation of C with speed", on_normal_curve),
+            ("D-4d", QUESTION, ALONG, "tuned", MONOTONE, "tuned, the rank correlation of C with speed", on_normal_curve),
+            ("D-4e", QUESTION, OVER_ALL, "fixed", MONOTONE, "at one rate the rank correlation of C with speed", speed_with),
+            ("D-4i", QUESTION, OVER_ALL, "tuned", MONOTONE, "tuned, the rank correlation of C with speed", speed_with),
             ("GT-4b", FIGURE_3, SAME, "fixed", ALIKE, "share between curves", between_levels),
             ("GT-4c", FIGURE_3, OUTSIDE, "fixed", FIRST, "probability", inside_first),
         )

@@ -148,8 +148,9 @@ def test_an_experiment_that_is_killed_goes_on(smoke_records):
     assert not pieces()
 
 
+@exhaustive
 @pytest.mark.skipif(sys.platform != "linux", reason="looks for processes in /proc")
-@pytest.mark.parametrize(("number", "everyone"), [(signal.SIGTERM, False), pytest.param(signal.SIGINT, True, marks=exhaustive)])
+@pytest.mark.parametrize(("number", "everyone"), [(signal.SIGTERM, False), (signal.SIGINT, True)])
 def test_an_interrupted_command_says_one_line_and_leaves_no_process_and_no_half_file(smoke_records, number, everyone):
     """SIGTERM as a batch system sends it, SIGINT as a terminal does, to all processes."""
     process = kadam("meta", 2, start_new_session=True, preexec_fn=hear_the_keyboard)

@@ -1,5 +1,6 @@
 """When is the loss up, and when does a number of the training stand out? Rules for series with a number for every step."""
 
+import functools
 from collections.abc import Sequence
 
 import numpy as np
@@ -28,12 +29,28 @@ def spikes(loss: Array, *, window: int, ignored: Sequence[int] = ()) -> Flags:
     loss = loss.copy()
     for step in ignored:
         loss[..., step] = loss[..., step - 1]
-    before = sliding_window_view(loss[..., :-1], window, -1)
-    usual = np.median(before, -1)
-    spread = np.median(abs(before - usual[..., None]), -1) / GAUSSIAN
-    up = np.zeros(loss.shape, bool)
-    up[..., window:] = ~(loss[..., window:] <= usual + SPREADS * spread)
+    middle, spread = usual(loss, window=window)
+    up = ~(loss <= middle + SPREADS * spread)
+    up[..., :window] = False
     return up & ~recent(up)
+
+
+def usual(loss: Array, *, window: int) -> tuple[Array, Array]:
+    """The usual loss and the usual spread before each step, both (..., steps); NaN in the first ``window`` steps."""
+    runs = np.ascontiguousarray(loss).reshape(-1, loss.shape[-1])
+    found = np.stack([_usual(run.tobytes(), run.dtype.str, window) for run in runs], 1)
+    middle, spread = found.reshape(2, *loss.shape)
+    return middle, spread
+
+
+@functools.lru_cache(maxsize=2**12)  # a record is judged again without each of its seeds: the other runs are as they were
+def _usual(loss: bytes, kind: str, window: int) -> Array:
+    run = np.frombuffer(loss, kind)
+    before = sliding_window_view(run[:-1], window)
+    middle = np.median(before, -1)
+    spread = np.median(abs(before - middle[:, None]), -1) / GAUSSIAN
+    first = np.full(window, np.nan, run.dtype)
+    return np.stack([np.concatenate([first, middle]), np.concatenate([first, spread])])
 
 
 def recent(flags: Flags) -> Flags:

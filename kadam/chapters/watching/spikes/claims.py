@@ -27,7 +27,8 @@ def spikes(record: xr.Dataset) -> xr.DataArray:
 def explained(record: xr.Dataset) -> xr.DataArray:
     """The spikes of the runs without a cut that undoing an excess takes half of: undoing, situation, seed, step."""
     loss, undone = series(record, "loss").sel(cut=UNCUT, drop=True), series(record, "undone")
-    usual = loss.rolling(step=int(record.attrs["settle"])).median().shift(step=1)
+    loss = loss.transpose(..., "step")
+    usual = loss.copy(data=rules.usual(loss.values, window=int(record.attrs["settle"]))[0])
     enough = undone - usual <= (1 - HALF) * (loss - usual)
     return (spikes(record).sel(cut=UNCUT, drop=True) & enough).transpose("undoing", "situation", "seed", "step")
 

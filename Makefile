@@ -103,7 +103,7 @@ exhaustive: dev
 	$(BIN)/python -m pytest tests -m exhaustive $(PARALLEL)
 
 check: lint types
-	$(BIN)/python -m pytest tests/theory tests/optim tests/test_decay.py tests/test_advice.py $(PARALLEL)
+	$(BIN)/python -m pytest tests/theory tests/optim tests/test_decay.py tests/test_advice.py -m "not exhaustive" $(PARALLEL)
 
 # Elsewhere these tests are skipped; here they fail where the browser is missing.
 browser: export KADAM_BROWSER := 1

@@ -398,7 +398,12 @@ def test_a_run_goes_on_from_a_file_bit_for_bit(dtype, path, hyper, data):
         problem.train(resumed, first=middle)
     for p, q in zip(owned(whole), owned(resumed), strict=True):
         torch.testing.assert_close(p.detach(), q.detach(), rtol=0, atol=0, equal_nan=True)
-        torch.testing.assert_close(whole.state[p], resumed.state[q], rtol=0, atol=0, equal_nan=True)
+        torch.testing.assert_close(told(whole.state[p]), told(resumed.state[q]), rtol=0, atol=0, equal_nan=True)
+
+
+def told(state):
+    """Without starts of 0, which a step of learning rate 0 writes for distributed checkpoints, and loading leaves out."""
+    return {name: value for name, value in state.items() if not (name.startswith("step_start_") and value == 0)}
 
 
 # How many cases

@@ -271,7 +271,7 @@ def _largest_update(decay: Decay) -> float:
 
 def _rms_update(decay: Decay) -> float | None:
     """The supremum over n of the bound for random signs: one late gradient, or the first one, is the worst."""
-    outside = decay.beta < stability.boundary(decay.gamma) or decay.beta == 0 < decay.gamma  # there the rate may round to zero
+    outside = stability.is_outside(beta=decay.beta, gamma=decay.gamma)  # there the rate may round to zero
     return None if outside else max(1.0, (1 - decay.gamma) / math.sqrt(1 - decay.beta))
 
 

@@ -56,7 +56,7 @@ def growth_rate(*, beta: ArrayLike, gamma: ArrayLike, time: Time = "discrete") -
     _check_time(time)
     beta, gamma = decay_arrays(beta, gamma)
     rate = _log_ratio(beta, gamma) / 2 if time == "discrete" else -_coefficient(beta, gamma) / 2
-    return np.where(_is_outside(beta, gamma, time), np.maximum(rate, 0.0), 0.0)[()]
+    return np.where(is_outside(beta=beta, gamma=gamma, time=time), np.maximum(rate, 0.0), 0.0)[()]
 
 
 def is_stable(*, beta: ArrayLike, gamma: ArrayLike, time: Time = "discrete") -> Any:
@@ -65,9 +65,14 @@ def is_stable(*, beta: ArrayLike, gamma: ArrayLike, time: Time = "discrete") -> 
     ``discrete``: beta > gamma^2, the algorithm itself. ``continuous``: C > 0, that is beta > gamma/(2-gamma), the
     paper's region, which is the smaller one.
     """
-    _check_time(time)
     beta, gamma = decay_arrays(beta, gamma)
     return ((beta > boundary(gamma, time=time)) | (gamma == 0))[()]
+
+
+def is_outside(*, beta: ArrayLike, gamma: ArrayLike, time: Time = "discrete") -> Any:
+    """Whether the bound on |u_n| grows exponentially with n, or at beta = 0 is infinite at once; not so on the boundary."""
+    beta, gamma = decay_arrays(beta, gamma)
+    return ((beta < boundary(gamma, time=time)) | ((beta == 0) & (gamma > 0)))[()]  # the boundary may round to 0
 
 
 def boundary(gamma: ArrayLike, *, time: Time = "discrete") -> Any:
@@ -159,7 +164,7 @@ def critical_silence(*, beta: ArrayLike, gamma: ArrayLike) -> Any:
     beta, gamma = decay_arrays(beta, gamma)
     with _quietly():
         share = np.minimum(beta / gamma / gamma, 1.0)
-    return np.where(_is_outside(beta, gamma), share, 1.0)[()]
+    return np.where(is_outside(beta=beta, gamma=gamma), share, 1.0)[()]
 
 
 def independent_bound(n: ArrayLike, floor: ArrayLike, quiet: ArrayLike, *, beta: ArrayLike, gamma: ArrayLike) -> Any:
@@ -193,7 +198,7 @@ def silence_tail(silence: ArrayLike, *, beta: ArrayLike, gamma: ArrayLike) -> An
     check_broadcast(silence=silence, beta=beta, gamma=gamma)
     with _quietly():
         exponent = -2 * np.log(silence) / _log_ratio(beta, gamma)
-    return np.where(_is_outside(beta, gamma) & (silence > 0), np.maximum(exponent, 0.0), np.inf)[()]
+    return np.where(is_outside(beta=beta, gamma=gamma) & (silence > 0), np.maximum(exponent, 0.0), np.inf)[()]
 
 
 def capped_peak(gradient: ArrayLike, eps: ArrayLike, *, beta: ArrayLike, gamma: ArrayLike) -> Any:
@@ -214,7 +219,7 @@ def capped_peak(gradient: ArrayLike, eps: ArrayLike, *, beta: ArrayLike, gamma: 
     with _quietly():
         rest = np.where(beta > 0, _log_ratio(beta, gamma) / -np.log(beta), 1.0)  # 1 - t
         reach = np.log(size) + np.log1p(-beta) / 2 - np.log(eps)  # ln Y
-        rising = _is_outside(beta, gamma) & (rest > 0) & (reach > np.log1p(-rest) - np.log(rest))
+        rising = is_outside(beta=beta, gamma=gamma) & (rest > 0) & (reach > np.log1p(-rest) - np.log(rest))
         rest = np.where(rising, np.clip(rest, 0.0, 1.0), 1.0)
         half = np.exp((rest * reach + xlogy(rest, rest) + xlogy(1 - rest, 1 - rest)) / 2)  # the whole may overflow
         rare, root = (1 - gamma) * half / np.sqrt(1 - beta) * half, np.sqrt(1 - beta)
@@ -328,10 +333,6 @@ def _log_ratio(beta: Array, gamma: Array) -> Array:
     """ln(gamma^2 / beta); -inf at gamma = 0 (whatever beta), +inf at beta = 0 < gamma."""
     with _quietly():
         return np.where(gamma > 0, 2 * np.log(gamma) - np.where(gamma > 0, np.log(beta), 0.0), -np.inf)
-
-
-def _is_outside(beta: Array, gamma: Array, time: Time = "discrete") -> Any:
-    return (beta < boundary(gamma, time=time)) | ((beta == 0) & (gamma > 0))  # the boundary may round to 0
 
 
 def _quietly() -> np.errstate:

@@ -44,7 +44,8 @@ def answer(one: Answered) -> str:
 
 def shortfalls(rows: Sequence[Answered]) -> str:
     """The papers' statements that did not come out in full, each with what was seen, why as we see it, and the cases."""
-    parts, short = [], (one for one in rows if one.row.kind == "paper" and first_word(one) != "reproduced")
+    parts = []
+    short = [one for one in rows if one.row.kind == "paper" and first_word(one) != "reproduced"]
     for one in sorted(short, key=lambda one: not one.of):  # what nothing has decided comes last
         why = f" Why, as we see it: {one.row.why}." if one.row.why and one.of else ""
         cases = f" {one.held} of {one.of} cases hold." if one.of else ""

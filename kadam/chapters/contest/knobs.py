@@ -8,8 +8,8 @@ import numpy as np
 import xarray as xr
 
 from kadam.chapters.contest.comparisons import TUNED, chosen, overall
-from kadam.chapters.contest.contest import COMPARISON, SEARCH, Contest, Plan, stages
-from kadam.chapters.contest.trials import Trial, marks
+from kadam.chapters.contest.contest import COMPARISON, SEARCH, Contest, Plan
+from kadam.chapters.contest.trials import Trial
 from kadam.lab.data.configured import configured
 from kadam.theory.arguments import Array
 
@@ -38,7 +38,7 @@ class Search(Contest):
 
     def hold(self, *, checkpoint: Path | None, jobs: int) -> xr.Dataset:
         """The record. Dimensions: network, optimizer; knob, trial; comparison (one, tuned), seed, evaluation."""
-        config, data = self.config, configured(self.data, self.config)
+        data = configured(self.data, self.config)
         trials = {piece: self.trials(piece.method) for piece in self.pieces}
         search = self.trained(data.sha256, SEARCH, trials, checkpoint=checkpoint, jobs=jobs)
         ends = search[["loss", "train_loss", "diverged_at"]].isel(evaluation=-1)
@@ -51,8 +51,7 @@ class Search(Contest):
         dataset = xr.merge([ends.rename({name: f"search_{name}" for name in ends.data_vars}), compared, self._tried()])
         dataset["chosen"] = best
         dataset["peak_rate"] = chosen(dataset).sel(knob="rate", drop=True).expand_dims(comparison=[TUNED])
-        dataset = self.described(dataset, data, (search, comparison))
-        return dataset.assign_coords(stages(self.methods)).assign_coords(evaluation=marks(config.steps, config.evaluations))
+        return self.described(dataset, data, (search, comparison))
 
     def _tried(self) -> xr.Dataset:
         """What each method tried. Dimensions: knob, optimizer, trial."""

@@ -35,6 +35,7 @@ TOGETHER = {
     **{f"clients/{path.name}": "clients" for path in (Path(__file__).parent / "clients").glob("test_*.py")},
     "chapters/test_chapter_speed_loops.py": "loops",
     "chapters/test_chapter_contest.py": "contest",
+    "chapters/test_review.py": "ledger",
 }
 CACHES = itertools.count()
 KEPT = os.environ.get("KADAM_CACHE")  # of whoever started the tests; each of them has its own

@@ -16,11 +16,11 @@ page "Scale invariance". Arguments that are not allowed raise ``ValueError``, re
 """
 
 import math
+from itertools import accumulate
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.signal import lfilter
 
 from kadam.decay import as_float, checked_rate
 from kadam.theory.arguments import Array, array_that, check_number, finite_array
@@ -107,8 +107,8 @@ def largest_cross(square: float, *, eta: float, gamma: float, weight_decay: floa
 
 def _momentum(fresh: Array, gamma: float, q: float) -> Array:
     """x_n = y_n / (1 - gamma^(n+1)) with y_n = gamma q y_{n-1} + fresh_n: before bias correction the rate never changes."""
-    with np.errstate(over="ignore", invalid="ignore"):
-        return _in_range(np.asarray(lfilter([1.0], [1.0, -gamma * q], fresh)) / _filled(gamma, len(fresh)))
+    with np.errstate(over="ignore"):
+        return _in_range(_accumulate(0.0, fresh, gamma * q)[1:] / _filled(gamma, len(fresh)))
 
 
 def _filled(gamma: float, steps: int) -> Array:
@@ -271,7 +271,7 @@ def effective_update(weight: ArrayLike, update: ArrayLike) -> Array:
 
 def _accumulate(start: float, gains: Array, share: float) -> Array:
     """x_{n+1} = share x_n + gain_n from x_0 = start."""
-    return _in_range(np.asarray(lfilter([1.0], [1.0, -share], np.concatenate([[check_number("start", start)], gains]))))
+    return _in_range(np.array([*accumulate(gains.tolist(), lambda x, g: share * x + g, initial=check_number("start", start))]))
 
 
 def _squares(squares: ArrayLike) -> Array:

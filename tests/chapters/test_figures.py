@@ -9,7 +9,7 @@ import pytest
 from matplotlib.figure import Figure
 from overlaps import faults
 from recorded import drawn, figures, looks_of, read, shown
-from tiers import exhaustive
+from tiers import cases, exhaustive
 
 from kadam import chapters
 from kadam.lab.records import committed
@@ -21,7 +21,13 @@ STAND_IN = ("stand-in data: scikit-learn", "stand-in data: embedded excerpt of t
 LEAST = {"stability": 4, "growth": 4, "trajectories": 4, "generalization": 6, "invariance": 5, "cifar": 7, "language": 9}
 
 
-@pytest.mark.parametrize("name", chapters.NAMES)
+WITH_DATA = [name for name in chapters.NAMES if hasattr(chapters.find(name).part("config"), "DATA")]
+
+# The notebooks of the smallest profile draw all figures; here are those of texts and images, and of no data.
+QUICK = ("growth", "cifar", "language")
+
+
+@pytest.mark.parametrize("name", cases(chapters.NAMES, quick=("stability", *QUICK)))
 def test_every_figure_is_drawn_at_the_width_of_the_text(smoke_records, name):
     assert len(figures(name)) >= LEAST.get(name, 1)
     for draw in figures(name).values():
@@ -33,7 +39,7 @@ def test_every_figure_is_drawn_at_the_width_of_the_text(smoke_records, name):
         plt.close(figure)
 
 
-@pytest.mark.parametrize("name", [name for name in chapters.NAMES if hasattr(chapters.find(name).part("config"), "DATA")])
+@pytest.mark.parametrize("name", cases(WITH_DATA, quick=QUICK))
 def test_real_data_is_not_called_a_stand_in(smoke_records, name):
     record = smoke_records[name]
     assert record.attrs["data_origin"] == "embedded"

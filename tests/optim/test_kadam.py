@@ -54,6 +54,11 @@ def array(x):
     return x.detach().cpu().double().numpy()
 
 
+def in_a_row(tensors):
+    """All their elements, one tensor's after another's."""
+    return np.concatenate([array(x).ravel() for x in tensors])
+
+
 def history(steps, i):
     """The gradients of parameter i, shape (n, ...)."""
     return np.stack([array(grads[i]) for grads in steps])
@@ -61,6 +66,11 @@ def history(steps, i):
 
 def moments(state, i):
     return (state["exp_avg"], state["exp_avg_sq"]) if i == 1 else (state[f"exp_avg_{i}"], state[f"exp_avg_sq_{i}"])
+
+
+def moments_in_a_row(optimizer, i):
+    """The first and the second moment of a stage, of all parameters."""
+    return [in_a_row(each) for each in zip(*(moments(optimizer.state[p], i) for p in owned(optimizer)), strict=True)]
 
 
 def snapshot(optimizer):
@@ -143,17 +153,16 @@ ROUNDED = [*(case for case in DERIVED if case[1] == 5), DERIVED[0], EXPLICIT[0],
 def test_weights_and_moments_equal_the_reference_in_float64(betas, k, strategy, path, device):
     """Updates are at most a few units, so their rounding is absolute; v is a sum of squares, so its own is relative."""
     params = parameters(device=device)
-    start, steps, decays = [array(p).copy() for p in params], gradients(params, 100), decays_of(betas, k, strategy)
+    start, steps, decays = in_a_row(params), gradients(params, 100), decays_of(betas, k, strategy)
     hyper = {"lr": LR, "eps": EPS, "weight_decay": 0.1, **path}
     optimizer = run(KAdam(params, betas=betas, k=k, strategy=strategy, **hyper), steps)
-    for i, p in enumerate(params):
-        g = history(steps, i)
-        expected = by_reference(start[i], kadam_updates(g, decays, eps=EPS), weight_decay=0.1)
-        assert_allclose(array(p), expected, rtol=1e-12, atol=1e-14)
-        for j, (m, v) in enumerate(zip(*kadam_moments(g, decays, eps=EPS), strict=True), start=1):
-            ours = moments(optimizer.state[p], j)
-            assert_allclose(array(ours[0]) / np.sqrt(v), m / np.sqrt(v), rtol=0, atol=1e-12)
-            assert_allclose(array(ours[1]), v, rtol=1e-12)
+    g = np.stack([in_a_row(grads) for grads in steps])
+    expected = by_reference(start, kadam_updates(g, decays, eps=EPS), weight_decay=0.1)
+    assert_allclose(in_a_row(params), expected, rtol=1e-12, atol=1e-14)
+    for j, (m, v) in enumerate(zip(*kadam_moments(g, decays, eps=EPS), strict=True), start=1):
+        ours = moments_in_a_row(optimizer, j)
+        assert_allclose(ours[0] / np.sqrt(v), m / np.sqrt(v), rtol=0, atol=1e-12)
+        assert_allclose(ours[1], v, rtol=1e-12)
 
 
 @pytest.mark.parametrize(("betas", "k", "strategy"), ROUNDED)
@@ -162,18 +171,19 @@ def test_float32_stays_within_its_rounding_of_the_reference(betas, k, strategy, 
     forget their rounding as they forget gradients; m is measured in units of the root of v, as the update uses it."""
     n, half_ulp = 100, torch.finfo(torch.float32).eps / 2
     params = parameters(torch.float32, device)
-    start, steps, decays = [array(p).copy() for p in params], gradients(params, n), decays_of(betas, k, strategy)
+    start, steps, decays = in_a_row(params), gradients(params, n), decays_of(betas, k, strategy)
     hyper = {"lr": LR, "eps": EPS, "weight_decay": 0.1, **path}
     optimizer = run(KAdam(params, betas=betas, k=k, strategy=strategy, **hyper), steps)
-    for i, p in enumerate(params):
-        u = kadam_updates(history(steps, i), decays, eps=EPS)
-        expected = by_reference(start[i], u, weight_decay=0.1)
-        weight, update = abs(start[i]).max(initial=0) + n * LR, abs(u).max(initial=0)
-        assert_allclose(array(p), expected, rtol=0, atol=n * half_ulp * (2 * weight + 10 * k * LR * update))
-        for j, (m, v) in enumerate(zip(*kadam_moments(history(steps, i), decays, eps=EPS), strict=True), start=1):
-            ours, rounding = moments(optimizer.state[p], j), 10 * j * n * half_ulp
-            assert_allclose(array(ours[0]) / np.sqrt(v), m / np.sqrt(v), rtol=0, atol=rounding)
-            assert_allclose(array(ours[1]), v, rtol=rounding)
+    g = np.stack([in_a_row(grads) for grads in steps])
+    u = kadam_updates(g, decays, eps=EPS)
+    weight, update = abs(start) + LR * abs(u).sum(0), abs(u).max(0)
+    expected = by_reference(start, u, weight_decay=0.1)
+    rounding = n * half_ulp * (2 * weight + 10 * k * LR * update)
+    assert_allclose((in_a_row(params) - expected) / rounding, 0, atol=1)
+    for j, (m, v) in enumerate(zip(*kadam_moments(g, decays, eps=EPS), strict=True), start=1):
+        ours, rounding = moments_in_a_row(optimizer, j), 10 * j * n * half_ulp
+        assert_allclose(ours[0] / np.sqrt(v), m / np.sqrt(v), rtol=0, atol=rounding)
+        assert_allclose(ours[1], v, rtol=rounding)
 
 
 @every_kind

@@ -14,6 +14,7 @@ import pytest
 import torch
 from problems import gradients, owned, random
 from recipes import watch
+from tiers import cases
 from torch import nn
 from torch.nn import Parameter
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -342,7 +343,7 @@ HEALTHY = {
 }
 
 
-@pytest.mark.parametrize("case", HEALTHY)
+@pytest.mark.parametrize("case", cases(HEALTHY, quick=("white, betas (0.9, 0.999)", "no momentum", "two stages")))
 def test_a_healthy_run_has_no_event(case):
     change, hyper = HEALTHY[case]
     monitor = Replay(change, shape=(8, 32)).run(5000, **hyper)

@@ -20,7 +20,7 @@ STATEFUL = ("NAdam", "LaProp", "Lion", "3-Adam meta")  # methods of a contest th
 WITHOUT_STATE = ("trajectories", "orders", "race")
 
 # Of every kind of loop one: an ensemble, a network beside its probes, a contest, a differential equation, convex losses.
-QUICK = ("growth", "invariance", "optimum", "orders", "box")
+QUICK = ("spikes", "meta", "optimum", "orders", "box")
 
 
 class Killed(BaseException):

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from kadam.lab.records.profiles import Checked, require
+from kadam.lab.records.profiles import CPU, Checked, require
 
 STARTS = {"d^-3": 3, "d^-2": 2, "1/d": 1}  # variance of the initial weights: minus the exponent
 LAYERS = ("layer 1", "layer 2", "pooled")
@@ -12,7 +12,7 @@ LAWS = {"small_start": "vanishing start", "from_start": "with shrinking part and
 
 @dataclass(frozen=True)
 class Config(Checked):
-    """What this experiment is made of; the defaults are the laptop profile."""
+    """What this experiment is made of; the defaults are profile cpu."""
 
     beta: float = 0.999
     gamma: float = 0.9  # of Adam's momentum and of gradient descent's
@@ -29,6 +29,7 @@ class Config(Checked):
 
 PROFILES = {
     "smoke": Config(dimensions=(10, 20), resolution=60, rate=6e-3, steps=220, seeds=3),
-    "laptop": Config(),
+    "laptop": Config(dimensions=(20, 50, 100), seeds=4),
+    CPU: Config(),  # the reference: a quarter of a minute of one core
     "paper": Config(dimensions=(20, 50, 100, 200, 500), seeds=20),
 }

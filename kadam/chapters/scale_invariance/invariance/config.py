@@ -36,7 +36,7 @@ class Config(Checked):
 
 PROFILES = {
     "smoke": Config(steps=60, burn_in=20, late=20, every=5, sizes=SMOKE, seeds=1, small=3, large=4, fixed=4),
-    "laptop": Config(seeds=1, steps=300, burn_in=100, late=100),
+    "laptop": Config(seeds=1, steps=200, burn_in=60, late=60),
     # The reference: a minute and a half of one core.
     CPU: Config(),
     "paper": Config(sizes=PAPER, steps=1000, burn_in=250, late=500, every=50, small=16, large=64, fixed=128),

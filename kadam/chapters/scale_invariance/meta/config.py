@@ -48,7 +48,7 @@ LONG: Fields = {"steps": 800, "change": 400, "around": 80, "horizon": 60, "every
 
 PROFILES = {
     "smoke": Config(sizes=SMOKE, seeds=1, small=2, large=4, rates=(1e-3, 4e-3), batch=8, **SHORT),
-    "laptop": Config(seeds=1, steps=300, change=150),
+    "laptop": Config(seeds=1, steps=200, change=100),
     # The reference: a minute of one core.
     CPU: Config(),
     "paper": Config(sizes=PAPER, weight_decay=2.0, small=16, large=64, batch=64, **LONG),

@@ -150,7 +150,9 @@ class MethodRun(Stateful):
     def advance(self, n: int) -> None:
         """Part n = 0, 1, ... of the whole: a step of the search, a step of the runs, or a look at a level."""
         if n < self.searched:
-            self.final = self.search.step(self.problem.batch).double().numpy(force=True)
+            losses = self.search.step(self.problem.batch)
+            if n + 1 == self.searched:  # read once, for which the device is waited for
+                self.final = losses.double().numpy(force=True)
         elif n < self.searched + self.steps:
             self.runs.lr = self.rate
             self.levels.follow(self.runs, n - self.searched, self.problem.batch)

@@ -238,11 +238,11 @@ def train_network(config: Config, inputs: Inputs, network: str, seed: int, progr
     members, decays = len(config.rates), stages(Decay(beta=config.beta, gamma=config.gamma), k, "meta")
     ensemble = Ensemble(task.model, task.loss, [decays] * members, lr=config.rates, weight_decay=[config.image_decay] * members)
     batches = task.batches(np.random.default_rng([seed, 1]), config.batch)
-    losses = np.zeros((config.steps, len(config.rates)))
-    for n in progress.over(config.steps, {"ensemble": ensemble, "batches": batches, "losses": losses}):
-        losses[n] = ensemble.step(next(batches)).numpy(force=True)
+    losses: list[Tensor] = []  # on the device, which no step waits for
+    for _ in progress.over(config.steps, {"ensemble": ensemble, "batches": batches, "losses": losses}):
+        losses.append(ensemble.step(next(batches)))
     sizes = torch.stack([u.square().mean(1) for u in ensemble.updates.values()]).mean(0).sqrt()
-    late = losses[-(config.steps // 4) :].mean(0)
+    late = torch.stack(losses[-(config.steps // 4) :]).numpy(force=True).mean(0)
     values = {"network_loss": ("rate", late), "network_update": ("rate", sizes.numpy(force=True))}
     return xr.Dataset(values, coords={"rate": list(config.rates)})
 

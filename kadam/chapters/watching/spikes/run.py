@@ -95,7 +95,8 @@ class Runs(Stateful):
         sizes = {name: param.flatten(1) for name, param in self.ensemble.params.items()}
         self.last = {name: torch.zeros_like(x) for name, x in sizes.items()}
         self.excesses = {name: torch.zeros_like(x).repeat(len(EXCESSES), 1, 1) for name, x in sizes.items()}
-        self.kept, self.losses = 1 - 1 / config.memory, member_losses(model, next_token_loss)
+        self.kept, self.rates = 1 - 1 / config.memory, torch.as_tensor(self.ensemble.lr)[:, None]
+        self.losses = member_losses(model, next_token_loss)
 
     def advance(self, batch: Tensor, signs: list[Tensor]) -> tuple[Tensor, Tensor]:
         """What :meth:`undone` and then :meth:`step` find; the host reads nothing, so that a GPU may replay it."""
@@ -103,9 +104,9 @@ class Runs(Stateful):
 
     def step(self, batch: Tensor) -> Tensor:
         """One step of all; the losses before it, (situations, cuts)."""
-        losses, rates = self.ensemble.step(batch), torch.as_tensor(self.ensemble.lr)[:, None]
+        losses = self.ensemble.step(batch)
         for name, param in self.ensemble.params.items():
-            ways = rates * self._excess(name)
+            ways = self.rates * self._excess(name)
             self.excesses[name].mul_(self.kept).add_(ways)
             for i, way in enumerate(ways, start=1):
                 param[i :: len(CUTS)] += way[i :: len(CUTS)].view_as(param[i :: len(CUTS)])

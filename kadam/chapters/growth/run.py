@@ -64,7 +64,7 @@ def run(config: Config, *, checkpoint: Path | None = None, jobs: int = 1) -> xr.
 def plan(config: Config) -> Arithmetic:
     """What a run computes."""
     runs = sum(_seeds(config, setting) * len(_points(config, setting)) for setting in SETTINGS)
-    return of_ensembles(character_size(config), runs=runs, steps=config.steps, precision=config.dtype)
+    return of_ensembles(character_size(config, config.batch), runs=runs, steps=config.steps, precision=config.dtype)
 
 
 def pilot(config: Config, few: int = 10) -> float:

@@ -1,7 +1,8 @@
 """Networks on one fixed batch, how uneven the Hessian's diagonal is in their layers, and descents by a named method."""
 
+import functools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from kadam.chapters.local_geometry.hessian import Weights, estimated_diagonal, e
 from kadam.chapters.local_geometry.methods import FAMILY, METHODS, NETWORKS
 from kadam.decay import Decay
 from kadam.lab.records.profiles import check_choice
+from kadam.lab.train.arithmetic import NOTHING, Arithmetic, Size, of_ensembles, size_of
 from kadam.lab.train.ensemble import Ensemble, Loss, member_losses
 from kadam.lab.train.networks import CharTransformer, ConvNet, Perceptron, classification_loss, initialise, next_token_loss
 from kadam.lab.train.tasks import Inputs
@@ -64,6 +66,26 @@ class Landscape:
     def r_med(self, weights: Weights, *, probes: int, only: Sequence[int] | None = None) -> Array:
         """R_med of the same by layer, and last of all these layers pooled: (E, layers + 1)."""
         return r_med(self.diagonals(weights, probes=probes, only=only))
+
+    @functools.cached_property
+    def size(self) -> Size:
+        return size_of(self.model, self.batch[0] if isinstance(self.batch, tuple) else self.batch[:, :-1])
+
+    def descents(self, method: str, members: int, steps: int) -> Arithmetic:
+        """What so many members of one of ``METHODS`` compute in so many steps each."""
+        k, precision = len(FAMILY.get(method, FAMILY["Adam"])(Decay())), str(next(self.model.parameters()).dtype)
+        return of_ensembles(self.size, runs=members, steps=steps, precision=precision.removeprefix("torch."), k=k)
+
+    def looks(self, places: int, *, probes: int, only: Sequence[int] | None = None) -> Arithmetic:
+        """What :meth:`r_med` of so many members computes.
+
+        A layer's gradient counts as two passes forward, and as many a product of its Hessian with a direction: there and back
+        through all that lies behind the layer, which is less than the network for all but the first one.
+        """
+        sizes = [self.model.get_parameter(path).numel() for path in self.weights.values()]
+        chosen = sizes if only is None else [sizes[i] for i in only]
+        passes = 2 * sum(1 + min(probes, weights) for weights in chosen)
+        return replace(NOTHING, weights=self.size.weights, operations=float(places * passes * self.size.operations))
 
     def larger_than(self, count: int) -> list[int]:
         """Which of ``weights`` have more entries than that, by their place."""

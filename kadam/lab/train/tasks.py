@@ -3,7 +3,7 @@
 import functools
 from collections.abc import Callable, Iterator, Mapping
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,7 +17,7 @@ from kadam.lab.data.sources import Text, configured_text, describe, random_windo
 from kadam.lab.engine.state import Stateful
 from kadam.lab.records.profiles import Sizes
 from kadam.lab.train import devices
-from kadam.lab.train.arithmetic import Size, size
+from kadam.lab.train.arithmetic import Size, size, size_of
 from kadam.lab.train.networks import CharTransformer, ConvNet, classification_loss, initialise, next_token_loss
 
 # The scale-invariant weights that are watched: their names in records, and in the network.
@@ -69,10 +69,10 @@ def character_model(
     return model
 
 
-def character_size(config: Any) -> Size:
+def character_size(config: Any, batch: int) -> Size:
     """Of the same over the 65 characters of tiny Shakespeare, on a batch."""
     shape = {name: getattr(config, name) for name in ("context", "width", "layers", "heads")}
-    return size(lambda: CharTransformer(vocab=65, **shape), (config.batch, config.context), dtype=torch.int64)
+    return size(lambda: CharTransformer(vocab=65, **shape), (batch, config.context), dtype=torch.int64)
 
 
 @torch.no_grad()
@@ -145,9 +145,22 @@ class Inputs:
         chosen = LabelledImages(pixels, images.train_labels[: sizes.examples])
         return cls(sizes, text, chosen, describe(together(text, images)) | devices.described(sizes.device))
 
+    @classmethod
+    def of_no_numbers(cls, sizes: Sizes) -> "Inputs":
+        """Of the shapes of tiny Shakespeare, 65 characters, and CIFAR-10, and of no more: by these runs are counted."""
+        text = Text("".join(map(chr, range(65))) * sizes.context, "", "", "")
+        images = np.broadcast_to(0.0, (sizes.examples, 3, sizes.pixels, sizes.pixels))
+        return cls(replace(sizes, device="meta"), text, LabelledImages(images, np.arange(sizes.examples) % 10), {})
+
     @property
     def device(self) -> torch.device:
         return devices.chosen(self.sizes.device)
+
+    def size(self, network: str, batch: int) -> Size:
+        """Of the network of "language" or "images", on a batch."""
+        task, rng = self.language(0) if network == "language" else self.classification(0), np.random.default_rng(0)
+        drawn = task.draw(rng, batch)
+        return size_of(task.model, drawn[:, :-1] if network == "language" else drawn[0])
 
     def language(self, seed: int) -> Task:
         """The normalised character transformer; an example is a window of ``context`` + 1 characters."""

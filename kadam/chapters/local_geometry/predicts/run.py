@@ -24,6 +24,7 @@ from kadam.lab.engine.progress import Progress
 from kadam.lab.engine.state import Stateful
 from kadam.lab.engine.sweep import computed_s, sweep
 from kadam.lab.records.record import recorded, with_units
+from kadam.lab.train.arithmetic import NOTHING, Arithmetic
 from kadam.lab.train.tasks import Inputs
 
 
@@ -49,11 +50,25 @@ def run(config: Config, *, checkpoint: Path | None = None, jobs: int = 1) -> xr.
     return with_units(dataset, UNITS)
 
 
+def plan(config: Config) -> Arithmetic:
+    """What a run computes at most: descents end, and places are fewer, where levels are reached early or not at all."""
+    inputs, runs, total = Inputs.of_no_numbers(config.sizes), len(FACTORS) * config.seeds, NOTHING
+    places = runs * (len(config.levels) - 1)
+    for network in NETWORKS:
+        problem = _problem(config, inputs, network)
+        for method in METHODS:
+            total += problem.descents(method, runs, config.steps) + problem.looks(places, probes=config.probes)
+            total += sum((problem.descents(by, places * len(rates(by)), config.ahead) for by in BY), NOTHING)
+    return total
+
+
+def _problem(config: Config, inputs: Inputs, network: str) -> Landscape:
+    examples = config.examples[NETWORKS.index(network)]
+    return landscape(inputs, network, examples=examples, dtype=getattr(torch, config.dtype))
+
+
 def compute_piece(config: Config, inputs: Inputs, piece: Piece, progress: Progress) -> xr.Dataset:
-    examples = config.examples[NETWORKS.index(piece.network)]
-    places = Places(
-        config, landscape(inputs, piece.network, examples=examples, dtype=getattr(torch, config.dtype)), piece.method
-    )
+    places = Places(config, _problem(config, inputs, piece.network), piece.method)
     for n in progress.over(config.steps + len(config.levels) - 1, {"places": places}):
         places.advance(n)
     return places.summary()

@@ -22,6 +22,7 @@ from kadam.lab.engine.progress import Progress
 from kadam.lab.engine.sweep import computed_s, sweep
 from kadam.lab.records.record import recorded, with_units
 from kadam.lab.train import devices
+from kadam.lab.train.arithmetic import NOTHING, Arithmetic, of_ensembles
 from kadam.lab.train.ensemble import Ensemble
 from kadam.lab.train.tasks import Inputs, Task
 from kadam.theory import invariance as theory
@@ -55,6 +56,13 @@ def run(config: Config, *, checkpoint: Path | None = None, jobs: int = 1) -> xr.
     dataset = xr.concat([results[piece].drop_attrs() for piece in pieces], "weight", data_vars="minimal")
     dataset.attrs = {"computed_s": computed_s(results), **inputs.described}
     return with_units(dataset, UNITS)
+
+
+def plan(config: Config) -> Arithmetic:
+    """What a run computes."""
+    inputs, runs = Inputs.of_no_numbers(config.sizes), config.seeds * len(members(config))
+    each = (inputs.size(network, config.batch) for network in NETWORKS)
+    return sum((of_ensembles(of, runs=runs, steps=config.steps, precision="float64") for of in each), NOTHING)
 
 
 class Paced(Ensemble):

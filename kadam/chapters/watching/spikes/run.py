@@ -57,7 +57,7 @@ def run(config: Config, *, checkpoint: Path | None = None, jobs: int = 1) -> xr.
 
 def plan(config: Config) -> Arithmetic:
     """What a run computes: training, and with every step losses at the weights without excesses."""
-    situations, of = config.seeds * len(SITUATIONS), character_size(config)
+    situations, of = config.seeds * len(SITUATIONS), character_size(config, config.batch)
     trained = of_ensembles(of, runs=situations * len(CUTS), steps=config.steps, precision=config.dtype)
     undone = float(situations * len(UNDONE) * config.steps * of.operations)
     return replace(trained, operations=(trained.operations or 0.0) + undone)

@@ -69,7 +69,7 @@ class Landscape:
 
     @functools.cached_property
     def size(self) -> Size:
-        return size_of(self.model, self.batch[0] if isinstance(self.batch, tuple) else self.batch[:, :-1])
+        return size_of(self.model, lambda: self.loss(self.model, self.batch))
 
     def descents(self, method: str, members: int, steps: int) -> Arithmetic:
         """What so many members of one of ``METHODS`` compute in so many steps each."""
@@ -119,6 +119,12 @@ def landscape(inputs: Inputs, network: str, *, examples: int, dtype: torch.dtype
     else:
         model = ConvNet(channels=images.shape[1], classes=classes, width=sizes.channels)
     return _placed(inputs, model, classification_loss, (images, labels), dtype)
+
+
+def configured_landscape(config: Any, inputs: Inputs, network: str) -> Landscape:
+    """That of a configuration with ``examples`` by network, and a dtype."""
+    examples = config.examples[NETWORKS.index(network)]
+    return landscape(inputs, network, examples=examples, dtype=getattr(torch, config.dtype))
 
 
 def _placed(inputs: Inputs, model: nn.Module, loss: Loss, batch: Any, dtype: torch.dtype) -> Landscape:

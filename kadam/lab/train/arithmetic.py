@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 # An H200 as it was measured: bytes a second of a copy, operations a second in bfloat16, and in float32 and float64.
@@ -57,13 +57,14 @@ NOTHING = Arithmetic(0, 0, 0, 0.0, 0.0)  # where a sum begins
 def size(make: Callable[[], nn.Module], batch: Iterable[int], *, dtype: torch.dtype = torch.float32) -> Size:
     """Of the network that ``make`` gives, on a batch of this shape and dtype; nothing is computed, nor any memory taken."""
     with torch.device("meta"):
-        return size_of(make(), torch.zeros(*batch, dtype=dtype))
+        model, x = make(), torch.zeros(*batch, dtype=dtype)
+    return size_of(model, lambda: model(x))
 
 
-def size_of(model: nn.Module, x: Tensor) -> Size:
-    """Of a network on what it is given."""
+def size_of(model: nn.Module, forward: Callable[[], object]) -> Size:
+    """Of a network whose one pass forward this is."""
     with FlopCounterMode(display=False) as counted, torch.no_grad():
-        model(x)
+        forward()
     return Size(sum(p.numel() for p in model.parameters()), counted.get_total_flops())
 
 

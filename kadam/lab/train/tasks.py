@@ -158,9 +158,8 @@ class Inputs:
 
     def size(self, network: str, batch: int) -> Size:
         """Of the network of "language" or "images", on a batch."""
-        task, rng = self.language(0) if network == "language" else self.classification(0), np.random.default_rng(0)
-        drawn = task.draw(rng, batch)
-        return size_of(task.model, drawn[:, :-1] if network == "language" else drawn[0])
+        task = self.language(0) if network == "language" else self.classification(0)
+        return size_of(task.model, lambda: task.loss(task.model, task.draw(np.random.default_rng(0), batch)))
 
     def language(self, seed: int) -> Task:
         """The normalised character transformer; an example is a window of ``context`` + 1 characters."""

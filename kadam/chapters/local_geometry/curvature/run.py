@@ -15,7 +15,7 @@ import torch
 import xarray as xr
 
 from kadam.chapters.local_geometry.curvature.config import PROFILES, USUAL, Config
-from kadam.chapters.local_geometry.landscapes import EXACT, Descent, Landscape, landscape
+from kadam.chapters.local_geometry.landscapes import EXACT, Descent, Landscape, configured_landscape
 from kadam.chapters.local_geometry.levels import Levels
 from kadam.chapters.local_geometry.methods import METHODS, NETWORKS, PAIR, rates
 from kadam.decay import Decay
@@ -72,7 +72,9 @@ def pieces(config: Config) -> list[Piece]:
 def plan(config: Config) -> Arithmetic:
     """What a run computes at most: descents end, and looks are fewer, where levels are reached early or not at all."""
     inputs = Inputs.of_no_numbers(config.sizes)
-    return sum((_arithmetic(config, _problem(config, inputs, piece), piece) for piece in pieces(config)), NOTHING)
+    return sum(
+        (_arithmetic(config, configured_landscape(config, inputs, piece.network), piece) for piece in pieces(config)), NOTHING
+    )
 
 
 def _arithmetic(config: Config, problem: Landscape, piece: Piece) -> Arithmetic:
@@ -87,11 +89,6 @@ def _arithmetic(config: Config, problem: Landscape, piece: Piece) -> Arithmetic:
     each = ((len(run.final), run.searched), (config.seeds, run.steps))
     looks = problem.looks(config.seeds * levels, probes=run.probes) + problem.looks(levels, probes=EXACT, only=run.checked)
     return sum((problem.descents(piece.method, *of) for of in each), looks)
-
-
-def _problem(config: Config, inputs: Inputs, piece: Piece) -> Landscape:
-    examples = config.examples[NETWORKS.index(piece.network)]
-    return landscape(inputs, piece.network, examples=examples, dtype=getattr(torch, config.dtype))
 
 
 def _seeds(config: Config) -> list[int]:
@@ -128,7 +125,7 @@ def _common(reached: xr.DataArray) -> xr.DataArray:
 
 
 def compute_piece(config: Config, inputs: Inputs, piece: Piece, progress: Progress) -> xr.Dataset:
-    problem = _problem(config, inputs, piece)
+    problem = configured_landscape(config, inputs, piece.network)
     if piece.kind == "probes":
         return check_probes(config, problem, piece, progress)
     if piece.kind == "curve":

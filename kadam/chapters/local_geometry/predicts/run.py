@@ -11,11 +11,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import torch
 import xarray as xr
 from torch import Tensor
 
-from kadam.chapters.local_geometry.landscapes import Descent, Landscape, landscape
+from kadam.chapters.local_geometry.landscapes import Descent, Landscape, configured_landscape
 from kadam.chapters.local_geometry.levels import Levels
 from kadam.chapters.local_geometry.methods import FACTORS, METHODS, NETWORKS, rates
 from kadam.chapters.local_geometry.predicts.config import BY, PROFILES, Config
@@ -55,20 +54,15 @@ def plan(config: Config) -> Arithmetic:
     inputs, runs, total = Inputs.of_no_numbers(config.sizes), len(FACTORS) * config.seeds, NOTHING
     places = runs * (len(config.levels) - 1)
     for network in NETWORKS:
-        problem = _problem(config, inputs, network)
+        problem = configured_landscape(config, inputs, network)
         for method in METHODS:
             total += problem.descents(method, runs, config.steps) + problem.looks(places, probes=config.probes)
             total += sum((problem.descents(by, places * len(rates(by)), config.ahead) for by in BY), NOTHING)
     return total
 
 
-def _problem(config: Config, inputs: Inputs, network: str) -> Landscape:
-    examples = config.examples[NETWORKS.index(network)]
-    return landscape(inputs, network, examples=examples, dtype=getattr(torch, config.dtype))
-
-
 def compute_piece(config: Config, inputs: Inputs, piece: Piece, progress: Progress) -> xr.Dataset:
-    places = Places(config, _problem(config, inputs, piece.network), piece.method)
+    places = Places(config, configured_landscape(config, inputs, piece.network), piece.method)
     for n in progress.over(config.steps + len(config.levels) - 1, {"places": places}):
         places.advance(n)
     return places.summary()

@@ -11,7 +11,7 @@ normalisation under AdamW, at several learning rates.
 """
 
 import functools
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -55,7 +55,7 @@ def run(config: Config, *, checkpoint: Path | None = None, jobs: int = 1) -> xr.
     compute = functools.partial(compute_piece, config, inputs)
     results = sweep(pieces, compute, steps=config.steps, title="meta", checkpoint=checkpoint, jobs=jobs)
 
-    def over(name: str, kinds: tuple[str, ...]) -> xr.Dataset:
+    def over(name: str, kinds: Iterable[str]) -> xr.Dataset:
         parts = [[results[Piece(kind, seed)].drop_attrs() for kind in kinds] for seed in seeds]
         return xr.combine_nested(parts, ["seed", name]).assign_coords({name: list(kinds), "seed": seeds})
 
@@ -77,7 +77,7 @@ def plan(config: Config) -> Arithmetic:
         for batch, (runs, steps) in zip(_batches(change, config.small, config.large), phases, strict=True)
     ]
     of, how = inputs.size("images", config.batch), {"runs": config.seeds * len(config.rates), "steps": config.steps}
-    return sum(parts + [of_ensembles(of, **how, precision="float64", k=_stages(name)) for name in NETWORKS], NOTHING)
+    return sum(parts + [of_ensembles(of, **how, precision="float64", k=k) for k in NETWORKS.values()], NOTHING)
 
 
 def compute_piece(config: Config, inputs: Inputs, piece: Piece, progress: Progress) -> xr.Dataset:
@@ -252,14 +252,10 @@ def _root_mean_square(values: Array) -> float:
     return float(np.sqrt(np.mean(values**2)))
 
 
-def _stages(network: str) -> int:
-    return 2 if network.endswith("2-Adam") else 1
-
-
 def train_network(config: Config, inputs: Inputs, network: str, seed: int, progress: Progress) -> xr.Dataset:
     """A convolutional network at every learning rate; the loss is the mean over the last quarter, NaN if it diverged."""
     task = inputs.classification(seed, normalised=network.startswith("normalised"))
-    members, decays = len(config.rates), stages(Decay(beta=config.beta, gamma=config.gamma), _stages(network), "meta")
+    members, decays = len(config.rates), stages(Decay(beta=config.beta, gamma=config.gamma), NETWORKS[network], "meta")
     ensemble = Ensemble(task.model, task.loss, [decays] * members, lr=config.rates, weight_decay=[config.image_decay] * members)
     batches = task.batches(np.random.default_rng([seed, 1]), config.batch)
     losses: list[Tensor] = []  # on the device, which no step waits for

@@ -155,6 +155,17 @@ def test_a_rehearsal_ends_in_a_record(monkeypatch):
     assert chapters.obtain("optimum", "smoke", steps=steps).attrs["profile"] == "smoke"
 
 
+def test_a_slice_of_fixed_length_is_compiled_ahead_and_ends_in_a_record(monkeypatch):
+    (one,) = [one for one in gpu.SLICES if one.name == "training"]
+    ahead = []
+    started = gpu.subprocess.Popen
+    monkeypatch.setattr(gpu.subprocess, "Popen", lambda command: ahead.append(command[-1]) or started(command))
+    assert gpu.run(400, "cpu", slices=(one,)) == []
+    assert "['training']" in ahead[0]
+    assert gpu.chosen_steps(one, "cpu", lambda: 0.0) is None
+    assert {"race_steps", "reached_s"} <= set(chapters.obtain("training", "smoke").data_vars)
+
+
 def test_the_page_on_reproducing_lists_the_slices():
     page = (Path(__file__).parents[1] / "book" / "reproducing.md").read_text()
     for one in gpu.SLICES:

@@ -9,11 +9,11 @@ import xarray as xr
 
 from kadam import chapters
 from kadam.chapters.growth import claims, figures, run
-from kadam.chapters.growth.config import LEAST, PROFILES, Config
+from kadam.chapters.growth.config import LEAST, PROFILES, Config, fit_window
 from kadam.decay import Decay
 from kadam.lab.data.sources import configured_text
 from kadam.lab.engine.sweep import one_thread
-from kadam.lab.records import profiles
+from kadam.lab.records import committed, profiles
 from kadam.lab.train import probes, tasks
 from kadam.lab.train.ensemble import Ensemble
 from kadam.lab.train.networks import next_token_loss
@@ -93,19 +93,40 @@ def test_no_profile_for_processors_trains_seeds_together():
 
 
 def test_a_shorter_run_of_a_profile_keeps_its_name_down_to_the_least():
-    paper, longer = PROFILES["paper"], replace(PROFILES["paper"], steps=2 * LEAST)
-    known = {**PROFILES, "paper": longer}
-    assert profiles.name_of(PROFILES, paper, LEAST) == "paper"
-    for steps, name in ((LEAST, "paper"), (LEAST - 1, "custom"), (2 * LEAST - 1, "paper"), (2 * LEAST + 1, "custom")):
-        assert profiles.name_of(known, replace(longer, steps=steps), LEAST) == name
-    assert profiles.name_of(known, replace(longer, steps=LEAST)) == "custom"
-    assert profiles.name_of(known, replace(longer, steps=LEAST, seeds=3), LEAST) == "custom"
-    assert profiles.name_of(known, replace(PROFILES["smoke"], steps=100), LEAST) == "custom"
+    paper = PROFILES["paper"]
+    assert (LEAST, paper.steps) == (500, 1500)
+    for steps, name in ((LEAST, "paper"), (LEAST - 1, "custom"), (1499, "paper"), (1500, "paper"), (1501, "custom")):
+        assert profiles.name_of(PROFILES, replace(paper, steps=steps), LEAST) == name
+    assert profiles.name_of(PROFILES, replace(paper, steps=LEAST)) == "custom"
+    assert profiles.name_of(PROFILES, replace(paper, steps=LEAST, seeds=3), LEAST) == "custom"
+    assert profiles.name_of(PROFILES, replace(PROFILES["smoke"], steps=100), LEAST) == "custom"
+
+
+def test_a_record_of_fewer_steps_is_the_profiles_and_decides_the_same(monkeypatch, tmp_path):
+    """As a slice of minutes of a GPU leaves it: slopes are read at iteration 500, whatever follows."""
+    monkeypatch.setenv("KADAM_CACHE", str(tmp_path / "cache"))
+    small = Config(points=4, seeds=1, eps_every=2, steps=LEAST + 60, width=8, layers=1, text="embedded")
+    monkeypatch.setitem(PROFILES, "paper", small)
+    shorter, longer = (chapters.obtain("growth", "paper", steps=steps) for steps in (LEAST, small.steps))
+    assert (shorter.sizes["iteration"], longer.sizes["iteration"]) == (500, 560)
+    for name in ("slope", "rate_corrected", "feedback"):
+        np.testing.assert_array_equal(shorter[name], longer[name])
+    assert shorter.attrs["one_e_fold"] == longer.attrs["one_e_fold"] == 1 / 200
+    each = [[(one.id, one.cases) for one in chapters.claims("growth", record)] for record in (shorter, longer)]
+    assert each[0] == each[1]
+    assert str(figures.holder_shares(shorter)) == str(figures.holder_shares(longer))
+    committed.commit(shorter, tmp_path / "results")
+    monkeypatch.setenv("KADAM_CACHE", str(tmp_path / "elsewhere"))
+    assert chapters.best("growth", "laptop", tmp_path / "results").attrs["sha256"] == shorter.attrs["sha256"]
+
+
+def test_the_window_ends_at_iteration_500_and_that_of_a_shorter_run_with_it():
+    assert [fit_window(steps) for steps in (300, 500, 1500)] == [range(180, 300), range(300, 500), range(300, 500)]
 
 
 def test_the_arithmetic_counts_every_member():
     found, paper = run.plan(PROFILES["paper"]), PROFILES["paper"]
-    assert (found.runs, found.steps) == (64 * (8 + 8 + 1), 64 * 17 * 500)
+    assert (found.runs, found.steps) == (64 * (8 + 8 + 1), 64 * 17 * 1500)
     matrices = 2 * 12 * 64**2 + 65 * 64
     tokens, attention = paper.batch * paper.context, 4 * 2 * 32 * 64
     assert found.operations == 3 * tokens * (2 * matrices + attention) * found.steps

@@ -11,7 +11,7 @@ import torch
 from matplotlib.figure import Figure
 from torch.nn import functional as F
 
-from kadam import chapters
+from kadam import chapters, gpu
 from kadam.chapters.speed import loops, measures
 from kadam.chapters.speed.loops import PARTS, STRATEGY
 from kadam.chapters.speed.tokens import config as tokens_config
@@ -22,6 +22,7 @@ from kadam.chapters.speed.training import figures as training_figures
 from kadam.chapters.speed.training import run as training
 from kadam.lab.data import sources
 from kadam.lab.data.configured import configured
+from kadam.lab.records.profiles import BASELINES
 
 IMAGES, TEXTS = training_config.PROFILES["smoke"], tokens_config.PROFILES["smoke"]
 SMALL, OTHER = TEXTS.settings
@@ -116,6 +117,25 @@ def test_races_are_timed(records):
     record = records["training"]
     assert dict(record.race_s.sizes) == {"racer": 2, "race": 1}
     assert all(np.isfinite(record[name]).all() for name in ("race_s", "race_looking_s", "race_accuracy"))
+
+
+def test_seconds_to_the_target_are_those_of_the_races_that_reach_it(images, monkeypatch):
+    ends = iter([(4.0, 1.5, 0.1, 0.95), (np.nan, 2.5, 0.2, 0.5)])
+    monkeypatch.setattr(training, "race", lambda bench, name, lr, seed: next(ends))
+    found = training._races(images)
+    assert found.race_s.values.tolist() == [[1.5], [2.5]]
+    np.testing.assert_array_equal(found.reached_s, [[1.5], [np.nan]])
+    assert found.race_steps.isnull().values.tolist() == [[False], [True]]
+
+
+def test_the_races_of_a_gpu_fit_into_their_slice():
+    paper = training_config.PROFILES["paper"]
+    step_s, in_float32 = 2e-3, 4  # by arithmetic: at a third of the chip's bfloat16; float32 takes so many times as long
+    ways = len(BASELINES) + len(paper.ks) - 1 + (len(loops.LOOPS) + len(PARTS)) * (1 + in_float32)
+    steps = len(training_config.RACERS) * paper.seeds * paper.limit + (paper.rounds + 1) * paper.repeats * ways
+    (meant,) = [one.seconds for one in gpu.SLICES if one.name == "training"]
+    assert steps * step_s < meant
+    assert sum(one.seconds for one in gpu.SLICES) <= 450 - gpu.RESERVE
 
 
 def test_every_optimizer_is_timed_on_each_text(records):

@@ -17,6 +17,7 @@ from kadam import Decay
 from kadam.chapters.generalization import run as generalization
 from kadam.chapters.growth import run as growth
 from kadam.chapters.growth.silence import run as silence
+from kadam.chapters.watching.spikes import run as spikes
 from kadam.lab.data.labelled import Augmentation, Batches, Labelled, Seeds
 from kadam.lab.data.sources import configured_text
 from kadam.lab.data.windows import Windows
@@ -244,7 +245,13 @@ def generalizing(device):
     return functools.partial(generalization.train_piece, config, text, pairs, (3, 0))
 
 
-ENSEMBLES = {name: functools.partial(growing, name) for name in growth.SETTINGS} | {"silent": silent, "general": generalizing}
+def spiking(device):
+    config = replace(spikes.PROFILES["smoke"], steps=STEPS, settle=5, device=device)
+    return functools.partial(spikes.train, config, configured_text(config), (3,))
+
+
+ENSEMBLES = {name: functools.partial(growing, name) for name in growth.SETTINGS}
+ENSEMBLES |= {"silent": silent, "general": generalizing, "spiking": spiking}
 
 
 @pytest.mark.parametrize("begun", ENSEMBLES.values(), ids=ENSEMBLES)

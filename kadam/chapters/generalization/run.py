@@ -65,7 +65,7 @@ def run(config: Config, *, checkpoint: Path | None = None, jobs: int = 1) -> xr.
 def plan(config: Config) -> Arithmetic:
     """What a run computes, evaluations left out."""
     runs = config.seeds * len(config.rates) * settings(config).sizes["point"]
-    return of_ensembles(character_size(config), runs=runs, steps=config.steps, precision=config.dtype)
+    return of_ensembles(character_size(config, config.batch), runs=runs, steps=config.steps, precision=config.dtype)
 
 
 def settings(config: Config) -> xr.Dataset:

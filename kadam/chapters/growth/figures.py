@@ -4,6 +4,7 @@ import numpy as np
 import xarray as xr
 
 from kadam.chapters.growth.claims import outside, relative_errors
+from kadam.chapters.growth.config import fit_window
 from kadam.report import style
 from kadam.report.selection import selected
 from kadam.report.sentences import listed, of_all, said, span
@@ -91,7 +92,7 @@ def curves_said(record: xr.Dataset) -> str:
 
 @style.styled
 def slopes(record: xr.Dataset) -> style.Figure:
-    """The slope at the end against C, mean and range over seeds, beside the three laws; fixed and fresh batches."""
+    """The fitted slope against C, mean and range over seeds, beside the three laws; fixed and fresh batches."""
     figure, both = style.panels(1, 2, height=3.6, sharey=True, ylabel=r"slope of $\log\,\max|u|$  (per step)")
     for axes, (setting, title) in zip(both, TITLES.items(), strict=True):
         for law, (colour, line, label) in LAWS.items():
@@ -170,7 +171,7 @@ def error(record: xr.Dataset, law: str, *, least: float | None = None) -> str:
 
 @style.styled
 def places(record: xr.Dataset) -> style.Figure:
-    """Which parameter holds the largest update over the last iterations, by point; and what PyTorch's eps changes."""
+    """Which parameter holds the largest update over the fitted iterations, by point; and what PyTorch's eps changes."""
     figure, (shares, eps) = style.panels(1, 2, height=3.5, width_ratios=[1.25, 1])
     _share_bars(shares, record)
     end = record.max_update.isel(iteration=-1, seed=0)
@@ -182,10 +183,10 @@ def places(record: xr.Dataset) -> style.Figure:
 
 
 def holder_shares(record: xr.Dataset) -> dict[str, xr.DataArray]:
-    """For each parameter that ever holds it: the share of (seed, late iteration) in which it does, by point."""
-    late = record.isel(iteration=slice(int(record.attrs["fit_start"]), None)).sel(setting="fixed")
-    holds = {"head.weight, absent characters": late.max_absent == 1}
-    holds |= {name: late.max_parameter == index for index, name in enumerate(record.parameter.values.tolist())}
+    """For each parameter that ever holds it: the share of (seed, fitted iteration) in which it does, by point."""
+    fitted = record.isel(iteration=fit_window(record.sizes["iteration"])).sel(setting="fixed")
+    holds = {"head.weight, absent characters": fitted.max_absent == 1}
+    holds |= {name: fitted.max_parameter == index for index, name in enumerate(record.parameter.values.tolist())}
     shares = {name: of.mean(["seed", "iteration"]) for name, of in holds.items()}
     shares["head.weight"] = shares["head.weight"] - shares["head.weight, absent characters"]
     return {name: share for name, share in shares.items() if share.max() > 0}

@@ -1,7 +1,7 @@
 """Growth of the max-update outside the stability region: the paper's Figure 2, and what noise and eps do to it.
 
 Points along the normal curve of (beta, gamma) train side by side, each with its own pair. The record holds the largest |u| at
-every iteration, which parameter it is in, the loss, and the slope of the logarithm at the end, beside three predictions of it:
+every iteration, which parameter it is in, the loss, and the fitted slope of the logarithm, beside three predictions of it:
 the paper's rate |C|/2, the exact discrete rate, and that with the bias correction of a run of finite length.
 """
 
@@ -14,7 +14,7 @@ import torch
 import xarray as xr
 from numpy.typing import NDArray
 
-from kadam.chapters.growth.config import LEAST, PROFILES, Config
+from kadam.chapters.growth.config import LEAST, PROFILES, Config, fit_window
 from kadam.decay import Decay
 from kadam.lab.data.sources import Text, configured_text, describe
 from kadam.lab.engine.progress import Progress
@@ -36,10 +36,6 @@ SETTINGS = ("fixed", "fresh", "eps")
 
 PYTORCH_EPS = 1e-8
 
-# The share of the iterations, counted from the end, over which the slope of log max|u| is fitted. A rate counts as growth
-# where it makes a factor e within that window (attribute ``one_e_fold``).
-FIT_SHARE = 0.4
-
 # A step that moves some weight by more than this may feed back into the gradients: initial weights are 0.02 to 0.2.
 FEEDBACK_MOVE = 0.1
 
@@ -59,8 +55,8 @@ def run(config: Config, *, checkpoint: Path | None = None, jobs: int = 1) -> xr.
     measured = placed.transpose("setting", "seed", "iteration", "loss_iteration", "point")
     dataset = measured.assign(_predictions(beta, gamma, config.steps)).assign(_slopes(measured.max_update, config))
     dataset["parameter"] = [name for name, _ in character_model(config, text, config.seed).named_parameters()]
-    start = fit_start(config.steps)
-    fitted = {"computed_s": computed_s(results), "fit_start": start, "one_e_fold": 1 / (config.steps - start)}
+    window = fit_window(config.steps)
+    fitted = {"computed_s": computed_s(results), "fit_start": window.start, "one_e_fold": 1 / len(window)}
     dataset.attrs = fitted | describe(text) | devices.described(config.device) | captured(of.attrs for of in results.values())
     return with_units(dataset, UNITS)
 
@@ -68,7 +64,7 @@ def run(config: Config, *, checkpoint: Path | None = None, jobs: int = 1) -> xr.
 def plan(config: Config) -> Arithmetic:
     """What a run computes."""
     runs = sum(_seeds(config, setting) * len(_points(config, setting)) for setting in SETTINGS)
-    return of_ensembles(character_size(config), runs=runs, steps=config.steps, precision=config.dtype)
+    return of_ensembles(character_size(config, config.batch), runs=runs, steps=config.steps, precision=config.dtype)
 
 
 def pilot(config: Config, few: int = 10) -> float:
@@ -150,7 +146,7 @@ def _points(config: Config, setting: str) -> NDArray[np.int64]:
 
 
 def _predictions(beta: Array, gamma: Array, steps: int) -> dict[str, tuple[str, Array]]:
-    silent = stability.silent_update(np.arange(fit_start(steps), steps)[:, None], beta=beta, gamma=gamma)
+    silent = stability.silent_update(np.array(fit_window(steps))[:, None], beta=beta, gamma=gamma)
     return {
         "beta": ("point", beta),
         "gamma": ("point", gamma),
@@ -167,15 +163,11 @@ def slope(y: Array) -> Array:
     return np.tensordot(time, y, axes=1) / np.sum(time**2)
 
 
-def fit_start(steps: int) -> int:
-    """The first iteration of the window over which slopes are fitted."""
-    return steps - round(FIT_SHARE * steps)
-
-
 def _slopes(max_update: xr.DataArray, config: Config) -> dict[str, xr.DataArray]:
-    """The fitted slope of log max|u|, and whether steps had grown large enough to feed back."""
-    ordered = max_update.transpose("iteration", ...)
-    values = ordered.values[fit_start(config.steps) :].astype(np.float64)
+    """The fitted slope of log max|u|, and whether steps had by then grown large enough to feed back."""
+    window = fit_window(config.steps)
+    ordered = max_update.transpose("iteration", ...).isel(iteration=slice(window.stop))
+    values = ordered.values[window.start :].astype(np.float64)
     fitted = ordered.isel(iteration=0, drop=True).copy(data=slope(np.log(values)))
     return {"slope": fitted, "feedback": (config.eta * ordered.max("iteration") > FEEDBACK_MOVE).where(fitted.notnull())}
 
@@ -186,5 +178,5 @@ UNITS = {
     "max_absent": "1 where the maximum is in the head's row of a character that the batch never asks for",
     "loss": "nats per character",
     **dict.fromkeys(("slope", "rate_discrete", "rate_continuous", "rate_corrected"), "1/iteration"),
-    "feedback": "1 where some step moved a weight by more than 0.1",
+    "feedback": "1 where some step up to the fitted ones moved a weight by more than 0.1",
 }

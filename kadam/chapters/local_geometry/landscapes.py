@@ -1,7 +1,8 @@
 """Networks on one fixed batch, how uneven the Hessian's diagonal is in their layers, and descents by a named method."""
 
+import functools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from kadam.chapters.local_geometry.hessian import Weights, estimated_diagonal, e
 from kadam.chapters.local_geometry.methods import FAMILY, METHODS, NETWORKS
 from kadam.decay import Decay
 from kadam.lab.records.profiles import check_choice
+from kadam.lab.train.arithmetic import NOTHING, Arithmetic, Size, of_ensembles, size_of
 from kadam.lab.train.ensemble import Ensemble, Loss, member_losses
 from kadam.lab.train.networks import CharTransformer, ConvNet, Perceptron, classification_loss, initialise, next_token_loss
 from kadam.lab.train.tasks import Inputs
@@ -65,6 +67,26 @@ class Landscape:
         """R_med of the same by layer, and last of all these layers pooled: (E, layers + 1)."""
         return r_med(self.diagonals(weights, probes=probes, only=only))
 
+    @functools.cached_property
+    def size(self) -> Size:
+        return size_of(self.model, lambda: self.loss(self.model, self.batch))
+
+    def descents(self, method: str, members: int, steps: int) -> Arithmetic:
+        """What so many members of one of ``METHODS`` compute in so many steps each."""
+        k, precision = len(FAMILY.get(method, FAMILY["Adam"])(Decay())), str(next(self.model.parameters()).dtype)
+        return of_ensembles(self.size, runs=members, steps=steps, precision=precision.removeprefix("torch."), k=k)
+
+    def looks(self, places: int, *, probes: int, only: Sequence[int] | None = None) -> Arithmetic:
+        """What :meth:`r_med` of so many members computes.
+
+        A layer's gradient counts as two passes forward, and as many a product of its Hessian with a direction: there and back
+        through all that lies behind the layer, which is less than the network for all but the first one.
+        """
+        sizes = [self.model.get_parameter(path).numel() for path in self.weights.values()]
+        chosen = sizes if only is None else [sizes[i] for i in only]
+        passes = 2 * sum(1 + min(probes, weights) for weights in chosen)
+        return replace(NOTHING, weights=self.size.weights, operations=float(places * passes * self.size.operations))
+
     def larger_than(self, count: int) -> list[int]:
         """Which of ``weights`` have more entries than that, by their place."""
         return [i for i, path in enumerate(self.weights.values()) if self.model.get_parameter(path).numel() > count]
@@ -97,6 +119,12 @@ def landscape(inputs: Inputs, network: str, *, examples: int, dtype: torch.dtype
     else:
         model = ConvNet(channels=images.shape[1], classes=classes, width=sizes.channels)
     return _placed(inputs, model, classification_loss, (images, labels), dtype)
+
+
+def configured_landscape(config: Any, inputs: Inputs, network: str) -> Landscape:
+    """That of a configuration with ``examples`` by network, and a dtype."""
+    examples = config.examples[NETWORKS.index(network)]
+    return landscape(inputs, network, examples=examples, dtype=getattr(torch, config.dtype))
 
 
 def _placed(inputs: Inputs, model: nn.Module, loss: Loss, batch: Any, dtype: torch.dtype) -> Landscape:

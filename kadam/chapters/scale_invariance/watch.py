@@ -42,8 +42,8 @@ Trace.STATE = tuple(field.name for field in fields(Trace))
 class Watch(Stateful):
     """One weight of an ensemble: call :meth:`before` and :meth:`after` around every step.
 
-    Attributes: ``trace``, of the first ``members`` members; and of the last ``memory`` + 1 steps, newest last, each (E, size):
-    ``weights`` before the step, ``updates`` and ``gradients``.
+    Attributes: ``trace``, of the first ``members`` members, for which the device is waited for only when it is asked for; and
+    of the last ``memory`` + 1 steps, newest last, each (E, size): ``weights`` before the step, ``updates``, ``gradients``.
     """
 
     STATE = ("trace", "weights", "updates", "gradients")
@@ -52,8 +52,17 @@ class Watch(Stateful):
         if not (memory >= 1 and 1 <= members <= len(ensemble.params[path])):
             raise ValueError(f"memory must be >= 1 and members between 1 and the ensemble's, got {memory} and {members}")
         self.ensemble, self.path, self.members = ensemble, path, members
-        self.trace = Trace.empty(steps, members)
+        self._trace, self._unread = Trace.empty(steps, members), list[tuple[int, Tensor]]()
         self.weights, self.updates, self.gradients = (deque[Tensor](maxlen=memory + 1) for _ in range(3))
+
+    @property
+    def trace(self) -> Trace:
+        if self._unread:
+            steps, seen = zip(*self._unread, strict=True)
+            for field, values in zip(fields(Trace), torch.stack(seen, 1).numpy(force=True), strict=True):
+                getattr(self._trace, field.name)[list(steps)] = values
+            self._unread.clear()
+        return self._trace
 
     def before(self) -> None:
         self.weights.append(self.ensemble.params[self.path].flatten(1).clone())
@@ -68,9 +77,8 @@ class Watch(Stateful):
         s = g / (v.sqrt() + TINY)  # 0 where no gradient has come
         pairs = {"norm": (w, w), "cross": (w, u), "square": (u, u), "momentum": (w, m), "momentum_square": (m, m)}
         pairs |= {"product": (u, m), "normalised": (s, s), "inner": (w, s), "carried": (before, s)}
-        for name, (x, y) in pairs.items():
-            getattr(self.trace, name)[n] = torch.linalg.vecdot(x, y).numpy(force=True)
-        self.trace.largest[n] = u.abs().amax(1).numpy(force=True)
+        seen = {name: torch.linalg.vecdot(x, y) for name, (x, y) in pairs.items()} | {"largest": u.abs().amax(1)}
+        self._unread.append((n, torch.stack([seen[field.name] for field in fields(Trace)])))
 
     @property
     def full(self) -> bool:

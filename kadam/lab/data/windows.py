@@ -1,7 +1,6 @@
 """Batches of windows of a text on its device: random ones to learn from, evenly spaced ones to evaluate on."""
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -9,15 +8,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from kadam.lab.data.text import Corpus
+from kadam.lab.train.devices import uploaded
 
 # So many batches' places are drawn at once.
 BLOCK = 1024
-
-
-def uploaded(drawn: NDArray[Any], device: torch.device) -> Tensor:
-    """On the device, without waiting for it, for which a GPU wants memory that stays in its place."""
-    there = torch.from_numpy(drawn)
-    return (there.pin_memory() if device.type == "cuda" else there).to(device, non_blocking=True)
 
 
 class Windows:

@@ -40,7 +40,8 @@ class Arithmetic:
     def __add__(self, other: "Arithmetic") -> "Arithmetic":
         """Of both, where all is counted and they have one precision."""
         sums = {name: getattr(self, name) + getattr(other, name) for name in ("steps", "runs", "operations", "moved")}
-        return replace(self, **sums, weights=max(self.weights or 0, other.weights or 0))
+        weights, precision = max(self.weights or 0, other.weights or 0), self.precision or other.precision
+        return replace(self, **sums, weights=weights, precision=precision)
 
     @property
     def least_s(self) -> float | None:
@@ -50,12 +51,20 @@ class Arithmetic:
         return max(self.operations / (BFLOAT16 if self.precision == "bfloat16" else OTHERS), self.moved / COPY)
 
 
+NOTHING = Arithmetic(0, 0, 0, 0.0, 0.0)  # where a sum begins
+
+
 def size(make: Callable[[], nn.Module], batch: Iterable[int], *, dtype: torch.dtype = torch.float32) -> Size:
     """Of the network that ``make`` gives, on a batch of this shape and dtype; nothing is computed, nor any memory taken."""
     with torch.device("meta"):
         model, x = make(), torch.zeros(*batch, dtype=dtype)
-        with FlopCounterMode(display=False) as counted, torch.no_grad():
-            model(x)
+    return size_of(model, lambda: model(x))
+
+
+def size_of(model: nn.Module, forward: Callable[[], object]) -> Size:
+    """Of a network whose one pass forward this is."""
+    with FlopCounterMode(display=False) as counted, torch.no_grad():
+        forward()
     return Size(sum(p.numel() for p in model.parameters()), counted.get_total_flops())
 
 
@@ -64,7 +73,7 @@ def bytes_a_step(weights: int, k: int) -> int:
     return (12 + 16 * k) * weights
 
 
-def of_ensembles(of: Size, *, runs: int, steps: int, precision: str = "float32") -> Arithmetic:
-    """So many members of a network with one stage, each of so many steps."""
-    bytes_moved = float(runs * steps * bytes_a_step(of.weights, 1)) * (2 if precision == "float64" else 1)
+def of_ensembles(of: Size, *, runs: int, steps: int, precision: str = "float32", k: int = 1) -> Arithmetic:
+    """So many members of a network with k stages, each of so many steps."""
+    bytes_moved = float(runs * steps * bytes_a_step(of.weights, k)) * (2 if precision == "float64" else 1)
     return Arithmetic(runs * steps, runs, of.weights, float(TRAINING * of.operations * runs * steps), bytes_moved, precision)

@@ -3,7 +3,7 @@
 import functools
 from collections.abc import Callable, Iterator, Mapping
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,11 +14,10 @@ from torch import Tensor, nn
 from kadam.flat import Loss
 from kadam.lab.data.images import configured_images, standardised
 from kadam.lab.data.sources import Text, configured_text, describe, random_windows, together
-from kadam.lab.data.windows import uploaded
 from kadam.lab.engine.state import Stateful
 from kadam.lab.records.profiles import Sizes
 from kadam.lab.train import devices
-from kadam.lab.train.arithmetic import Size, size
+from kadam.lab.train.arithmetic import Size, size, size_of
 from kadam.lab.train.networks import CharTransformer, ConvNet, classification_loss, initialise, next_token_loss
 
 # The scale-invariant weights that are watched: their names in records, and in the network.
@@ -48,7 +47,7 @@ class Batches(Stateful, Iterator[Any]):
 def windows(config: Any, text: Text, rng: np.random.Generator, size: int) -> Tensor:
     """A random batch of text, (size, context + 1), for a configuration's context on its device."""
     drawn = random_windows(text.tokens, batch=size, length=config.context + 1, rng=rng)
-    return uploaded(drawn, devices.chosen(config.device))
+    return devices.uploaded(drawn, devices.chosen(config.device))
 
 
 def text_batches(config: Any, text: Text, seed: int, *, fixed: bool) -> Batches:
@@ -70,10 +69,10 @@ def character_model(
     return model
 
 
-def character_size(config: Any) -> Size:
+def character_size(config: Any, batch: int) -> Size:
     """Of the same over the 65 characters of tiny Shakespeare, on a batch."""
     shape = {name: getattr(config, name) for name in ("context", "width", "layers", "heads")}
-    return size(lambda: CharTransformer(vocab=65, **shape), (config.batch, config.context), dtype=torch.int64)
+    return size(lambda: CharTransformer(vocab=65, **shape), (batch, config.context), dtype=torch.int64)
 
 
 @torch.no_grad()
@@ -146,9 +145,21 @@ class Inputs:
         chosen = LabelledImages(pixels, images.train_labels[: sizes.examples])
         return cls(sizes, text, chosen, describe(together(text, images)) | devices.described(sizes.device))
 
+    @classmethod
+    def of_no_numbers(cls, sizes: Sizes) -> "Inputs":
+        """Of the shapes of tiny Shakespeare, 65 characters, and CIFAR-10, and of no more: by these runs are counted."""
+        text = Text("".join(map(chr, range(65))) * sizes.context, "", "", "")
+        images = np.broadcast_to(0.0, (sizes.examples, 3, sizes.pixels, sizes.pixels))
+        return cls(replace(sizes, device="meta"), text, LabelledImages(images, np.arange(sizes.examples) % 10), {})
+
     @property
     def device(self) -> torch.device:
         return devices.chosen(self.sizes.device)
+
+    def size(self, network: str, batch: int) -> Size:
+        """Of the network of "language" or "images", on a batch."""
+        task = self.language(0) if network == "language" else self.classification(0)
+        return size_of(task.model, lambda: task.loss(task.model, task.draw(np.random.default_rng(0), batch)))
 
     def language(self, seed: int) -> Task:
         """The normalised character transformer; an example is a window of ``context`` + 1 characters."""
@@ -168,6 +179,6 @@ class Inputs:
 
         def draw(rng: np.random.Generator, size: int) -> tuple[Tensor, Tensor]:
             chosen = rng.choice(len(labels), size, replace=False)
-            return uploaded(images[chosen], self.device), uploaded(labels[chosen], self.device)
+            return devices.uploaded(images[chosen], self.device), devices.uploaded(labels[chosen], self.device)
 
         return Task(model, classification_loss, IMAGE_WEIGHTS if normalised else {}, draw)

@@ -44,9 +44,7 @@ PROFILES = {
         scales=(1.0, 3.0), steps=60, probes=64, probe_counts=(16, 64), slow_steps=200, search_seeds=1, seeds=3, points=4
     ),
     CPU: Config(),  # the reference: a minute of one core
-    "paper": Config(
-        steps=300, examples=(512, 32, 256), probes=512, points=64, curve_steps=200, slow_steps=1200, seeds=10, sizes=LARGE
-    ),
+    "paper": Config(steps=300, examples=(512, 16, 256), points=64, curve_steps=200, slow_steps=1200, seeds=10, sizes=LARGE),
 }
 
 DATA = "text and images"

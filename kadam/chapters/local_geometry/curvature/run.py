@@ -15,7 +15,7 @@ import torch
 import xarray as xr
 
 from kadam.chapters.local_geometry.curvature.config import PROFILES, USUAL, Config
-from kadam.chapters.local_geometry.landscapes import EXACT, Descent, Landscape, landscape
+from kadam.chapters.local_geometry.landscapes import EXACT, Descent, Landscape, configured_landscape
 from kadam.chapters.local_geometry.levels import Levels
 from kadam.chapters.local_geometry.methods import METHODS, NETWORKS, PAIR, rates
 from kadam.decay import Decay
@@ -23,6 +23,7 @@ from kadam.lab.engine.progress import Progress
 from kadam.lab.engine.state import Stateful
 from kadam.lab.engine.sweep import computed_s, sweep
 from kadam.lab.records.record import recorded, with_units
+from kadam.lab.train.arithmetic import NOTHING, Arithmetic
 from kadam.lab.train.ensemble import Ensemble
 from kadam.lab.train.tasks import Inputs
 from kadam.theory import stability
@@ -50,18 +51,44 @@ class Piece(NamedTuple):
 def run(config: Config, *, checkpoint: Path | None = None, jobs: int = 1) -> xr.Dataset:
     """Every network, scale and method; see ``UNITS``. Dimensions: layer or network; scale, optimizer, seed, level, point."""
     inputs = Inputs.of(config.sizes)
-    pieces = [Piece("probes", network) for network in ESTIMATED]
-    pieces += [
-        Piece("run", n, m, s) for n in reversed(NETWORKS) for s in config.scales for m in (METHODS if s == USUAL else PAIR)
-    ]
-    pieces += [Piece("slow", network, method) for network in NETWORKS for method in PAIR]
-    pieces += [Piece("curve", "perceptron", "Adam", seed=seed) for seed in _seeds(config)]
     compute = functools.partial(compute_piece, config, inputs)
     steps = 2 * config.steps + len(config.levels)
-    results = sweep(pieces, compute, steps=steps, title="curvature", checkpoint=checkpoint, jobs=jobs)
+    results = sweep(pieces(config), compute, steps=steps, title="curvature", checkpoint=checkpoint, jobs=jobs)
     dataset = _assembled(config, {piece: result.drop_attrs() for piece, result in results.items()})
     dataset.attrs = {"probes": config.probes, "computed_s": computed_s(results), **inputs.described}
     return with_units(dataset, UNITS)
+
+
+def pieces(config: Config) -> list[Piece]:
+    """All of them."""
+    found = [Piece("probes", network) for network in ESTIMATED]
+    found += [
+        Piece("run", n, m, s) for n in reversed(NETWORKS) for s in config.scales for m in (METHODS if s == USUAL else PAIR)
+    ]
+    found += [Piece("slow", network, method) for network in NETWORKS for method in PAIR]
+    return found + [Piece("curve", "perceptron", "Adam", seed=seed) for seed in _seeds(config)]
+
+
+def plan(config: Config) -> Arithmetic:
+    """What a run computes at most: descents end, and looks are fewer, where levels are reached early or not at all."""
+    inputs = Inputs.of_no_numbers(config.sizes)
+    return sum(
+        (_arithmetic(config, configured_landscape(config, inputs, piece.network), piece) for piece in pieces(config)), NOTHING
+    )
+
+
+def _arithmetic(config: Config, problem: Landscape, piece: Piece) -> Arithmetic:
+    levels = len(config.levels)
+    if piece.kind == "probes":
+        chosen, starts = problem.larger_than(max(config.probe_counts)), min(CHECKED, config.seeds)
+        return sum((problem.looks(starts, probes=count, only=chosen) for count in (*config.probe_counts, EXACT)), NOTHING)
+    if piece.kind == "curve":
+        looks = problem.looks(config.points * levels, probes=EXACT)
+        return problem.descents(piece.method, config.points, config.curve_steps) + looks
+    run = MethodRun(config, problem, piece)
+    each = ((len(run.final), run.searched), (config.seeds, run.steps))
+    looks = problem.looks(config.seeds * levels, probes=run.probes) + problem.looks(levels, probes=EXACT, only=run.checked)
+    return sum((problem.descents(piece.method, *of) for of in each), looks)
 
 
 def _seeds(config: Config) -> list[int]:
@@ -98,8 +125,7 @@ def _common(reached: xr.DataArray) -> xr.DataArray:
 
 
 def compute_piece(config: Config, inputs: Inputs, piece: Piece, progress: Progress) -> xr.Dataset:
-    examples = config.examples[NETWORKS.index(piece.network)]
-    problem = landscape(inputs, piece.network, examples=examples, dtype=getattr(torch, config.dtype))
+    problem = configured_landscape(config, inputs, piece.network)
     if piece.kind == "probes":
         return check_probes(config, problem, piece, progress)
     if piece.kind == "curve":
@@ -150,7 +176,9 @@ class MethodRun(Stateful):
     def advance(self, n: int) -> None:
         """Part n = 0, 1, ... of the whole: a step of the search, a step of the runs, or a look at a level."""
         if n < self.searched:
-            self.final = self.search.step(self.problem.batch).double().numpy(force=True)
+            losses = self.search.step(self.problem.batch)
+            if n + 1 == self.searched:  # read once, for which the device is waited for
+                self.final = losses.double().numpy(force=True)
         elif n < self.searched + self.steps:
             self.runs.lr = self.rate
             self.levels.follow(self.runs, n - self.searched, self.problem.batch)

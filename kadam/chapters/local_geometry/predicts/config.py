@@ -32,7 +32,7 @@ PROFILES = {
     "smoke": Config(levels=(0.9, 0.7), steps=30, ahead=3, examples=(8, 2, 4), probes=8, seeds=1, sizes=SMALL, dtype="float64"),
     "laptop": Config(steps=100, ahead=5, probes=16, seeds=1),
     CPU: Config(),  # the reference: minutes of one core
-    "paper": Config(steps=1200, ahead=60, examples=(512, 32, 256), probes=512, seeds=10, sizes=LARGE),
+    "paper": Config(steps=1200, ahead=60, examples=(512, 16, 256), probes=256, seeds=10, sizes=LARGE),
 }
 
 DATA = "text and images"

@@ -11,11 +11,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import torch
 import xarray as xr
 from torch import Tensor
 
-from kadam.chapters.local_geometry.landscapes import Descent, Landscape, landscape
+from kadam.chapters.local_geometry.landscapes import Descent, Landscape, configured_landscape
 from kadam.chapters.local_geometry.levels import Levels
 from kadam.chapters.local_geometry.methods import FACTORS, METHODS, NETWORKS, rates
 from kadam.chapters.local_geometry.predicts.config import BY, PROFILES, Config
@@ -24,6 +23,7 @@ from kadam.lab.engine.progress import Progress
 from kadam.lab.engine.state import Stateful
 from kadam.lab.engine.sweep import computed_s, sweep
 from kadam.lab.records.record import recorded, with_units
+from kadam.lab.train.arithmetic import NOTHING, Arithmetic
 from kadam.lab.train.tasks import Inputs
 
 
@@ -49,11 +49,20 @@ def run(config: Config, *, checkpoint: Path | None = None, jobs: int = 1) -> xr.
     return with_units(dataset, UNITS)
 
 
+def plan(config: Config) -> Arithmetic:
+    """What a run computes at most: descents end, and places are fewer, where levels are reached early or not at all."""
+    inputs, runs, total = Inputs.of_no_numbers(config.sizes), len(FACTORS) * config.seeds, NOTHING
+    places = runs * (len(config.levels) - 1)
+    for network in NETWORKS:
+        problem = configured_landscape(config, inputs, network)
+        for method in METHODS:
+            total += problem.descents(method, runs, config.steps) + problem.looks(places, probes=config.probes)
+            total += sum((problem.descents(by, places * len(rates(by)), config.ahead) for by in BY), NOTHING)
+    return total
+
+
 def compute_piece(config: Config, inputs: Inputs, piece: Piece, progress: Progress) -> xr.Dataset:
-    examples = config.examples[NETWORKS.index(piece.network)]
-    places = Places(
-        config, landscape(inputs, piece.network, examples=examples, dtype=getattr(torch, config.dtype)), piece.method
-    )
+    places = Places(config, configured_landscape(config, inputs, piece.network), piece.method)
     for n in progress.over(config.steps + len(config.levels) - 1, {"places": places}):
         places.advance(n)
     return places.summary()

@@ -36,7 +36,7 @@ PROFILES = {
     "smoke": Config(steps=40, every=2, windows=10, batch=3, seeds=1, gammas=(0.5, 0.9), sizes=SMOKE),
     "laptop": Config(steps=800, seeds=1),
     CPU: Config(),  # the reference: minutes of one core
-    "paper": Config(steps=40_000, every=20, batch=64, sizes=PAPER),
+    "paper": Config(steps=20_000, every=20, batch=8, sizes=PAPER),
 }
 
 DATA = "text and images"

@@ -21,6 +21,8 @@ from kadam.decay import Decay
 from kadam.lab.engine.progress import Progress
 from kadam.lab.engine.sweep import computed_s, sweep
 from kadam.lab.records.record import recorded, with_units
+from kadam.lab.train import devices
+from kadam.lab.train.arithmetic import NOTHING, Arithmetic, of_ensembles
 from kadam.lab.train.ensemble import Ensemble
 from kadam.lab.train.tasks import Inputs, Task
 from kadam.theory import invariance as theory
@@ -56,6 +58,13 @@ def run(config: Config, *, checkpoint: Path | None = None, jobs: int = 1) -> xr.
     return with_units(dataset, UNITS)
 
 
+def plan(config: Config) -> Arithmetic:
+    """What a run computes."""
+    inputs, runs = Inputs.of_no_numbers(config.sizes), config.seeds * len(members(config))
+    each = (inputs.size(network, config.batch) for network in NETWORKS)
+    return sum((of_ensembles(of, runs=runs, steps=config.steps, precision="float64") for of in each), NOTHING)
+
+
 class Paced(Ensemble):
     """The members of every seed, one model a seed, whose learning rates and decays are set before each step."""
 
@@ -72,7 +81,7 @@ class Paced(Ensemble):
         share = 1 - (1 - config.floor) * max(0.0, (n - first) / (config.steps - first))
         found = [_paced(one, config.weight_decay, share) for one in self.each]
         device = next(iter(self.params.values())).device
-        self.lr, self._decay = torch.tensor(found, dtype=torch.float64, device=device).T
+        self.lr, self._decay = devices.uploaded(np.array(found), device).T
         return found
 
 

@@ -23,6 +23,7 @@ from kadam.lab.engine.progress import Progress
 from kadam.lab.engine.state import Stateful
 from kadam.lab.engine.sweep import computed_s, sweep
 from kadam.lab.records.record import recorded, with_units
+from kadam.lab.train.arithmetic import NOTHING, Arithmetic, of_ensembles
 from kadam.lab.train.ensemble import Ensemble
 from kadam.lab.train.tasks import Inputs
 from kadam.theory import invariance as theory
@@ -64,11 +65,23 @@ def run(config: Config, *, checkpoint: Path | None = None, jobs: int = 1) -> xr.
     return with_units(dataset, UNITS)
 
 
+def plan(config: Config) -> Arithmetic:
+    """What a run computes, looks back left out."""
+    runs, sizes = config.seeds * len(_members(config)), itertools.product(NETWORKS, _batches(config).values())
+    each = itertools.starmap(Inputs.of_no_numbers(config.sizes).size, sizes)
+    return sum((of_ensembles(of, runs=runs, steps=config.steps, precision="float64") for of in each), NOTHING)
+
+
+def _batches(config: Config) -> dict[str, int]:
+    """Examples in a batch, by setting."""
+    return dict(zip(SETTINGS, (config.small, config.large, config.fixed), strict=True))
+
+
 def train_piece(config: Config, inputs: Inputs, piece: Piece, progress: Progress) -> xr.Dataset:
     """What is seen of the watched weights of all members of a piece."""
     network, setting, seed = piece
     task = inputs.language(seed) if network == "language" else inputs.classification(seed)
-    size = dict(zip(SETTINGS, (config.small, config.large, config.fixed), strict=True))[setting]
+    size = _batches(config)[setting]
     batches = task.batches(np.random.default_rng([seed, 1]), size, fixed=setting == "one fixed batch")
     task.check(task.draw(np.random.default_rng([seed, 2]), size))
     task.resize(config.start)

@@ -4,9 +4,9 @@ from dataclasses import dataclass
 
 from kadam.lab.records.profiles import CPU, LAPTOP, PAPER, SMOKE, Checked, Fields, Sizes, require
 
-# What may change on purpose in the middle of training; then the convolutional networks.
+# What may change on purpose in the middle of training; then the convolutional networks, and the stages that they train with.
 CHANGES = ("none", "loss x 10", "loss / 10", "larger batches", "smaller batches", "other letters")
-NETWORKS = ("normalised, Adam", "plain, Adam", "plain, 2-Adam")
+NETWORKS = {"normalised, Adam": 1, "plain, Adam": 1, "plain, 2-Adam": 2}
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ normalisation under AdamW, at several learning rates.
 """
 
 import functools
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -29,6 +29,7 @@ from kadam.lab.engine.state import Stateful
 from kadam.lab.engine.sweep import computed_s, sweep
 from kadam.lab.records.profiles import check_choice
 from kadam.lab.records.record import recorded, with_units
+from kadam.lab.train.arithmetic import NOTHING, Arithmetic, of_ensembles
 from kadam.lab.train.ensemble import Ensemble, Loss
 from kadam.lab.train.tasks import Inputs
 from kadam.theory import invariance as theory
@@ -54,7 +55,7 @@ def run(config: Config, *, checkpoint: Path | None = None, jobs: int = 1) -> xr.
     compute = functools.partial(compute_piece, config, inputs)
     results = sweep(pieces, compute, steps=config.steps, title="meta", checkpoint=checkpoint, jobs=jobs)
 
-    def over(name: str, kinds: tuple[str, ...]) -> xr.Dataset:
+    def over(name: str, kinds: Iterable[str]) -> xr.Dataset:
         parts = [[results[Piece(kind, seed)].drop_attrs() for kind in kinds] for seed in seeds]
         return xr.combine_nested(parts, ["seed", name]).assign_coords({name: list(kinds), "seed": seeds})
 
@@ -62,6 +63,21 @@ def run(config: Config, *, checkpoint: Path | None = None, jobs: int = 1) -> xr.
     in_steps = {name: getattr(config, name) for name in ("every", "change", "horizon")}
     dataset.attrs = {**in_steps, "computed_s": computed_s(results), **inputs.described}
     return with_units(dataset, UNITS)
+
+
+def plan(config: Config) -> Arithmetic:
+    """What a run computes; what goes on from a change on under a rule is a run of its own."""
+    inputs, phases = (
+        Inputs.of_no_numbers(config.sizes),
+        ((config.seeds, config.change), (config.seeds * len(RULES), config.steps - config.change)),
+    )
+    parts = [
+        of_ensembles(inputs.size("language", batch), runs=runs, steps=steps, precision="float64")
+        for change in CHANGES
+        for batch, (runs, steps) in zip(_batches(change, config.small, config.large), phases, strict=True)
+    ]
+    of, how = inputs.size("images", config.batch), {"runs": config.seeds * len(config.rates), "steps": config.steps}
+    return sum(parts + [of_ensembles(of, **how, precision="float64", k=k) for k in NETWORKS.values()], NOTHING)
 
 
 def compute_piece(config: Config, inputs: Inputs, piece: Piece, progress: Progress) -> xr.Dataset:
@@ -94,6 +110,12 @@ def train_changed(config: Config, inputs: Inputs, change: str, seed: int, progre
     return weights.assign(loss=("rule", losses / config.around)).assign_coords(rule=list(RULES))
 
 
+def _batches(change: str, small: int, large: int) -> tuple[int, int]:
+    """Windows in a batch before the change, and from then on."""
+    first = large if change == "smaller batches" else small
+    return first, {"larger batches": large, "smaller batches": small}.get(change, first)
+
+
 class Changing(Stateful, Iterator[tuple[Tensor, Tensor]]):
     """For every step the loss's scale and a batch of ``small`` or ``large`` windows, with one of ``CHANGES`` at step ``at``."""
 
@@ -103,8 +125,7 @@ class Changing(Stateful, Iterator[tuple[Tensor, Tensor]]):
         check_choice("change", change, CHANGES)
         self.windows, self.at = inputs.windows, at
         self.rng, self.n = np.random.default_rng([seed, 1]), 0
-        first = large if change == "smaller batches" else small
-        self.sizes = (first, {"larger batches": large, "smaller batches": small}.get(change, first))
+        self.sizes = _batches(change, small, large)
         self.scales = (1.0, {"loss x 10": 10.0, "loss / 10": 0.1}.get(change, 1.0))
         order = np.random.default_rng([seed, 3]).permutation(len(inputs.text.vocabulary))
         self.letters = torch.from_numpy(order).to(inputs.device) if change == "other letters" else None
@@ -234,15 +255,14 @@ def _root_mean_square(values: Array) -> float:
 def train_network(config: Config, inputs: Inputs, network: str, seed: int, progress: Progress) -> xr.Dataset:
     """A convolutional network at every learning rate; the loss is the mean over the last quarter, NaN if it diverged."""
     task = inputs.classification(seed, normalised=network.startswith("normalised"))
-    k = 2 if network.endswith("2-Adam") else 1
-    members, decays = len(config.rates), stages(Decay(beta=config.beta, gamma=config.gamma), k, "meta")
+    members, decays = len(config.rates), stages(Decay(beta=config.beta, gamma=config.gamma), NETWORKS[network], "meta")
     ensemble = Ensemble(task.model, task.loss, [decays] * members, lr=config.rates, weight_decay=[config.image_decay] * members)
     batches = task.batches(np.random.default_rng([seed, 1]), config.batch)
-    losses = np.zeros((config.steps, len(config.rates)))
-    for n in progress.over(config.steps, {"ensemble": ensemble, "batches": batches, "losses": losses}):
-        losses[n] = ensemble.step(next(batches)).numpy(force=True)
+    losses: list[Tensor] = []  # on the device, which no step waits for
+    for _ in progress.over(config.steps, {"ensemble": ensemble, "batches": batches, "losses": losses}):
+        losses.append(ensemble.step(next(batches)))
     sizes = torch.stack([u.square().mean(1) for u in ensemble.updates.values()]).mean(0).sqrt()
-    late = losses[-(config.steps // 4) :].mean(0)
+    late = torch.stack(losses[-(config.steps // 4) :]).numpy(force=True).mean(0)
     values = {"network_loss": ("rate", late), "network_update": ("rate", sizes.numpy(force=True))}
     return xr.Dataset(values, coords={"rate": list(config.rates)})
 

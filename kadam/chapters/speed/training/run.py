@@ -4,6 +4,7 @@ It measures a machine, so it runs only when asked (``kadam bench training``). Ti
 """
 
 import functools
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +31,11 @@ from kadam.lab.train.training import Forward
 def run(config: Config, *, checkpoint: Path | None = None, jobs: int = 1) -> xr.Dataset:
     """Seconds by loop, precision and round; by part; by optimizer; and of the races."""
     return with_units(Bench(config).measured((_loops, _parts, _costs, _races), "batch", "target", "limit", "pixels"), UNITS)
+
+
+def pilot(config: Config) -> float:
+    """The seconds of a run of fewest steps, in which all is compiled that a whole one needs."""
+    return stopwatch.seconds(lambda: run(replace(config, rounds=1, repeats=1, limit=2, every=1, seeds=1)))
 
 
 class Bench(loops.Bench):
@@ -111,7 +117,8 @@ def _races(bench: Bench) -> xr.Dataset:
     races = np.array([[race(bench, name, lr, seed) for seed in seeds] for name, lr in rates])
     names = ("race_steps", "race_s", "race_looking_s", "race_accuracy")
     values = {name: (("racer", "race"), races[..., i]) for i, name in enumerate(names)}
-    return xr.Dataset(values, coords={"racer": list(RACERS), "race": list(seeds)})
+    found = xr.Dataset(values, coords={"racer": list(RACERS), "race": list(seeds)})
+    return found.assign(reached_s=found.race_s.where(found.race_steps.notnull()))
 
 
 def race(bench: Bench, method: str, lr: float, seed: int) -> tuple[float, float, float, float]:
@@ -133,6 +140,7 @@ UNITS = loops.UNITS | {
     "rate": "images a second",
     "race_steps": "steps to the target; NaN: not reached",
     "race_s": "s of training to the target or the limit",
+    "reached_s": "s of training to the target; NaN: not reached",
     "race_looking_s": "s of evaluation meanwhile",
     "race_accuracy": "share of test images, at the end",
 }

@@ -24,15 +24,15 @@ from kadam.decay import Decay
 from kadam.lab.data.sources import Text, configured_text, describe
 from kadam.lab.engine.progress import Progress
 from kadam.lab.engine.state import Stateful
-from kadam.lab.engine.sweep import computed_s, sweep
+from kadam.lab.engine.sweep import captured, computed_s, sweep
 from kadam.lab.records.record import recorded, with_units
 from kadam.lab.train import devices
 from kadam.lab.train.arithmetic import Arithmetic, of_ensembles
 from kadam.lab.train.ensemble import Ensemble, member_losses
 from kadam.lab.train.networks import next_token_loss
+from kadam.lab.train.replay import Replay
 from kadam.lab.train.tasks import character_model, character_size, text_batches
 from kadam.theory import stability
-from kadam.theory.arguments import Array
 
 # A gradient below this share of the root of its second moment is faint: of the update it makes no more than that share.
 FAINT = 0.1
@@ -51,13 +51,13 @@ def run(config: Config, *, checkpoint: Path | None = None, jobs: int = 1) -> xr.
     dataset = xr.concat([results[(seed,)].drop_attrs() for seed in seeds], xr.Variable("seed", list(seeds)))
     dataset = dataset.merge(constructed(config))
     dataset.attrs = {"settle": config.settle, "fineness": FINENESS, "computed_s": computed_s(results)}
-    dataset.attrs |= describe(text) | devices.described(config.device)
+    dataset.attrs |= describe(text) | devices.described(config.device) | captured(of.attrs for of in results.values())
     return with_units(dataset, UNITS)
 
 
 def plan(config: Config) -> Arithmetic:
     """What a run computes: training, and with every step losses at the weights without excesses."""
-    situations, of = config.seeds * len(SITUATIONS), character_size(config)
+    situations, of = config.seeds * len(SITUATIONS), character_size(config, config.batch)
     trained = of_ensembles(of, runs=situations * len(CUTS), steps=config.steps, precision=config.dtype)
     undone = float(situations * len(UNDONE) * config.steps * of.operations)
     return replace(trained, operations=(trained.operations or 0.0) + undone)
@@ -66,16 +66,16 @@ def plan(config: Config) -> Arithmetic:
 def train(config: Config, text: Text, piece: tuple[int], progress: Progress) -> xr.Dataset:
     """Losses of all runs of a seed, and of those without a cut at the weights without excesses; ``piece``: the seed."""
     runs, rng = Runs(config, text, piece[0]), np.random.default_rng([piece[0], 3])
-    batches = text_batches(config, text, piece[0], fixed=False)
-    loss, undone = (np.full((config.steps, len(SITUATIONS), len(of)), np.nan) for of in (CUTS, UNDONE))
-    state = {"runs": runs, "batches": batches, "loss": loss, "undone": undone, "rng": rng}
-    for n in progress.over(config.steps, state):
-        batch = next(batches)
-        undone[n] = runs.undone(batch, rng)
-        loss[n] = runs.step(batch)
-    values = {"loss": (("step", "situation", "cut"), coded(loss)), "undone": (("step", "situation", "undoing"), coded(undone))}
+    batches, replay = text_batches(config, text, piece[0], fixed=False), Replay(devices.chosen(config.device))
+    seen: dict[str, list[Tensor]] = {"undone": [], "loss": []}
+    state = {"runs": runs, "batches": batches, "seen": seen, "rng": rng}
+    for _ in progress.over(config.steps, state):
+        for values, value in zip(seen.values(), replay(runs.advance, next(batches), runs.signs(rng)), strict=True):
+            values.append(value)
+    kept = {name: coded(torch.stack(values).double().cpu().numpy()) for name, values in seen.items()}
+    found = {"loss": (("step", "situation", "cut"), kept["loss"]), "undone": (("step", "situation", "undoing"), kept["undone"])}
     coords = {"situation": list(SITUATIONS), "cut": list(CUTS), "undoing": list(UNDONE)}
-    return xr.Dataset(values, coords).transpose(..., "step")
+    return xr.Dataset(found, coords, replay.described).transpose(..., "step")
 
 
 class Runs(Stateful):
@@ -95,37 +95,44 @@ class Runs(Stateful):
         sizes = {name: param.flatten(1) for name, param in self.ensemble.params.items()}
         self.last = {name: torch.zeros_like(x) for name, x in sizes.items()}
         self.excesses = {name: torch.zeros_like(x).repeat(len(EXCESSES), 1, 1) for name, x in sizes.items()}
-        self.kept, self.losses = 1 - 1 / config.memory, member_losses(model, next_token_loss)
+        self.kept, self.rates = 1 - 1 / config.memory, torch.as_tensor(self.ensemble.lr)[:, None]
+        self.losses = member_losses(model, next_token_loss)
 
-    def step(self, batch: Tensor) -> Array:
+    def advance(self, batch: Tensor, signs: list[Tensor]) -> tuple[Tensor, Tensor]:
+        """What :meth:`undone` and then :meth:`step` find; the host reads nothing, so that a GPU may replay it."""
+        return self.undone(batch, signs), self.step(batch)
+
+    def step(self, batch: Tensor) -> Tensor:
         """One step of all; the losses before it, (situations, cuts)."""
-        losses, rates = self.ensemble.step(batch), torch.as_tensor(self.ensemble.lr)[:, None]
+        losses = self.ensemble.step(batch)
         for name, param in self.ensemble.params.items():
-            ways = rates * self._excess(name)
+            ways = self.rates * self._excess(name)
             self.excesses[name].mul_(self.kept).add_(ways)
             for i, way in enumerate(ways, start=1):
                 param[i :: len(CUTS)] += way[i :: len(CUTS)].view_as(param[i :: len(CUTS)])
-        found: Array = losses.view(-1, len(CUTS)).numpy(force=True)
-        return found
+        return losses.view(-1, len(CUTS))
 
     def _excess(self, name: str) -> Tensor:
         """Of the last update of a parameter, (excesses, E, size)."""
         update, (_, v) = self.ensemble.updates[name], self.ensemble.corrected_moments(name)
         faint = self.ensemble.gradients[name].abs() <= FAINT * v.sqrt()
-        last = self.last[name] = torch.where(faint, self.last[name], update.abs())
+        last = self.last[name].copy_(torch.where(faint, self.last[name], update.abs()))
         silence = torch.where(faint, update - update.clamp(-last, last), 0.0)
         return torch.stack([silence, torch.where(faint, 0.0, update - update.clamp(-1, 1))])
 
-    def undone(self, batch: Tensor, rng: np.random.Generator) -> Array:
+    def signs(self, rng: np.random.Generator) -> list[Tensor]:
+        """Random ones for the control: of every parameter, (situations, size)."""
+        each = (last[:: len(CUTS)] for last in self.last.values())
+        return [devices.uploaded(rng.choice([-1.0, 1.0], x.shape), x.device) for x in each]
+
+    def undone(self, batch: Tensor, signs: list[Tensor]) -> Tensor:
         """The losses of the runs without a cut at the weights without each excess, (situations, excesses and control)."""
         changed: dict[str, Tensor] = {}
-        for name, param in self.ensemble.params.items():
+        for (name, param), drawn in zip(self.ensemble.params.items(), signs, strict=True):
             ways = self.excesses[name][:, :: len(CUTS)]
-            signs = torch.from_numpy(rng.choice([-1.0, 1.0], ways.shape[1:])).to(ways)
-            moved = param[:: len(CUTS)].flatten(1) + torch.cat([ways, (signs * ways.sum(0))[None]])
+            moved = param[:: len(CUTS)].flatten(1) + torch.cat([ways, (drawn.to(ways) * ways.sum(0))[None]])
             changed[name] = moved.view(-1, *param.shape[1:])
-        found: Array = self.losses(changed, batch).detach().view(len(UNDONE), -1).T.numpy(force=True)
-        return found
+        return self.losses(changed, batch).detach().view(len(UNDONE), -1).T
 
 
 def constructed(config: Config) -> xr.Dataset:

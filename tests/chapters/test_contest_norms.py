@@ -138,7 +138,7 @@ def test_the_factor_is_that_of_the_records_own_gamma(record):
 @pytest.mark.parametrize(("name", "id"), [("optimum", "GT-5w"), ("optimum", "D-5x"), ("memory", "D-5y")])
 def test_records_without_norms_decide_nothing(smoke_records, name, id):
     told = Judged(name, smoke_records[name])[id]
-    assert (told.verdict, told.cases, told.measured) == (NOT_RUN, {}, "norms not watched")
+    assert (told.verdict, told.cases, told.measured) == (NOT_RUN, {}, "norms are watched at profile paper alone")
 
 
 @pytest.mark.parametrize("steps", [config.LEAST, config.PROFILES["paper"].steps])

@@ -28,5 +28,5 @@ TESTS: Claims = {
         "for every method and setting",
         judges.inside_the_grid,
     ),
-    ("D-5y", norms.FACTOR): norms.BY_FACTOR,
+    ("D-5y", norms.FACTOR): (f"{norms.BY_FACTOR[0]}, at gamma 0.7 and 0.5 too", *norms.BY_FACTOR[1:]),
 }

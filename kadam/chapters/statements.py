@@ -68,7 +68,7 @@ PAPER = (
         "P6",
         "paper",
         "|W|^2 of a scale-invariant weight is an average of |u|^2 [G&T, Section 4.2, Eqs. 10-11]",
-        ("GT-5a", "GT-5b", "GT-5g", "GT-5i"),
+        ("GT-5a", "GT-5b", "GT-5g", "GT-5i", "GT-5w"),
         some="the form holds in {GT-5i.held} of {GT-5i.of} cases, the size in {GT-5a.held} of {GT-5a.of}: {GT-5a}",
         unconfirmed="how the average weighs its terms, and the condition under which it holds, are our reading",
         why="the law as we read it leaves out the product of weight and momentum, which makes the norm grow "

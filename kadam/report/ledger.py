@@ -231,6 +231,9 @@ def below(value: float) -> str:
     return f"below {10.0 ** (np.floor(np.log10(value)) + 1):.0e}" if value > 0 else "0"
 
 
+# One rule wherever growth of |W|^2 is compared: how near it comes to the paper's law where it holds, or to ours.
+NEAR_PAPER, NEAR_LAW = 0.1, 0.15
+
 # One rule wherever a second stage is to stand in for a normalisation.
 CLOSED = Criterion(
     f"at tuned learning rates: {LEVEL:.0%} interval over seeds of the gain less {{least:g}} of the gap, above 0",

@@ -28,6 +28,7 @@ from kadam.lab.records.profiles import Shape
 from kadam.lab.train import replay
 from kadam.lab.train.classification import Classification, ImageNetwork
 from kadam.lab.train.language_model import LanguageModelling, TextNetwork
+from kadam.lab.train.norms import NormalisedModelling
 from kadam.lab.train.optimizers import optimizer
 from kadam.lab.train.replay import WARM_UP, Replay
 from kadam.lab.train.schedule import Schedule
@@ -122,12 +123,15 @@ def unreplayed(monkeypatch):
     return run
 
 
-def on_text(device, method, **how):
+def on_text(device, method, kind=LanguageModelling, **how):
     shape, precision = Shape(width=8, layers=1, heads=2), how.pop("precision", "float64")
     network = TextNetwork(9, 5, shape, True, device=device, precision=precision, **how)
     tokens = torch.from_numpy(np.random.default_rng(0).integers(0, 9, 400).astype(np.uint8)).to(device)
     batches = Windows(tokens, batch=4, context=5, seed=3)
-    return LanguageModelling(network, maker(method), batches, SCHEDULE, initialisation=1)
+    return kind(network, maker(method), batches, SCHEDULE, initialisation=1)
+
+
+with_norms = functools.partial(on_text, kind=NormalisedModelling)
 
 
 def on_images(device, method):
@@ -165,6 +169,7 @@ cases = pytest.mark.parametrize(
     [
         (on_text, "Adam"),
         (on_text, "2-Adam meta"),
+        (with_norms, "Adam"),
         (on_images, "NAdam"),
         (on_images, "AdamW"),
         (on_images, "3-Adam inverse_exp"),
@@ -275,7 +280,7 @@ def test_ensembles_are_replayed_with_all_that_is_seen_of_them(begun, device, tmp
 if torch.cuda.is_available():
 
     @pytest.mark.gpu
-    @pytest.mark.parametrize("begun", [on_text, on_images])
+    @pytest.mark.parametrize("begun", [on_text, with_norms, on_images])
     def test_steps_that_are_replayed_never_wait_for_the_device(begun):
         training = taken(begun("cuda", "Adam"), end=WARM_UP + 1)
         with warnings.catch_warnings():

@@ -2,7 +2,7 @@
 
 import functools
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -76,6 +76,7 @@ class Contest:
     comparisons: tuple[str, ...] = COMPARISONS
     tuned: Tuned = best_tried  # how the tuned rates follow from the search
     score: str = "loss"  # or "accuracy": by which the search judges
+    blocks: Mapping[str, Mapping[str, Sequence[str]]] = field(default_factory=dict)  # a network's, by what a run leaves of them
 
     @property
     def pieces(self) -> list[Piece]:
@@ -126,7 +127,7 @@ class Contest:
         return Arithmetic(plan.steps, runs, max(size.weights for size in sizes.values()), operations, moved, precision)
 
     def hold(self, *, checkpoint: Path | None, jobs: int) -> xr.Dataset:
-        """The record. Dimensions: network, optimizer; rate, tuning_seed; comparison, seed, evaluation."""
+        """The record. Dimensions: network, optimizer; rate, tuning_seed; comparison, seed, evaluation, block."""
         config, data = self.config, configured(self.data, self.config)
         trained = functools.partial(self.trained, data.sha256, checkpoint=checkpoint, jobs=jobs)
         tuning_seeds = [config.seed + i for i in range(config.tuning_seeds)]
@@ -154,9 +155,9 @@ class Contest:
 
     def train(self, sha256: str, phase: str, trials: Trials, piece: Piece, progress: Progress) -> xr.Dataset:
         """All runs of a piece. Dimensions: trial, evaluation."""
-        inputs, steps = self.load(self.config, sha256), self.steps_of(phase)
-        begin, data = functools.partial(inputs.training, piece, steps), inputs.held_out(piece.network, phase)
-        runs = Runs(trials[piece], begin, data, self.measures, steps, self.config.evaluations)
+        inputs, steps, network = self.load(self.config, sha256), self.steps_of(phase), piece.network
+        begin, data = functools.partial(inputs.training, piece, steps), inputs.held_out(network, phase)
+        runs = Runs(trials[piece], begin, data, self.measures, steps, self.config.evaluations, self.blocks.get(network, {}))
         for n in progress.over(len(runs.trials) * steps, {"runs": runs}):
             runs.step(n)
         return runs.dataset()

@@ -17,10 +17,12 @@ from kadam.chapters.contest.trials import Piece, Trial
 from kadam.lab.data.configured import configured_corpora
 from kadam.lab.data.sources import together
 from kadam.lab.data.windows import Learnable, Unrepeated, Windows, learnable
+from kadam.lab.records.record import with_units
 from kadam.lab.train import devices, optimizers
 from kadam.lab.train.arithmetic import Arithmetic, size
 from kadam.lab.train.ensemble import keep_freed_memory
 from kadam.lab.train.language_model import LanguageModelling, TextNetwork
+from kadam.lab.train.norms import NORMS, NormalisedModelling, blocks
 from kadam.lab.train.schedule import Schedule
 
 DATA = "corpora"
@@ -32,7 +34,13 @@ def contest_on_text(title: str, config: Config, kind: type[Contest] = Contest, *
     """Who competes, and how; ``how``: further fields of the ``kind`` of contest, and ``methods`` where not all compete."""
     networks = tuple(setting.name for setting in config.settings)
     methods = how.pop("methods", None) or tuple(optimizers.methods(config.ks, config.strategies, chosen=config.baselines))
+    how["blocks"] = {of.name: dict.fromkeys(NORMS, blocks(of.shape)) for of in config.settings if watched(config, of)}
     return kind(title, DATA, networks, methods, config.tuning_steps, MEASURES, load=Inputs.of, config=config, **how)
+
+
+def watched(config: Config, setting: Setting) -> bool:
+    """Whether norms are watched: those of scale-invariant weights, where no text is seen twice."""
+    return setting.normalised and isinstance(config, Once)
 
 
 def arithmetic(contest: Contest) -> Arithmetic:
@@ -52,7 +60,7 @@ def hold(contest: Contest, *, checkpoint: Path | None, jobs: int) -> xr.Dataset:
     dataset["guess"] = "network", [math.log(texts[setting.corpus].vocabulary) for setting in config.settings]
     dataset.attrs |= {name: getattr(config, name) for name in ("tuning_steps", "batch", "context")}
     dataset.attrs |= {f"{name}_tokens": len(text.train) for name, text in texts.items()}
-    return dataset
+    return with_units(dataset, NORMS if contest.blocks else {})
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,7 +98,8 @@ class Inputs:
         begin = functools.partial(Unrepeated, steps=steps) if isinstance(config, Once) else Windows
         batches = begin(self.text(piece.network).train, batch=config.batch, context=config.context, seed=order)
         schedule = Schedule(steps, config.warmup, "cosine", config.end)
-        return LanguageModelling(self.network(piece.network), make, batches, schedule, initialisation=initialisation)
+        kind = NormalisedModelling if watched(config, self.setting(piece.network)) else LanguageModelling
+        return kind(self.network(piece.network), make, batches, schedule, initialisation=initialisation)
 
     def held_out(self, network: str, phase: str) -> Tensor:
         """Test text is for the comparison alone."""

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -49,6 +49,7 @@ class Runs(Stateful):
     measures: Sequence[str]  # the numbers that this gives, and those that a run watches
     steps: int
     evaluations: int
+    blocks: Mapping[str, Sequence[str]] = field(default_factory=dict)  # of weights, of each of which it leaves such numbers
 
     STATE = ("i", "current", "tables")
 
@@ -56,6 +57,7 @@ class Runs(Stateful):
         shape = len(self.trials), self.evaluations
         self.marks = [0, *marks(self.steps, self.evaluations)]
         self.tables: dict[str, Array] = {name: np.full(shape, np.nan) for name in self.measures}
+        self.tables |= {name: np.full((*shape, len(blocks)), np.nan) for name, blocks in self.blocks.items()}
         self.tables["diverged_at"] = np.full(len(self.trials), np.nan)
         self._start(0)
 
@@ -91,9 +93,10 @@ class Runs(Stateful):
             self.tables[name][self.i, mark - 1] = value
 
     def dataset(self) -> xr.Dataset:
-        """The tables, and how a GPU took the steps. Dimensions: trial, evaluation."""
-        tables = {name: (("trial", "evaluation")[: table.ndim], table) for name, table in self.tables.items()}
-        return xr.Dataset(tables, attrs=self.current.replay.described if self.current else {})
+        """The tables, and how a GPU took the steps. Dimensions: trial, evaluation; block."""
+        tables = {name: (("trial", "evaluation", "block")[: table.ndim], table) for name, table in self.tables.items()}
+        names = [list(blocks) for blocks in self.blocks.values()]
+        return xr.Dataset(tables, {"block": names[0]} if names else {}, self.current.replay.described if self.current else {})
 
 
 def marks(steps: int, evaluations: int) -> list[int]:

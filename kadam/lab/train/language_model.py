@@ -54,7 +54,7 @@ class LanguageModelling(Training):
         norms, largest = moved(self.before, self.params)
         return self.mean_square(norms, rate), largest / rate
 
-    def watched(self, begin: int, end: int) -> dict[str, float]:
+    def watched(self, begin: int, end: int) -> dict[str, Any]:
         """The largest update and the number of spikes in the training loss besides."""
         spiked = spikes(self.losses[:end].cpu().double().numpy())
         more = {"max_update": float(self.largest[begin:end].max()), "spikes": int(spiked[begin:].sum())}
@@ -67,7 +67,7 @@ def in_lists(tensor: Tensor) -> bool:
 
 
 def moved(before: list[Tensor], after: list[Tensor]) -> tuple[list[Tensor], Tensor]:
-    """The norm of every tensor's move, and the largest move of all weights; what was before is lost.
+    """The norm of every tensor's move, and the largest move of all weights; the moves are left in ``before``.
 
     A processor goes tensor by tensor, each still in the cache, a GPU through all of them in a few launches.
     """

@@ -142,7 +142,7 @@ class Training(Stateful, ABC):
         """The mean of u^2, given the norm of every tensor's move."""
         return torch.stack(list(norms)).square().sum() / (self.weights * rate**2)
 
-    def watched(self, begin: int, end: int) -> dict[str, float]:
+    def watched(self, begin: int, end: int) -> dict[str, Any]:
         """What was seen from step ``begin`` up to ``end``; waits for the device."""
         return {"train_loss": float(self.losses[begin:end].mean()), "update_rms": float(self.squares[begin:end].mean().sqrt())}
 

@@ -2,13 +2,12 @@
 
 import functools
 
-from kadam.chapters.contest import judges
+from kadam.chapters.contest import judges, norms
 from kadam.chapters.contest.comparisons import ADAM
 from kadam.chapters.contest.memory.config import SHORTER
 from kadam.report.ledger import Claims, Criterion
 
 STAGED = ("4-Adam meta",)
-
 
 WHY = "asked here: is it only the memory of momentum?"
 TEST = f"test loss, each method at its interpolated optimum: {judges.BY_PAIRS}"
@@ -29,4 +28,5 @@ TESTS: Claims = {
         "for every method and setting",
         judges.inside_the_grid,
     ),
+    ("D-5y", norms.FACTOR): (f"{norms.BY_FACTOR[0]}, at gamma 0.7 and 0.5 too", *norms.BY_FACTOR[1:]),
 }

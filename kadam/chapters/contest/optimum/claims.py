@@ -2,7 +2,7 @@
 
 import xarray as xr
 
-from kadam.chapters.contest import judges
+from kadam.chapters.contest import judges, norms
 from kadam.chapters.contest.comparisons import MATCHED, TUNED
 from kadam.chapters.contest.measures import networks, two_stages
 from kadam.chapters.contest.settings import TWO
@@ -36,4 +36,6 @@ TESTS: Claims = {
         "for every method and setting",
         judges.inside_the_grid,
     ),
+    ("GT-5w", norms.PAPER): norms.BY_PAPER,
+    ("D-5x", norms.FACTOR): norms.BY_FACTOR,
 }

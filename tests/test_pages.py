@@ -19,7 +19,8 @@ import nbformat
 import pytest
 import torch
 import yaml
-from formulas import converted
+from docutils import nodes
+from formulas import converted, touched
 from math_core import LatexError
 from recipes import RECIPES, WATCHING
 from tex import rows
@@ -318,6 +319,16 @@ def test_every_formula_of_pages_notebooks_and_ledger_can_be_typeset():
     assert len(found) > 1_000
     assert [formula for formula in found if not is_typeset(*formula[1:])] == []
     assert not is_typeset(r"\gama < 1", block=False)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "touched_by"),
+    [("so ", ".", (False, True)), ("(", " and", (True, False)), ("", "-th", (False, True)), ("1/", "", (True, False))],
+)
+def test_a_formula_stays_on_the_line_of_what_it_touches(before, after, touched_by):
+    formula = nodes.math("", "x")
+    nodes.paragraph("", "", *(nodes.Text(before),) * bool(before), formula, *(nodes.Text(after),) * bool(after))
+    assert touched(formula) == touched_by
 
 
 def test_the_settings_of_the_book_are_read_as_they_are_meant():

@@ -18,6 +18,7 @@ from sphinx.util.math import get_node_equation_number
 CONVERTER = LatexToMathML(fancy_error=False)
 CLASSES = "math notranslate nohighlight"
 ROW = re.compile(r"\\\\\[.*?\]")  # the room between two rows is the style sheet's
+JOINER = "\u2060"  # without it browsers break a line between a formula and the full stop behind it
 LARGE_BASE = re.compile(r"(<m(?:sub|sup|subsup)>)(<mo[^>]* minsize=[^>]*>[^<]*</mo>)")  # Chromium enlarges it in a row only
 
 
@@ -37,9 +38,22 @@ def typeset(node: nodes.Element, *, block: bool) -> str:
 
 
 def visit_inline(self: Any, node: nodes.math) -> None:
-    """A formula in a line of text. ``self``: Sphinx's writer of html."""
-    self.body.append(f"{self.starttag(node, 'span', '', CLASS=CLASSES)}{typeset(node, block=False)}</span>")
+    """A formula in a line of text, with what it touches. ``self``: Sphinx's writer of html."""
+    before, after = touched(node)
+    formula = f"{self.starttag(node, 'span', '', CLASS=CLASSES)}{typeset(node, block=False)}</span>"
+    self.body.append(f"{JOINER * before}{formula}{JOINER * after}")
     raise nodes.SkipNode
+
+
+def touched(node: nodes.math) -> tuple[bool, bool]:
+    """Whether text stands right before a formula, without a space, and right after it."""
+    line = node.parent.children
+    at = line.index(node)
+    before, after = line[at - 1] if at else "", line[at + 1] if at + 1 < len(line) else ""
+    return (
+        isinstance(before, nodes.Text) and not before[-1:].isspace(),
+        isinstance(after, nodes.Text) and not after[:1].isspace(),
+    )
 
 
 def visit_block(self: Any, node: nodes.math_block) -> None:

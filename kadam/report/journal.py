@@ -52,7 +52,7 @@ def hard(rows: Sequence[Answered]) -> str:
         "change with one seed": [one for one in stated if one.fragile],
         "are decided by nothing here yet": [one for one in stated if first_word(one) in undecided],
     }
-    told = (f"{len(those)} {what} ({_links(those)})" for what, those in found.items())
+    told = (f"{len(those)} {what} ({_links(those)})" if those else f"none {what}" for what, those in found.items())
     return f"Of the {len(stated)} statements {'; '.join(told)}."
 
 

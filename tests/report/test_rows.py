@@ -113,6 +113,7 @@ ROWS = [
 
 def test_rows_are_counted_by_kind():
     assert [count(ROWS, kind) for kind in ("paper", "question", "check")] == ["1 partly, 1 not judged", "1 yes", "1 fails"]
+    assert count([ROWS[2], ROWS[2], row("reproduced", kind="check")], "check") == "2 fail, 1 holds"
 
 
 @pytest.mark.parametrize("width", [50, 80, 200])

@@ -9,8 +9,8 @@ from typing import Any
 from kadam.report.ledger import written
 
 # What reads as a number: a digit, NaN, infinity, nothing or a dash; a sign, "<" or "~" may stand before it, a unit or a range
-# behind it. "2-Adam" and "1/n" are names.
-NUMBER = re.compile(r"[-+<>~ ]*(\d(?!\S*?[-/][A-Za-z])|(nan|inf)$)|-?$")
+# behind it. "2-Adam", "1/n" and "1M weights, new" are names.
+NUMBER = re.compile(r"[-+<>~ ]*(\d(?!\S*?[-/][A-Za-z]|.*, [A-Za-z])|(nan|inf)$)|-?$")
 
 
 @dataclass(frozen=True)

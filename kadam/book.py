@@ -357,7 +357,7 @@ def status_page(used: Mapping[str, xr.Dataset], seconds: Mapping[str, float], st
         table(("record", *shown[:4], "seconds", "data"), records),
         table(("notebook", "seconds to execute"), seconds.items()),
     ]
-    return "\n\n".join(one.markdown() for one in tables) + "\n"
+    return "\n\n".join(f":::{{div}} kadam-close\n{one.markdown()}\n:::" for one in tables) + "\n"
 
 
 def _render(root: Path, output: Path) -> None:

@@ -19,7 +19,8 @@ import nbformat
 import pytest
 import torch
 import yaml
-from formulas import converted
+from docutils import nodes
+from formulas import converted, keep_whole
 from math_core import LatexError
 from recipes import RECIPES, WATCHING
 from tex import rows
@@ -318,6 +319,18 @@ def test_every_formula_of_pages_notebooks_and_ledger_can_be_typeset():
     assert len(found) > 1_000
     assert [formula for formula in found if not is_typeset(*formula[1:])] == []
     assert not is_typeset(r"\gama < 1", block=False)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "whole"),
+    [("so ", ". So", ["", "x", "."]), ("and (", " and", ["(", "x", ""]), ("", "-th", ["", "x", "-th"]), ("so ", " is", None)],
+)
+def test_a_formula_stays_on_the_line_of_what_it_touches(before, after, whole):
+    texts = [nodes.Text(before)] * bool(before), [nodes.Text(after)] * bool(after)
+    line = nodes.paragraph("", "", *texts[0], nodes.math("", "x"), *texts[1])
+    keep_whole(None, line, "page")
+    assert line.astext() == f"{before}x{after}"
+    assert [[part.astext() for part in one.children] for one in line.findall(nodes.inline)] == ([whole] if whole else [])
 
 
 def test_the_settings_of_the_book_are_read_as_they_are_meant():

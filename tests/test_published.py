@@ -21,6 +21,7 @@ from docutils import nodes
 from fontTools.ttLib import TTFont
 from jupyter_book.config import get_final_config
 from same_book import differences, pages
+from sphinx import addnodes
 
 from kadam import book
 from kadam.report.table import table
@@ -124,6 +125,24 @@ def test_a_long_table_of_results_is_folded_and_its_columns_are_named():
     folded = BeautifulSoup(texts[1], "html.parser").details
     assert folded.summary.text == f"{sizes[1]} rows: a, b"
     assert str(folded.table) == long
+
+
+def test_the_name_of_a_claim_is_not_broken():
+    names = table(("row", "claim"), [("P1", "GT-1a"), ("P2", "a - b")])._repr_html_()
+    tree = nodes.paragraph("", "", nodes.raw("", names, format="html"))
+    reachable.fold(None, tree, "page")
+    cells = BeautifulSoup(tree.children[0].astext(), "html.parser").find_all("td")
+    assert [cell.text for cell in cells if "nowrap" in cell["style"]] == ["GT-1a"]
+
+
+@pytest.mark.parametrize(("records", "folded"), [(reachable.MANY, False), (reachable.MANY + 1, True)])
+def test_where_many_records_come_from_is_folded(records, folded):
+    targets = [*(f"record-{n}.nc" for n in range(records)), "page.md"]
+    line = nodes.paragraph("", "", *(addnodes.download_reference("", "", reftarget=name) for name in targets))
+    badge = nodes.container("", line, classes=["kadam-badge"])
+    reachable.fold(None, nodes.section("", badge), "page")
+    assert badge.astext().startswith(f"<details><summary>{records} records: ") == folded
+    assert (len(badge.children) == 3) == folded
 
 
 def test_an_edited_extension_or_style_is_another_setting_by_which_sphinx_makes_all_pages_again(tmp_path):

@@ -9,7 +9,7 @@ def of_every_strategy(id: str) -> tuple[str, ...]:
     return tuple(f"{id} {strategy}" for strategy in STRATEGIES)
 
 
-SPEED = "by what the paper tells speed along the curve is our reading: steps to a test loss"
+SPEED = "how the paper measures speed along the curve is our reading: steps to a test loss"
 READING = "strategies and learning rate of the paper's Figure 4 are our reading"
 
 PAPER = (

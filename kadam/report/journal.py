@@ -23,7 +23,7 @@ def scope(rows: Sequence[Answered]) -> str:
 def methods(rows: Sequence[Answered], makings: Makings) -> str:
     """How much was computed, where, and of which data, and how many criteria were set before that."""
     attributes = [made.attributes for made in makings.values()]
-    hours = sum(float(of["wall_time_s"]) for of in attributes) / 3600
+    seconds = sum(float(of["wall_time_s"]) for of in attributes)
     profiles = [of["profile"] for of in attributes]
     by_profile = ", ".join(f"{profiles.count(one)} at profile {one}" for one in unique(profiles))
     runs = f"The verdicts rest on {len(attributes)} records ({by_profile})"
@@ -33,7 +33,7 @@ def methods(rows: Sequence[Answered], makings: Makings) -> str:
     data = _and(sorted({part for one in named if not one.startswith(("none", "-")) for part in one.split(" and ")}))
     when = {claim.id: claim.when for one in rows for claim in one.claims}
     before = f"{list(when.values()).count(BEFORE)} of {len(when)} criteria were set {BEFORE}."
-    return f"{runs}, computed in {hours:.2g} hours on {where} with torch {torch}; data: {data or 'none'}. {before}"
+    return f"{runs}, computed in {_duration(seconds)} on {where} with torch {torch}; data: {data or 'none'}. {before}"
 
 
 def easy(rows: Sequence[Answered]) -> str:
@@ -52,8 +52,12 @@ def hard(rows: Sequence[Answered]) -> str:
         "change with one seed": [one for one in stated if one.fragile],
         "are decided by nothing here yet": [one for one in stated if first_word(one) in undecided],
     }
-    told = (f"{len(those)} {what} ({_links(those)})" for what, those in found.items())
+    told = (f"{len(those)} {what} ({_links(those)})" if those else f"none {what}" for what, those in found.items())
     return f"Of the {len(stated)} statements {'; '.join(told)}."
+
+
+def _duration(seconds: float) -> str:
+    return f"{seconds / 3600:.2g} hours" if seconds >= 3600 else f"{seconds / 60:.2g} minutes"
 
 
 def _links(rows: Iterable[Answered]) -> str:

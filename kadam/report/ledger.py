@@ -1,6 +1,7 @@
 """Claims as data: what is claimed and where, the criterion, what was measured, and which of the cases named beforehand hold."""
 
 import functools
+import re
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from string import Formatter
@@ -213,7 +214,14 @@ def on_enough_seeds(judge: Callable[..., Finding]) -> Callable[..., Finding]:
 
 def with_range(values: xr.DataArray, digits: str = ".2f") -> str:
     """Mean and range of some values, as claims and tables write them."""
-    return f"{float(values.mean()):{digits}} ({float(values.min()):{digits}} to {float(values.max()):{digits}})"
+    mean, low, high = (written(float(of), digits) for of in (values.mean(), values.min(), values.max()))
+    return f"{mean} ({low} to {high})"
+
+
+def written(value: float, form: str) -> str:
+    """A number in a format: a zero without a sign, and what is below a million written out, 3,200 and not 3.2e+03."""
+    text = format(value, re.sub(r"^[-+ ]?", r"\g<0>z", form))
+    return f"{float(text):,g}" if re.search(r"e\+0[2-5]$", text) else text
 
 
 def span(values: ArrayLike, form: str = ".2g") -> str:
@@ -222,7 +230,7 @@ def span(values: ArrayLike, form: str = ".2g") -> str:
     known = known[np.isfinite(known)]
     if not known.size:
         return "not measured"
-    low, high = format(float(known.min()), form), format(float(known.max()), form)
+    low, high = written(float(known.min()), form), written(float(known.max()), form)
     return low if low == high else f"{low} to {high}"
 
 

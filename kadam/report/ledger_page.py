@@ -101,7 +101,9 @@ def _row(one: Answered, makings: Makings, checks: Checks) -> str:
 
 
 def _remarks(one: Answered) -> str:
-    remarks = ["fragile"] * one.fragile + ["our reading, unconfirmed"] * bool(one.row.unconfirmed)
+    inside = any(claim.fragile for claim in one.claims)
+    remarks = ["fragile"] * one.fragile + ["fragile inside"] * (inside and not one.fragile)
+    remarks += ["our reading, unconfirmed"] * bool(one.row.unconfirmed)
     return "".join(f"<br><small>{remark}</small>" for remark in remarks)
 
 

@@ -12,6 +12,8 @@ KINDS: tuple[Kind, ...] = ("paper", "question", "check")
 
 SHOWN = 12  # cases that fail, by name
 
+MANY = {"holds": "hold", "fails": "fail"}  # how several checks come out
+
 OPEN = "open: no record decides it at this profile"
 
 
@@ -130,7 +132,8 @@ def unique(values: Any) -> list[Any]:
 def count(rows: Sequence[Answered], kind: Kind) -> str:
     """How many rows of a kind came out how."""
     mine = [first_word(one) for one in rows if one.row.kind == kind]
-    return ", ".join(f"{mine.count(outcome)} {outcome}" for outcome in unique(mine))
+    told = ((mine.count(outcome), outcome) for outcome in unique(mine))
+    return ", ".join(f"{n} {MANY.get(outcome, outcome) if n > 1 else outcome}" for n, outcome in told)
 
 
 def first_word(one: Answered) -> str:

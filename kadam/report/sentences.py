@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from kadam.report.ledger import span as span
+from kadam.report.ledger import written as written
 from kadam.report.once import judging
 
 P = ParamSpec("P")

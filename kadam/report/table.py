@@ -6,9 +6,11 @@ from dataclasses import dataclass
 from html import escape
 from typing import Any
 
+from kadam.report.ledger import written
+
 # What reads as a number: a digit, NaN, infinity, nothing or a dash; a sign, "<" or "~" may stand before it, a unit or a range
-# behind it. "2-Adam" and "1/n" are names.
-NUMBER = re.compile(r"[-+<>~ ]*(\d(?!\S*?[-/][A-Za-z])|(nan|inf)$)|-?$")
+# behind it. "2-Adam", "1/n" and "1M weights, new" are names.
+NUMBER = re.compile(r"[-+<>~ ]*(\d(?!\S*?[-/][A-Za-z]|.*, [A-Za-z])|(nan|inf)$)|-?$")
 
 
 @dataclass(frozen=True)
@@ -61,4 +63,4 @@ def table(head: Sequence[str], rows: Iterable[Sequence[Any]], *, digits: str | S
 def _written(cell: Any, form: str) -> str:
     """A word, or a number in its format; numbers of numpy and of xarray as well."""
     value = cell.item() if hasattr(cell, "item") else cell
-    return format(value, form) if isinstance(value, float) else str(value)
+    return written(value, form) if isinstance(value, float) else str(value)

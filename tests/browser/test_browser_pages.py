@@ -88,6 +88,13 @@ def test_keys_move_a_figure_that_is_wider_than_a_phone_and_open_a_long_table(vis
     page.wait_for_function("document.querySelectorAll('[role=group][aria-label$=screen]').length === 0")
 
 
+def test_a_search_from_disk_finds_pages_and_quotes_them(visit):
+    page = visit(f"{address('search')}?q=silence")
+    page.wait_for_function("document.querySelectorAll('ul.search p.context').length > 5")
+    found = page.locator("ul.search li", has_text="how large is Adam’s update usually").first
+    assert "silence" in found.locator("p.context").inner_text()
+
+
 @pytest.mark.parametrize("name", ["intro", "safe-betas", "notebooks/01-stability-region"])
 def test_the_explorer_is_on_its_pages_and_takes_its_pair_from_the_address(visit, name):
     page = visit(f"{address(name)}?beta1=0.999&beta2=0.9")

@@ -160,6 +160,12 @@ def test_the_words_and_tables_of_chapter_3_hold_what_the_experiments_judge_by(sm
     assert f"a distance of {float(last.sel(flow='paper')):.2g} and " in figures.squares_said(record)
 
 
+def test_the_time_that_every_path_covers_is_told(smoke_records):
+    smoke = orders_config.PROFILES["smoke"]
+    told = orders_figures.errors_said(smoke_records["orders"])
+    assert told.startswith(f"Every path covers a time of {smoke.time:g}, those of the transformer {smoke.small_time:g}. ")
+
+
 def test_the_table_of_the_orders_has_a_row_for_every_order(smoke_records):
     record = smoke_records["orders"]
     rows = orders_figures.order_table(record).rows

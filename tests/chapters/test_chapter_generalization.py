@@ -35,7 +35,7 @@ def test_a_shorter_memory_is_the_smaller_gamma(record):
     rows = {row[0]: row[1:] for row in figures.cause_table(record).rows}
     of_gamma = claims.by_target(record, "fixed", lambda iterations: -claims.speed_with(iterations, "gamma"))
     assert rows["a shorter memory"][0] == claims.in_words(of_gamma[3.5])
-    assert set(rows) == {"$C$", "a shorter memory", "a larger update"}
+    assert set(rows) == {"a larger C", "a shorter memory", "a larger update"}
 
 
 def test_what_a_seed_does_to_all_pairs_alike_leaves_no_interval(record):

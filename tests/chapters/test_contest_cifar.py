@@ -298,6 +298,7 @@ def test_a_diverged_run_is_no_graceful_decline():
     found = made()
     found.diverged_at.loc[{"optimizer": "3-Adam repeat", "comparison": EQUAL}] = 3.0
     assert (verdicts(found)["GT-6e"], verdicts(found)["D-6f"]) == (NO, YES)
+    assert any(name.startswith("repeat, ") for name in Judged("cifar", found)["GT-6e"].cases)
 
 
 def test_two_seeds_decide_nothing():

@@ -218,6 +218,15 @@ def test_figures_tell_a_record_with_and_without_spikes(smoke_records):
         assert "announced" in figures.shares_said(record)
 
 
+def test_a_lead_is_told_where_a_spike_was_announced():
+    late, early = (record_of(spikes=[400, 700], monitor=[step]) for step in (401, 380))
+    assert "a median of 20 steps before" in figures.answer(early)
+    assert "; 20 steps before; " in figures.shares_said(early)
+    assert "median of" not in figures.answer(late)
+    assert "steps before;" not in figures.shares_said(late)
+    assert {row[6] for row in figures.leads_table(late).rows} == {"none announced"}
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [

@@ -112,7 +112,9 @@ def test_a_verdict_whose_record_the_book_does_not_offer_is_refused(book):
 def test_the_page_for_journals_counts_what_the_ledger_holds():
     said = journal.parts(ROWS, MAKINGS)
     assert said["scope"] == "4 statements of three papers in 5 cases: 1 partly, 1 not reproduced, 1 reproduced, 1 not judged."
-    assert said["methods"].startswith("The verdicts rest on 1 records (1 at profile cpu), computed in 0.025 hours on a process")
+    assert said["methods"].startswith("The verdicts rest on 1 records (1 at profile cpu), computed in 1.5 minutes on a process")
+    long = {"growth/cpu-1": MAKINGS["growth/cpu-1"]._replace(attributes=ATTRIBUTES | {"wall_time_s": 9000.0})}
+    assert "computed in 2.5 hours on a processor" in journal.parts(ROWS, long)["methods"]
     assert "data: a text and some images. 5 of 5 criteria were set before any run." in said["methods"]
     assert said["easy"].startswith("0 of 4 statements hold in every case")
     assert 'Of the 4 statements 1 rest on our reading of a definition (<a href="claims.html#P11">P11</a>)' in said["hard"]

@@ -1,5 +1,6 @@
 """Rows of the ledger: one outcome of many claims, in the words of their kind, with the numbers that decide it."""
 
+import re
 from dataclasses import replace
 
 import pytest
@@ -112,6 +113,7 @@ ROWS = [
 
 def test_rows_are_counted_by_kind():
     assert [count(ROWS, kind) for kind in ("paper", "question", "check")] == ["1 partly, 1 not judged", "1 yes", "1 fails"]
+    assert count([ROWS[2], ROWS[2], row("reproduced", kind="check")], "check") == "2 fail, 1 holds"
 
 
 @pytest.mark.parametrize("width", [50, 80, 200])
@@ -151,6 +153,19 @@ def test_a_page_of_the_ledger_has_an_anchor_a_row_and_a_claim_and_escapes_what_w
 def test_an_outcome_has_the_colour_of_what_it_says(verdict, kind, colour):
     one = row(verdict, kind=kind, yes="yes", some="it depends", no="no")
     assert f'<span class="verdict-{colour}">{first_word(one)}</span>' in fragment([one], {}, {})
+
+
+@pytest.mark.parametrize(
+    ("left_out", "other", "remark"),
+    [
+        (["partly"], "reproduced", "<small>fragile</small>"),
+        (["partly"], "partly", "<small>fragile inside</small>"),
+        (["reproduced"], "partly", ""),
+    ],
+)
+def test_a_row_says_where_the_outcome_of_one_of_its_claims_is_fragile(left_out, other, remark):
+    html = fragment([row(claim("A", "reproduced", left_out=left_out), claim("B", other, record="meta/cpu-2"))], {}, {})
+    assert "".join(re.findall("<small>.*?</small>", html)) == remark
 
 
 def test_an_answer_has_its_outcome_first():

@@ -40,7 +40,9 @@ def test_what_reads_as_a_number_stands_to_the_right(cell):
     assert str(table(("wide heading", ""), [(cell, "x")])).splitlines()[1] == f"{cell:>12}  x"
 
 
-@pytest.mark.parametrize("cell", ["Adam", "2-Adam meta", "10-Adam", "1/n", "1/sqrt(n)", "below 1e-15", "infinite", "-x"])
+@pytest.mark.parametrize(
+    "cell", ["Adam", "2-Adam meta", "10-Adam", "1/n", "1/sqrt(n)", "below 1e-15", "infinite", "-x", "1M weights, new"]
+)
 def test_what_reads_as_a_name_stands_to_the_left(cell):
     assert str(table(("a wide heading", ""), [(cell, "x")])).splitlines()[1] == f"{cell:<14}  x"
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from kadam.report.sentences import listed, of_all, plain, said, side, span
+from kadam.report.sentences import listed, of_all, plain, said, side, span, written
 
 
 @pytest.mark.parametrize(
@@ -25,6 +25,21 @@ def test_cases_are_counted(held, words):
 )
 def test_a_span_is_that_of_finite_values_and_one_number_where_both_ends_read_the_same(values, words):
     assert span(values) == words
+
+
+@pytest.mark.parametrize(
+    ("value", "form", "words"),
+    [
+        (3183.4, ".2g", "3,200"),
+        (4.4e20, ".2g", "4.4e+20"),
+        (-0.0001, ".2f", "0.00"),
+        (-0.0001, "+.2f", "+0.00"),
+        (-0.25, ".2f", "-0.25"),
+        (0.25, "", "0.25"),
+    ],
+)
+def test_a_number_is_written_as_people_write_it(value, form, words):
+    assert written(value, form) == words
 
 
 def test_a_side_is_at_within_a_share_of_the_other_value():

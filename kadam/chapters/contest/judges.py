@@ -109,8 +109,9 @@ def graceful(dataset: xr.Dataset, *, comparison: str, most: float) -> Finding:
     if int(dataset.k.max()) <= 2:
         return "no k above 2", NOT_JUDGED
     of, mean = scale(dataset), ended(dataset).sel(comparison=comparison).mean("seed")
-    each = [measures.by_k(of.sign * mean, strategy)[1:] for strategy in two_stages(dataset)]
-    falls = xr.concat([-one.diff("optimizer").min("optimizer") for one in each if len(one) > 1], "strategy")
+    each = {strategy: measures.by_k(of.sign * mean, strategy)[1:] for strategy in two_stages(dataset)}
+    fall = {strategy: -one.diff("optimizer").min("optimizer") for strategy, one in each.items() if len(one) > 1}
+    falls = xr.concat(list(fall.values()), xr.Variable("strategy", list(fall)))
     diverged = int(np.isfinite(dataset.diverged_at.sel(comparison=comparison).where(dataset.k > 1)).sum())
     found = f"{with_range(falls, of.form)} {of.difference} over strategies and networks"
     words = f"largest fall from one k to the next: {found}; {diverged} runs diverged"

@@ -170,6 +170,7 @@ MONOTONE = Criterion(f"Spearman's correlation of C with speed at least {{least:g
 ALIKE = Criterion(
     f"share of the variance of ranks on level curves that lies between them at least {{least:g}}, {EACH}", least=0.75, beyond=0
 )
+INSIDE_FIRST = "how probably a pair inside is the faster one"
 FIRST = Criterion(f"probability that one inside is first at least {{least:g}}, {EACH}", least=0.75, beyond=0.5)
 STRONGER, LATER = (
     Criterion(f"|rank correlation| with speed above that of C, {EACH}", beyond=0, when=when) for when in (BEFORE, OTHER_SEEDS)
@@ -193,7 +194,7 @@ TESTS: Claims = {
             ("D-4e", QUESTION, OVER_ALL, "fixed", MONOTONE, "at one rate the rank correlation of C with speed", speed_with),
             ("D-4i", QUESTION, OVER_ALL, "tuned", MONOTONE, "tuned, the rank correlation of C with speed", speed_with),
             ("GT-4b", FIGURE_3, SAME, "fixed", ALIKE, "share between curves", between_levels),
-            ("GT-4c", FIGURE_3, OUTSIDE, "fixed", FIRST, "probability", inside_first),
+            ("GT-4c", FIGURE_3, OUTSIDE, "fixed", FIRST, INSIDE_FIRST, inside_first),
         )
     ),
     **dict(

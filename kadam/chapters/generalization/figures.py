@@ -13,7 +13,7 @@ from matplotlib.colors import LogNorm, Normalize
 from kadam.chapters.generalization import claims
 from kadam.chapters.generalization.config import NORMAL
 from kadam.report import style
-from kadam.report.sentences import listed, of_all, said, span
+from kadam.report.sentences import listed, of_all, plain, said, span
 from kadam.report.statistics import mean_interval, rank_correlation
 from kadam.report.table import Table, table
 from kadam.theory import stability
@@ -49,7 +49,7 @@ def answer(record: xr.Dataset) -> str:
     bad = _ends_badly(record)
     return (
         f"**The answer.** In the region the rank correlation with speed, {BOTH}, is "
-        f"{_means(record, RIVALS['$C$'])} for $C$ and {_means(record, RIVALS['a shorter memory'])} for a short memory of "
+        f"{_means(record, claims.speed_with)} for $C$ and {_means(record, RIVALS['a shorter memory'])} for a short memory of "
         f"momentum. If $C$ decided speed, level curves would explain all variance of their ranks; they explain "
         f"{_means(record, claims.between_levels, '.0%')}. The loss ends over {claims.BAD:g} nats above the median in "
         f"{bad['exactly unstable']} outside of the exact boundary and in {bad['C > 0']} in the region."
@@ -254,7 +254,7 @@ AXES: tuple[tuple[Callable[[xr.DataArray], xr.DataArray], str, tuple[float, ...]
 
 # What might tell speed, over the pairs with C > 0: rank correlations.
 RIVALS: dict[str, claims.Measure] = {
-    "$C$": claims.speed_with,
+    "a larger $C$": claims.speed_with,
     "a shorter memory": lambda points: -claims.speed_with(points, "gamma"),
     "a larger update": partial(claims.speed_with, name="rms_u"),
 }
@@ -302,7 +302,7 @@ def _on_all_sides(measure: claims.Measure) -> claims.Measure:
 def cause_table(record: xr.Dataset) -> Table:
     """Rank correlation with speed over all pairs with C > 0: of C, of a shorter memory, and of the update's size."""
     head = (f"with speed to {claims.middle(record):g} nats, C > 0", *TITLES)
-    return table(head, [(name, *_at_middle(record, measure)) for name, measure in RIVALS.items()])
+    return table(head, [(plain(name), *_at_middle(record, measure)) for name, measure in RIVALS.items()])
 
 
 @style.styled

@@ -7,7 +7,7 @@ from kadam.chapters.growth.claims import outside, relative_errors
 from kadam.chapters.growth.config import fit_window
 from kadam.report import style
 from kadam.report.selection import selected
-from kadam.report.sentences import listed, of_all, said, span
+from kadam.report.sentences import listed, of_all, said, span, written
 from kadam.report.table import Table, table
 
 LAWS = {
@@ -83,7 +83,7 @@ def curves_said(record: xr.Dataset) -> str:
     peak = xr.apply_ufunc(np.maximum.accumulate, late, kwargs={"axis": late.get_axis_num("iteration")})
     broken = (late < peak / 2).any("iteration").isel(point=record.coefficient.values < 0).mean(["seed", "point"])
     each = [
-        f"{float(last.sel(setting=s)[0]):.2g} and {float(last.sel(setting=s)[-1]):.2g} learning rates on {TITLES[s]}, and "
+        f"{listed(written(float(last.sel(setting=s)[end]), '.2g') for end in (0, -1))} learning rates on {TITLES[s]}, and "
         f"{float(broken.sel(setting=s)):.0%} of the lines outside the region fall to half of their peak"
         for s in TITLES
     ]

@@ -111,7 +111,7 @@ def shares_said(record: xr.Dataset) -> str:
     counts = claims.counts(record)
     of = int(counts.sum())
     each = [
-        f"{name} {_total(record, name)} (by chance {_blind(record, name):.0f}; {_lead(record, name)} steps before; "
+        f"{name} {_total(record, name)} (by chance {_blind(record, name):.0f}; {_before(record, name)}"
         f"{_false(record, name):.2g} false alarms)"
         for name in claims.ALARMS
     ]
@@ -137,6 +137,11 @@ def _lead(record: xr.Dataset, name: str) -> str:
     return span(claims.leads(record).sel(alarm=name).median(), ".0f")
 
 
+def _before(record: xr.Dataset, name: str) -> str:
+    """The median lead of an alarm, for a list in brackets; nothing where it announced no spike."""
+    return f"{_lead(record, name)} steps before; " if _total(record, name) else ""
+
+
 def _false(record: xr.Dataset, name: str) -> float:
     return float(claims.false_alarms(record).sel(alarm=name).isel(situation=0).mean())
 
@@ -150,9 +155,10 @@ def leads_table(record: xr.Dataset) -> Table:
     for network, situation in _cases(record):
         for name in claims.ALARMS:
             case = {"alarm": name, "network": network, "situation": situation}
-            of = [float(x.sel(case)) for x in (announced, chance, lead, wrong)]
+            share, blind, before, false = (float(x.sel(case)) for x in (announced, chance, lead, wrong))
             count = int(claims.counts(record).sel(network=network, situation=situation))
-            rows.append((network, situation, count, name, f"{of[0]:.0%}", f"{of[1]:.0%}", span(of[2], ".0f"), f"{of[3]:.1f}"))
+            led = f"{before:.0f}" if share else "none announced"
+            rows.append((network, situation, count, name, f"{share:.0%}", f"{blind:.0%}", led, f"{false:.1f}"))
     head = ("network", "situation", "spikes", "alarm", "announced", "by chance", "median lead (steps)", "false in 1,000 steps")
     return table(head, rows)
 
@@ -173,7 +179,5 @@ def answer(record: xr.Dataset) -> str:
     """The answer in one sentence."""
     counts = int(claims.counts(record).sum())
     parts = [f"{name} {_total(record, name)} (by chance {_blind(record, name):.0f})" for name in SHOWN]
-    return (
-        f"**The answer.** Of {counts} loss spikes an alarm came in the {rules.APART} steps before: {listed(parts)}. The "
-        f"monitor's came a median of {_lead(record, 'monitor')} steps before."
-    )
+    early = f" The monitor's came a median of {_lead(record, 'monitor')} steps before." if _total(record, "monitor") else ""
+    return f"**The answer.** Of {counts} loss spikes an alarm came in the {rules.APART} steps before: {listed(parts)}.{early}"

@@ -73,7 +73,7 @@ def end_table(record: xr.Dataset) -> Table:
     rows = []
     for batches, setting in itertools.product(record.batches.values, LINES):
         one = record.isel(kept=-1).sel(batches=batches, setting=setting)
-        largest = with_range(one["size"], ".3g" if float(one["size"].max()) < 1e3 else ".0e")
+        largest = with_range(one["size"], ".3g" if float(one["size"].max()) < 1e3 else ".1g")
         shares = (f"{100 * float(share.mean()):.0f}%" for share in (one.still, one.share))
         rows.append((one.setting, one.batches, largest, *shares, one.loss.mean()))
     return table(("setting", "batches", "largest weight", "settled", "boundary", "loss"), rows)

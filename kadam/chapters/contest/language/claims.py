@@ -23,13 +23,13 @@ def _none_ahead(dataset: xr.Dataset, *, level: float) -> Finding:
 
 def _as_wide(dataset: xr.Dataset, *, least: float) -> Finding:
     second, adam = second_and_first(basin(dataset).width)
-    words = f"factor between the ends of the basin: Adam {with_range(10**adam, '.0f')}, k = 2 {with_range(10**second, '.0f')}"
+    words = f"factor between the ends of the basin: Adam {with_range(10**adam, '.0f')}, 2-Adam {with_range(10**second, '.0f')}"
     return words, limited(second / adam, least=least)
 
 
 def _no_more_spikes(dataset: xr.Dataset) -> Finding:
     second, adam = second_and_first(dataset.spikes.sel(comparison=TUNED).sum("evaluation").mean("seed"))
-    words = f"spikes a run: Adam {float(adam.mean()):.2f}, k = 2 {float(second.mean()):.2f}"
+    words = f"spikes a run: Adam {float(adam.mean()):.2f}, 2-Adam {float(second.mean()):.2f}"
     return words, judged(second <= adam)
 
 

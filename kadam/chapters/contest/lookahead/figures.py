@@ -15,7 +15,7 @@ __all__ = ["optimum_table", "parts", "parts_said"]
 PARTS = {
     AHEAD: "NAdam at constant momentum",
     WARM: "a momentum that warms up alike",
-    WEIGHTS: "its weights, their sum kept to one",
+    WEIGHTS: "its weights with their sum kept to one",
 }
 
 

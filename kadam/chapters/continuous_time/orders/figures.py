@@ -1,6 +1,7 @@
 """The figure of the orders: errors of the flows against the learning rate, their slopes in sentences and in a table."""
 
 import itertools
+import json
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -55,11 +56,13 @@ def errors_said(record: xr.Dataset) -> str:
     """The fitted orders, how much closer the half-step flow ends, and the median weight where first gradients crowd."""
     paper, second = (record.sel(flow=flow) for flow in BOTH)
     ratio, crowd = (paper.error / second.error).isel(rate=record.eta.argmin("rate")), second.sel(case="crowd")
+    config = json.loads(record.attrs["config"])
     return (
-        f"The fitted order is {span(paper.order, '.2f')} for the paper's equation and {span(second.order, '.2f')} for the "
-        f"half-step flow. At the smallest learning rate the error of the first is {span(ratio, ',.0f')} times that of the "
-        f"second. In the panel *crowd* the order of the half-step flow is {float(crowd.order):.2f} and that of its median "
-        f"weight {float(crowd.median_order):.2f}."
+        f"Every path covers a time of {config['time']:g}, those of the transformer {config['small_time']:g}. The fitted order "
+        f"is {span(paper.order, '.2f')} for the paper's equation and {span(second.order, '.2f')} for the half-step flow. At "
+        f"the smallest learning rate the error of the first is {span(ratio, ',.0f')} times that of the second. In the panel "
+        f"*crowd* the order of the half-step flow is {float(crowd.order):.2f} and that of its median weight "
+        f"{float(crowd.median_order):.2f}."
     )
 
 

@@ -7,7 +7,7 @@ from kadam.chapters.continuous_time.looks import LOOKS, WORDS
 from kadam.chapters.continuous_time.race.claims import lead_of_the_half_step, mean_errors
 from kadam.chapters.continuous_time.race.config import CASES, EDGE, SMALL
 from kadam.report import style
-from kadam.report.sentences import said, span
+from kadam.report.sentences import said, span, written
 from kadam.report.table import Table, table
 
 TITLES = {"network": "small learning rate", EDGE: "edge of stability"}
@@ -41,7 +41,7 @@ def race_said(record: xr.Dataset) -> str:
     """How far each flow is from Adam at most, at both learning rates, and by how much the half-step flow leads."""
     errors, leads = mean_errors(record).isel(substeps=-1), lead_of_the_half_step(record)
     told = {
-        case: ", ".join(f"{float(errors.sel(case=case, flow=f)):.2g} ({WORDS[f]})" for f in errors.flow.values)
+        case: ", ".join(f"{written(float(errors.sel(case=case, flow=f)), '.2g')} ({WORDS[f]})" for f in errors.flow.values)
         for case in TITLES
     }
     return (

@@ -116,7 +116,7 @@ def laws_said(record: xr.Dataset) -> str:
     told = []
     for law, words in LAWS.items():
         errors = {start: law_errors(record, law, start).sel(layer=BOTH) for start in (SMALLEST, LARGEST)}
-        held = listed([f"{of_all(error <= LAW_WITHIN, 'cases')} from {of}" for of, error in errors.items()])
+        held = listed([f"{of_all(error <= LAW_WITHIN, 'cases')} from {IN_SIGNS[of]}" for of, error in errors.items()])
         told.append(f"The law *{words}* is at most {LAW_WITHIN:g} off in {held}.")
     return " ".join(told)
 
@@ -153,7 +153,6 @@ def starts_said(record: xr.Dataset) -> str:
     for start in (SMALLEST, LARGEST):
         gap = log_ratio(at_end(record, start)).median("seed")
         single, pooled = (span(np.exp(gap.sel(layer=layers))) for layers in (BOTH, "pooled"))
-        told.append(
-            f"From {start} SGD's {R_MED} ends at {single} times Adam's in a layer, and at {pooled} times it with both pooled."
-        )
+        ends = f"{R_MED} ends at {single} times Adam's in a layer, and at {pooled} times it with both pooled"
+        told.append(f"From {IN_SIGNS[start]} SGD's {ends}.")
     return " ".join(told)

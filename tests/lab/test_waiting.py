@@ -101,7 +101,7 @@ def test_no_step_of_an_ensemble_waits_for_the_device(begin):
 
 def test_the_search_of_curvature_waits_at_its_end_alone():
     config = smoke(curvature, steps=6)
-    problem = curvature.landscape(Inputs.of(config.sizes), "perceptron", examples=4, dtype=torch.float64)
+    problem = curvature.configured_landscape(config, Inputs.of(config.sizes), "perceptron")
     run, counted = curvature.MethodRun(config, problem, curvature.Piece("run", "perceptron", "Adam")), Waits()
     with counted:
         for n in range(run.searched - 1):

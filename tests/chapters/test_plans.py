@@ -11,8 +11,12 @@ from tiers import cases
 from torch.utils.flop_counter import FlopCounterMode
 
 from kadam import chapters
+from kadam.chapters.local_geometry import landscapes
+from kadam.chapters.local_geometry.curvature.config import PROFILES
 from kadam.lab.train import tasks
 from kadam.lab.train.tasks import Inputs
+
+SMOKE = PROFILES["smoke"]
 
 # How much of the count is computed: the first convolution of a network has no gradient to hand on, descents end where levels
 # are reached, and a product with the Hessian of a later layer goes through part of the network.
@@ -42,6 +46,17 @@ def test_a_plan_counts_what_is_computed(name, monkeypatch):
         warnings.simplefilter("ignore")
         run.run(config)
     assert SHARES[name] < counted.get_total_flops() / run.plan(config).operations < 1.05
+
+
+@pytest.mark.parametrize("network", ["perceptron", "language"])
+@pytest.mark.parametrize("probes", [8, landscapes.EXACT])
+def test_a_look_counts_the_products_with_the_hessian(network, probes):
+    problem = landscapes.configured_landscape(SMOKE, given(SMOKE.sizes), network)
+    weights = {path: torch.stack([weight] * 3) for path, weight in problem.start(0).items()}
+    with FlopCounterMode(display=False) as counted, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        problem.r_med(weights, probes=probes)
+    assert 0.45 < counted.get_total_flops() / problem.looks(3, probes=probes).operations < 1.05
 
 
 @pytest.mark.parametrize(

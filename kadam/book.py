@@ -22,7 +22,8 @@ import nbformat
 import xarray as xr
 from joblib import cpu_count
 
-from kadam import chapters, notebooks
+from kadam import chapters, gpu, notebooks
+from kadam.chapters.speed import predicted
 from kadam.lab.records import committed, files
 from kadam.lab.records.closure import PACKAGE, code_of
 from kadam.lab.records.record import device_name
@@ -31,7 +32,7 @@ from kadam.notebooks import DRAWN, BookError, Notebook, Page, as_text, say, writ
 from kadam.report import crate, explorer, journal
 from kadam.report.ledger_page import Made, Makings, answers, fragment, readings, shortfalls
 from kadam.report.rows import KINDS, Answered, count
-from kadam.report.sentences import plain
+from kadam.report.sentences import listed, plain
 from kadam.report.table import table
 
 # What turns pages into html; another version of one makes the html anew.
@@ -50,6 +51,7 @@ TOOLS = (
     "ziamath",
 )
 
+REHEARSED = "Rehearsed on a CPU alone, with the kernel compiled for compute capability 9.0 in the tests: "
 PENDING = "known when it is done"  # stands on the machine page for the seconds of the html, until it is
 
 
@@ -184,6 +186,7 @@ def _write_pages(
     write(generated / "stages.md", answers(ledger, chapters.rows.STAGES) + "\n")
     write(generated / "counts.md", summary(ledger))
     write(generated / "arithmetic.md", _kept_arithmetic(root))
+    write(generated / "gpu.md", on_gpu(root / "results"))
     write(generated / "shortfalls.md", shortfalls(ledger))
     write(generated / "readings.md", readings(ledger))
     for name, words in journal.parts(ledger, makings).items():
@@ -337,6 +340,20 @@ def _kept_arithmetic(root: Path) -> str:
     if not kept.exists():
         write(kept, arithmetic())
     return kept.read_text()
+
+
+def on_gpu(results: Path) -> str:
+    """Predictions beside what the slices' committed records measured, which there are, and what those decide without a page."""
+    found = {one.name: committed.committed(results, one.name, gpu.PROFILE["cuda"]) for one in gpu.SLICES}
+    known = {name: record for name, record in found.items() if record is not None}
+    parts = [predicted.beside(known).markdown()]
+    if known:
+        parts.append("Measured: " + "; ".join(f"`{name}`, {r.attrs['device']}, {r.attrs['date']}" for name, r in known.items()))
+    if unseen := [record for name, record in known.items() if name not in chapters.NAMES]:
+        parts.append(chapters.verdicts(*unseen).markdown())
+    if missing := [f"`{name}`" for name in found if name not in known]:
+        parts.append(f"{REHEARSED}{listed(missing)}.")
+    return "\n\n".join(parts) + "\n"
 
 
 def installed() -> dict[str, float]:

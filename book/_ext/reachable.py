@@ -21,7 +21,7 @@ NAME = re.compile(r'(?<=<td style="text-align: left)(?=">[A-Z]+-\w+</td>)')  # o
 # The theme does this for code and for tables. Whatever fits its screen is no stop on a keyboard's way.
 REACH = """
 function reach() {
-  for (const one of document.querySelectorAll(".cell_output, section > figure, dl.py table, div.math > math")) {
+  for (const one of document.querySelectorAll(".cell_output, section > figure, dl.py table, div.math > math, span.math")) {
     if (one.scrollWidth <= one.clientWidth) {
       for (const name of ["tabindex", "role", "aria-label"]) one.removeAttribute(name);
       continue;

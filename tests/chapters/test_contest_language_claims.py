@@ -155,7 +155,7 @@ def test_a_basin_is_as_wide_as_adams_up_to_a_tenth_of_its_logarithm(low, expecte
 
 
 def test_the_widths_of_the_basins_are_told_as_factors():
-    assert claims(made())["D-7i"].measured == "factor between the ends of the basin: Adam 10 (10 to 10), k = 2 10 (10 to 10)"
+    assert claims(made())["D-7i"].measured == "factor between the ends of the basin: Adam 10 (10 to 10), 2-Adam 10 (10 to 10)"
 
 
 @pytest.mark.parametrize(("adam", "second", "expected"), [(0, 0, YES), (1, 1, YES), (1, 2, NO), (0, 1, NO), (2, 1, YES)])
@@ -171,7 +171,7 @@ def test_spikes_are_counted_over_all_of_training_with_tuned_rates():
     spikes.loc[{"optimizer": "Adam", "comparison": TUNED}] = 1.0
     spikes.loc[{"optimizer": "2-Adam meta", "comparison": EQUAL}] = 9.0
     claim = claims(made().assign(spikes=spikes))["D-7j"]
-    assert (claim.verdict, claim.measured) == (YES, "spikes a run: Adam 2.00, k = 2 0.00")
+    assert (claim.verdict, claim.measured) == (YES, "spikes a run: Adam 2.00, 2-Adam 0.00")
 
 
 def test_a_best_rate_at_the_end_of_the_range_is_told():

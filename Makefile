@@ -174,7 +174,7 @@ CHROMIUM ?= chromium
 PRINT := --headless --no-sandbox --disable-gpu --no-pdf-header-footer --generate-pdf-document-outline
 pdf: book
 	$(BIN)/jupyter-book build book --path-output _build/pdf --config _config.yml --builder singlehtml
-	timeout 600 $(CHROMIUM) $(PRINT) --print-to-pdf=_build/kadam.pdf _build/pdf/_build/singlehtml/intro.html
+	$(BIN)/python -c "import subprocess, sys; subprocess.run(sys.argv[1:], check=True, timeout=600)" $(CHROMIUM) $(PRINT) --print-to-pdf=_build/kadam.pdf _build/pdf/_build/singlehtml/intro.html
 
 bench: env
 	$(KADAM) bench optimizer

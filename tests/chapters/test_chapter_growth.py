@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import xarray as xr
+from tiers import exhaustive
 
 from kadam import chapters
 from kadam.chapters.growth import claims, figures, run
@@ -102,6 +103,7 @@ def test_a_shorter_run_of_a_profile_keeps_its_name_down_to_the_least():
     assert profiles.name_of(PROFILES, replace(PROFILES["smoke"], steps=100), LEAST) == "custom"
 
 
+@exhaustive
 def test_a_record_of_fewer_steps_is_the_profiles_and_decides_the_same(monkeypatch, tmp_path):
     """As a slice of minutes of a GPU leaves it: slopes are read at iteration 500, whatever follows."""
     monkeypatch.setenv("KADAM_CACHE", str(tmp_path / "cache"))

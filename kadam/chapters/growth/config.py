@@ -48,7 +48,7 @@ def fit_window(steps: int) -> range:
 
 PROFILES = {
     "smoke": Config(points=12, seeds=2, eps_every=4, steps=120, width=8, layers=1, dtype="float64", text="embedded"),
-    "laptop": Config(points=16, seeds=2, chunk=16, steps=300),
+    "laptop": Config(points=12, seeds=2, chunk=12, steps=300),
     # The reference: a quarter of an hour of one core.
     CPU: Config(),
     # A network four times as large, and all pairs with all seeds of a setting in one ensemble; where there is time, three

@@ -37,12 +37,11 @@ class Config(Checked):
 
 
 FEW: Fields = {"steps": 30, "slow_steps": 60, "examples": (8, 2, 4), "probes": 16, "probe_counts": (4, 16), "points": 4}
+SHORT: Fields = {"steps": 60, "slow_steps": 80, "curve_steps": 60, "probes": 32, "probe_counts": (16, 32), "points": 4}
 
 PROFILES = {
     "smoke": Config(scales=(1.0, 2.0), levels=(0.9, 0.7), search_seeds=1, seeds=3, sizes=SMALL, dtype="float64", **FEW),
-    "laptop": Config(
-        scales=(1.0, 3.0), steps=60, probes=64, probe_counts=(16, 64), slow_steps=200, search_seeds=1, seeds=3, points=4
-    ),
+    "laptop": Config(scales=(1.0, 3.0), levels=(0.6, 0.1), search_seeds=1, seeds=3, **SHORT),
     CPU: Config(),  # the reference: a minute of one core
     "paper": Config(steps=300, examples=(512, 16, 256), points=64, curve_steps=200, slow_steps=1200, seeds=10, sizes=LARGE),
 }

@@ -50,7 +50,7 @@ class Config(Checked):
 
 PROFILES = {
     "smoke": Config(grid=16, horizons=(20, 200), silences=(20, 200)),
-    "laptop": Config(grid=30, horizons=(100, 1000, 5000)),
+    "laptop": Config(grid=30, horizons=(100, 1000, 2000)),
     "cpu": Config(),
     "paper": Config(grid=200),
 }

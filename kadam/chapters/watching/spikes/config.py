@@ -40,7 +40,7 @@ class Config(Checked):
 
 PROFILES = {
     "smoke": Config(seeds=1, steps=60, settle=25, memory=20, width=8, text="embedded"),
-    "laptop": Config(seeds=1, steps=500),
+    "laptop": Config(seeds=1, steps=300),
     # The reference: minutes of one core.
     CPU: Config(),
     "paper": Config(seeds=20, steps=6000, batch=4, context=32, width=32, layers=2, device="cuda"),

@@ -212,7 +212,7 @@ def arithmetic_table(each: Iterable[Mapping[str, Any]]) -> Table:
     def written(of: Any, form: str) -> str:
         return "-" if of is None else format(of, form)
 
-    head = ("experiment", "runs", "steps", "weights", "precision", "operations", "bytes", "least time, H200 (s)")
+    head = ("experiment", "runs", "steps", "weights", "precision", "operations", "bytes", "least time (s)")
     forms = {"runs": ",", "steps": ",", "weights": ",", "precision": "", "operations": ".1e", "moved": ".1e", "least_s": ".2g"}
     return table(head, ([one["experiment"], *(written(one[k], form) for k, form in forms.items())] for one in each))
 

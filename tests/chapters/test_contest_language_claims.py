@@ -324,7 +324,7 @@ def test_a_lead_is_told_by_where_adams_own_best_rate_lies():
     found = made(**{"2xAdam_meta": {EQUAL: 1.9, TUNED: 2.0}})
     found.peak_rate.loc[{"optimizer": "Adam", "comparison": TUNED, "network": "a"}] = 1e-2
     said = contest.advantage_said(found)
-    assert "Of these, none of 2 leads stay at matched size and none of 2 leads at tuned rates." in said
+    assert "Left of these at matched size: none of 2 leads, at tuned rates: none of 2 leads." in said
     assert "best rate lies above the shared one in 1 of 2 networks; 1 of 2 leads are found there." in said
 
 

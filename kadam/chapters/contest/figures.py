@@ -42,8 +42,8 @@ def advantage_said(record: xr.Dataset) -> str:
     tuned, matched, there = (of_all(one[equal], "leads") for one in (*others, above | np.zeros_like(equal)))
     return (
         f"At the same learning rate $k = 2$ is ahead of Adam in {of_all(equal, 'cases')}, with differences of "
-        f"{extremes(mean, f'+{of.form}')} {of.difference}. Of these, {matched} stay at matched size and {tuned} at tuned "
-        f"rates. Adam's own best rate lies above the shared one in {of_all(above, 'networks')}; {there} are found there."
+        f"{extremes(mean, f'+{of.form}')} {of.difference}. Left of these at matched size: {matched}, at tuned rates: "
+        f"{tuned}. Adam's own best rate lies above the shared one in {of_all(above, 'networks')}; found there: {there}."
     )
 
 

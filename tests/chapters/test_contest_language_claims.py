@@ -325,7 +325,7 @@ def test_a_lead_is_told_by_where_adams_own_best_rate_lies():
     found.peak_rate.loc[{"optimizer": "Adam", "comparison": TUNED, "network": "a"}] = 1e-2
     said = contest.advantage_said(found)
     assert "Left of these at matched size: none of 2 leads, at tuned rates: none of 2 leads." in said
-    assert "best rate lies above the shared one in 1 of 2 networks; 1 of 2 leads are found there." in said
+    assert "best rate lies above the shared one in 1 of 2 networks; found there: 1 of 2 leads." in said
 
 
 def test_curves_are_compared_early_and_at_the_end():

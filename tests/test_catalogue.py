@@ -45,8 +45,7 @@ def test_no_recorded_verdict_has_changed_in_a_larger_committed_record():
     found = {record.attrs["profile"]: {} for record in larger.values() if record is not None}
     for name, record in larger.items():
         if record is not None:
-            claims = chapters.claims(name, record, leave_out=False)
-            found[record.attrs["profile"]][name] = {claim.id: claim.verdict for claim in claims}
+            found[record.attrs["profile"]][name] = {claim.id: claim.verdict for claim in chapters.kept(name, record)}
     assert found == {profile: VERDICTS[profile] for profile in chapters.LARGER if profile in VERDICTS}
 
 

@@ -3,6 +3,7 @@
 import pytest
 
 exhaustive = pytest.mark.exhaustive
+heavy = pytest.mark.heavy  # starts another process or a compiler: ``make check``, which is for every edit, does without
 
 
 def cases(every, *, quick):

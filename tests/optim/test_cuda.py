@@ -16,7 +16,7 @@ import pytest
 import torch
 from numpy.testing import assert_allclose
 from problems import DEVICES, gradients, parameters, random
-from tiers import cases
+from tiers import cases, heavy
 
 from kadam.decay import Decay
 from kadam.optim import cuda
@@ -519,6 +519,7 @@ def compiled(k, dtype, tmp_path, monkeypatch, capsys, stochastic=False):
     return ptx, capsys.readouterr().out
 
 
+@heavy
 @pytest.mark.parametrize("k", cases((1, 2, 8), quick=(8,)))  # a loop that is unrolled: not at all, once, and most registers
 def test_compiled_for_hopper_it_moves_128_bits_at_a_time_and_spills_nothing(k, tmp_path, monkeypatch, capsys):
     ptx, log = compiled(k, torch.float32, tmp_path, monkeypatch, capsys)
@@ -529,6 +530,7 @@ def test_compiled_for_hopper_it_moves_128_bits_at_a_time_and_spills_nothing(k, t
     assert int(re.search(r"Used (\d+) registers", log)[1]) <= 80  # six blocks of 128 threads on a multiprocessor
 
 
+@heavy
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float64], ids=str)
 def test_compiled_for_hopper_it_rounds_to_nearest(dtype, tmp_path, monkeypatch, capsys):
     ptx, _ = compiled(2, dtype, tmp_path, monkeypatch, capsys)

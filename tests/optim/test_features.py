@@ -10,7 +10,7 @@ import torch
 from numpy.testing import assert_allclose
 from problems import DEVICES, assert_same_bits, dense_parameters, gradients, owned, parameters, random, run
 from test_kadam import EPS, LR, PAIRS, adopting, array, by_reference, history, moments, path, through_a_file  # noqa: F401
-from tiers import exhaustive
+from tiers import exhaustive, heavy
 from torch import nn
 from torch.autograd import gradcheck
 from torch.nn import Parameter
@@ -225,6 +225,7 @@ def network(device, lr, **hyper):
     return KAdam(model.parameters(), lr=lr, weight_decay=0.1, **hyper), model
 
 
+@heavy
 @every_device
 @pytest.mark.parametrize(
     "hyper",

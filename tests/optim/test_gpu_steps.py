@@ -7,6 +7,7 @@ import torch
 import torch.distributed as dist
 from problems import assert_same_bits, gradients, loopback, owned, parameters, random, run
 from test_cuda import LR, device, fused, interpreted  # noqa: F401
+from tiers import heavy
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.tensor import Replicate, Shard, distribute_tensor
 from torch.nn import Parameter
@@ -45,6 +46,7 @@ def test_the_optimizer_steps_on_the_gpus_way_as_by_the_for_loop(k, maximize, on_
         assert ours.state[p]["step"] == 4
 
 
+@heavy
 def test_one_fused_stage_over_many_tensors_is_torchs_fused_adamw(on_this_device):
     """As many as ResNet-18 has, of up to a few blocks of the kernel, each with its own row of the table."""
     sizes = [1 + 97 * i % 5003 for i in range(62)]

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 from recipes import RECIPES
+from tiers import heavy
 
 ROOT = Path(__file__).parents[2]
 
@@ -32,6 +33,7 @@ def clone(tmp_path):
     return tmp_path
 
 
+@heavy
 def test_the_class_comes_from_the_clone(clone):
     script = SCRIPT.format(checkout=str(ROOT), clone=str(clone), recipe=RECIPES["torch.hub"])
     result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=Path(sys.executable).parent)

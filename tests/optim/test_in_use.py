@@ -18,7 +18,7 @@ from test_cuda import fused, interpreted  # noqa: F401
 from test_features import path  # noqa: F401
 from test_gpu_steps import device, on_this_device  # noqa: F401
 from test_kadam import LR, PAIRS, adopting, array, by_reference, moments, snapshot
-from tiers import cases, exhaustive
+from tiers import cases, exhaustive, heavy
 from torch._subclasses import FakeTensorMode
 from torch.nn import Parameter
 
@@ -93,6 +93,7 @@ def test_parameters_that_share_memory_step_one_after_another(made, n, k, path): 
 COMPILED = {"k = 1": {"k": 1}, "k = 2": {"k": 2}, "for-loop": {"k": 2, "foreach": False}}
 
 
+@heavy
 @pytest.mark.parametrize("made", [tied, overlapping])
 @pytest.mark.parametrize("hyper", cases(COMPILED, quick=("k = 2",)))
 def test_compiled_they_do_too(made, hyper):
@@ -385,6 +386,7 @@ print(bool((weight == weight[0]).all()) and optimizer.state[weight]["step"].item
 """
 
 
+@heavy
 @pytest.mark.parametrize(
     "program",
     [
@@ -445,6 +447,7 @@ print([round(x, 9) for x in weight.tolist()], optimizer.state[weight]["step"].it
 """
 
 
+@heavy
 def test_without_numbas_compiler_the_chain_steps_after_one_warning(monkeypatch):
     monkeypatch.setenv("NUMBA_DISABLE_JIT", "1")
     out = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True, check=True).stdout

@@ -10,7 +10,7 @@ import torch
 from problems import gradients, owned, parameters, run
 from test_cuda import compiled
 from test_features import path  # noqa: F401
-from tiers import cases
+from tiers import cases, heavy
 from torch.nn import Parameter
 
 from kadam import KAdam
@@ -77,6 +77,7 @@ print(weights.float().mean().item(), *sorted(set(weights.flatten().tolist())))
 """
 
 
+@heavy
 def test_updates_add_up_on_the_gpus_way_too(monkeypatch):
     if not torch.cuda.is_available():
         monkeypatch.setenv("TRITON_INTERPRET", "1")
@@ -104,6 +105,7 @@ def test_replicas_stay_equal_runs_go_on_exactly_and_the_global_generator_is_left
         assert torch.equal(p, q)
 
 
+@heavy
 @pytest.mark.parametrize("k", cases((1, 2, 8), quick=(2,)))
 def test_compiled_for_hopper_it_spills_two_registers_at_most(k, tmp_path, monkeypatch, capsys):
     ptx, log = compiled(k, BF16, tmp_path, monkeypatch, capsys, stochastic=True)

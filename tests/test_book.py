@@ -11,6 +11,7 @@ from threading import Thread
 
 import nbformat
 import pytest
+from tiers import exhaustive
 
 from kadam import book, chapters, notebooks
 
@@ -140,6 +141,7 @@ def test_a_cell_that_fails_is_named_and_leaves_nothing_behind(page, used, tmp_pa
     assert list((tmp_path / "_build" / "executed").iterdir()) == []
 
 
+@exhaustive
 def test_two_executions_at_once_in_one_folder_do_not_meet(tmp_path):
     execute = (
         "import sys, pathlib; from kadam import notebooks; here = pathlib.Path.cwd(); notebooks.SOCKETS = sys.argv[2]; "

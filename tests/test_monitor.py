@@ -307,7 +307,7 @@ CAUSES = {  # the gradients, steps, betas, the cause, since about which step, th
 }
 
 
-@pytest.mark.parametrize("case", CAUSES)
+@pytest.mark.parametrize("case", cases(CAUSES, quick=[*CAUSES][::2]))
 def test_the_cause_is_told(case):
     change, steps, betas, kind, since, row = CAUSES[case]
     monitor = Replay(change).run(steps, betas=betas)
@@ -351,7 +351,7 @@ def test_a_healthy_run_has_no_event(case):
     assert monitor.events == []
 
 
-@pytest.mark.parametrize("shape", [(1,), (7,), (5, 20)])
+@pytest.mark.parametrize("shape", cases([(1,), (7,), (5, 20)], quick=[(7,)]))
 def test_nor_has_a_layer_of_few_weights(shape):
     assert Replay(shape=shape).run(5000).events == []
 

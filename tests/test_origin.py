@@ -100,6 +100,7 @@ def test_no_file_names_an_address_of_this_repository():
     assert [path.name for path in texts if "git clone" in path.read_text()] == []
 
 
+@exhaustive
 def test_the_book_of_an_archive_has_no_button_and_that_of_a_clone_leads_to_its_remote(unpacked, tmp_path, monkeypatch):
     assert run(unpacked, "-c", SETTINGS, str(tmp_path), monkeypatch=monkeypatch).split() == ["False"]
     try:
@@ -110,6 +111,7 @@ def test_the_book_of_an_archive_has_no_button_and_that_of_a_clone_leads_to_its_r
     assert shown == ["True", "https://github.com/someone/kadam"]
 
 
+@exhaustive
 def test_claims_are_told_in_an_archive(unpacked, monkeypatch):
     told = run(unpacked, "-m", "kadam", "claims", monkeypatch=monkeypatch)
     assert {"P1", "P21", "Q14", "C10"} <= set(told.split())

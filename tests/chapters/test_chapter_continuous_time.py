@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 import xarray as xr
+from tiers import exhaustive
 
 from kadam import Decay, chapters
 from kadam.chapters.continuous_time import flows, problems
@@ -77,6 +78,7 @@ def test_a_bad_configuration_of_chapter_3_is_named(module, change, message):
         module.Config(**change)
 
 
+@exhaustive
 def test_pieces_of_chapter_3_that_are_done_are_not_done_again(tmp_path, monkeypatch, smoke_records):
     smoke, calls, original = config.PROFILES["smoke"], [], run.compute_piece
 

@@ -79,6 +79,7 @@ def test_pairs_of_one_seed_are_one_ensemble_of_one_model_to_the_bit(smoke_record
         np.testing.assert_array_equal(found.transpose("iteration", "point"), seen)
 
 
+@exhaustive
 def test_all_pairs_of_several_seeds_train_together_where_a_chunk_holds_them():
     apart = Config(points=4, seeds=3, chunk=4, steps=20, width=8, layers=1, dtype="float64", text="embedded")
     together = replace(apart, chunk=12)

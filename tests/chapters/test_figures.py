@@ -61,7 +61,11 @@ def test_drawing_keeps_what_a_notebooks_backend_sets_meanwhile():
         plt.rcParams["interactive"] = before
 
 
-@pytest.fixture(scope="module", params=chapters.CATALOGUE)
+# Of every chapter some; all experiments are for the exhaustive run.
+DRAWN = ("stability", "growth", "orders", "generalization", "invariance", "cifar", "language", "box", "curvature", "watching")
+
+
+@pytest.fixture(scope="module", params=cases(chapters.CATALOGUE, quick=DRAWN))
 def on_page(request):
     """The name of an experiment, and its figures as its page shows them: drawn once for what is asked of them below."""
     yield request.param, shown(request.param)

@@ -4,6 +4,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from tiers import exhaustive
 
 from kadam import chapters, notebooks
 from kadam.lab.records import closure
@@ -53,12 +54,12 @@ def state(copy):
         ("chapters/box/norms/figures.py", {"08-adamw-box"}),
         ("report/style.py", set(PAGES)),
         ("lab/engine/cluster.py", set()),
-        ("lab/engine/sweep.py", set()),
+        pytest.param("lab/engine/sweep.py", set(), marks=exhaustive),
         ("cli.py", set()),
-        ("book.py", set()),
-        ("notebooks.py", set()),
-        ("kernel.py", set()),
-        ("__main__.py", set()),
+        pytest.param("book.py", set(), marks=exhaustive),
+        pytest.param("notebooks.py", set(), marks=exhaustive),
+        pytest.param("kernel.py", set(), marks=exhaustive),
+        pytest.param("__main__.py", set(), marks=exhaustive),
         ("__init__.py", set()),
         ("chapters/__init__.py", set(PAGES)),
     ],

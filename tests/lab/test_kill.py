@@ -134,6 +134,7 @@ def assert_is(name, smoke_records):
     xr.testing.assert_identical(record.drop_attrs(deep=False), smoke_records[name].drop_attrs(deep=False))
 
 
+@exhaustive
 def test_an_experiment_that_is_killed_goes_on(smoke_records):
     process = kadam("radius", 1)
     while not pieces():

@@ -164,7 +164,7 @@ def test_a_record_goes_where_the_code_that_was_asked_for_says_though_it_is_edite
     assert wanted.path == before
 
 
-@pytest.mark.parametrize("name", chapters.NAMES)
+@pytest.mark.parametrize("name", cases(chapters.NAMES, quick=("growth", "cifar", "orders", "watching")))
 def test_any_reader_of_netcdf_opens_a_record(name, smoke_records, tmp_path):
     """Whatever its units are called: some readers take words for dates."""
     path = tmp_path / "record.nc"

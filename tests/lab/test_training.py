@@ -7,6 +7,7 @@ import pytest
 import torch
 from numpy.testing import assert_allclose
 from problems import random
+from tiers import exhaustive
 from torch.nn import functional as F
 
 from kadam import Decay
@@ -233,6 +234,7 @@ def test_a_huge_learning_rate_diverges():
     assert taken(begun()).diverged_at(STEPS) is None
 
 
+@exhaustive
 def test_a_compiled_network_computes_the_same():
     plain, compiled = taken(begun()), taken(begun(network(compiler="aot_eager")))
     assert compiled.forward is not compiled.model

@@ -126,6 +126,13 @@ def test_each_part_imports_only_what_the_law_allows(module):
     assert breaches(name_of(module), module.read_text()) == []
 
 
+def test_in_the_laboratory_what_trains_knows_of_data_and_not_the_other_way_round():
+    below = [m for m in MODULES if name_of(m).startswith(("kadam.lab.data.", "kadam.lab.records."))]
+    assert len(below) > 10
+    known = {name_of(m): imported(ast.parse(m.read_text())) for m in below}
+    assert [name for name, of in known.items() if any(one.startswith("kadam.lab.train") for one in of)] == []
+
+
 @pytest.mark.parametrize(
     ("module", "statement"),
     [

@@ -10,7 +10,7 @@ from problems import random
 
 from kadam.lab.data.images import Arrays, Images, load_images
 from kadam.lab.data.labelled import Augmentation, Batches, Counts, Labelled, Seeds, split
-from kadam.lab.train.devices import uploaded
+from kadam.lab.data.upload import uploaded
 
 N, HEIGHT, WIDTH = 24, 6, 8
 SEEDS = Seeds(1, 2, 3)

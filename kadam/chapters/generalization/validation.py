@@ -14,7 +14,7 @@ from torch.func import functional_call, vmap
 from torch.nn import functional as F
 
 from kadam.lab.data.sources import Text, random_windows
-from kadam.lab.train.devices import uploaded
+from kadam.lab.data.upload import uploaded
 from kadam.lab.train.ensemble import Ensemble
 from kadam.lab.train.probes import spikes
 

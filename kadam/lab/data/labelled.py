@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from kadam.lab.data.images import Images, channel_statistics, standardised
-from kadam.lab.train.devices import uploaded
+from kadam.lab.data.upload import uploaded
 
 
 class Seeds(NamedTuple):

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from kadam.lab.data.text import Corpus
-from kadam.lab.train.devices import uploaded
+from kadam.lab.data.upload import uploaded
 
 # So many batches' places are drawn at once.
 BLOCK = 1024

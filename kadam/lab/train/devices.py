@@ -1,9 +1,6 @@
 """Where a run computes: the processor, or a GPU that must be there."""
 
-from typing import Any
-
 import torch
-from numpy.typing import NDArray
 
 
 def chosen(name: str) -> torch.device:
@@ -18,9 +15,3 @@ def described(name: str) -> dict[str, str]:
     """The attribute by which a record names a GPU; none for the processor, which every record names by itself."""
     device = chosen(name)
     return {"device": torch.cuda.get_device_name(device)} if device.type == "cuda" else {}
-
-
-def uploaded(drawn: NDArray[Any], device: torch.device) -> torch.Tensor:
-    """What the host drew, on the device and without waiting for it, for which a GPU wants memory that stays in its place."""
-    there = torch.from_numpy(drawn)
-    return (there.pin_memory() if device.type == "cuda" else there).to(device, non_blocking=True)

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from kadam.flat import Loss
 from kadam.lab.data.images import configured_images, standardised
 from kadam.lab.data.sources import Text, configured_text, describe, random_windows, together
+from kadam.lab.data.upload import uploaded
 from kadam.lab.engine.state import Stateful
 from kadam.lab.records.profiles import Sizes
 from kadam.lab.train import devices
@@ -47,7 +48,7 @@ class Batches(Stateful, Iterator[Any]):
 def windows(config: Any, text: Text, rng: np.random.Generator, size: int) -> Tensor:
     """A random batch of text, (size, context + 1), for a configuration's context on its device."""
     drawn = random_windows(text.tokens, batch=size, length=config.context + 1, rng=rng)
-    return devices.uploaded(drawn, devices.chosen(config.device))
+    return uploaded(drawn, devices.chosen(config.device))
 
 
 def text_batches(config: Any, text: Text, seed: int, *, fixed: bool) -> Batches:
@@ -179,6 +180,6 @@ class Inputs:
 
         def draw(rng: np.random.Generator, size: int) -> tuple[Tensor, Tensor]:
             chosen = rng.choice(len(labels), size, replace=False)
-            return devices.uploaded(images[chosen], self.device), devices.uploaded(labels[chosen], self.device)
+            return uploaded(images[chosen], self.device), uploaded(labels[chosen], self.device)
 
         return Task(model, classification_loss, IMAGE_WEIGHTS if normalised else {}, draw)

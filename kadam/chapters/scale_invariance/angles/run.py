@@ -18,10 +18,10 @@ from torch import Tensor
 
 from kadam.chapters.scale_invariance.angles.config import FALLING, PROFILES, Config
 from kadam.decay import Decay
+from kadam.lab.data.upload import uploaded
 from kadam.lab.engine.progress import Progress
 from kadam.lab.engine.sweep import computed_s, sweep
 from kadam.lab.records.record import recorded, with_units
-from kadam.lab.train import devices
 from kadam.lab.train.arithmetic import NOTHING, Arithmetic, of_ensembles
 from kadam.lab.train.ensemble import Ensemble
 from kadam.lab.train.tasks import Inputs, Task
@@ -81,7 +81,7 @@ class Paced(Ensemble):
         share = 1 - (1 - config.floor) * max(0.0, (n - first) / (config.steps - first))
         found = [_paced(one, config.weight_decay, share) for one in self.each]
         device = next(iter(self.params.values())).device
-        self.lr, self._decay = devices.uploaded(np.array(found), device).T
+        self.lr, self._decay = uploaded(np.array(found), device).T
         return found
 
 

@@ -22,6 +22,7 @@ from kadam.chapters.watching.series import FINENESS, coded
 from kadam.chapters.watching.spikes.config import CONTROL, EXCESSES, PROFILES, SITUATIONS, UNCUT, Config
 from kadam.decay import Decay
 from kadam.lab.data.sources import Text, configured_text, describe
+from kadam.lab.data.upload import uploaded
 from kadam.lab.engine.progress import Progress
 from kadam.lab.engine.state import Stateful
 from kadam.lab.engine.sweep import captured, computed_s, sweep
@@ -123,7 +124,7 @@ class Runs(Stateful):
     def signs(self, rng: np.random.Generator) -> list[Tensor]:
         """Random ones for the control: of every parameter, (situations, size)."""
         each = (last[:: len(CUTS)] for last in self.last.values())
-        return [devices.uploaded(rng.choice([-1.0, 1.0], x.shape), x.device) for x in each]
+        return [uploaded(rng.choice([-1.0, 1.0], x.shape), x.device) for x in each]
 
     def undone(self, batch: Tensor, signs: list[Tensor]) -> Tensor:
         """The losses of the runs without a cut at the weights without each excess, (situations, excesses and control)."""

@@ -67,10 +67,8 @@ def run(config: Config, *, checkpoint: Path | None = None, jobs: int = 1) -> xr.
 
 def plan(config: Config) -> Arithmetic:
     """What a run computes; what goes on from a change on under a rule is a run of its own."""
-    inputs, phases = (
-        Inputs.of_no_numbers(config.sizes),
-        ((config.seeds, config.change), (config.seeds * len(RULES), config.steps - config.change)),
-    )
+    inputs = Inputs.of_no_numbers(config.sizes)
+    phases = (config.seeds, config.change), (config.seeds * len(RULES), config.steps - config.change)
     parts = [
         of_ensembles(inputs.size("language", batch), runs=runs, steps=steps, precision="float64")
         for change in CHANGES

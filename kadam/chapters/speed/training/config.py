@@ -48,7 +48,8 @@ class Config(Checked):
 SMALL: Fields = {"batch": 16, "train": 128, "validation": 64, "test": 64, "pixels": 8, "width": 2, "images": "embedded"}
 LARGE: Fields = {"batch": 512, "train": 45000, "validation": 5000, "test": 10000, "pixels": 32, "width": 64, "depth": 2}
 GPU: Fields = {"smoothing": 0.1, "compiler": "inductor", "precision": "bfloat16", "device": "cuda"}
-# By arithmetic a step takes a GPU 2 ms, four times as long in float32: 18 s for all races to the limit, 5 s for what is timed.
+# With twice the time of a step that is predicted, and four times that in float32: 18 s for all races to the limit, 5 s for what
+# is timed.
 FEW: Fields = {"rounds": 5, "repeats": 10, "ks": (1, 2, 4), "limit": 1400, "every": 50}
 
 PROFILES = {

@@ -26,7 +26,7 @@ from kadam import chapters, gpu, notebooks
 from kadam.chapters.speed import predicted
 from kadam.lab.records import committed, files
 from kadam.lab.records.closure import PACKAGE, code_of
-from kadam.lab.records.record import device_name
+from kadam.lab.records.record import device_name, read_attributes
 from kadam.lab.records.store import command
 from kadam.notebooks import DRAWN, BookError, Notebook, Page, as_text, say, write
 from kadam.report import crate, explorer, journal
@@ -135,13 +135,13 @@ def records(profile: str, results: Path, missing: Sequence[str]) -> dict[str, xr
     used = {}
     for name in chapters.NAMES:
         begin = time.perf_counter()
-        used[name] = chapters.obtain(name, profile, jobs=int(cpu_count()))
+        used[name] = chapters.obtain(name, profile, jobs=int(cpu_count()), reader=read_attributes)
         if name in missing:
             say(f"  {name}: {time.perf_counter() - begin:.1f} s")
     if remark := chapters.remark_on_stand_ins(used):
         say(f"  {remark}")
-    used |= {name: chapters.measured(name) for name in chapters.MEASURED}
-    larger = [chapters.larger(name, results) for name in chapters.NAMES] if profile != "smoke" else []
+    used |= {name: chapters.measured(name, read_attributes) for name in chapters.MEASURED}
+    larger = [chapters.larger(name, results, read_attributes) for name in chapters.NAMES] if profile != "smoke" else []
     return used | {f"{r.attrs['experiment']}, {r.attrs['profile']}": r for r in larger if r is not None}
 
 
@@ -296,7 +296,7 @@ def makings_of(ledger: Sequence[Answered], results: Path) -> dict[str, Made]:
     """How each record was made on which the ledger's verdicts rest."""
     claims = [claim for one in ledger for claim in one.claims]
     judged = {claim.record: (claim.record.partition("/")[0], claim.profile) for claim in claims if claim.record != "-"}
-    found = {record: (one, chapters.best(*one, results)) for record, one in judged.items()}
+    found = {record: (one, chapters.best(*one, results, read_attributes)) for record, one in judged.items()}
     return {
         record: Made(command(*one), json.loads(read.attrs["config"]), read.attrs)
         for record, (one, read) in found.items()

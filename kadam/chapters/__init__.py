@@ -22,6 +22,8 @@ from kadam.lab.records import committed, files, profiles, store
 from kadam.lab.records.cache import cache_folder
 from kadam.lab.records.closure import PACKAGE, code_of, files_of
 from kadam.lab.records.files import RecordError
+from kadam.lab.records.record import Reader, read, read_attributes
+from kadam.lab.records.store import command
 from kadam.report.ledger import Claim, judge_all
 from kadam.report.rows import Answered
 from kadam.report.table import Table, table
@@ -135,11 +137,13 @@ def offered(name: str, profile: str) -> str:
     return MEASURED_PROFILE if profile in profiles.PROFILES and profile not in find(name).profiles else profile
 
 
-def obtain(name: str, profile: str, *, steps: int | None = None, fresh: bool = False, jobs: int = 1) -> xr.Dataset:
+def obtain(
+    name: str, profile: str, *, steps: int | None = None, fresh: bool = False, jobs: int = 1, reader: Reader = read
+) -> xr.Dataset:
     """The record of an experiment at a profile: the local one if it is current, else a run, which is then kept.
 
     An interrupted run goes on; ``fresh`` computes everything again. Data is downloaded only when a run needs it. Where the
-    experiment lacks the profile, see :func:`offered`.
+    experiment lacks the profile, see :func:`offered`. ``reader``, here and below: may read a record's attributes alone.
     """
     profile = offered(name, profile)
     wanted = request(name, profile, steps=steps)
@@ -147,7 +151,7 @@ def obtain(name: str, profile: str, *, steps: int | None = None, fresh: bool = F
         wanted = request(name, profile, steps=steps, fetch=True)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", StandInWarning)
-        return store.obtain(wanted, lambda: find(name).part("run").run, fresh=fresh, jobs=jobs)
+        return store.obtain(wanted, lambda: find(name).part("run").run, fresh=fresh, jobs=jobs, reader=reader)
 
 
 def remark_on_stand_ins(records: Mapping[str, xr.Dataset]) -> str:
@@ -221,31 +225,32 @@ def ledger(profile: str, folder: Path | None) -> list[Claim]:
     """Every claim of the papers, the questions and the checks, with its verdict from the most convincing record there is."""
     found: list[Claim] = []
     for name in NAMES:
-        record = best(name, profile, folder)
+        record = best(name, profile, folder, read_attributes)
         found += claims(name, None, profile=profile) if record is None else kept(name, record)
     return found
 
 
 def answered(profile: str, draw: str = "best") -> list[Answered]:
     """Every row of the ledger, judged by the records that the pages of a book draw; see :func:`shown`."""
-    return rows.answered([claim for name in NAMES for claim in kept(name, shown(name, profile, draw))])
+    return rows.answered([claim for name in NAMES for claim in kept(name, shown(name, profile, draw, read_attributes))])
 
 
 def kept(name: str, record: xr.Dataset) -> list[Claim]:
-    """The claims of a record that was read from a file: judged once for what it holds and the code that judges it."""
+    """The claims of a record in a file, known by its attributes: judged once for what it holds and the code that judges it."""
     module = find(name).module_name("claims")
     key = f"{record.attrs['sha256']:.16}-{code_of(files_of(module), PACKAGE)}"
     path = cache_folder() / "judged" / f"{name}-{key}.json"
     if path.exists():
         read = json.loads(path.read_text())
         return [Claim(**{**one, "left_out": tuple(one["left_out"]), "notebook": find(name).notebook}) for one in read]
-    found = claims(name, record)
+    whole = read(Path(record.encoding["source"]), command=command(name, record.attrs["profile"]))
+    found = claims(name, whole)
     with files.whole_file(path) as aside:
         aside.write_text(json.dumps([asdict(claim) for claim in found]))
     return found
 
 
-def best(name: str, profile: str, folder: Path | None) -> xr.Dataset | None:
+def best(name: str, profile: str, folder: Path | None, reader: Reader = read) -> xr.Dataset | None:
     """The most convincing record of an experiment: real data before stand-ins, larger profiles before smaller, own before ours.
 
     At profile smoke, and of a profile that only some experiments have, no other profile's record will do.
@@ -254,8 +259,8 @@ def best(name: str, profile: str, folder: Path | None) -> xr.Dataset | None:
     wanted = [request(name, one) for one in known if one in find(name).profiles]
     stand_in = None
     for one in wanted:
-        own = one.read() if one.path.exists() else None
-        ours = committed.committed(folder, name, one.profile) if folder else None
+        own = one.read(reader) if one.path.exists() else None
+        ours = committed.committed(folder, name, one.profile, reader) if folder else None
         for record in (own, ours):
             if record is not None and record.attrs.get("data_origin") != "embedded":
                 return record
@@ -263,28 +268,28 @@ def best(name: str, profile: str, folder: Path | None) -> xr.Dataset | None:
     return stand_in
 
 
-def larger(name: str, folder: Path | None) -> xr.Dataset | None:
+def larger(name: str, folder: Path | None, reader: Reader = read) -> xr.Dataset | None:
     """The committed record of an experiment at the most convincing profile beyond the laptop, if there is one."""
     known = [profile for profile in LARGER if profile in find(name).profiles]
-    found = (committed.committed(folder, name, profile) for profile in known) if folder else iter(())
+    found = (committed.committed(folder, name, profile, reader) for profile in known) if folder else iter(())
     return next((record for record in found if record is not None), None)
 
 
-def shown(name: str, profile: str, draw: str = "best") -> xr.Dataset:
+def shown(name: str, profile: str, draw: str = "best", reader: Reader = read) -> xr.Dataset:
     """The record that a page draws: the most convincing one, and one of this machine where there is none yet.
 
     ``draw``: "best", or "own" for this machine's at the profile, whatever it is.
     """
     if draw not in ("best", "own"):
         raise ValueError(f"draw must be 'best' or 'own', got {draw!r}")
-    found = None if draw == "own" else best(name, offered(name, profile), committed.results_folder())
-    return obtain(name, profile) if found is None else found
+    found = None if draw == "own" else best(name, offered(name, profile), committed.results_folder(), reader)
+    return obtain(name, profile, reader=reader) if found is None else found
 
 
-def measured(name: str) -> xr.Dataset:
+def measured(name: str, reader: Reader = read) -> xr.Dataset:
     """The record of an experiment that measures a machine, local or committed; ``RecordError`` with the command for one."""
     wanted = request(name, MEASURED_PROFILE)
-    found = wanted.existing(committed.results_folder())
+    found = wanted.existing(committed.results_folder(), reader)
     if found is None:
         raise RecordError(f"{name}: no record on this machine or in the repository; make one with: {wanted.command}")
     return found

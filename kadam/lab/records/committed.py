@@ -9,7 +9,7 @@ import xarray as xr
 from kadam.lab.records import files
 from kadam.lab.records.closure import PACKAGE
 from kadam.lab.records.files import RecordError
-from kadam.lab.records.record import read, save
+from kadam.lab.records.record import Reader, read, save
 
 MANIFEST = "manifest.json"
 
@@ -26,8 +26,11 @@ def results_folder() -> Path | None:
     return None if root is None else root / "results"
 
 
-def committed(folder: Path, experiment: str, profile: str) -> xr.Dataset | None:
-    """The record of an experiment at a profile, if any; ``RecordError``, with a remedy, where the manifest says otherwise."""
+def committed(folder: Path, experiment: str, profile: str, reader: Reader = read) -> xr.Dataset | None:
+    """The record of an experiment at a profile, if any; ``RecordError``, with a remedy, where the manifest says otherwise.
+
+    ``reader``: may read its attributes alone.
+    """
     start = f"{experiment}/{profile}-"
     listed = {name: sha256 for name, sha256 in manifest(folder).items() if name.startswith(start)}
     present = {path.relative_to(folder).as_posix() for path in folder.glob(f"{start}*.nc")}
@@ -36,7 +39,7 @@ def committed(folder: Path, experiment: str, profile: str) -> xr.Dataset | None:
         raise RecordError(f"{folder / name}: the manifest does not list it; {remedy}")
     if len(listed) > 1:
         raise RecordError(f"{folder / MANIFEST}: lists {len(listed)} records of {experiment} at {profile}; {_repair(folder)}")
-    return next((_listed(folder, name, sha256) for name, sha256 in listed.items()), None)
+    return next((_listed(folder, name, sha256, reader) for name, sha256 in listed.items()), None)
 
 
 def manifest(folder: Path) -> dict[str, str]:
@@ -54,7 +57,7 @@ def manifest(folder: Path) -> dict[str, str]:
     return listed
 
 
-def _listed(folder: Path, name: str, sha256: str) -> xr.Dataset:
+def _listed(folder: Path, name: str, sha256: str, reader: Reader) -> xr.Dataset:
     """A record that the manifest lists, which must be what its name and checksum say."""
     path = folder / name
     command = f"git checkout -- {path}"
@@ -63,7 +66,7 @@ def _listed(folder: Path, name: str, sha256: str) -> xr.Dataset:
     found = _sha256(path)
     if found != sha256:
         raise RecordError(f"{path}: file has sha256 {found}, the manifest says {sha256}; bring it back with: {command}")
-    record = read(path, command=command)
+    record = reader(path, command=command)
     if _name(record) != name:
         raise RecordError(f"{path}: holds the record {_name(record)}; bring the right one back with: {command}")
     return record

@@ -38,6 +38,7 @@ CIRCUMSTANCES = ("date", "commit", "versions", "device", "captured", "wall_time_
 
 
 Run = Callable[..., xr.Dataset]  # of an experiment: run(config, *, checkpoint: Path | None = None, jobs: int = 1)
+Reader = Callable[..., xr.Dataset]  # read or read_attributes
 
 
 def recorded(experiment: str, known: Mapping[str, Any], least: int | None = None) -> Callable[[Run], Run]:
@@ -120,8 +121,23 @@ def read(path: Path, *, command: str, expected: Mapping[str, Any] | None = None)
     Its ``encoding["source"]`` is the file, as with all that xarray opens.
     """
     kept, sha256 = _decoded(files.read_sealed(path, command=command))
-    dataset = kept.copy(deep=True)
-    for name, value in {"schema": SCHEMA, "sha256": sha256, **(expected or {})}.items():
+    return _as_expected(kept.copy(deep=True), path, command, {"sha256": sha256, **(expected or {})})
+
+
+def read_attributes(path: Path, *, command: str, expected: Mapping[str, Any] | None = None) -> xr.Dataset:
+    """The same without its variables, in a hundredth of the time: enough for where a record comes from.
+
+    The seal is compared, ``sha256`` with the numbers is not.
+    """
+    import h5netcdf
+
+    with h5netcdf.File(io.BytesIO(files.read_sealed(path, command=command)), "r") as file:
+        attributes = xr.Dataset(attrs=dict(file.attrs))
+    return _as_expected(attributes, path, command, expected or {})
+
+
+def _as_expected(dataset: xr.Dataset, path: Path, command: str, expected: Mapping[str, Any]) -> xr.Dataset:
+    for name, value in {"schema": SCHEMA, **expected}.items():
         found = dataset.attrs.get(name, "missing")
         if found != value:
             raise RecordError(f"{path}: {name} is {found}, expected {value}; make it anew with: {command}")

@@ -43,19 +43,21 @@ class Request:
         """What makes the record anew."""
         return command(self.name, self.profile)
 
-    def read(self) -> xr.Dataset:
-        """The local record, verified."""
+    def read(self, reader: record.Reader = record.read) -> xr.Dataset:
+        """The local record, verified; ``reader``: may read its attributes alone."""
         whose = {"experiment": self.name, "profile": self.profile, "config_hash": record.config_hash(self.config)}
-        return record.read(self.path, command=self.command, expected=whose)
+        return reader(self.path, command=self.command, expected=whose)
 
-    def existing(self, folder: Path | None) -> xr.Dataset | None:
+    def existing(self, folder: Path | None, reader: record.Reader = record.read) -> xr.Dataset | None:
         """The local record, else the one committed in the folder; None where there is neither."""
         if self.path.exists():
-            return self.read()
-        return committed.committed(folder, self.name, self.profile) if folder else None
+            return self.read(reader)
+        return committed.committed(folder, self.name, self.profile, reader) if folder else None
 
 
-def obtain(wanted: Request, run: Callable[[], record.Run], *, fresh: bool, jobs: int) -> xr.Dataset:
+def obtain(
+    wanted: Request, run: Callable[[], record.Run], *, fresh: bool, jobs: int, reader: record.Reader = record.read
+) -> xr.Dataset:
     """The local record, computed by what ``run()`` imports where there is none, or with ``fresh`` in any case.
 
     Of two processes that want the same record one computes it and the other waits. ``RecordError`` for a damaged one, and where
@@ -65,7 +67,7 @@ def obtain(wanted: Request, run: Callable[[], record.Run], *, fresh: bool, jobs:
         with files.locked(cache_folder() / "locks" / f"{wanted.name}-{wanted.path.stem}.lock"):
             if fresh or not wanted.path.exists():
                 _compute(wanted, run(), fresh=fresh, jobs=jobs)
-    return wanted.read()
+    return wanted.read(reader)
 
 
 def _compute(wanted: Request, run: record.Run, *, fresh: bool, jobs: int) -> None:

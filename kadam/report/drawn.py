@@ -93,6 +93,7 @@ def picture(figure: Figure) -> dict[str, str]:
     drawn = _printed(figure, "svg", metadata={"Date": None})
     if len(drawn) <= HEAVY:
         return {"image/svg+xml": drawn.decode()}
+    figure.set_layout_engine("none")  # everything has its place now
     return {"image/png": base64.b64encode(_printed(figure, "png", dpi=SHARP)).decode()}
 
 
@@ -110,6 +111,7 @@ def publish(shell: Any) -> None:
             figure = plt.figure(number)
             records = [{name: one.get(name, "") for name in OF_A_RECORD} for one in getattr(figure, "drawn_from", [])]
             shell.display_pub.publish({"text/csv": as_csv(figure)}, {"drawn by": figure.get_gid() or "", "records": records})
+            figure.stale = False  # else pyplot draws it, too, and nobody sees that
 
     shell.events.register("post_execute", tell)
     shell.display_formatter.mimebundle_formatter.for_type(Figure, picture)

@@ -1,7 +1,6 @@
 """How a notebook is executed: by a kernel of this very Python, apart from every other kernel of the machine."""
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, ClassVar
 
 import nbformat
@@ -33,8 +32,8 @@ class CellError(Exception):
     """A cell failed: which one, and how."""
 
 
-def execute(notebook: nbformat.NotebookNode, aside: Path, parameters: Mapping[str, Any], sockets: str) -> nbformat.NotebookNode:
-    """The executed notebook, which is written to ``aside`` on the way; ``CellError`` where a cell fails.
+def execute(notebook: nbformat.NotebookNode, parameters: Mapping[str, Any], sockets: str) -> nbformat.NotebookNode:
+    """The executed notebook; ``CellError`` where a cell fails.
 
     The kernel is spoken to through files whose names begin with ``sockets``: no ports, so none that another process could
     take or listen to. It logs only what is critical: at shutdown it would complain of being interrupted.
@@ -45,6 +44,6 @@ def execute(notebook: nbformat.NotebookNode, aside: Path, parameters: Mapping[st
     options = ["--log-level=CRITICAL", shown, f"--IPKernelApp.exec_lines={FIRST}"]
     quiet: dict[str, Any] = {"progress_bar": False, "extra_arguments": options}
     try:
-        return papermill.execute_notebook(notebook, aside, dict(parameters), **quiet, **kernel)
+        return papermill.execute_notebook(notebook, None, dict(parameters), **quiet, **kernel)
     except papermill.PapermillExecutionError as error:
         raise CellError(f"cell {error.exec_count} failed with {error.ename}: {error.evalue}") from None

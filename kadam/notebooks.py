@@ -103,7 +103,7 @@ def _execute(page: Page, parameters: Mapping[str, Any], path: Path, sockets: str
     with files.whole_file(path) as aside:
         start = time.perf_counter()
         try:
-            done = kernel.execute(copy.deepcopy(page.read()), aside, parameters, f"{sockets}/{page.name[:20]}")
+            done = kernel.execute(copy.deepcopy(page.read()), parameters, f"{sockets}/{page.name[:20]}")
         except kernel.CellError as error:
             raise BookError(f"{page.source}: {error}") from None
         done.metadata["seconds"] = round(time.perf_counter() - start, 1)

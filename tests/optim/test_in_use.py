@@ -80,7 +80,7 @@ def test_parameters_that_share_memory_step_one_after_another(made, n, k, path): 
     """sd-scripts#1605, pytorch#106951: here they raced."""
     together, apart = KAdam(made(n), lr=LR, k=k, weight_decay=0.1, **path), made(n)
     singles = [KAdam([p], lr=LR, k=k, weight_decay=0.1, **path) for p in apart]
-    for grads in gradients(apart, 5):
+    for grads in gradients(apart, 3):
         for p, q, g in zip(owned(together), apart, grads, strict=True):
             p.grad, q.grad = g.clone(), g.clone()
         together.step()

@@ -153,7 +153,7 @@ ROUNDED = [*(case for case in DERIVED if case[1] == 5), DERIVED[0], EXPLICIT[0],
 def test_weights_and_moments_equal_the_reference_in_float64(betas, k, strategy, path, device):
     """Updates are at most a few units, so their rounding is absolute; v is a sum of squares, so its own is relative."""
     params = parameters(device=device)
-    start, steps, decays = in_a_row(params), gradients(params, 100), decays_of(betas, k, strategy)
+    start, steps, decays = in_a_row(params), gradients(params, 50), decays_of(betas, k, strategy)
     hyper = {"lr": LR, "eps": EPS, "weight_decay": 0.1, **path}
     optimizer = run(KAdam(params, betas=betas, k=k, strategy=strategy, **hyper), steps)
     g = np.stack([in_a_row(grads) for grads in steps])
@@ -169,7 +169,7 @@ def test_weights_and_moments_equal_the_reference_in_float64(betas, k, strategy, 
 def test_float32_stays_within_its_rounding_of_the_reference(betas, k, strategy, path, device):
     """A step rounds the weight twice (decay, update), and the update at most 10 times a stage; half an ulp each. Moments
     forget their rounding as they forget gradients; m is measured in units of the root of v, as the update uses it."""
-    n, half_ulp = 100, torch.finfo(torch.float32).eps / 2
+    n, half_ulp = 50, torch.finfo(torch.float32).eps / 2
     params = parameters(torch.float32, device)
     start, steps, decays = in_a_row(params), gradients(params, n), decays_of(betas, k, strategy)
     hyper = {"lr": LR, "eps": EPS, "weight_decay": 0.1, **path}

@@ -58,7 +58,8 @@ def most_allocated(step):
 
 @pytest.mark.parametrize("k", [1, 2, 4])
 def test_a_step_by_lists_needs_memory_for_a_part_alone(k, monkeypatch):
-    weights = [Parameter(torch.randn(2**22)) for _ in range(3)]  # 16 MiB each
+    monkeypatch.setattr(steps, "BLOCK", 2**16)
+    weights = [Parameter(torch.ones(2**18)) for _ in range(3)]
     optimizer = KAdam(weights, k=k, foreach=True)
     for p in weights:
         p.grad = torch.ones_like(p)

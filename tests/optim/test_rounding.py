@@ -121,6 +121,7 @@ def test_other_dtypes_are_rounded_to_nearest(dtype, path):  # noqa: F811
         assert torch.equal(p, q)
 
 
+@heavy
 def test_a_compiled_step_rounds_stochastically_too():
     optimizer = KAdam([Parameter(torch.ones(1000, dtype=BF16))], lr=ULP / 4, k=1, stochastic_rounding=True)
     owned(optimizer)[0].grad = torch.full((1000,), -1.0, dtype=BF16)

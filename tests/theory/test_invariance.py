@@ -139,12 +139,12 @@ def test_a_small_cosine_is_not_a_small_term():
 @pytest.mark.parametrize("correlation", [0.0, 0.8])
 def test_equilibrium_norm_rotation_and_time_are_those_of_a_long_run(gamma, correlation):
     setting = {"eta": 0.01, "gamma": gamma, "weight_decay": 0.2}
-    w, u, _ = train(**setting, steps=20000, correlation=correlation)
-    late = slice(5000, None)
+    w, u, _ = train(**setting, steps=12000, correlation=correlation)
+    late = slice(3000, None)
     square = np.sum(u[late] ** 2, 1).mean()
     norms = np.sum(w[late] ** 2, 1)
     assert norms.mean() == pytest.approx(theory.equilibrium_norm(square, **setting), rel=0.03)
-    cosine = np.sum(w[5000:-1] * w[5001:], 1) / np.sqrt(norms[:-1] * norms[1:])
+    cosine = np.sum(w[3000:-1] * w[3001:], 1) / np.sqrt(norms[:-1] * norms[1:])
     assert np.arccos(cosine).mean() == pytest.approx(theory.rotation_per_step(**setting), rel=0.03)
 
 
@@ -347,8 +347,8 @@ def test_alternating_gradients_are_below_what_uncorrelated_ones_give():
 def test_the_steady_ratio_of_gradient_and_weight(gamma, correlation, alpha):
     """By the law |s|/|W| follows from mean |u|^2 over mean |s|^2, whatever the correlation; without momentum from nothing."""
     setting = {"eta": 0.01, "gamma": gamma, "weight_decay": alpha / 0.01}
-    w, u, m_hat = train(**setting, steps=16000, correlation=correlation)
-    s = (m_hat[1:] - gamma * m_hat[:-1])[6000:] / (1 - gamma)
+    w, u, m_hat = train(**setting, steps=11000, correlation=correlation)
+    s = (m_hat[1:] - gamma * m_hat[:-1])[4000:] / (1 - gamma)
     sizes = [np.mean(np.sum(x[-len(s) :] ** 2, 1)) for x in (w[:-1], u, s)]
     share = sizes[1] / sizes[2]
     assert np.sqrt(sizes[2] / sizes[0]) == pytest.approx(theory.steady_ratio(share, **setting), rel=0.02)

@@ -241,8 +241,8 @@ def kept(name: str, record: xr.Dataset) -> list[Claim]:
     key = f"{record.attrs['sha256']:.16}-{code_of(files_of(module), PACKAGE)}"
     path = cache_folder() / "judged" / f"{name}-{key}.json"
     if path.exists():
-        read = json.loads(path.read_text())
-        return [Claim(**{**one, "left_out": tuple(one["left_out"]), "notebook": find(name).notebook}) for one in read]
+        judged = json.loads(path.read_text())
+        return [Claim(**{**one, "left_out": tuple(one["left_out"]), "notebook": find(name).notebook}) for one in judged]
     whole = read(Path(record.encoding["source"]), command=command(name, record.attrs["profile"]))
     found = claims(name, whole)
     with files.whole_file(path) as aside:

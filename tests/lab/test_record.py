@@ -32,6 +32,9 @@ def path(tmp_path):
     return tmp_path / "record.nc"
 
 
+either_way = pytest.mark.parametrize("reader", [records.read, records.read_attributes])
+
+
 def test_a_record_carries_its_provenance():
     attrs = count(Config()).attrs
     assert (attrs["experiment"], attrs["profile"], attrs["seed"], attrs["data"]) == ("counting", "smoke", 7, "none")
@@ -64,11 +67,18 @@ def test_a_record_that_is_read_again_is_as_the_file_says_whatever_was_done_to_th
     assert records.read(path, command="again").attrs["seed"] == 8
 
 
-def test_a_record_says_which_file_it_came_from(path, tmp_path):
+def test_its_attributes_alone_are_those_of_the_whole(path):
+    alone = records.read_attributes(path, command="again")
+    assert not alone.variables
+    assert alone.attrs == records.read(path, command="again").attrs
+
+
+@either_way
+def test_a_record_says_which_file_it_came_from(path, tmp_path, reader):
     twin = path.rename(tmp_path / "twin.nc")
     files.copy(twin, path)
     for each in (path, twin):
-        assert records.read(each, command="again").encoding["source"] == str(each)
+        assert reader(each, command="again").encoding["source"] == str(each)
 
 
 def test_other_programs_read_a_record_as_netcdf(path):
@@ -89,22 +99,24 @@ def test_the_sha256_names_the_result_not_where_and_when(path):
         assert records.result_sha256(other) != read.attrs["sha256"]
 
 
+@either_way
 @pytest.mark.parametrize("keep", [0, 10, 100, 0.5, 0.9, -1])
-def test_a_truncated_record_is_refused_and_named(path, keep):
+def test_a_truncated_record_is_refused_and_named(path, keep, reader):
     content = path.read_bytes()
     path.write_bytes(content[: int(keep * len(content)) if isinstance(keep, float) else keep])
     with pytest.raises(records.RecordError, match=r"ends without the checksum of a finished record.*again") as refusal:
-        records.read(path, command="again")
+        reader(path, command="again")
     assert str(path) in str(refusal.value)
 
 
+@either_way
 @pytest.mark.parametrize("apart", cases((7, 41), quick=(41,)))
-def test_every_flipped_bit_is_refused(path, apart):
+def test_every_flipped_bit_is_refused(path, apart, reader):
     content = path.read_bytes()
     for position in range(0, len(content), apart):
         path.write_bytes(content[:position] + bytes([content[position] ^ 1 << position % 8]) + content[position + 1 :])
         with pytest.raises(records.RecordError, match=rf"{path}: .*again"):
-            records.read(path, command="again")
+            reader(path, command="again")
 
 
 def test_a_record_that_another_program_wrote_is_refused(path):
@@ -135,15 +147,17 @@ def test_another_schema_and_foreign_attributes_are_refused(path, attrs, reason):
         records.read(path, command="again")
 
 
+@either_way
 @pytest.mark.parametrize("name", ["experiment", "profile", "config_hash", "piece"])
-def test_a_record_of_something_else_is_refused(path, name):
+def test_a_record_of_something_else_is_refused(path, name, reader):
     with pytest.raises(records.RecordError, match=rf"{path}: {name} is .*, expected another; make it anew with: again"):
-        records.read(path, command="again", expected={name: "another"})
+        reader(path, command="again", expected={name: "another"})
 
 
-def test_a_missing_record_is_an_error_that_says_how_to_make_it(tmp_path):
+@either_way
+def test_a_missing_record_is_an_error_that_says_how_to_make_it(tmp_path, reader):
     with pytest.raises(records.RecordError, match=r"no such record; make it with: kadam run counting"):
-        records.read(tmp_path / "none.nc", command="kadam run counting")
+        reader(tmp_path / "none.nc", command="kadam run counting")
 
 
 def test_a_changed_configuration_code_or_data_changes_the_local_path(monkeypatch):

@@ -9,13 +9,13 @@ import os
 import platform
 import re
 import shutil
-import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.metadata import metadata, version
 from pathlib import Path
+from subprocess import PIPE, Popen
 from typing import Any
 
 import nbformat
@@ -53,6 +53,13 @@ TOOLS = (
 
 REHEARSED = "Rehearsed on a CPU alone, with the kernel compiled for compute capability 9.0 in the tests: "
 PENDING = "known when it is done"  # stands on the machine page for the seconds of the html, until it is
+
+
+# Jupyter Book's command; what its extensions import is loaded before the word to begin comes, if it does.
+RENDERER = """import sys
+from jupyter_book.cli.main import main
+import kadam.monitor, myst_nb.sphinx_ext, sphinx.builders.html, sphinx_book_theme, sphinxcontrib.bibtex, sphinxext.opengraph
+sys.stdin.readline() and main()"""
 
 
 class Stages:
@@ -108,17 +115,18 @@ def build(profile: str, parameters: Mapping[str, Any], *, update_smoke: bool = F
         with stages("records", kept=bool(missing)):
             used = records(profile, root / "results", missing)
         made_of = _made_of(root, given)
-        plan = notebooks.planned(pages, given, used, root)
-        with stages("notebooks", kept=not all(path.exists() for *_, path in plan)):
-            executed = dict(zip(pages, notebooks.execute_all(plan), strict=True))
-        ledger = chapters.rows.answered(chapters.ledger(profile, root / "results"))
-        makings = makings_of(ledger, root / "results")
-        _write_pages(ledger, makings, executed, used, root, stages.seconds)
-        if update_smoke:
-            for page, notebook in executed.items():
-                write(root / "notebooks" / "smoke" / f"{page.name}.ipynb", as_text(notebooks.without_images(notebook)))
-        with stages("html"):
-            _render(root, output)
+        with _renderer(root, output) as render:
+            plan = notebooks.planned(pages, given, used, root)
+            with stages("notebooks", kept=not all(path.exists() for *_, path in plan)):
+                executed = dict(zip(pages, notebooks.execute_all(plan), strict=True))
+            ledger = chapters.rows.answered(chapters.ledger(profile, root / "results"))
+            makings = makings_of(ledger, root / "results")
+            _write_pages(ledger, makings, executed, used, root, stages.seconds)
+            if update_smoke:
+                for page, notebook in executed.items():
+                    write(root / "notebooks" / "smoke" / f"{page.name}.ipynb", as_text(notebooks.without_images(notebook)))
+            with stages("html"):
+                render()
         _fill_in(html / "status.html", stages.seconds["html"])
         crate.write(html, ledger, makings, about(root))
         write(stamp, made_of)
@@ -377,14 +385,24 @@ def status_page(used: Mapping[str, xr.Dataset], seconds: Mapping[str, float], st
     return "\n\n".join(f":::{{div}} kadam-close\n{one.markdown()}\n:::" for one in tables) + "\n"
 
 
-def _render(root: Path, output: Path) -> None:
-    command = [str(Path(sys.executable).with_name("jupyter-book")), "build", "book", "--config", "_config.yml"]
-    strict = ["--path-output", str(output), "-W", "-n", "--keep-going"]
-    finished = subprocess.run([*command, *strict], cwd=root, capture_output=True, text=True)
-    if finished.returncode != 0:
-        # Sphinx says nothing of pages that it has read before: the next build reads all of them, and complains again.
-        shutil.rmtree(output / "_build" / ".doctrees", ignore_errors=True)
-        raise BookError(f"the strict build failed:\n{finished.stdout[-4000:]}\n{finished.stderr[-4000:]}")
+@contextmanager
+def _renderer(root: Path, output: Path) -> Iterator[Callable[[], None]]:
+    """What makes html of the pages when it is called: by a process that loads its libraries meanwhile, which takes seconds."""
+    command = [sys.executable, "-c", RENDERER, "build", "book", "--config", "_config.yml", "--path-output", str(output)]
+    command += ["-W", "-n", "--keep-going"]
+    with Popen(command, cwd=root, text=True, stdin=PIPE, stdout=PIPE, stderr=PIPE) as process:
+
+        def render() -> None:
+            said = process.communicate("begin\n")
+            if process.returncode != 0:
+                # Sphinx says nothing of pages that it has read before: the next build reads all of them, and complains again.
+                shutil.rmtree(output / "_build" / ".doctrees", ignore_errors=True)
+                raise BookError("\n".join(["the strict build failed:", *(part[-4000:] for part in said)]))
+
+        try:
+            yield render
+        finally:
+            process.kill()
 
 
 def _fill_in(status: Path, seconds: float) -> None:

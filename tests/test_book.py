@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 import time
+from contextlib import nullcontext
 from pathlib import Path
 from threading import Thread
 
@@ -278,7 +279,7 @@ def small_book(tmp_path, monkeypatch, page, used):
 
     monkeypatch.setattr(book, "repository", lambda: tmp_path)
     monkeypatch.setattr(book, "records", lambda profile, results, missing: used)
-    monkeypatch.setattr(book, "_render", render)
+    monkeypatch.setattr(book, "_renderer", lambda *given: nullcontext(lambda: render(*given)))
     monkeypatch.setattr(book.chapters, "NAMES", ("stability",))
     record = book.chapters.request("stability", "smoke").path
     record.parent.mkdir(parents=True)
@@ -328,15 +329,14 @@ def test_of_two_builds_in_one_folder_one_waits_for_the_other(small_book, monkeyp
 def test_a_build_that_failed_is_done_again(small_book, monkeypatch):
     _, built = small_book
     book.build("smoke", {})
-    render = book._render
 
-    def fail(root, output):
+    def fail():
         raise notebooks.BookError("a warning")
 
-    monkeypatch.setattr(book, "_render", fail)
-    with pytest.raises(notebooks.BookError, match="a warning"):
-        book.build("smoke", {"size": 5})
-    monkeypatch.setattr(book, "_render", render)
+    with monkeypatch.context() as patch:
+        patch.setattr(book, "_renderer", lambda *given: nullcontext(fail))
+        with pytest.raises(notebooks.BookError, match="a warning"):
+            book.build("smoke", {"size": 5})
     book.build("smoke", {})
     assert len(built) == 2
 

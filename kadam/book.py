@@ -8,14 +8,12 @@ import json
 import os
 import platform
 import re
-import shutil
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.metadata import metadata, version
 from pathlib import Path
-from subprocess import PIPE, Popen
 from typing import Any
 
 import nbformat
@@ -29,6 +27,7 @@ from kadam.lab.records.closure import PACKAGE, code_of
 from kadam.lab.records.record import device_name, read_attributes
 from kadam.lab.records.store import command
 from kadam.notebooks import DRAWN, BookError, Notebook, Page, as_text, say, write
+from kadam.rendering import renderer
 from kadam.report import crate, explorer, journal
 from kadam.report.ledger_page import Made, Makings, answers, fragment, readings, shortfalls
 from kadam.report.rows import KINDS, Answered, count
@@ -53,13 +52,6 @@ TOOLS = (
 
 REHEARSED = "Rehearsed on a CPU alone, with the kernel compiled for compute capability 9.0 in the tests: "
 PENDING = "known when it is done"  # stands on the machine page for the seconds of the html, until it is
-
-
-# Jupyter Book's command; what its extensions import is loaded before the word to begin comes, if it does.
-RENDERER = """import sys
-from jupyter_book.cli.main import main
-import kadam.monitor, myst_nb.sphinx_ext, sphinx.builders.html, sphinx_book_theme, sphinxcontrib.bibtex, sphinxext.opengraph
-sys.stdin.readline() and main()"""
 
 
 class Stages:
@@ -115,7 +107,7 @@ def build(profile: str, parameters: Mapping[str, Any], *, update_smoke: bool = F
         with stages("records", kept=bool(missing)):
             used = records(profile, root / "results", missing)
         made_of = _made_of(root, given)
-        with _renderer(root, output) as render:
+        with renderer(root, output) as render:
             plan = notebooks.planned(pages, given, used, root)
             with stages("notebooks", kept=not all(path.exists() for *_, path in plan)):
                 executed = dict(zip(pages, notebooks.execute_all(plan), strict=True))
@@ -383,26 +375,6 @@ def status_page(used: Mapping[str, xr.Dataset], seconds: Mapping[str, float], st
         table(("notebook", "seconds to execute"), seconds.items()),
     ]
     return "\n\n".join(f":::{{div}} kadam-close\n{one.markdown()}\n:::" for one in tables) + "\n"
-
-
-@contextmanager
-def _renderer(root: Path, output: Path) -> Iterator[Callable[[], None]]:
-    """What makes html of the pages when it is called: by a process that loads its libraries meanwhile, which takes seconds."""
-    command = [sys.executable, "-c", RENDERER, "build", "book", "--config", "_config.yml", "--path-output", str(output)]
-    command += ["-W", "-n", "--keep-going"]
-    with Popen(command, cwd=root, text=True, stdin=PIPE, stdout=PIPE, stderr=PIPE) as process:
-
-        def render() -> None:
-            said = process.communicate("begin\n")
-            if process.returncode != 0:
-                # Sphinx says nothing of pages that it has read before: the next build reads all of them, and complains again.
-                shutil.rmtree(output / "_build" / ".doctrees", ignore_errors=True)
-                raise BookError("\n".join(["the strict build failed:", *(part[-4000:] for part in said)]))
-
-        try:
-            yield render
-        finally:
-            process.kill()
 
 
 def _fill_in(status: Path, seconds: float) -> None:

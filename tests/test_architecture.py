@@ -70,6 +70,7 @@ DRIVERS = {
     "kadam.book",
     "kadam.notebooks",
     "kadam.kernel",
+    "kadam.rendering",
     "kadam.gpu",
     "kadam.chapters",
 }
@@ -192,7 +193,7 @@ def test_the_package_and_its_core_stay_small():
         room: sum(n for name, n in lines.items() if name.startswith(f"kadam.{room}."))
         for room in ("lab", "report", "chapters", "monitor")
     }
-    assert sum(lines.values()) <= 32_550
+    assert sum(lines.values()) <= 32_600
     assert rooms["lab"] <= 4_500
     assert rooms["monitor"] <= 1_440
     core = [

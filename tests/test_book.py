@@ -279,7 +279,7 @@ def small_book(tmp_path, monkeypatch, page, used):
 
     monkeypatch.setattr(book, "repository", lambda: tmp_path)
     monkeypatch.setattr(book, "records", lambda profile, results, missing: used)
-    monkeypatch.setattr(book, "_renderer", lambda *given: nullcontext(lambda: render(*given)))
+    monkeypatch.setattr(book, "renderer", lambda *given: nullcontext(lambda: render(*given)))
     monkeypatch.setattr(book.chapters, "NAMES", ("stability",))
     record = book.chapters.request("stability", "smoke").path
     record.parent.mkdir(parents=True)
@@ -334,7 +334,7 @@ def test_a_build_that_failed_is_done_again(small_book, monkeypatch):
         raise notebooks.BookError("a warning")
 
     with monkeypatch.context() as patch:
-        patch.setattr(book, "_renderer", lambda *given: nullcontext(fail))
+        patch.setattr(book, "renderer", lambda *given: nullcontext(fail))
         with pytest.raises(notebooks.BookError, match="a warning"):
             book.build("smoke", {"size": 5})
     book.build("smoke", {})
@@ -397,3 +397,9 @@ def test_what_a_figures_cell_says_stands_below_it_and_in_its_alternative_text():
     assert apart.cells[0].metadata.mystnb.image.alt == "Two lines. Small at beta = 0, eps."
     assert cells[0].metadata.mystnb.image.alt == "Two lines.\n"
     assert len(cells[0].outputs) == 4
+
+
+def test_where_no_html_can_be_made_it_is_said_why(tmp_path):
+    why = r"(?s)the strict build failed:.*'book' does not exist"
+    with book.renderer(tmp_path, tmp_path / "built") as render, pytest.raises(book.BookError, match=why):
+        render()

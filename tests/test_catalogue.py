@@ -154,12 +154,12 @@ def test_the_most_convincing_record_is_of_real_data_then_large_then_ones_own(tmp
 
     def best(own, committed):
         folder = tmp_path / "own"
-        monkeypatch.setattr(chapters.store.Request, "read", lambda wanted: own[wanted.profile])
+        monkeypatch.setattr(chapters.store.Request, "read", lambda wanted, reader: own[wanted.profile])
         paths = {profile: tmp_path / profile if profile in own else folder / "none" for profile in ("paper", "cpu", "laptop")}
         monkeypatch.setattr(chapters.store.Request, "path", property(lambda wanted: paths[wanted.profile]))
         for profile in own:
             (tmp_path / profile).touch()
-        monkeypatch.setattr(chapters.committed, "committed", lambda folder, name, profile: committed.get(profile))
+        monkeypatch.setattr(chapters.committed, "committed", lambda folder, name, profile, reader: committed.get(profile))
         return chapters.best("growth", "laptop", tmp_path)
 
     real, other, stand_in = record("laptop", "cache"), record("cpu", "folder"), record("cpu", "embedded")

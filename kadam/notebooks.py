@@ -100,14 +100,13 @@ def _execute(page: Page, parameters: Mapping[str, Any], path: Path, sockets: str
     """Write the executed notebook; its name and seconds."""
     from kadam import kernel  # a build that has nothing to execute does without
 
-    with files.whole_file(path) as aside:
-        start = time.perf_counter()
-        try:
-            done = kernel.execute(copy.deepcopy(page.read()), parameters, f"{sockets}/{page.name[:20]}")
-        except kernel.CellError as error:
-            raise BookError(f"{page.source}: {error}") from None
-        done.metadata["seconds"] = round(time.perf_counter() - start, 1)
-        aside.write_text(as_text(normalised(done)))
+    start = time.perf_counter()
+    try:
+        done = kernel.execute(copy.deepcopy(page.read()), parameters, f"{sockets}/{page.name[:20]}")
+    except kernel.CellError as error:
+        raise BookError(f"{page.source}: {error}") from None
+    done.metadata["seconds"] = round(time.perf_counter() - start, 1)
+    write(path, as_text(normalised(done)))
     return f"{page.name}: {done.metadata['seconds']} s"
 
 

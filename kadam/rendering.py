@@ -22,7 +22,7 @@ def renderer(root: Path, output: Path) -> Iterator[Callable[[], None]]:
 
     The call raises ``BookError`` with what Sphinx said.
     """
-    command = [sys.executable, "-c", COMMAND, "build", "book", "--config", "_config.yml", "--path-output", str(output)]
+    command = [sys.executable, "-P", "-c", COMMAND, "build", "book", "--config", "_config.yml", "--path-output", str(output)]
     command += ["-W", "-n", "--keep-going"]
     with Popen(command, cwd=root, text=True, stdin=PIPE, stdout=PIPE, stderr=PIPE) as process:
 

@@ -26,6 +26,7 @@ def faults(figure):
     found = [f"{a!r} over {b!r}" for (a, box), (b, other) in itertools.combinations(words, 2) if _meet(box, other)]
     edge = figure.bbox.padded(SLACK)
     found += [f"{text!r} is cut off" for text, box in words if not (edge.contains(*box.min) and edge.contains(*box.max))]
+    found += [f"{text.get_text()!r} is cut off by its axes" for text in texts if _is_clipped(text)]
     found += [f"{text.get_text()!r} is small" for text in texts if text.get_fontsize() < SMALL]
     if len(np.unique(np.asarray(canvas.buffer_rgba()).view(np.uint32)[::4, ::4])) <= 20:
         found.append("hardly anything is drawn")
@@ -88,6 +89,14 @@ def _boxes(texts):
             box = text.get_window_extent()
             if np.isfinite(box.extents).all() and box.width > 0:
                 yield text, box
+
+
+def _is_clipped(text):
+    """Whether a word reaches beyond the axes that clip it, as those on contours are."""
+    if not text.get_clip_on() or text.get_clip_box() is None:
+        return False
+    box, edge = text.get_window_extent(), text.get_clip_box().padded(SLACK)
+    return not (edge.contains(*box.min) and edge.contains(*box.max))
 
 
 def _named(axis):

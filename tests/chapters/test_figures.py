@@ -116,6 +116,7 @@ def differ_in_hue(axes):
             lambda axes: axes.plot([0, 1], [0.8, 0.92], label="above") and axes.legend(loc="upper right", frameon=False),
             "the legend over above",
         ),
+        (lambda axes: axes.text(0.97, 0.2, "not wholly", clip_on=True), "'not wholly' is cut off by its axes"),
         (lambda axes: axes.annotate("tiny", (0.1, 0.1), fontsize=6), "'tiny' is small"),
         (share_late, "0 to 5 beyond the y axis"),
         (differ_in_hue, "only a hue tells 'at 0.1' from 'at 0.2'"),

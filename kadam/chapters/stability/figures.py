@@ -34,8 +34,11 @@ WINDOWS = {
     "corner": ("its corner near (1, 1)", 0.85, [-0.1, -0.05, 0.05, 0.1, 0.2], (0.9, 0.87)),
 }
 
-# Of the map of silence: the shares, in percent, whose contours are drawn.
-SILENT: dict[str, list[float]] = {"square": [10, 25, 50, 75, 90], "corner": [90, 95, 98]}
+# Of the map of silence: the shares, in percent, whose contours are drawn, and at which gamma each is named.
+SILENT: dict[str, dict[float, float]] = {
+    "square": dict.fromkeys((10, 25, 50, 75, 90), 0.85),
+    "corner": {90: 0.98, 95: 0.982, 98: 0.99},
+}
 
 
 @said
@@ -130,8 +133,9 @@ def silences(record: xr.Dataset) -> style.Figure:
         share = 100 * stability.critical_silence(beta=side[:, None], gamma=side)
         shading = {"cmap": f"{style.GROWTH_MAP}_r", "vmin": 0, "vmax": 100, "alpha": 0.6}
         axes.contourf(side, side, share, levels=[share.min(), *SILENT[window], 100 - 1e-3], **shading)
-        lines = axes.contour(side, side, share, levels=SILENT[window], colors=style.MEASURED, linewidths=0.8)
-        axes.clabel(lines, fontsize=8, fmt="%g%%")
+        lines = axes.contour(side, side, share, levels=[*SILENT[window]], colors=style.MEASURED, linewidths=0.8)
+        places = [(gamma, percent / 100 * gamma**2) for percent, gamma in SILENT[window].items()]
+        axes.clabel(lines, fontsize=8, fmt="%g%%", manual=places)
         axes.plot(record.boundary_gamma, record.boundary_discrete, color=style.EXACT, label=r"exact boundary $\beta=\gamma^2$")
         axes.set(xlim=(low, 1), ylim=(low, 1), xlabel=style.GAMMA_LABEL, title=title)
         _mark(axes, record, window)

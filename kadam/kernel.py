@@ -43,7 +43,7 @@ def execute(notebook: nbformat.NotebookNode, parameters: Mapping[str, Any], sock
     shown = "--InlineBackend.figure_formats=set()"  # what comes first says how a figure is shown
     options = ["--log-level=CRITICAL", shown, f"--IPKernelApp.exec_lines={FIRST}"]
     quiet: dict[str, Any] = {"progress_bar": False, "extra_arguments": options}
-    quiet["shutdown_kernel"] = "immediate"  # nothing that it holds outlives the notebook
+    kernel["shutdown_kernel"] = "immediate"  # nothing that it holds outlives the notebook
     try:
         return papermill.execute_notebook(notebook, None, dict(parameters), **quiet, **kernel)
     except papermill.PapermillExecutionError as error:

@@ -25,7 +25,7 @@ def faults(figure):
     words = [(text.get_text(), box) for text, box in _boxes(texts)]
     found = [f"{a!r} over {b!r}" for (a, box), (b, other) in itertools.combinations(words, 2) if _meet(box, other)]
     edge = figure.bbox.padded(SLACK)
-    found += [f"{text!r} is cut off" for text, box in words if not (edge.contains(*box.min) and edge.contains(*box.max))]
+    found += [f"{text!r} is cut off" for text, box in words if not _holds(edge, box)]
     found += [f"{text.get_text()!r} is cut off by its axes" for text in texts if _is_clipped(text)]
     found += [f"{text.get_text()!r} is small" for text in texts if text.get_fontsize() < SMALL]
     if len(np.unique(np.asarray(canvas.buffer_rgba()).view(np.uint32)[::4, ::4])) <= 20:
@@ -95,8 +95,11 @@ def _is_clipped(text):
     """Whether a word reaches beyond the axes that clip it, as those on contours are."""
     if not text.get_clip_on() or text.get_clip_box() is None:
         return False
-    box, edge = text.get_window_extent(), text.get_clip_box().padded(SLACK)
-    return not (edge.contains(*box.min) and edge.contains(*box.max))
+    return not _holds(text.get_clip_box().padded(SLACK), text.get_window_extent())
+
+
+def _holds(edge, box):
+    return edge.contains(*box.min) and edge.contains(*box.max)
 
 
 def _named(axis):

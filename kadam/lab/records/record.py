@@ -126,7 +126,7 @@ def read(path: Path, *, command: str, expected: Mapping[str, Any] | None = None)
 
 
 def read_attributes(path: Path, *, command: str, expected: Mapping[str, Any] | None = None) -> xr.Dataset:
-    """The same without its variables, in a hundredth of the time: enough for where a record comes from.
+    """The same without its variables, in a fraction of the time: enough for where a record comes from.
 
     The seal is compared, ``sha256`` with the numbers is not.
     """

@@ -403,3 +403,15 @@ def test_where_no_html_can_be_made_it_is_said_why(tmp_path):
     why = r"(?s)the strict build failed:.*'book' does not exist"
     with book.renderer(tmp_path, tmp_path / "built") as render, pytest.raises(book.BookError, match=why):
         render()
+
+
+@exhaustive
+def test_a_link_that_leads_nowhere_fails_the_build_and_nothing_is_kept_of_it(tmp_path):
+    (tmp_path / "book").mkdir()
+    (tmp_path / "_config.yml").write_text("title: a book")
+    (tmp_path / "book" / "_toc.yml").write_text("format: jb-book\nroot: intro")
+    (tmp_path / "book" / "intro.md").write_text("# A book\n\nSee [nowhere](nowhere.md).")
+    why = r"(?s)the strict build failed:.*'nowhere.md'"
+    with book.renderer(tmp_path, tmp_path / "built") as render, pytest.raises(book.BookError, match=why):
+        render()
+    assert not (tmp_path / "built" / "_build" / ".doctrees").exists()

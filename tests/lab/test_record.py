@@ -1,7 +1,9 @@
 """A record carries its provenance, survives the disk unchanged, and is refused when anything about it is off."""
 
+import io
 import json
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,7 +11,7 @@ import xarray as xr
 from tiers import cases
 
 from kadam import chapters
-from kadam.lab.records import files, store
+from kadam.lab.records import files, netcdf, store
 from kadam.lab.records import record as records
 
 
@@ -83,6 +85,48 @@ def test_a_record_says_which_file_it_came_from(path, tmp_path, reader):
 
 def test_other_programs_read_a_record_as_netcdf(path):
     xr.testing.assert_equal(xr.load_dataset(path, engine="h5netcdf"), count(Config()))
+
+
+def same_as_xarray_reads(content):
+    ours, theirs = netcdf.dataset(content), xr.load_dataset(io.BytesIO(content), engine="h5netcdf", decode_times=False)
+    xr.testing.assert_identical(ours, theirs)
+    kinds, attributes = [], []
+    for read in (ours, theirs):
+        kinds.append({name: (one.dims, one.dtype) for name, one in read.variables.items()})
+        attributes.append({name: (type(value), str(value)) for name, value in read.attrs.items()})
+    assert kinds[0] == kinds[1]
+    assert attributes[0] == attributes[1]
+    xr.testing.assert_identical(xr.Dataset(attrs=netcdf.attributes(content)), xr.Dataset(attrs=ours.attrs))
+    return ours
+
+
+EVERY_KIND = {
+    "whole": ("name", np.arange(3)),
+    "single": (("name", "place"), np.array([[1, np.nan], [np.inf, -0.0], [3, 4]], np.float32)),
+    "truth": ("name", [True, False, True], {"units": "1"}),
+    "word": ("place", ["", "größer als γ"]),
+    "number alone": ((), 0.5),
+    "word alone": ((), "none"),
+    "truth alone": ((), True),
+    "nothing": ("empty", np.zeros(0)),
+    "square": (("place", "place_"), np.eye(2, dtype=np.int8)),
+}
+
+
+def test_whatever_a_record_may_hold_is_read_as_xarray_reads_it():
+    coordinates = {"name": ["a", "b", "c"], "of_name": ("name", [0.1, 0.2, 0.3]), "apart": ("place_", [1, 2]), "one": 7}
+    held = xr.Dataset(EVERY_KIND, coordinates, {"seed": 7, "share": 0.5, "said": "ü", "several": [1, 2], "flag": np.int8(1)})
+    held["whole"].attrs["units"] = "days since the start"
+    xr.testing.assert_identical(same_as_xarray_reads(bytes(held.to_netcdf(engine="h5netcdf"))), held)
+    same_as_xarray_reads(bytes(xr.Dataset().to_netcdf(engine="h5netcdf")))
+
+
+COMMITTED = sorted((Path(__file__).parents[2] / "results").glob("*/*.nc"))
+
+
+@pytest.mark.parametrize("committed", cases(COMMITTED, quick=COMMITTED[::9]), ids=lambda path: path.parent.name + path.stem)
+def test_a_committed_record_is_read_as_xarray_reads_it(committed):
+    assert same_as_xarray_reads(files.read_sealed(committed, command="-")).variables
 
 
 def test_saving_twice_gives_the_same_bytes(path, tmp_path):

@@ -6,14 +6,12 @@ result: every number and attribute but those that say where and when it was comp
 
 import functools
 import hashlib
-import io
 import json
 import os
 import platform
 import subprocess
 import time
 from collections.abc import Callable, Mapping
-from contextlib import closing
 from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib import import_module
@@ -25,7 +23,7 @@ import numpy as np
 import xarray as xr
 
 from kadam import __version__
-from kadam.lab.records import files, pack, profiles
+from kadam.lab.records import files, netcdf, pack, profiles
 from kadam.lab.records.closure import LIBRARIES, PACKAGE
 from kadam.lab.records.files import RecordError as RecordError
 
@@ -130,8 +128,8 @@ def read_attributes(path: Path, *, command: str, expected: Mapping[str, Any] | N
 
     The seal is compared, ``sha256`` with the numbers is not.
     """
-    with closing(xr.backends.H5NetCDFStore.open(io.BytesIO(files.read_sealed(path, command=command)))) as store:
-        return _as_expected(xr.Dataset(attrs=store.get_attrs()), path, command, expected or {})
+    told = netcdf.attributes(files.read_sealed(path, command=command))
+    return _as_expected(xr.Dataset(attrs=told), path, command, expected or {})
 
 
 def _as_expected(dataset: xr.Dataset, path: Path, command: str, expected: Mapping[str, Any]) -> xr.Dataset:
@@ -146,7 +144,7 @@ def _as_expected(dataset: xr.Dataset, path: Path, command: str, expected: Mappin
 @functools.lru_cache(64)  # a book's pages and its ledger ask for the same records
 def _decoded(content: bytes) -> tuple[xr.Dataset, str]:
     """What a record's file holds, and the sha256 of it."""
-    dataset = xr.load_dataset(io.BytesIO(content), engine="h5netcdf", decode_times=False)  # units here are words, "since" too
+    dataset = netcdf.dataset(content)
     return dataset, result_sha256(dataset)
 
 

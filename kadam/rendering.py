@@ -9,11 +9,17 @@ from subprocess import PIPE, Popen
 
 from kadam.notebooks import BookError
 
-# Jupyter Book's command, after what its extensions and the documented modules load; it begins when it is told to, if it is.
+# Jupyter Book's command. It begins when it is told to, if it is: with its extensions loaded, before it looks for pages.
 COMMAND = """import sys
 from jupyter_book.cli.main import main
-import kadam.monitor, myst_nb.sphinx_ext, sphinx.builders.html, sphinx_book_theme, sphinxcontrib.bibtex, sphinxext.opengraph
-sys.stdin.readline() and main()"""
+import kadam.monitor, kadam.optim, kadam.theory.box, kadam.theory.flow, ziamath
+from sphinx import application
+
+def setup(app):
+    app.connect("config-inited", lambda *given: sys.stdin.readline() or sys.exit(), priority=0)
+
+application.builtin_extensions += (__name__,)
+main()"""
 
 
 @contextmanager

@@ -5,12 +5,13 @@ A local Sphinx extension, loaded by ``local_extensions`` in ``_config.yml``.
 
 from __future__ import annotations
 
+import io
 import logging
 import re
 import unicodedata
 from collections.abc import Iterable, Iterator
 from html import unescape
-from importlib.resources import as_file, files
+from importlib.resources import files
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from typing import Any
 import tinycss2
 from fontTools import subset
 from fontTools.ttLib import TTFont
+from joblib import Memory
 from sphinx.application import Sphinx
 
 # A megabyte of icons, which the theme's own style sheet draws as well, from a font.
@@ -26,6 +28,7 @@ ICONS_SCRIPT = re.compile(
 )
 ICON = re.compile("[\ue000-\uf8ff]")
 ICON_FONT = re.compile(r'url\((\S+?)\.woff2\) format\("woff2"\),url\(\1\.ttf\) format\("truetype"\)')
+WORD = re.compile(r"[\w-]+")
 FORMULA = re.compile(r"<math.*?</math>", flags=re.S)
 TAG = re.compile(r"<[^>]*>")
 PRIMES = (0x2032, 0x2033, 0x2034)
@@ -39,15 +42,17 @@ def lighten(app: Sphinx, error: Exception | None) -> None:
     static = Path(app.outdir, "_static")
     pages = "".join(map(without_icons_script, Path(app.outdir).rglob("*.html")))
     scripts = [path for path in static.rglob("*.js") if path.stem != "fontawesome"]
-    words = set(re.findall(r"[\w-]+", "".join([pages, *(path.read_text("utf-8") for path in scripts)])))
-    styles = {path: lighter(path.read_text("utf-8"), words) for path in static.rglob("*.css")}
+    words = set(WORD.findall("".join([pages, *(path.read_text("utf-8") for path in scripts)])))
+    made = Memory(Path(app.doctreedir, "light", app.config["kadam_ext"]), verbose=0)  # each edit would have the same made again
+    styles = {path: path.read_text("utf-8") for path in static.rglob("*.css")}
+    styles = {path: made.cache(lighter)(style, words & {*WORD.findall(style)}) for path, style in styles.items()}
     icons = {ord(sign) for style in styles.values() for sign in ICON.findall(style)}
     for path, style in styles.items():
         path.write_text(ICON_FONT.sub(r'url(\1.woff) format("woff")', style), "utf-8")
     for path in static.rglob("webfonts/*.ttf"):
-        write_font(TTFont(path), icons, path.with_suffix(".woff"))
-    with as_file(files("ziamath.fonts") / "STIXTwoMath-Regular.ttf") as path:
-        write_font(fitted(TTFont(path)), map(ord, signs(pages)), static / "formulas.woff")
+        path.with_suffix(".woff").write_bytes(made.cache(cut)(path.read_bytes(), icons))
+    whole = (files("ziamath.fonts") / "STIXTwoMath-Regular.ttf").read_bytes()
+    (static / "formulas.woff").write_bytes(made.cache(cut_for_formulas)(whole, {*map(ord, signs(pages))}))
 
 
 def without_icons_script(page: Path) -> str:
@@ -100,14 +105,25 @@ def signs(pages: str) -> set[str]:
     return written | {sign for sign in italics if unicodedata.normalize("NFKC", sign) in written}
 
 
-def write_font(font: TTFont, codes: Iterable[int], target: Path) -> None:
+def cut(font: bytes, codes: set[int]) -> bytes:
     """Of a font these signs alone, with all that they grow to."""
+    return _cut(TTFont(io.BytesIO(font)), codes)
+
+
+def cut_for_formulas(font: bytes, codes: set[int]) -> bytes:
+    """The same of the font of formulas."""
+    return _cut(fitted(TTFont(io.BytesIO(font))), codes)
+
+
+def _cut(font: TTFont, codes: Iterable[int]) -> bytes:
     logging.getLogger("fontTools.subset").setLevel(logging.WARNING)  # it tells every step
     options = subset.Options(flavor="woff", hinting=False, layout_features=["*"])
     cutter = subset.Subsetter(options)
     cutter.populate(unicodes=[*codes])
     cutter.subset(font)
-    subset.save_font(font, str(target), options)
+    with io.BytesIO() as file:
+        subset.save_font(font, file, options)
+        return file.getvalue()
 
 
 def fitted(font: TTFont) -> TTFont:

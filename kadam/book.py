@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.metadata import metadata, version
+from multiprocessing.pool import ThreadPool
 from pathlib import Path
 from typing import Any
 
@@ -98,21 +99,21 @@ def build(profile: str, parameters: Mapping[str, Any], *, update_smoke: bool = F
     stamp, given = html.with_name("html.stamp"), {"profile": profile, **parameters}
     with files.locked(root / "_build" / "book.lock"):
         missing = [name for name in chapters.NAMES if not _own(name, profile).exists()]
-        whole = not (missing or update_smoke) and _is_whole(html, root) and stamp.exists()
-        if whole and stamp.read_text() == _made_of(root, given):
+        made_of = None if missing else _made_of(root, given)
+        if not update_smoke and _is_whole(html, root) and stamp.exists() and stamp.read_text() == made_of:
             say("nothing has changed since the book was built")
             return html / "index.html"
         stamp.unlink(missing_ok=True)
         stages = Stages(root / "_build" / f"seconds-{profile}.json")
         with stages("records", kept=bool(missing)):
             used = records(profile, root / "results", missing)
-        made_of = _made_of(root, given)
-        with renderer(root, output) as render:
+        made_of = made_of or _made_of(root, given)
+        with renderer(root, output) as render, ThreadPool(1) as beside:
+            judged = beside.apply_async(judgements, (profile, root / "results"))  # while others execute
             plan = notebooks.planned(pages, given, used, root)
             with stages("notebooks", kept=not all(path.exists() for *_, path in plan)):
                 executed = dict(zip(pages, notebooks.execute_all(plan), strict=True))
-            ledger = chapters.rows.answered(chapters.ledger(profile, root / "results"))
-            makings = makings_of(ledger, root / "results")
+            ledger, makings = judged.get()
             _write_pages(ledger, makings, executed, used, root, stages.seconds)
             if update_smoke:
                 for page, notebook in executed.items():
@@ -290,6 +291,12 @@ def badge_of(shown: Mapping[str, xr.Dataset], *, folder: str = "generated", afte
     link = f" · {{{{download}}}}`{{experiment}} record <{folder}/{{experiment}}-{{profile}}.nc>`"
     lines = "\\\n".join((facts + link).format(**record.attrs) for record in shown.values())
     return f":::{{div}} kadam-badge\n{lines}{after}\n:::\n"
+
+
+def judgements(profile: str, results: Path) -> tuple[list[Answered], dict[str, Made]]:
+    """Every row of the ledger, and how the records were made that decide it."""
+    ledger = chapters.rows.answered(chapters.ledger(profile, results))
+    return ledger, makings_of(ledger, results)
 
 
 def makings_of(ledger: Sequence[Answered], results: Path) -> dict[str, Made]:

@@ -10,8 +10,9 @@ from jupyter_client.manager import AsyncKernelManager
 from traitlets import default
 from traitlets.config import Config
 
-# What the kernel does first: figures then give what they draw as a table, beside their pictures.
-FIRST = "from kadam.report import drawn; drawn.publish(get_ipython())"
+# What the kernel does first: figures then give what they draw as a table, beside their pictures, and what several of a book's
+# cells ask of a record, which none of them changes, is computed once.
+FIRST = "from kadam.report import drawn, once; drawn.publish(get_ipython()); once.KEPT.set({})"
 
 
 class OwnSpecs(KernelSpecManager):

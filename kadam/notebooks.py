@@ -93,7 +93,7 @@ def execute_all(plan: Plan) -> list[Notebook]:
             parallel = Parallel(n_jobs=min(len(todo), int(cpu_count())), return_as="generator_unordered", batch_size=1)
             for done in parallel(delayed(_execute)(*one, sockets) for one in todo):
                 say(f"  {done}")
-    return [with_prose(nbformat.read(path, as_version=4), page) for page, _, path in plan]
+    return [with_prose(nbformat.v4.reads(path.read_text()), page) for page, _, path in plan]
 
 
 def _execute(page: Page, parameters: Mapping[str, Any], path: Path, sockets: str) -> str:
@@ -166,7 +166,7 @@ def code_hash(page: Page, package: Path = PACKAGE) -> str:
     """Eight hex digits over the code that a page is drawn by: what its cells import, and the claims that they print."""
     modules = [name for cell in page.read().cells if cell.cell_type == "code" for name in imported(cell.source)]
     modules += [chapters.find(name).module_name("claims") for name in page.experiments()] + ["kadam.report.drawn"]
-    return code_of(set().union(*(files_of(module, package) for module in modules)), package)
+    return code_of(files_of(*modules, package=package), package)
 
 
 def normalised(notebook: Notebook) -> Notebook:

@@ -16,8 +16,11 @@ KEPT: ContextVar[dict[Any, Any] | None] = ContextVar("KEPT", default=None)
 
 @contextmanager
 def judging() -> Iterator[None]:
-    """While the block runs nobody changes a dataset, so what :func:`once` decorates computes once for each."""
-    token = KEPT.set({})
+    """While the block runs nobody changes a dataset, so what :func:`once` decorates computes once for each.
+
+    A block within another is part of that.
+    """
+    token = KEPT.set({} if (outer := KEPT.get()) is None else outer)
     try:
         yield
     finally:

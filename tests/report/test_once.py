@@ -54,6 +54,16 @@ def test_outside_of_it_nothing_is_kept():
     assert len(calls) == 5
 
 
+def test_a_block_within_another_is_part_of_it():
+    total, calls = counted()
+    with judging():
+        for _ in range(2):
+            with judging():
+                total(WHOLE)
+        total(WHOLE)
+    assert len(calls) == 1
+
+
 def test_judges_of_one_record_share_it_and_those_of_its_parts_have_their_own():
     total, calls = counted()
     tests = {(f"X-{i}", "here"): ("x is large", "in sum", lambda d: (f"{total(d):g}", judged(total(d) > 8))) for i in range(2)}

@@ -34,7 +34,7 @@ LOADED = {path: hashlib.sha256(path.read_bytes()).digest() for path in PACKAGE.r
 
 def source_hash(module: str, package: Path = PACKAGE) -> str:
     """Eight hex digits over the code that the numbers of this ``run`` module depend on, and the libraries' versions."""
-    return code_of(files_of(module, package, without=HARMLESS), package)
+    return code_of(files_of(module, package=package, without=HARMLESS), package)
 
 
 def check_unedited(module: str, what: str) -> None:
@@ -61,24 +61,36 @@ def code_of(files: Iterator[Path] | set[Path], package: Path) -> str:
     """Eight hex digits over the names and contents of files, and the libraries' versions."""
     digest = hashlib.sha256(repr([version(name) for name in LIBRARIES]).encode())
     for path in sorted(files):
-        digest.update(path.relative_to(package).as_posix().encode() + b"\0" + path.read_bytes())
+        digest.update(path.relative_to(package).as_posix().encode() + b"\0" + _content(path)[0])
     return digest.hexdigest()[:8]
 
 
-def files_of(module: str, package: Path = PACKAGE, *, without: tuple[str, ...] = ()) -> set[Path]:
-    """The files of a module and of all that it imports, in this copy of the package; ``without``: packages left out."""
+def files_of(*modules: str, package: Path = PACKAGE, without: tuple[str, ...] = ()) -> set[Path]:
+    """The files of modules and of all that they import, in this copy of the package; ``without``: packages left out."""
     found: set[Path] = set()
-    waiting, met = [module], {module}
+    waiting, met = [*modules], {*modules}
     while waiting:
         name = waiting.pop()
         path = _file(name, package)
         if path is None or path in found or name.startswith(without):
             continue
         found.add(path)
-        new = {*_parents(name), *imported(path.read_text(encoding="utf-8"))} - met
+        new = {*_parents(name), *_content(path)[1]} - met
         waiting += new
         met |= new
     return found
+
+
+def _content(path: Path) -> tuple[bytes, tuple[str, ...]]:
+    """What a file holds and imports, as it is now."""
+    held = os.stat(path)
+    return _read(path, held.st_mtime_ns, held.st_size)
+
+
+@functools.lru_cache(2**10)  # a book asks for every file hundreds of times
+def _read(path: Path, changed_ns: int, size: int) -> tuple[bytes, tuple[str, ...]]:
+    content = path.read_bytes()
+    return content, imported(content.decode())
 
 
 def _file(name: str, package: Path) -> Path | None:

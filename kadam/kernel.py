@@ -12,7 +12,7 @@ from traitlets.config import Config
 
 # What the kernel does first: figures then give what they draw as a table, beside their pictures, and what several of a book's
 # cells ask of a record, which none of them changes, is computed once.
-FIRST = "from kadam.report import drawn, once; drawn.publish(get_ipython()); once.KEPT.set({})"
+FIRST = "from kadam import pictures; from kadam.report import once; pictures.publish(get_ipython()); once.KEPT.set({})"
 
 
 class OwnSpecs(KernelSpecManager):

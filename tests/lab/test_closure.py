@@ -59,6 +59,7 @@ def state(copy):
         pytest.param("book.py", set(), marks=exhaustive),
         pytest.param("notebooks.py", set(), marks=exhaustive),
         pytest.param("kernel.py", set(), marks=exhaustive),
+        pytest.param("pictures.py", set(), marks=exhaustive),
         pytest.param("__main__.py", set(), marks=exhaustive),
         ("__init__.py", set()),
         ("chapters/__init__.py", set(PAGES)),

@@ -26,7 +26,7 @@ HARMLESS = (f"{NAME}.lab.engine", f"{NAME}.lab.records")
 LISTS = (NAME, f"{NAME}.chapters")
 
 # What cannot change a number in any room: figures, verdicts, pages and commands.
-SHOWN = ("claims.py", "figures.py", "cli.py", "book.py", "notebooks.py", "kernel.py", "rendering.py")
+SHOWN = ("claims.py", "figures.py", "cli.py", "book.py", "notebooks.py", "kernel.py", "pictures.py", "rendering.py")
 
 # Every file as it was when this process began to load the laboratory: the code that it runs.
 LOADED = {path: hashlib.sha256(path.read_bytes()).digest() for path in PACKAGE.rglob("*.py")}

@@ -80,7 +80,10 @@ $(BROWSER): $(DEV)
 book: env
 	$(KADAM) book --profile laptop
 
-test: lint types unit notebooks smoke-book
+# Two at a time: each pair shares what the cores have, and neither needs what the other makes.
+test: lint
+	$(MAKE) --no-print-directory -j 2 types unit
+	$(MAKE) --no-print-directory -j 2 notebooks smoke-book
 
 lint: dev
 	$(BIN)/ruff check .

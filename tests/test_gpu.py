@@ -7,6 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from tiers import exhaustive
 
 from kadam import chapters, gpu
 from kadam.chapters.contest.optimum import config, run
@@ -155,6 +156,7 @@ def test_a_rehearsal_ends_in_a_record(monkeypatch):
     assert chapters.obtain("optimum", "smoke", steps=steps).attrs["profile"] == "smoke"
 
 
+@exhaustive
 def test_a_slice_of_fixed_length_is_compiled_ahead_and_ends_in_a_record(monkeypatch):
     (one,) = [one for one in gpu.SLICES if one.name == "training"]
     ahead = []

@@ -24,7 +24,7 @@ LEAST = {"stability": 4, "growth": 4, "trajectories": 4, "generalization": 6, "i
 WITH_DATA = [name for name in chapters.NAMES if hasattr(chapters.find(name).part("config"), "DATA")]
 
 # The notebooks of the smallest profile draw all figures; here are those of texts and images, and of no data.
-QUICK = ("growth", "cifar", "language")
+QUICK = ("growth", "cifar", "lookahead")
 
 
 @pytest.mark.parametrize("name", cases(chapters.NAMES, quick=("stability", *QUICK)))

@@ -10,7 +10,7 @@ import torch
 from problems import gradients, owned, parameters, run
 from test_cuda import compiled
 from test_features import path  # noqa: F401
-from tiers import cases, heavy
+from tiers import cases, exhaustive, heavy
 from torch.nn import Parameter
 
 from kadam import KAdam
@@ -77,7 +77,7 @@ print(weights.float().mean().item(), *sorted(set(weights.flatten().tolist())))
 """
 
 
-@heavy
+@exhaustive
 def test_updates_add_up_on_the_gpus_way_too(monkeypatch):
     if not torch.cuda.is_available():
         monkeypatch.setenv("TRITON_INTERPRET", "1")

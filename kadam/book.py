@@ -10,7 +10,7 @@ import platform
 import re
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.metadata import metadata, version
 from multiprocessing.pool import ThreadPool
@@ -98,8 +98,9 @@ def build(profile: str, parameters: Mapping[str, Any], *, update_smoke: bool = F
     html = output / "_build" / "html"
     stamp, given = html.with_name("html.stamp"), {"profile": profile, **parameters}
     with files.locked(root / "_build" / "book.lock"):
-        missing = [name for name in chapters.NAMES if not _own(name, profile).exists()]
-        made_of = None if missing else _made_of(root, given)
+        own = {name: _own(name, profile) for name in chapters.NAMES}
+        missing = [name for name, path in own.items() if not path.exists()]
+        made_of = None if missing else _made_of(root, given, own.values())
         if not update_smoke and _is_whole(html, root) and stamp.exists() and stamp.read_text() == made_of:
             say("nothing has changed since the book was built")
             return html / "index.html"
@@ -107,7 +108,7 @@ def build(profile: str, parameters: Mapping[str, Any], *, update_smoke: bool = F
         stages = Stages(root / "_build" / f"seconds-{profile}.json")
         with stages("records", kept=bool(missing)):
             used = records(profile, root / "results", missing)
-        made_of = made_of or _made_of(root, given)
+        made_of = made_of or _made_of(root, given, own.values())
         with renderer(root, output) as render, ThreadPool(1) as beside:
             judged = beside.apply_async(judgements, (profile, root / "results"))  # while others execute
             plan = notebooks.planned(pages, given, used, root)
@@ -146,12 +147,11 @@ def records(profile: str, results: Path, missing: Sequence[str]) -> dict[str, xr
     return used | {f"{r.attrs['experiment']}, {r.attrs['profile']}": r for r in larger if r is not None}
 
 
-def _made_of(root: Path, given: Mapping[str, Any]) -> str:
+def _made_of(root: Path, given: Mapping[str, Any], own: Iterable[Path]) -> str:
     """A hash over all that the html is made of: pages, parameters, records, code, and the tools' versions."""
     digest = hashlib.sha256(repr([sys.version, *map(version, TOOLS), code_of(set(PACKAGE.rglob("*.py")), PACKAGE)]).encode())
     digest.update(json.dumps(dict(given) | {"address": os.environ.get("KADAM_BASEURL", "")}, sort_keys=True).encode())
-    wanted = [_own(name, given["profile"]) for name in chapters.NAMES]
-    wanted += [chapters.request(name, chapters.MEASURED_PROFILE).path for name in chapters.MEASURED]
+    wanted = [*own, *(chapters.request(name, chapters.MEASURED_PROFILE).path for name in chapters.MEASURED)]
     made = {root / "book" / "generated", root / "book" / "notebooks", root / "notebooks" / "smoke"}
     sources = (path for folder in ("book", "notebooks", "results") for path in (root / folder).rglob("*"))
     kept = [path for path in sources if path.suffix != ".pyc" and path.name != ".lock" and not made & set(path.parents)]

@@ -13,7 +13,6 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.metadata import metadata, version
-from multiprocessing.pool import ThreadPool
 from pathlib import Path
 from typing import Any
 
@@ -109,12 +108,12 @@ def build(profile: str, parameters: Mapping[str, Any], *, update_smoke: bool = F
         with stages("records", kept=bool(missing)):
             used = records(profile, root / "results", missing)
         made_of = made_of or _made_of(root, given, own.values())
-        with renderer(root, output) as render, ThreadPool(1) as beside:
-            judged = beside.apply_async(judgements, (profile, root / "results"))  # while others execute
+        with renderer(root, output) as render:
             plan = notebooks.planned(pages, given, used, root)
             with stages("notebooks", kept=not all(path.exists() for *_, path in plan)):
                 executed = dict(zip(pages, notebooks.execute_all(plan), strict=True))
-            ledger, makings = judged.get()
+            ledger = chapters.rows.answered(chapters.ledger(profile, root / "results"))
+            makings = makings_of(ledger, root / "results")
             _write_pages(ledger, makings, executed, used, root, stages.seconds)
             if update_smoke:
                 for page, notebook in executed.items():
@@ -291,12 +290,6 @@ def badge_of(shown: Mapping[str, xr.Dataset], *, folder: str = "generated", afte
     link = f" · {{{{download}}}}`{{experiment}} record <{folder}/{{experiment}}-{{profile}}.nc>`"
     lines = "\\\n".join((facts + link).format(**record.attrs) for record in shown.values())
     return f":::{{div}} kadam-badge\n{lines}{after}\n:::\n"
-
-
-def judgements(profile: str, results: Path) -> tuple[list[Answered], dict[str, Made]]:
-    """Every row of the ledger, and how the records were made that decide it."""
-    ledger = chapters.rows.answered(chapters.ledger(profile, results))
-    return ledger, makings_of(ledger, results)
 
 
 def makings_of(ledger: Sequence[Answered], results: Path) -> dict[str, Made]:

@@ -142,6 +142,13 @@ def test_a_cell_that_fails_is_named_and_leaves_nothing_behind(page, used, tmp_pa
     assert [path for path in (tmp_path / "_build").rglob("*") if path.is_file()] == []
 
 
+def test_what_cells_ask_of_a_record_is_computed_once(page, used, tmp_path):
+    code = "from kadam.report.once import once\nasked = []\ntotal = once(lambda data: asked.append(data))\n"
+    code += "import xarray as xr\nrecord = xr.Dataset()\n_ = total(record), total(record)\nprint(len(asked))"
+    done = notebooks.execute(page(code), {"profile": "smoke"}, used, tmp_path)
+    assert done.cells[-1].outputs[0].text == "1\n"
+
+
 @exhaustive
 def test_two_executions_at_once_in_one_folder_do_not_meet(tmp_path):
     execute = (

@@ -207,11 +207,10 @@ def test_a_book_for_no_address_names_none():
 
 
 def test_another_address_makes_the_html_anew(monkeypatch, tmp_path):
-    monkeypatch.setattr(book, "_own", lambda name, profile: tmp_path / name)
     monkeypatch.setenv(published.BASE, "")
-    without = book._made_of(tmp_path, {"profile": "smoke"})
+    without = book._made_of(tmp_path, {"profile": "smoke"}, [])
     monkeypatch.setenv(published.BASE, "https://a.org/")
-    assert book._made_of(tmp_path, {"profile": "smoke"}) != without
+    assert book._made_of(tmp_path, {"profile": "smoke"}, []) != without
 
 
 def test_sphinx_alone_has_the_settings_that_jupyter_book_has():

@@ -42,11 +42,14 @@ def picture(figure: Figure) -> dict[str, str]:
 
 
 def key(figure: Figure) -> str | None:
-    """Names all that decides a picture, the same for equal figures in every process; None where a notebook's code decides."""
+    """Names all that decides a picture, the same for equal figures in every process.
+
+    None where a notebook's own code decides, or something else of which Python cannot tell what it holds.
+    """
     content = io.BytesIO()
     try:
         _Told(content).dump((figure, _code(), sorted(plt.rcParams.items())))
-    except PicklingError:
+    except (PicklingError, TypeError, AttributeError):
         return None
     return hashlib.sha256(content.getvalue()).hexdigest()
 
@@ -62,7 +65,7 @@ class _Told(Pickler):
     def reducer_override(self, value: Any) -> Any:
         if isinstance(value, TransformNode):
             state: Any = value.__getstate__()
-            return object, (), {**state, "_parents": None}  # they are kept by their places in memory
+            return object, (), (type(value), {**state, "_parents": None})  # they are kept by their places in memory
         if isinstance(value, FunctionType | type) and value.__module__ == "__main__":
             raise PicklingError(f"{value.__qualname__}: defined in the notebook")
         if isinstance(value, FunctionType) and "<" in value.__qualname__:  # that of a function or a line, which has no name

@@ -9,6 +9,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 from matplotlib.ticker import NullLocator
+from matplotlib.transforms import Affine2D
 
 from kadam import pictures
 from kadam.report import drawn, style
@@ -51,6 +52,8 @@ CHANGES = {
     "a limit": lambda axes: axes.set_xlim(0, 9),
     "a scale": lambda axes: axes.set_yscale("log"),
     "a place for ticks": lambda axes: axes.xaxis.set_major_locator(NullLocator()),
+    "what places are relative to": lambda axes: axes.lines[0].set_transform(Affine2D() + axes.transData),
+    "and by how much": lambda axes: axes.lines[0].set_transform(Affine2D().scale(2) + axes.transData),
     "a title": lambda axes: axes.set_title("here"),
     "the figure's height": lambda axes: axes.figure.set_figheight(4),
     "the layout": lambda axes: axes.figure.set_layout_engine("none"),
@@ -80,9 +83,10 @@ def test_every_change_of_a_figure_gives_another_key(monkeypatch):
         "axes.yaxis.set_major_formatter(lambda number, place: 'x')",
         "def form(number, place): return 'x'\naxes.yaxis.set_major_formatter(form)",
         "class Places(NullLocator): pass\naxes.yaxis.set_major_locator(Places())",
+        "axes.told = (number for number in (1, 2))",  # of which nobody can tell what is left
     ],
 )
-def test_where_a_notebooks_own_code_decides_the_picture_is_drawn_each_time(code, root):
+def test_where_a_notebooks_own_code_decides_or_what_cannot_be_told_the_picture_is_drawn_each_time(code, root):
     figure = line()
     exec(code, {"__name__": "__main__", "axes": figure.axes[0], "NullLocator": NullLocator})
     assert pictures.key(figure) is None

@@ -115,7 +115,9 @@ EVERY_KIND = {
 
 def test_whatever_a_record_may_hold_is_read_as_xarray_reads_it():
     coordinates = {"name": ["a", "b", "c"], "of_name": ("name", [0.1, 0.2, 0.3]), "apart": ("place_", [1, 2]), "one": 7}
-    held = xr.Dataset(EVERY_KIND, coordinates, {"seed": 7, "share": 0.5, "said": "ü", "several": [1, 2], "flag": np.int8(1)})
+    held = xr.Dataset(
+        EVERY_KIND, coordinates, {"seed": 7, "share": 0.5, "said": "ü", "several": [1, 2], "words": ["a"], "flag": np.int8(1)}
+    )
     held["whole"].attrs["units"] = "days since the start"
     xr.testing.assert_identical(same_as_xarray_reads(bytes(held.to_netcdf(engine="h5netcdf"))), held)
     same_as_xarray_reads(bytes(xr.Dataset().to_netcdf(engine="h5netcdf")))

@@ -61,7 +61,7 @@ def code_of(files: Iterator[Path] | set[Path], package: Path) -> str:
     """Eight hex digits over the names and contents of files, and the libraries' versions."""
     digest = hashlib.sha256(repr([version(name) for name in LIBRARIES]).encode())
     for path in sorted(files):
-        digest.update(path.relative_to(package).as_posix().encode() + b"\0" + _content(path)[0])
+        digest.update(path.relative_to(package).as_posix().encode() + b"\0" + path.read_bytes())
     return digest.hexdigest()[:8]
 
 
@@ -75,22 +75,21 @@ def files_of(*modules: str, package: Path = PACKAGE, without: tuple[str, ...] = 
         if path is None or path in found or name.startswith(without):
             continue
         found.add(path)
-        new = {*_parents(name), *_content(path)[1]} - met
+        new = {*_parents(name), *_imports(path)} - met
         waiting += new
         met |= new
     return found
 
 
-def _content(path: Path) -> tuple[bytes, tuple[str, ...]]:
-    """What a file holds and imports, as it is now."""
+def _imports(path: Path) -> tuple[str, ...]:
+    """What a file imports, as it is now."""
     held = os.stat(path)
     return _read(path, held.st_mtime_ns, held.st_size)
 
 
 @functools.lru_cache(2**10)  # a book asks for every file hundreds of times
-def _read(path: Path, changed_ns: int, size: int) -> tuple[bytes, tuple[str, ...]]:
-    content = path.read_bytes()
-    return content, imported(content.decode())
+def _read(path: Path, changed_ns: int, size: int) -> tuple[str, ...]:
+    return imported(path.read_text(encoding="utf-8"))
 
 
 def _file(name: str, package: Path) -> Path | None:

@@ -44,6 +44,10 @@ def test_equal_figures_have_one_key_in_every_process():
     assert run.stdout.strip() == pictures.key(line()) == pictures.key(line())
 
 
+class Turned(Affine2D):
+    """Holds what any affine transform holds."""
+
+
 CHANGES = {
     "nothing": None,
     "a point by its last bit": lambda axes: axes.lines[0].set_ydata([*axes.lines[0].get_ydata()[:-1], np.nextafter(64, 65)]),
@@ -53,6 +57,7 @@ CHANGES = {
     "a scale": lambda axes: axes.set_yscale("log"),
     "a place for ticks": lambda axes: axes.xaxis.set_major_locator(NullLocator()),
     "what places are relative to": lambda axes: axes.lines[0].set_transform(Affine2D() + axes.transData),
+    "its kind": lambda axes: axes.lines[0].set_transform(Turned() + axes.transData),
     "and by how much": lambda axes: axes.lines[0].set_transform(Affine2D().scale(2) + axes.transData),
     "a title": lambda axes: axes.set_title("here"),
     "the figure's height": lambda axes: axes.figure.set_figheight(4),

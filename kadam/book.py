@@ -23,7 +23,7 @@ from joblib import cpu_count
 from kadam import chapters, gpu, notebooks
 from kadam.chapters.speed import predicted
 from kadam.lab.records import committed, files
-from kadam.lab.records.closure import PACKAGE, code_of
+from kadam.lab.records.closure import whole_hash
 from kadam.lab.records.record import device_name, read_attributes
 from kadam.lab.records.store import command
 from kadam.notebooks import DRAWN, BookError, Notebook, Page, as_text, say, write
@@ -148,7 +148,7 @@ def records(profile: str, results: Path, missing: Sequence[str]) -> dict[str, xr
 
 def _made_of(root: Path, given: Mapping[str, Any], own: Iterable[Path]) -> str:
     """A hash over all that the html is made of: pages, parameters, records, code, and the tools' versions."""
-    digest = hashlib.sha256(repr([sys.version, *map(version, TOOLS), code_of(set(PACKAGE.rglob("*.py")), PACKAGE)]).encode())
+    digest = hashlib.sha256(repr([sys.version, *map(version, TOOLS), whole_hash()]).encode())
     digest.update(json.dumps(dict(given) | {"address": os.environ.get("KADAM_BASEURL", "")}, sort_keys=True).encode())
     wanted = [*own, *(chapters.request(name, chapters.MEASURED_PROFILE).path for name in chapters.MEASURED)]
     made = {root / "book" / "generated", root / "book" / "notebooks", root / "notebooks" / "smoke"}
@@ -336,7 +336,7 @@ def arithmetic() -> str:
 
 def _kept_arithmetic(root: Path) -> str:
     """The same, counted once for the code there is: that takes seconds, and an edit of prose changes nothing of it."""
-    kept = root / "_build" / f"arithmetic-{code_of(set(PACKAGE.rglob('*.py')), PACKAGE)}.md"
+    kept = root / "_build" / f"arithmetic-{whole_hash()}.md"
     if not kept.exists():
         write(kept, arithmetic())
     return kept.read_text()

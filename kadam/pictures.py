@@ -18,7 +18,7 @@ from matplotlib.figure import Figure
 from matplotlib.transforms import TransformNode
 
 from kadam.lab.records import committed, files
-from kadam.lab.records.closure import PACKAGE, code_of
+from kadam.lab.records.closure import whole_hash
 from kadam.report import drawn
 
 
@@ -33,12 +33,12 @@ def picture(figure: Figure) -> dict[str, str]:
     if root is None or name is None:
         return drawn.picture(figure)
     path = root / "_build" / "pictures" / f"{name}.json"
-    if not path.exists():
-        made = drawn.picture(figure)
-        with files.whole_file(path) as aside:
-            aside.write_text(json.dumps(made))
-    kept: dict[str, str] = json.loads(path.read_text())
-    return kept
+    if path.exists():
+        return dict(json.loads(path.read_text()))
+    made = drawn.picture(figure)
+    with files.whole_file(path) as aside:
+        aside.write_text(json.dumps(made))
+    return made
 
 
 def key(figure: Figure) -> str | None:
@@ -56,7 +56,7 @@ def key(figure: Figure) -> str | None:
 
 @functools.cache
 def _code() -> tuple[str, str, str]:
-    return code_of(set(PACKAGE.rglob("*.py")), PACKAGE), version("matplotlib"), platform.python_version()
+    return whole_hash(), version("matplotlib"), platform.python_version()
 
 
 class _Told(Pickler):

@@ -9,7 +9,7 @@ from subprocess import PIPE, Popen
 
 from kadam.notebooks import BookError
 
-# Jupyter Book's command. It begins when it is told to, if it is: with its extensions loaded, before it looks for pages.
+# Jupyter Book's command. It begins when it is told to, if it is: with all that it needs loaded, before it looks for pages.
 COMMAND = """import sys
 from jupyter_book.cli.main import main
 import kadam.monitor, kadam.optim, kadam.theory.box, kadam.theory.flow, ziamath

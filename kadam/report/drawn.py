@@ -103,8 +103,8 @@ def _printed(figure: Figure, form: str, **settings: Any) -> bytes:
         return file.getvalue()
 
 
-def publish(shell: Any, picture: Callable[[Figure], dict[str, str]] = picture) -> None:
-    """In a notebook's kernel, given its shell: a figure that a cell leaves open gives picture, table, and what drew it."""
+def publish(shell: Any, picture: Callable[[Figure], dict[str, str]]) -> None:
+    """In a notebook's kernel, given its shell: a figure that a cell leaves open gives table, what drew it, and picture."""
 
     def tell() -> None:
         for number in plt.get_fignums():

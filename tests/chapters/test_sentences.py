@@ -15,6 +15,7 @@ from kadam import chapters
 
 # The page of the reviewers' questions draws no record but the ledger: test_review.py turns that.
 SOURCES = [path for path in sorted((Path(__file__).parents[2] / "notebooks").glob("*.md")) if path.stem != "10-review"]
+# Without those that take the longest.
 SHORT = [path for path in SOURCES if path.stem not in ("01-stability-region", "07-language", "13-watching")]
 
 

@@ -75,7 +75,7 @@ def test_a_kernel_publishes_the_table_of_every_open_figure_and_what_drew_it():
         display_pub=SimpleNamespace(publish=lambda *told: published.append(told)),
         display_formatter=SimpleNamespace(mimebundle_formatter=SimpleNamespace(for_type=hooks.__setitem__)),
     )
-    drawn.publish(shell)
+    drawn.publish(shell, drawn.picture)
     hooks["post_execute"]()
     assert published == []
 

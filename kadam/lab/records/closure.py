@@ -57,6 +57,11 @@ def package_hash() -> str:
     return code_of(computing, PACKAGE)
 
 
+def whole_hash() -> str:
+    """The same over all of the package's code, as it is now."""
+    return code_of(PACKAGE.rglob("*.py"), PACKAGE)
+
+
 def code_of(files: Iterator[Path] | set[Path], package: Path) -> str:
     """Eight hex digits over the names and contents of files, and the libraries' versions."""
     digest = hashlib.sha256(repr([version(name) for name in LIBRARIES]).encode())
@@ -84,11 +89,11 @@ def files_of(*modules: str, package: Path = PACKAGE, without: tuple[str, ...] = 
 def _imports(path: Path) -> tuple[str, ...]:
     """What a file imports, as it is now."""
     held = os.stat(path)
-    return _read(path, held.st_mtime_ns, held.st_size)
+    return _imports_of(path, held.st_mtime_ns, held.st_size)
 
 
 @functools.lru_cache(2**10)  # a book asks for every file hundreds of times
-def _read(path: Path, changed_ns: int, size: int) -> tuple[str, ...]:
+def _imports_of(path: Path, changed_ns: int, size: int) -> tuple[str, ...]:
     return imported(path.read_text(encoding="utf-8"))
 
 

@@ -11,18 +11,10 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+NUMBER, DIMENSIONS = ("_Netcdf4Dimid", "_Netcdf4Coordinates")  # of a dimension; of a variable, those of its dimensions
+
 # Attributes that netCDF keeps for itself, and the mark of a missing number, which here is NaN.
-OWN = {
-    "CLASS",
-    "NAME",
-    "DIMENSION_LIST",
-    "REFERENCE_LIST",
-    "_FillValue",
-    "_NCProperties",
-    "_Netcdf4Coordinates",
-    "_Netcdf4Dimid",
-}
-DIMENSIONS = "_Netcdf4Coordinates"  # of a variable, by number
+OWN = {NUMBER, DIMENSIONS, "CLASS", "NAME", "DIMENSION_LIST", "REFERENCE_LIST", "_FillValue", "_NCProperties"}
 
 
 def dataset(content: bytes) -> xr.Dataset:
@@ -31,7 +23,7 @@ def dataset(content: bytes) -> xr.Dataset:
 
     with h5py.File(io.BytesIO(content)) as file:
         held = dict(file)
-        names = {one.attrs["_Netcdf4Dimid"]: name for name, one in held.items() if one.is_scale}
+        names = {one.attrs[NUMBER]: name for name, one in held.items() if one.is_scale}
         of = {name: [names[i] for i in one.attrs.get(DIMENSIONS, ())] for name, one in held.items()}
         whole = {name: one for name, one in held.items() if of[name] or not one.shape}  # others are a dimension's length alone
         variables = {name: (of[name], _values(one), _told(one.attrs)) for name, one in whole.items()}
